@@ -1,0 +1,145 @@
+"""The application factory: routes, tokens, request ids, and the one shape of every error."""
+
+from __future__ import annotations
+
+import logging
+import re
+import uuid
+from typing import Any
+
+import falcon
+import orjson
+import peewee
+
+from falcon_mnist import errors, resources
+from falcon_mnist.errors import Problem
+from falcon_mnist.openapi import Description
+from falcon_mnist.parameter_files import DamagedFileError
+from falcon_mnist.service import Service
+from falcon_mnist.settings import Settings
+from falcon_mnist.store import Conflict
+from falcon_mnist.tokens import READ
+
+log = logging.getLogger(__name__)
+
+ROUTES: tuple[tuple[str, type[resources.Resource]], ...] = (
+    ("/api/models", resources.Models),
+    ("/api/models/{model_id}/train", resources.Training),
+    ("/api/models/{model_id}/runs", resources.ModelRuns),
+    ("/api/runs/{run_id}", resources.Run),
+    ("/api/runs/{run_id}/cancel", resources.Cancellation),
+    ("/api/params/{param_id}", resources.Parameters),
+    ("/api/infer", resources.Inference),
+    ("/api/infer_adhoc", resources.AdhocInference),
+    ("/api/openapi.json", Description),
+    ("/healthz", resources.Health),
+    ("/readyz", resources.Readiness),
+)
+
+
+def create_app(settings: Settings | None = None) -> falcon.App[Any, Any]:
+    """The WSGI application, for `waitress-serve --call falcon_mnist.app:create_app`.
+
+    Settings come from the environment unless given. Starts no process and no thread, and touches no network:
+    the first request starts the executor. Raises `SettingsError` or `SchemaError`.
+    """
+    return build_app(Service.open(settings or Settings.from_env()))
+
+
+def build_app(service: Service) -> falcon.App[Any, Any]:
+    """The WSGI application on a service that is open already."""
+    app = falcon.App(middleware=[RequestId(), Gate(service)])
+    app.req_options.auto_parse_qs_csv = False
+    app.req_options.keep_blank_qs_values = True
+    app.add_error_handler(Exception, _internal_error)
+    app.add_error_handler(falcon.HTTPError, _http_error)
+    app.add_error_handler(Problem, _problem)
+    app.add_error_handler(Conflict, _conflict)
+    app.add_error_handler(DamagedFileError, _damaged)
+    app.add_error_handler(peewee.OperationalError, _database_unavailable)
+    for path, resource in ROUTES:
+        app.add_route(path, resource(service))
+    return app
+
+
+class RequestId:
+    """Every request gets an id: its own `X-Request-ID` if that is a short plain one, else a new one."""
+
+    _PLAIN = re.compile(r"[A-Za-z0-9._-]{1,64}")
+
+    def process_request(self, req: falcon.Request, resp: falcon.Response) -> None:
+        """Before anything else."""
+        sent = req.get_header("X-Request-ID", default="")
+        req.context.request_id = sent if self._PLAIN.fullmatch(sent) else uuid.uuid4().hex
+        resp.set_header("X-Request-ID", req.context.request_id)
+
+
+class Gate:
+    """Lets no request under `/api` pass without a token, and no read-only token write."""
+
+    def __init__(self, service: Service) -> None:
+        self._tokens = service.tokens
+        self._executor = service.executor
+
+    def process_request(self, req: falcon.Request, resp: falcon.Response) -> None:
+        """Before routing, so that a stranger cannot tell which paths there are."""
+        self._executor.start()
+        if req.path != "/api" and not req.path.startswith("/api/"):
+            return
+        scheme, _, token = (req.auth or "").partition(" ")
+        token = token.strip()
+        scope = self._tokens.scope(token) if scheme.lower() == "bearer" and token else None
+        if scope is None:
+            challenge = 'Bearer error="invalid_token"' if req.auth else "Bearer"
+            detail = "The token is not valid." if req.auth else "Send the header Authorization: Bearer <token>."
+            raise Problem("unauthorized", detail, headers={"WWW-Authenticate": challenge})
+        req.context.scope = scope
+
+    def process_resource(
+        self, req: falcon.Request, resp: falcon.Response, resource: object, params: dict[str, str]
+    ) -> None:
+        """After routing."""
+        if getattr(req.context, "scope", None) == READ and req.method in getattr(resource, "writes", ()):
+            raise Problem("read-only-token", "This token may only read and infer.")
+
+
+def _problem(req: falcon.Request, resp: falcon.Response, problem: Problem, params: object) -> None:
+    resp.status = problem.status
+    resp.content_type = errors.MEDIA_TYPE
+    resp.data = orjson.dumps(problem.document(req.context.request_id))
+    for name, value in (problem.headers or {}).items():
+        resp.set_header(name, value)
+
+
+def _http_error(req: falcon.Request, resp: falcon.Response, error: falcon.HTTPError, params: object) -> None:
+    """What Falcon itself refuses: unknown paths and methods, and headers that cannot be read."""
+    headers = dict(error.headers or {})
+    if error.status_code == 404:
+        problem = Problem("unknown-path", "There is nothing at this path.")
+    elif error.status_code == 405:
+        problem = Problem("method-not-allowed", f"Allowed here: {headers.get('Allow')}.", headers=headers)
+    else:
+        problem = Problem("malformed-request", error.description or error.title or "It cannot be read.")
+    _problem(req, resp, problem, params)
+
+
+def _conflict(req: falcon.Request, resp: falcon.Response, conflict: Conflict, params: object) -> None:
+    _problem(req, resp, resources.refused(conflict), params)
+
+
+def _damaged(req: falcon.Request, resp: falcon.Response, error: DamagedFileError, params: object) -> None:
+    log.error("request %s: damaged parameter file: %s", req.context.request_id, error)
+    _problem(req, resp, Problem("damaged-parameters", "The stored file of this parameter set is damaged."), params)
+
+
+def _database_unavailable(
+    req: falcon.Request, resp: falcon.Response, error: peewee.OperationalError, params: object
+) -> None:
+    log.error("request %s: the database failed: %s", req.context.request_id, error)
+    detail = "The database cannot take this now (it may be busy, or its disk full): try again later."
+    _problem(req, resp, Problem("storage-unavailable", detail, headers={"Retry-After": "10"}), params)
+
+
+def _internal_error(req: falcon.Request, resp: falcon.Response, error: Exception, params: object) -> None:
+    log.error("request %s failed", req.context.request_id, exc_info=error)
+    _problem(req, resp, Problem("internal-error", "The request failed; the server's log says why."), params)

@@ -1,0 +1,118 @@
+"""Who executes runs: a pool of processes on this machine.
+
+The queue is the database. An executor only decides when a queued run is given to a worker process, and
+gives back the runs of workers that are gone.
+"""
+
+from __future__ import annotations
+
+import logging
+import multiprocessing
+import os
+import threading
+import uuid
+from concurrent.futures import Future
+from typing import Protocol
+
+from pebble import ProcessExpired, ProcessPool
+
+from falcon_mnist import worker
+from falcon_mnist.settings import Settings
+from falcon_mnist.store import Store
+
+log = logging.getLogger(__name__)
+
+# How often the queue is looked at without being told to: runs may come from, or be lost by, another server.
+POLL_SECONDS = 1.0
+
+
+class Executor(Protocol):
+    """Brings queued runs to their end, somewhere."""
+
+    def start(self) -> None:
+        """Begin to execute what is queued; does nothing the second time."""
+
+    def notify(self) -> None:
+        """A run was queued: start if need be, and look at the queue now."""
+
+    def stop(self) -> None:
+        """Give back what is running and end all workers."""
+
+
+class PoolExecutor:
+    """Worker processes, started when the first run needs one."""
+
+    def __init__(self, settings: Settings, store: Store) -> None:
+        self._settings = settings
+        self._store = store
+        self._lock = threading.Lock()
+        self._wake = threading.Event()
+        self._stopping = threading.Event()
+        self._thread: threading.Thread | None = None
+        self._running: dict[Future[None], tuple[str, str]] = {}  # to (run id, owner)
+
+    def start(self) -> None:
+        """Start the thread that looks at the queue."""
+        with self._lock:
+            if self._thread is None and not self._stopping.is_set():
+                self._thread = threading.Thread(target=self._dispatch, name="dispatcher", daemon=True)
+                self._thread.start()
+
+    def notify(self) -> None:
+        """Wake that thread."""
+        self.start()
+        self._wake.set()
+
+    def stop(self) -> None:
+        """End the workers; their runs are queued again for the next server."""
+        with self._lock:
+            self._stopping.set()
+            self._wake.set()
+            thread = self._thread
+        if thread is not None:
+            thread.join(timeout=30)
+
+    def _dispatch(self) -> None:
+        pool = ProcessPool(
+            max_workers=self._settings.workers,
+            initializer=worker.start_process,
+            initargs=[self._settings, os.getpid()],
+            context=multiprocessing.get_context("spawn"),  # the server has threads, which fork would break
+        )
+        try:
+            while not self._stopping.is_set():
+                try:
+                    self._look(pool)
+                except Exception:
+                    log.exception("the queue could not be looked at; trying again")
+                self._wake.wait(POLL_SECONDS)
+                self._wake.clear()
+        finally:
+            pool.stop()
+            pool.join(timeout=10)
+            for run_id, owner in self._running.values():
+                self._store.give_back(run_id, owner, worker_lost=False)
+            self._store.close()
+
+    def _look(self, pool: ProcessPool) -> None:
+        for future in [future for future in self._running if future.done()]:
+            self._finish(future, *self._running.pop(future))
+        self._store.give_back_expired()
+        free = self._settings.workers - len(self._running)
+        given = {run_id for run_id, _ in self._running.values()}
+        for run_id in self._store.queued(limit=free + len(given)):
+            if free and run_id not in given:
+                owner = uuid.uuid4().hex
+                future = pool.schedule(worker.execute, args=[self._settings, run_id, owner])
+                self._running[future] = (run_id, owner)
+                future.add_done_callback(lambda _: self._wake.set())
+                free -= 1
+
+    def _finish(self, future: Future[None], run_id: str, owner: str) -> None:
+        try:
+            future.result(timeout=0)
+        except ProcessExpired as error:
+            log.error("run %s: its worker is gone (%s)", run_id, error)
+        except Exception:
+            log.exception("run %s: its worker failed outside the run", run_id)
+        self._store.give_back(run_id, owner, worker_lost=True)  # does nothing to a run that has ended

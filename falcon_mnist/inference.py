@@ -1,0 +1,104 @@
+"""Forward passes: parameters loaded and verified once, then shared by all threads from a bounded cache."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections import OrderedDict
+from collections.abc import Mapping
+from typing import Any, NamedTuple
+
+import numpy as np
+import numpy.typing as npt
+
+from falcon_mnist import kernels, network
+from falcon_mnist.arrays import Array
+from falcon_mnist.parameter_files import ParameterFiles, Written
+from falcon_mnist.store import Store
+
+# Enough for two parameter sets of the largest size, or a thousand of the specification's example.
+CACHE_BYTES = 128 * 2**20
+
+
+class Answer(NamedTuple):
+    """What a forward pass makes of its rows."""
+
+    logits: Array  # (rows, 10)
+    milliseconds: float
+
+
+class Predictor:
+    """A network with its parameters; any number of threads may call it."""
+
+    def __init__(self, net: kernels.Network, parameters: Array, *, model_id: str | None = None) -> None:
+        self.model_id = model_id
+        self.size_bytes = parameters.nbytes
+        self._network = net
+        self._parameters = parameters
+        self._parameters.setflags(write=False)
+        self._idle: list[kernels.Workspace] = []  # one for each thread that was ever inside at once
+
+    def __call__(self, rows: Array | npt.NDArray[np.uint8]) -> Answer:
+        """Logits of `rows` (n, 784): float32, or uint8 from 0 to 255."""
+        logits = np.empty((len(rows), self._network.outputs), dtype=np.float32)
+        try:
+            workspace = self._idle.pop()
+        except IndexError:
+            workspace = kernels.Workspace(self._network, kernels.SLICE_ROWS)
+        start = time.perf_counter()
+        self._network.forward(self._parameters, rows, logits, workspace)
+        milliseconds = (time.perf_counter() - start) * 1e3
+        self._idle.append(workspace)
+        return Answer(logits, milliseconds)
+
+
+class Predictors:
+    """The predictors of stored parameter sets, least recently used ones forgotten beyond `limit` bytes."""
+
+    def __init__(self, store: Store, files: ParameterFiles, *, limit: int = CACHE_BYTES) -> None:
+        self._store = store
+        self._files = files
+        self._limit = limit
+        self._lock = threading.Lock()
+        self._cached: OrderedDict[str, Predictor] = OrderedDict()
+
+    def get(self, param_id: str) -> Predictor | None:
+        """The predictor of a parameter set, None if there is no such set. Raises `DamagedFileError`."""
+        with self._lock:
+            if predictor := self._cached.get(param_id):
+                self._cached.move_to_end(param_id)
+                return predictor
+        predictor = self._load(param_id)
+        if predictor is None:
+            return None
+        with self._lock:
+            self._cached[param_id] = predictor
+            while len(self._cached) > 1 and sum(p.size_bytes for p in self._cached.values()) > self._limit:
+                self._cached.popitem(last=False)
+        return predictor
+
+    def _load(self, param_id: str) -> Predictor | None:
+        row = self._store.parameters(param_id)
+        model = row and self._store.model(row.model)
+        if row is None or model is None:
+            return None
+        parameters = self._files.read(param_id, Written(row.size_bytes, row.sha256), model.architecture)
+        return Predictor(network.build(model.architecture), parameters, model_id=model.id)
+
+
+def adhoc(architecture: Mapping[str, Any], layers: list[tuple[Array, Array]]) -> Predictor:
+    """A predictor for parameters that a client sent: `(W, b)` of each linear layer."""
+    net = network.build(architecture)
+    return Predictor(net, network.flatten(net, layers))
+
+
+def outputs(logits: Array, *, want_logits: bool, want_probabilities: bool, want_labels: bool) -> dict[str, Any]:
+    """The `outputs` member of an answer: exactly what was asked for, as arrays."""
+    found: dict[str, Any] = {}
+    if want_labels:
+        found["labels"] = logits.argmax(axis=1)
+    if want_probabilities:
+        found["probabilities"] = kernels.softmax(logits)
+    if want_logits:
+        found["logits"] = logits
+    return found

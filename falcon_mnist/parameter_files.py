@@ -1,0 +1,97 @@
+"""Parameter files: safetensors, written so that a crash leaves either the whole file or none.
+
+The file's length and SHA-256 are returned to be recorded in its row, and checked whenever it is read.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import safetensors.numpy
+
+from falcon_mnist import kernels, network
+from falcon_mnist.arrays import Array
+
+MEDIA_TYPE = "application/vnd.safetensors"
+
+
+class DamagedFileError(Exception):
+    """A stored file that is not what was written."""
+
+
+class Written(NamedTuple):
+    """What a row records of its file."""
+
+    size_bytes: int
+    sha256: str
+
+
+class ParameterFiles:
+    """The files of all parameter sets, in one folder, each named by its id."""
+
+    def __init__(self, storage: Path) -> None:
+        self._folder = storage / "parameters"
+        self._folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+
+    def _path(self, param_id: str) -> Path:
+        return self._folder / f"{param_id}.safetensors"
+
+    def write(self, param_id: str, net: kernels.Network, parameters: Array) -> Written:
+        """Write a parameter set; it is on the disk when this returns. Raises `OSError`, leaving nothing."""
+        data = safetensors.numpy.save(_tensors(net, parameters))
+        write_durably(self._path(param_id), data)
+        return Written(len(data), hashlib.sha256(data).hexdigest())
+
+    def remove(self, param_id: str) -> None:
+        """Take back a file that no row records."""
+        self._path(param_id).unlink(missing_ok=True)
+
+    def read_bytes(self, param_id: str, expected: Written) -> bytes:
+        """The file as it was written. Raises `DamagedFileError`."""
+        try:
+            with self._path(param_id).open("rb") as file:
+                data = file.read(expected.size_bytes + 1)
+        except OSError as error:
+            raise DamagedFileError(f"{param_id}: cannot be read ({error.strerror})") from error
+        if len(data) != expected.size_bytes or hashlib.sha256(data).hexdigest() != expected.sha256:
+            raise DamagedFileError(f"{param_id}: length or SHA-256 is not what was recorded")
+        return data
+
+    def read(self, param_id: str, expected: Written, architecture: Mapping[str, Any]) -> Array:
+        """The flat parameter vector of a set. Raises `DamagedFileError`."""
+        tensors = safetensors.numpy.load(self.read_bytes(param_id, expected))
+        net = network.build(architecture)
+        count = len(net.slices)
+        return network.flatten(net, [(tensors[f"linear.{i}.W"], tensors[f"linear.{i}.b"]) for i in range(count)])
+
+
+def _tensors(net: kernels.Network, parameters: Array) -> dict[str, Array]:
+    tensors = {}
+    for index, (weight, bias) in enumerate(network.views(net, parameters)):
+        tensors[f"linear.{index}.W"] = weight
+        tensors[f"linear.{index}.b"] = bias
+    return tensors
+
+
+def write_durably(path: Path, data: bytes) -> None:
+    """Put `data` at `path`, whole and on the disk, or nothing: temporary name, fsync, rename, fsync."""
+    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    try:
+        descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o600)
+        with open(descriptor, "wb") as file:
+            file.write(data)
+            file.flush()
+            os.fsync(file.fileno())
+        temporary.replace(path)
+    except BaseException:
+        temporary.unlink(missing_ok=True)
+        raise
+    folder = os.open(path.parent, os.O_RDONLY | os.O_CLOEXEC)
+    try:
+        os.fsync(folder)
+    finally:
+        os.close(folder)

@@ -1,0 +1,96 @@
+"""The WSGI application under waitress, with limits that fit it."""
+
+from __future__ import annotations
+
+import signal
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+from waitress.channel import HTTPChannel
+from waitress.parser import HTTPRequestParser
+from waitress.server import BaseWSGIServer, create_server
+from waitress.task import ErrorTask, Task, WSGITask
+from waitress.utilities import RequestEntityTooLarge
+
+from falcon_mnist.app import build_app
+from falcon_mnist.service import Service
+
+# How far a body may be over the limit and still be read to its end, so that its client, which may not look
+# at the answer before it has sent everything, gets the 413 instead of a broken connection.
+_PATIENCE_BYTES = 2**26
+
+
+class Channel(HTTPChannel):  # type: ignore[misc]
+    """A connection on which bodies that waitress does not read on are refused by the application.
+
+    So they too get 401, 404 or 405 before 413, and a problem document.
+    """
+
+    @staticmethod
+    def error_task_class(channel: HTTPChannel, request: HTTPRequestParser) -> Task:
+        """The task that answers a request which waitress could not or would not read."""
+        if not isinstance(request.error, RequestEntityTooLarge):
+            return ErrorTask(channel, request)
+        request.error = None
+        request.headers["CONTENT_LENGTH"] = str(max(request.content_length, request.body_bytes_received))
+        task = WSGITask(channel, request)
+        task.close_on_finish = True  # the rest of the body may still be on its way
+        return task
+
+
+def make_server(service: Service, host: str, port: int) -> BaseWSGIServer:
+    """A server that listens at `host` and `port` (0: any free one). Raises `OSError` if it cannot."""
+    server = create_server(
+        build_app(service),
+        host=host,
+        port=port,
+        threads=8,
+        max_request_body_size=service.settings.max_body_bytes + _PATIENCE_BYTES,
+        connection_limit=1000,
+        channel_timeout=60,  # seconds without a byte until a connection is closed
+        cleanup_interval=10,
+        backlog=1024,
+        asyncore_use_poll=True,  # select() knows no descriptors beyond 1023
+        clear_untrusted_proxy_headers=True,
+        ident=None,
+    )
+    server.channel_class = Channel
+    return server
+
+
+def address(server: Any) -> str:
+    """The URL that the server is at."""
+    host = server.effective_host
+    return f"http://{f'[{host}]' if ':' in host else host}:{server.effective_port}"
+
+
+def run_until_signalled(server: BaseWSGIServer, service: Service) -> None:
+    """Serve until SIGINT or SIGTERM, then finish what is in flight and end the workers."""
+
+    def leave(number: int, frame: object) -> None:
+        raise SystemExit(0)
+
+    signal.signal(signal.SIGTERM, leave)
+    try:
+        service.executor.start()
+        server.run()
+    finally:
+        server.close()
+        service.close()
+
+
+@contextmanager
+def running(service: Service, host: str = "127.0.0.1") -> Iterator[str]:
+    """A server in a thread of this process, on a free port; gives its URL."""
+    server = make_server(service, host, 0)
+    thread = threading.Thread(target=server.run, name="server", daemon=True)
+    thread.start()
+    try:
+        yield address(server)
+    finally:
+        server.task_dispatcher.shutdown()
+        server.close()
+        thread.join(timeout=10)
+        service.close()

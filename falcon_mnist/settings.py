@@ -1,0 +1,185 @@
+"""Every setting of the service, in one table: field, variable, default, meaning."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field, fields
+from pathlib import Path
+from typing import Any
+from urllib.parse import unquote, urlsplit
+
+from platformdirs import user_data_path
+
+PREFIX = "FALCON_MNIST_"
+
+
+class SettingsError(ValueError):
+    """A setting whose value cannot be used; the message is one sentence for the person who set it."""
+
+
+def _text(value: str) -> str:
+    return value
+
+
+def _folder(value: str) -> Path:
+    return Path(value).expanduser().absolute()
+
+
+def _tokens(value: str) -> tuple[str, ...]:
+    tokens = tuple(token.strip() for token in value.split(",") if token.strip())
+    if not tokens:
+        raise ValueError("must hold at least one token")
+    if any(not token.isascii() or not token.isprintable() or " " in token for token in tokens):
+        raise ValueError("must hold printable ASCII tokens without spaces, separated by commas")
+    return tokens
+
+
+def _count(low: int, high: int) -> Callable[[str], int]:
+    def parse(value: str) -> int:
+        if not value.isascii() or not value.isdigit() or not low <= int(value) <= high:
+            raise ValueError(f"must be a whole number from {low} to {high}")
+        return int(value)
+
+    return parse
+
+
+def _one_of(*names: str, later: Mapping[str, str] | None = None) -> Callable[[str], str]:
+    def parse(value: str) -> str:
+        if later and value in later:
+            raise ValueError(f"is {value!r}, which this version cannot do yet: {later[value]}")
+        if value not in names:
+            raise ValueError(f"must be one of {', '.join(names)}")
+        return value
+
+    return parse
+
+
+def _sqlite_file(value: str) -> Path:
+    """The file of `sqlite:///relative.db` or `sqlite:////absolute.db`."""
+    url = urlsplit(value)
+    if url.scheme in ("postgres", "postgresql"):
+        raise ValueError("names PostgreSQL, which this version cannot use yet: give a sqlite:/// URL")
+    if url.scheme != "sqlite" or url.netloc or len(url.path) < 2 or url.query or url.fragment:
+        raise ValueError("must be a URL of the form sqlite:///path/to/file.db")
+    return _folder(unquote(url.path[1:]))
+
+
+def _storage_folder(value: str) -> Path:
+    url = urlsplit(value)
+    if url.scheme == "file" and not url.netloc and url.path:
+        return _folder(unquote(url.path))
+    if "://" in value:
+        raise ValueError(f"names {url.scheme!r} storage, which this version cannot use yet: give a folder")
+    return _folder(value)
+
+
+def _setting(
+    parse: Callable[[str], Any], default: Any, meaning: str, *, shown: str | None = None, secret: bool = False
+) -> Any:
+    metadata = {"parse": parse, "meaning": meaning, "shown": shown, "secret": secret}
+    if callable(default):
+        return field(default_factory=default, metadata=metadata, repr=not secret)
+    return field(default=default, metadata=metadata, repr=not secret)
+
+
+def _cpus() -> int:
+    return max(1, len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1)
+
+
+@dataclass(frozen=True)
+class Settings:
+    """What the service can be told from outside; `Settings.from_env()` reads the environment.
+
+    Tests and programs may build one directly. It is picklable: worker processes get a copy.
+    """
+
+    home: Path = _setting(
+        _folder,
+        lambda: user_data_path("falcon-mnist", appauthor=False),
+        "folder of the database, parameter files, cached data and token",
+        shown="the platform's user data folder",
+    )
+    tokens: tuple[str, ...] = _setting(
+        _tokens,
+        (),
+        "comma-separated tokens",
+        shown="none: one is made at first start and kept in `HOME/token`, mode 0600",
+        secret=True,
+    )
+    tokens_file: Path | None = _setting(
+        _folder,
+        None,
+        "file of tokens, one a line, optionally followed by `read` for a read-only token; "
+        "read again when it is replaced",
+        shown="none",
+    )
+    dataset: str = _setting(
+        _text,
+        "auto",
+        "`auto`, `mnist`, `synthetic`, or a folder with the four IDX files (gzipped or not)",
+        shown="`auto`: cached or downloaded MNIST, else synthetic, said plainly",
+    )
+    workers: int = _setting(_count(1, 256), _cpus, "training processes", shown="the number of CPUs")
+    max_body_bytes: int = _setting(_count(1024, 2**40), 67_108_864, "largest request body")
+    # Ten million float32 are 40 MB of file and about 110 MB of JSON: what one answer may reasonably weigh.
+    max_parameters: int = _setting(_count(1, 2**31 - 1), 10_000_000, "most parameters in an architecture")
+    max_queued_runs: int = _setting(_count(0, 1_000_000), 100, "queued runs before 503")
+    isa: str | None = _setting(
+        _one_of("avx512", "avx2", "baseline"),
+        None,
+        "force a kernel variant: `avx512`, `avx2`, `baseline`",
+        shown="the best that the CPU has",
+    )
+    database_url: Path | None = _setting(
+        _sqlite_file, None, "database, as `sqlite:///path/to/file.db`", shown="`HOME/falcon-mnist.db`"
+    )
+    storage_url: Path | None = _setting(
+        _storage_folder, None, "folder of parameter files and checkpoints", shown="`HOME/storage`"
+    )
+    executor: str = _setting(
+        _one_of("pool", later={"ray": "leave it at pool"}), "pool", "who executes runs: `pool`"
+    )
+
+    @property
+    def database(self) -> Path:
+        """The SQLite file."""
+        return self.database_url or self.home / "falcon-mnist.db"
+
+    @property
+    def storage(self) -> Path:
+        """The folder that parameter files lie in."""
+        return self.storage_url or self.home / "storage"
+
+    @property
+    def made_token(self) -> Path:
+        """Where the token lies that is made when none is given."""
+        return self.home / "token"
+
+    @classmethod
+    def from_env(cls, environ: Mapping[str, str] | None = None) -> Settings:
+        """Read `FALCON_MNIST_*`; an empty variable counts as unset.
+
+        Raises `SettingsError` for a value that cannot be used.
+        """
+        environ = os.environ if environ is None else environ
+        values: dict[str, Any] = {}
+        for name, setting in settings_table().items():
+            if text := environ.get(variable(name), "").strip():
+                try:
+                    values[name] = setting["parse"](text)
+                except ValueError as error:
+                    raise SettingsError(f"{variable(name)} {error}") from None
+        if values.get("tokens") and values.get("tokens_file"):
+            raise SettingsError(f"{PREFIX}TOKENS and {PREFIX}TOKENS_FILE are both set: keep one of them")
+        return cls(**values)
+
+
+def settings_table() -> dict[str, Mapping[str, Any]]:
+    """Field name to its metadata: `parse`, `meaning`, `shown` (its default in words), `secret`."""
+    return {entry.name: entry.metadata for entry in fields(Settings)}
+
+
+def variable(name: str) -> str:
+    """The environment variable of a field of `Settings`."""
+    return PREFIX + name.upper()

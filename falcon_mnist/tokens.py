@@ -1,0 +1,116 @@
+"""Who may ask: bearer tokens, compared in constant time, and re-read when their file is replaced."""
+
+from __future__ import annotations
+
+import hashlib
+import hmac
+import logging
+import os
+import secrets
+import threading
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+
+from falcon_mnist.settings import Settings, SettingsError
+
+log = logging.getLogger(__name__)
+
+READ, WRITE = "read", "write"
+
+
+class Tokens:
+    """The tokens of the settings: from the environment, from a file, or from the one made at first start."""
+
+    def __init__(self, settings: Settings) -> None:
+        """Raises `SettingsError` if the file of tokens cannot be used."""
+        self._lock = threading.Lock()
+        self._file: Path | None = None
+        self._seen: object = None
+        if settings.tokens:
+            self._scopes = _digests((token, WRITE) for token in settings.tokens)
+            return
+        self._file = settings.tokens_file or _made(settings.made_token)
+        self._seen = _state(self._file)
+        try:
+            self._scopes = _digests(_read(self._file))
+        except (OSError, ValueError) as error:
+            raise SettingsError(f"the tokens in {self._file} cannot be used: {_reason(error)}") from None
+
+    def scope(self, token: str) -> str | None:
+        """`write`, `read`, or None for a token that is not valid. Takes the same time for every token."""
+        self._reread_if_replaced()
+        digest = _digest(token)
+        found = None
+        for known, scope in self._scopes.items():
+            if hmac.compare_digest(known, digest):
+                found = scope
+        return found
+
+    def _reread_if_replaced(self) -> None:
+        """A file that cannot be used leaves the last good tokens in force, and says so once."""
+        if self._file is None or (state := _state(self._file)) == self._seen:
+            return
+        with self._lock:
+            if state == self._seen:
+                return
+            self._seen = state
+            try:
+                self._scopes = _digests(_read(self._file))
+                log.info("tokens were read again")
+            except (OSError, ValueError) as error:
+                log.error("the replaced file of tokens cannot be used, the old ones stay: %s", _reason(error))
+
+
+def _digest(token: str) -> bytes:
+    return hashlib.sha256(token.encode("utf-8", "surrogateescape")).digest()
+
+
+def _digests(tokens: Iterable[tuple[str, str]]) -> Mapping[bytes, str]:
+    return {_digest(token): scope for token, scope in tokens}
+
+
+def _state(path: Path) -> object:
+    try:
+        status = path.stat()
+    except OSError:
+        return None
+    return status.st_ino, status.st_mtime_ns, status.st_size
+
+
+def _read(path: Path) -> list[tuple[str, str]]:
+    """One token a line, optionally followed by `read`; blank lines and lines that begin with # are skipped."""
+    tokens = []
+    for number, line in enumerate(path.read_text("ascii").splitlines(), 1):
+        words = line.split()
+        if not words or words[0].startswith("#"):
+            continue
+        if len(words) > 2 or (len(words) == 2 and words[1] != READ):
+            raise ValueError(f"line {number} is not a token, or a token and the word read")
+        tokens.append((words[0], READ if len(words) == 2 else WRITE))
+    if not tokens:
+        raise ValueError("there is none in it")
+    return tokens
+
+
+def _reason(error: Exception) -> str:
+    if isinstance(error, UnicodeDecodeError):
+        return "it is not ASCII text"
+    return (error.strerror or type(error).__name__) if isinstance(error, OSError) else str(error)
+
+
+def _made(path: Path) -> Path:
+    """The file of the token that is made at first start; of two servers that start at once, one makes it."""
+    if not path.exists():
+        path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+        temporary = path.with_name(f".token.{os.getpid()}.tmp")
+        temporary.unlink(missing_ok=True)
+        descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
+        with open(descriptor, "w") as file:
+            file.write(secrets.token_urlsafe(32) + "\n")
+        try:
+            os.link(temporary, path)
+        except FileExistsError:
+            pass
+        finally:
+            temporary.unlink()
+    return path
