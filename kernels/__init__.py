@@ -1,0 +1,62 @@
+"""Float32 kernels, in Cython and without the GIL, compiled once for each instruction set.
+
+The variant is chosen once, at import: the best that was built and that the CPU has, or the one that
+`FALCON_MNIST_ISA` names. `isa()` tells which; `variant(name)` gives another one, as the tests need.
+`reference` holds a NumPy twin of each kernel.
+"""
+
+import os
+from importlib import import_module
+from importlib.util import find_spec
+from types import ModuleType
+
+from ._baseline import cpu_variants
+
+_VARIABLE = "FALCON_MNIST_ISA"
+
+
+class UnsupportedIsaError(ImportError):
+    """The instruction set that was asked for cannot be used here; the message is one sentence."""
+
+
+def supported() -> tuple[str, ...]:
+    """Names of the variants that were built and that this CPU can run, best first."""
+    return tuple(name for name in cpu_variants() if find_spec(f"{__name__}._{name}"))
+
+
+def variant(name: str) -> ModuleType:
+    """The kernels of one instruction set. Raises `UnsupportedIsaError` if it cannot run here."""
+    if name not in supported():
+        raise UnsupportedIsaError(
+            f"{_VARIABLE} asks for {name!r}, which this machine cannot run: it has {', '.join(supported())}"
+        )
+    return import_module(f"{__name__}._{name}")
+
+
+_chosen = os.environ.get(_VARIABLE, "").strip() or supported()[0]
+_kernels = variant(_chosen)
+
+
+def isa() -> str:
+    """The instruction set of the kernels in use: `avx512`, `avx2` or `baseline`."""
+    return _chosen
+
+
+SLICE_ROWS = _kernels.SLICE_ROWS
+
+Network = _kernels.Network
+Workspace = _kernels.Workspace
+
+gemm = _kernels.gemm
+relu = _kernels.relu
+relu_backward = _kernels.relu_backward
+sigmoid = _kernels.sigmoid
+sigmoid_backward = _kernels.sigmoid_backward
+tanh = _kernels.tanh
+tanh_backward = _kernels.tanh_backward
+softmax = _kernels.softmax
+softmax_backward = _kernels.softmax_backward
+softmax_cross_entropy = _kernels.softmax_cross_entropy
+add_bias = _kernels.add_bias
+bias_backward = _kernels.bias_backward
+sgd = _kernels.sgd

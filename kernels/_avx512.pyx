@@ -1,0 +1,15 @@
+# cython: language_level=3, boundscheck=False, wraparound=False, cdivision=True, initializedcheck=False
+"""The kernels for avx512. All variants are made of the same .pxi sources; only the register tile differs."""
+
+cdef extern from *:
+    """
+    #define LANES 16  /* float32 in a vector */
+    #define MR 12  /* rows of the register tile; with 2 vectors a row, accumulators fill 24 of 32 registers */
+    #include "simd.h"
+    """
+
+include "edge.pxi"
+include "gemm.pxi"
+include "elementwise.pxi"
+include "loss.pxi"
+include "network.pxi"

@@ -1,0 +1,73 @@
+"""The Cython extensions: one translation unit for each instruction set, as many as the compiler can build.
+
+Everything else about the package stands in pyproject.toml.
+"""
+
+import platform
+import sys
+import tempfile
+from pathlib import Path
+
+from Cython.Build import cythonize
+from setuptools import Extension, setup
+from setuptools.command.build_ext import build_ext
+
+# contract=off: products are fused with sums where the source says so (kernels/simd.h) and nowhere else.
+# The two -fno flags allow loops with a condition or a square root to become vector code; they change no result.
+COMMON = ["-O3", "-ffp-contract=off", "-fno-math-errno", "-fno-trapping-math", "-Wno-psabi"]
+AVX2 = ["-mavx2", "-mfma"]
+AVX512 = [*AVX2, "-mavx512f", "-mavx512bw", "-mavx512dq", "-mavx512vl", "-mprefer-vector-width=512"]
+VARIANTS = {"baseline": [], "avx2": AVX2, "avx512": AVX512}
+SOURCES = ["kernels/simd.h", *(str(path) for path in sorted(Path("kernels").glob("*.pxi")))]
+
+NO_COMPILER = (
+    "falcon-mnist needs a C compiler and Python's header files to build its kernels, and {what}: install them "
+    "(on Debian and Ubuntu: apt install gcc python3-dev) and try again."
+)
+
+
+class BuildKernels(build_ext):
+    """Leaves out the variants that the compiler does not know; says in one sentence if nothing can be built."""
+
+    def build_extensions(self) -> None:
+        """Build what can be built here."""
+        if not self._compiles("int main(void) { return 0; }", []):
+            raise SystemExit(NO_COMPILER.format(what="no working compiler was found"))
+        if not self._compiles("#include <Python.h>", []):
+            raise SystemExit(NO_COMPILER.format(what="Python.h was not found"))
+        x86 = platform.machine().lower() in ("x86_64", "amd64")
+        for extension in list(self.extensions):
+            flags = VARIANTS[extension.name.rpartition("_")[2]]
+            if flags and not (x86 and self._compiles("#include <immintrin.h>", flags)):
+                print(f"{extension.name} is left out: the compiler cannot build it for this machine")
+                self.extensions.remove(extension)
+        super().build_extensions()
+
+    def _compiles(self, source: str, flags: list[str]) -> bool:
+        with tempfile.TemporaryDirectory() as folder:
+            file = Path(folder, "probe.c")
+            file.write_text(source + "\n")
+            try:
+                self.compiler.compile(
+                    [str(file)], output_dir=folder, include_dirs=self.include_dirs, extra_postargs=flags
+                )
+            except Exception as error:  # each compiler class has errors of its own
+                print(error, file=sys.stderr)
+                return False
+        return True
+
+
+setup(
+    cmdclass={"build_ext": BuildKernels},
+    ext_modules=cythonize(
+        [
+            Extension(
+                f"falcon_mnist.kernels._{name}",
+                [f"kernels/_{name}.pyx"],
+                extra_compile_args=[*COMMON, *flags],
+                depends=SOURCES,
+            )
+            for name, flags in VARIANTS.items()
+        ],
+    ),
+)
