@@ -12,7 +12,7 @@ import gzip
 import hashlib
 import os
 import zlib
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import BinaryIO, NamedTuple
 
@@ -52,6 +52,14 @@ class Kind(NamedTuple):
 IMAGES = Kind("images", 0x00000803, (28, 28))
 LABELS = Kind("labels", 0x00000801, ())
 
+# The four files of a data set, under the names that MNIST gave them.
+FILES: dict[str, Kind] = {
+    "train-images-idx3-ubyte": IMAGES,
+    "train-labels-idx1-ubyte": LABELS,
+    "t10k-images-idx3-ubyte": IMAGES,
+    "t10k-labels-idx1-ubyte": LABELS,
+}
+
 
 def header(kind: Kind, rows: int) -> bytes:
     """The header of a file of so many rows."""
@@ -82,8 +90,9 @@ class Opened(NamedTuple):
     sha256: str
 
 
-def open_file(path: Path, kind: Kind, name: str) -> Opened:
+def open_file(path: Path, kind: Kind) -> Opened:
     """Map a plain IDX file: images as uint8 (rows, 784), labels as uint8 (rows,). Raises `DataError`."""
+    name = path.name
     try:
         with path.open("rb") as file:
             rows = rows_in(file.read(kind.header_length), kind, name)
@@ -120,12 +129,15 @@ def unpacked(file: BinaryIO, kind: Kind, name: str) -> Iterator[bytes]:
             yield head
             left = rows * kind.row_length
             if left > MAX_UNPACKED:
-                raise DataError(f"{name} promises {rows} {kind.noun}, more than {MAX_UNPACKED} bytes: too many.")
+                raise DataError(f"{name} promises {rows} {kind.noun}: more than 1 GiB is not read.")
             # Asking for one byte more than is left finds both a surplus and a damaged end.
             while piece := plain.read(min(_CHUNK, left + 1)):
                 left -= len(piece)
                 if left < 0:
-                    raise DataError(f"{name} unpacks to more than the {rows} {kind.noun} that its header promises.")
+                    raise DataError(
+                        f"{name} unpacks to more than the {rows} {kind.noun} that its header promises: "
+                        "copy the file again."
+                    )
                 yield piece
     except (EOFError, zlib.error, gzip.BadGzipFile) as error:
         raise DataError(f"{name} is damaged or not gzip: copy or download it again.") from error
@@ -133,3 +145,15 @@ def unpacked(file: BinaryIO, kind: Kind, name: str) -> Iterator[bytes]:
         raise DataError(f"{name} cannot be read ({error.strerror}).") from error
     if left:
         raise DataError(f"{name} unpacks to {left} bytes less than its header promises: copy the file again.")
+
+
+def write(path: Path, pieces: Iterable[bytes]) -> str:
+    """Write a new file and sync it; returns its SHA-256. Raises `OSError`, and whatever `pieces` raises."""
+    sha256 = hashlib.sha256()
+    with path.open("xb") as file:
+        for piece in pieces:
+            sha256.update(piece)
+            file.write(piece)
+        file.flush()
+        os.fsync(file.fileno())
+    return sha256.hexdigest()
