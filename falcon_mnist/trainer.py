@@ -77,7 +77,7 @@ def epochs(
     """
     training, validation = split(len(labels), hyperparams)
     optimizer = hyperparams.optimizer
-    workspace = kernels.Workspace(net, min(hyperparams.batch_size, kernels.SLICE_ROWS))
+    workspace = kernels.Workspace(net, min(hyperparams.batch_size, kernels.SLICE_ROWS), training=True)
     while state.epoch < hyperparams.epochs:
         order = training
         if hyperparams.shuffle:

@@ -404,33 +404,40 @@ cdef class Workspace:
         self.network = network
         self.rows = rows
         self.training = training
-        packing = 0
+        cdef Py_ssize_t packing = 0, inputs, outputs
         for _, inputs, outputs in network.layers:
-            forward = packing_floats(outputs, inputs)
-            backward = max(packing_floats(outputs, rows), packing_floats(inputs, outputs))
-            packing = max(packing, forward, backward if training else 0)
-        parts = [
-            rows * network.inputs,
-            rows * network.activation_width,
-            rows * (network.widest if training else network.outputs),
-            rows * network.widest if training else 0,
-            packing,
-            network.parameter_count if training else 0,
-            rows,
+            packing = max(packing, packing_floats(outputs, inputs))
+            if training:
+                packing = max(packing, packing_floats(outputs, rows), packing_floats(inputs, outputs))
+        cdef Py_ssize_t widest = network.widest if training else network.outputs
+        lines = [  # each part begins on a cache line of its own
+            (floats + 15) // 16
+            for floats in (
+                rows * network.inputs,
+                rows * network.activation_width,
+                rows * widest,
+                rows * widest if training else 0,
+                packing,
+                network.parameter_count if training else 0,
+                (rows + 3) // 4,
+            )
         ]
-        starts = [0]
-        for part in parts:
-            starts.append(starts[-1] + (part + 15) // 16 * 16)  # each on a cache line of its own
-        self.buffer = Buffer(starts[-1])
+        self.buffer = Buffer(16 * sum(lines))
         self.nbytes = self.buffer.nbytes
-        cdef float* data = self.buffer.data
-        self.x = data + <Py_ssize_t>starts[0]
-        self.activations = data + <Py_ssize_t>starts[1]
-        self.d = data + <Py_ssize_t>starts[2]
-        self.spare = data + <Py_ssize_t>starts[3]
-        self.packing = data + <Py_ssize_t>starts[4]
-        self.gradients = data + <Py_ssize_t>starts[5]
-        self.classes = <uint8_t*>(data + <Py_ssize_t>starts[6])
+        cdef float* at = self.buffer.data
+        self.x = at
+        at += 16 * <Py_ssize_t>lines[0]
+        self.activations = at
+        at += 16 * <Py_ssize_t>lines[1]
+        self.d = at
+        at += 16 * <Py_ssize_t>lines[2]
+        self.spare = at
+        at += 16 * <Py_ssize_t>lines[3]
+        self.packing = at
+        at += 16 * <Py_ssize_t>lines[4]
+        self.gradients = at
+        at += 16 * <Py_ssize_t>lines[5]
+        self.classes = <uint8_t*>at
 
     cdef used_by(self, Network network, bint training):
         """A context in which `network` may use this memory."""
