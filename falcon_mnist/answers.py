@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
@@ -10,14 +10,17 @@ from falcon_mnist.schemas import CLASSES, MAX_ROWS, Architecture, Hyperparams
 
 Numbers = list[float]
 Timestamp = Annotated[str, Field(json_schema_extra={"format": "date-time"})]
-Sha256 = Annotated[str, Field(pattern="^[0-9a-f]{64}$")]
+Checksum = Annotated[str, Field(pattern="^sha256:[0-9a-f]{64}$")]
 
 
-def _id(prefix: str) -> type[str]:
-    return Annotated[str, Field(pattern=f"^{prefix}_[0-9a-f]{{32}}$")]  # type: ignore[return-value]
+ModelId = Annotated[str, Field(pattern="^m_[0-9a-f]{32}$")]
+RunId = Annotated[str, Field(pattern="^r_[0-9a-f]{32}$")]
+ParamId = Annotated[str, Field(pattern="^p_[0-9a-f]{32}$")]
 
 
-ModelId, RunId, ParamId = _id("m"), _id("r"), _id("p")
+def _sometimes() -> Any:
+    """A member that not every answer has: not required in the schema, and without a default there."""
+    return Field(default_factory=lambda: None)
 
 
 class Answer(BaseModel):
@@ -63,10 +66,10 @@ class Epoch(Answer):
 
 
 class Dataset(Answer):
-    """What a run trains on, and the SHA-256 of its contents."""
+    """What a run trains on, and a checksum of its contents."""
 
     name: str
-    checksum: Sha256
+    checksum: Checksum
 
 
 class RunError(Answer):
@@ -91,8 +94,8 @@ class RunState(Answer):
     started_at: Timestamp | None
     finished_at: Timestamp | None
     history: list[Epoch]
-    param_id: ParamId = ""
-    error: RunError = RunError(code="internal_error", message="")
+    param_id: ParamId = _sometimes()
+    error: RunError = _sometimes()
 
 
 class RunPage(Answer):
@@ -106,8 +109,8 @@ class LayerParameters(Answer):
     """`W` (rows: in, columns: out) and `b` of a linear layer; a layer of another type has neither."""
 
     type: Literal["linear", "relu", "sigmoid", "tanh", "softmax"]
-    W: list[Numbers] = []
-    b: Numbers = []
+    W: list[Numbers] = _sometimes()
+    b: Numbers = _sometimes()
 
 
 class NetworkParameters(Answer):
@@ -133,9 +136,9 @@ _Row = Annotated[Numbers, Field(min_length=CLASSES, max_length=CLASSES)]
 class Outputs(Answer):
     """Exactly what was asked for, one entry for each input row."""
 
-    labels: Annotated[list[Annotated[int, Field(ge=0, lt=CLASSES)]], Field(max_length=MAX_ROWS)] = []
-    probabilities: Annotated[list[_Row], Field(max_length=MAX_ROWS)] = []
-    logits: Annotated[list[_Row], Field(max_length=MAX_ROWS)] = []
+    labels: Annotated[list[Annotated[int, Field(ge=0, lt=CLASSES)]], Field(max_length=MAX_ROWS)] = _sometimes()
+    probabilities: Annotated[list[_Row], Field(max_length=MAX_ROWS)] = _sometimes()
+    logits: Annotated[list[_Row], Field(max_length=MAX_ROWS)] = _sometimes()
 
 
 class AdhocPrediction(Answer):
@@ -173,5 +176,5 @@ class ProblemDocument(Answer):
     status: Annotated[int, Field(ge=400, le=599)]
     detail: str
     instance: str
-    errors: Annotated[list[FieldFault], Field(min_length=1)] = []
-    limit_bytes: int = 0
+    errors: Annotated[list[FieldFault], Field(min_length=1)] = _sometimes()
+    limit_bytes: int = _sometimes()

@@ -5,7 +5,6 @@ from __future__ import annotations
 import logging
 import re
 import uuid
-from typing import Any
 
 import falcon
 import orjson
@@ -37,7 +36,10 @@ ROUTES: tuple[tuple[str, type[resources.Resource]], ...] = (
 )
 
 
-def create_app(settings: Settings | None = None) -> falcon.App[Any, Any]:
+App = falcon.App[falcon.Request, falcon.Response]
+
+
+def create_app(settings: Settings | None = None) -> App:
     """The WSGI application, for `waitress-serve --call falcon_mnist.app:create_app`.
 
     Settings come from the environment unless given. Starts no process and no thread, and touches no network:
@@ -46,9 +48,11 @@ def create_app(settings: Settings | None = None) -> falcon.App[Any, Any]:
     return build_app(Service.open(settings or Settings.from_env()))
 
 
-def build_app(service: Service) -> falcon.App[Any, Any]:
+def build_app(service: Service) -> App:
     """The WSGI application on a service that is open already."""
-    app = falcon.App(middleware=[RequestId(), Gate(service)])
+    app: App = falcon.App()
+    app.add_middleware(RequestId())
+    app.add_middleware(Gate(service))
     app.req_options.auto_parse_qs_csv = False
     app.req_options.keep_blank_qs_values = True
     app.add_error_handler(Exception, _internal_error)

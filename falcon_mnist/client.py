@@ -12,7 +12,7 @@ import numpy.typing as npt
 
 from falcon_mnist.schemas import MAX_ROWS
 
-FINAL_STATES = ("succeeded", "failed", "cancelled")
+POLL_SECONDS = 0.2
 
 
 class ClientError(Exception):
@@ -42,17 +42,21 @@ class Client:
         """The id of a new run."""
         return str(self._ask("POST", f"/api/models/{model_id}/train")["run_id"])
 
-    def wait(self, run_id: str, show: Callable[[dict[str, Any]], None], pause: float = 0.2) -> str:
-        """Poll a run until it ends; `show` gets it each time. Returns the parameter set's id."""
-        while True:
-            run = self._ask("GET", f"/api/runs/{run_id}")
-            show(run)
-            if run["state"] in FINAL_STATES:
-                break
-            time.sleep(pause)
+    def wait(self, run_id: str, show: Callable[[dict[str, Any]], None]) -> dict[str, Any]:
+        """Poll a run until it has succeeded; `show` gets it each time. Ctrl-C cancels the run."""
+        try:
+            while True:
+                run = self._ask("GET", f"/api/runs/{run_id}")
+                show(run)
+                if run["state"] not in ("queued", "running"):
+                    break
+                time.sleep(POLL_SECONDS)
+        except KeyboardInterrupt:
+            self._ask("POST", f"/api/runs/{run_id}/cancel")
+            raise
         if run["state"] != "succeeded":
             raise ClientError(f"the run has {run['state']}: {run.get('error', {}).get('message', 'no error')}")
-        return str(run["param_id"])
+        return run
 
     def labels(self, param_id: str, images: npt.NDArray[np.uint8]) -> npt.NDArray[np.int64]:
         """Predicted labels of images (n, 784)."""

@@ -2,18 +2,43 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn, TimeElapsedColumn
+from rich.table import Table
 
 out = Console(highlight=False)
 err = Console(stderr=True, highlight=False)
 
 _SHADES = " .:-=+*#%@"
+
+
+def say(line: str) -> None:
+    """Print a line as it is: no markup, no wrapping."""
+    out.print(line, markup=False, soft_wrap=True)
+
+
+def table(rows: Sequence[tuple[str, str]]) -> None:
+    """Print names and what there is to say about them."""
+    grid = Table.grid(padding=(0, 2))
+    grid.add_column(no_wrap=True)
+    grid.add_column(overflow="fold")
+    for row in rows:
+        grid.add_row(*row)
+    out.print(grid)
+
+
+def epoch_line(epoch: Mapping[str, Any]) -> str:
+    """The metrics of a finished epoch."""
+    line = f"Epoch {epoch['epoch']}: train loss {epoch['train_loss']:.4f}, accuracy {epoch['train_accuracy']:.2%}"
+    if epoch["val_loss"] is not None:
+        line += f"; validation loss {epoch['val_loss']:.4f}, accuracy {epoch['val_accuracy']:.2%}"
+    return line
 
 
 @contextmanager
@@ -31,12 +56,12 @@ def progress() -> Iterator[Callable[[str, int, int | None], None]]:
         yield show
 
 
-def digits(images: npt.NDArray[np.uint8], captions: list[str]) -> str:
-    """Images (n, 784) side by side as text, every second line of each, with a caption below."""
-    pictures = [image.reshape(28, 28)[::2, 2:26] for image in images]
-    lines = [
-        "  ".join("".join(_SHADES[int(pixel) * 10 // 256] for pixel in picture[row]) for picture in pictures)
-        for row in range(14)
-    ]
-    lines.append("  ".join(caption.center(24) for caption in captions))
+def digits(images: npt.NDArray[np.uint8], captions: Sequence[str]) -> str:
+    """Images (n, 784) as text, three side by side (76 columns), every second line of each, over its caption."""
+    lines = []
+    for first in range(0, len(images), 3):
+        pictures = [image.reshape(28, 28)[2:26:2, 2:26] for image in images[first : first + 3]]
+        for row in zip(*pictures, strict=True):
+            lines.append("  ".join("".join(_SHADES[int(pixel) * 10 // 256] for pixel in line) for line in row))
+        lines.append("  ".join(caption.center(24) for caption in captions[first : first + 3]))
     return "\n".join(line.rstrip() for line in lines)

@@ -76,7 +76,7 @@ class PoolExecutor:
         pool = ProcessPool(
             max_workers=self._settings.workers,
             initializer=worker.start_process,
-            initargs=[self._settings, os.getpid()],
+            initargs=[os.getpid(), logging.getLogger().getEffectiveLevel()],
             context=multiprocessing.get_context("spawn"),  # the server has threads, which fork would break
         )
         try:

@@ -79,7 +79,7 @@ class Predictors:
 
     def _load(self, param_id: str) -> Predictor | None:
         row = self._store.parameters(param_id)
-        model = row and self._store.model(row.model)
+        model = None if row is None else self._store.model(row.model_id)
         if row is None or model is None:
             return None
         parameters = self._files.read(param_id, Written(row.size_bytes, row.sha256), model.architecture)

@@ -80,8 +80,7 @@ def migrate(database: SqliteDatabase, steps: tuple[tuple[str, ...], ...] = STEPS
             for statement in step:
                 database.execute_sql(statement)
         database.execute_sql(
-            "INSERT INTO meta VALUES ('schema_version', ?) "
-            "ON CONFLICT (key) DO UPDATE SET value = excluded.value",
+            "INSERT INTO meta VALUES ('schema_version', ?) ON CONFLICT (key) DO UPDATE SET value = excluded.value",
             (str(len(steps)),),
         )
     return found

@@ -36,9 +36,7 @@ def read_body(req: falcon.Request, service: Service, *media_types: str, optional
     media_type = (req.content_type or "").partition(";")[0].strip().lower()
     if media_type not in media_types and not (optional and length == 0):
         sent = f"not {media_type!r}" if media_type else "and was not sent"
-        raise Problem(
-            "unsupported-media-type", f"Content-Type must be {' or '.join(media_types)}, {sent[:100]}."
-        )
+        raise Problem("unsupported-media-type", f"Content-Type must be {' or '.join(media_types)}, {sent[:100]}.")
     if req.get_header("Content-Encoding", default="identity").lower() != "identity":
         raise Problem("unsupported-media-type", "Content-Encoding must be identity: send the body as it is.")
     body = stream.read(length)
@@ -54,23 +52,24 @@ def read_json(req: falcon.Request, service: Service, *, optional: bool = False) 
 
 
 def _too_large(limit: int) -> Problem:
-    return Problem(
-        "body-too-large", f"The body may have at most {limit} bytes.", members={"limit_bytes": limit}
-    )
+    return Problem("body-too-large", f"The body may have at most {limit} bytes.", members={"limit_bytes": limit})
 
 
 def read_query(req: falcon.Request, *names: str) -> dict[str, str]:
     """The query parameters, all of them among `names` and given once; raises a 422 `Problem`."""
     faults = []
+    given: dict[str, str] = {}
     for name, value in req.params.items():
         if name not in names:
             known = f"known are {', '.join(names)}" if names else "there are none here"
             faults.append(Fault(f"/{name[:100]}", f"is not a known query parameter: {known}"))
-        elif not isinstance(value, str):
+        elif isinstance(value, str):
+            given[name] = value
+        else:
             faults.append(Fault(f"/{name}", "must be given once"))
     if faults:
         raise invalid_fields(faults)
-    return dict(req.params)
+    return given
 
 
 def read_limit(query: Mapping[str, str], *, default: int = 20, most: int = 100) -> int:
@@ -85,9 +84,7 @@ def read_idempotency_key(req: falcon.Request) -> str | None:
     """The Idempotency-Key header; raises a 422 `Problem`."""
     key: str | None = req.get_header("Idempotency-Key")
     if key is not None and not _KEY.fullmatch(key):
-        raise Problem(
-            "invalid-fields", "Idempotency-Key must have 1 to 255 visible ASCII characters and no spaces."
-        )
+        raise Problem("invalid-fields", "Idempotency-Key must have 1 to 255 visible ASCII characters and no spaces.")
     return key
 
 

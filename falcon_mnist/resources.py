@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any, cast
+from typing import Any
 
 import falcon
 import numpy as np
@@ -11,7 +11,7 @@ import numpy.typing as npt
 import orjson
 
 from falcon_mnist import inference, network, schemas
-from falcon_mnist.arrays import Array
+from falcon_mnist.arrays import Array, decode
 from falcon_mnist.errors import Fault, Problem, invalid_fields
 from falcon_mnist.parameter_files import MEDIA_TYPE as SAFETENSORS
 from falcon_mnist.parameter_files import Written
@@ -27,9 +27,8 @@ from falcon_mnist.request import (
     read_query,
     write_cursor,
 )
-from falcon_mnist.arrays import decode
 from falcon_mnist.service import Service
-from falcon_mnist.store import ACTIVE, CANCELLED, METRICS, SUCCEEDED, Conflict, EpochRow, ModelRow, RunRow
+from falcon_mnist.store import CANCELLED, METRICS, SUCCEEDED, Conflict, EpochRow, ModelRow, RunRow
 
 
 class Resource:
@@ -172,14 +171,14 @@ class Parameters(Resource):
             resp.data = self._service.files.read_bytes(param_id, written)
             resp.content_type = SAFETENSORS
             return
-        architecture = self._model(row.model).architecture
+        architecture = self._model(row.model_id).architecture
         parameters = self._service.files.read(param_id, written, architecture)
         layers = network.named(architecture, network.build(architecture), parameters)
         answer(
             resp,
             {
                 "param_id": param_id,
-                "model_id": row.model,
+                "model_id": row.model_id,
                 "parameters": {"layers": layers, "dtype": "float32", "layout": "row_major"},
                 "size_bytes": row.size_bytes,
             },
@@ -220,7 +219,7 @@ class AdhocInference(Resource):
         answer(resp, _predict(predictor, wanted.inputs, wanted.returns))
 
 
-class Health:
+class Health(Resource):
     """`/healthz`: the process answers."""
 
     def on_get(self, req: falcon.Request, resp: falcon.Response) -> None:
@@ -253,7 +252,7 @@ def run_document(run: RunRow, history: Sequence[EpochRow], param_id: str | None)
     latest = entries[-1] if entries else {}
     document: dict[str, Any] = {
         "run_id": run.id,
-        "model_id": run.model,
+        "model_id": run.model_id,
         "state": run.state,
         "epoch": run.epoch,
         "epochs_total": run.hyperparams["epochs"],
@@ -287,13 +286,11 @@ def _wanted_format(req: falcon.Request) -> str:
     if name not in (None, "json", "safetensors"):
         raise invalid_fields([Fault("/format", "must be json or safetensors")])
     if name is None:
-        return cast(str, req.client_prefers((JSON, SAFETENSORS)) or JSON)
+        return req.client_prefers((JSON, SAFETENSORS)) or JSON
     return SAFETENSORS if name == "safetensors" else JSON
 
 
-def _binary_request(
-    req: falcon.Request, body: bytes
-) -> tuple[str, Array | npt.NDArray[np.uint8], schemas.Return]:
+def _binary_request(req: falcon.Request, body: bytes) -> tuple[str, Array | npt.NDArray[np.uint8], schemas.Return]:
     """The rows of a binary body, and what its query says of them; raises a 422 `Problem`."""
     query = read_query(req, "param_id", "dtype", "return")
     faults = []

@@ -121,9 +121,7 @@ def _checked(check: Any) -> BeforeValidator:
         try:
             return check(value)
         except FaultAt as fault:
-            raise PydanticCustomError(
-                "array", "{detail}", {"detail": fault.detail, "at": list(fault.place)}
-            ) from None
+            raise PydanticCustomError("array", "{detail}", {"detail": fault.detail, "at": list(fault.place)}) from None
 
     return BeforeValidator(validate)
 
@@ -145,13 +143,9 @@ Rows = Annotated[
 Matrix = Annotated[
     np.ndarray,
     _checked(matrix),
-    WithJsonSchema(
-        {"type": "array", "minItems": 1, "items": {"type": "array", "minItems": 1, "items": _NUMBER}}
-    ),
+    WithJsonSchema({"type": "array", "minItems": 1, "items": {"type": "array", "minItems": 1, "items": _NUMBER}}),
 ]
-Vector = Annotated[
-    np.ndarray, _checked(vector), WithJsonSchema({"type": "array", "minItems": 1, "items": _NUMBER})
-]
+Vector = Annotated[np.ndarray, _checked(vector), WithJsonSchema({"type": "array", "minItems": 1, "items": _NUMBER})]
 
 
 class LinearParameters(Strict):

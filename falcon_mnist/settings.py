@@ -137,9 +137,7 @@ class Settings:
     storage_url: Path | None = _setting(
         _storage_folder, None, "folder of parameter files and checkpoints", shown="`HOME/storage`"
     )
-    executor: str = _setting(
-        _one_of("pool", later={"ray": "leave it at pool"}), "pool", "who executes runs: `pool`"
-    )
+    executor: str = _setting(_one_of("pool", later={"ray": "leave it at pool"}), "pool", "who executes runs: `pool`")
 
     @property
     def database(self) -> Path:

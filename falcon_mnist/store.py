@@ -13,7 +13,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import orjson
 from peewee import (
@@ -58,7 +58,7 @@ class RunLostError(Exception):
     """The run was cancelled, or belongs to another worker by now."""
 
 
-class JSONText(TextField):  # type: ignore[misc]
+class JSONText(TextField):
     """A JSON document in a text column."""
 
     def db_value(self, value: Any) -> str | None:
@@ -70,7 +70,7 @@ class JSONText(TextField):  # type: ignore[misc]
         return None if value is None else orjson.loads(value)
 
 
-class Table(Model):  # type: ignore[misc]
+class Table(Model):
     """Base of all tables. Their constraints and indexes stand in `migrations`, which makes them."""
 
     class Meta:
@@ -106,6 +106,7 @@ class RunRow(Table):
     number = AutoField()
     id = TextField()
     model = ForeignKeyField(ModelRow, field="id", column_name="model_id", lazy_load=False)
+    model_id: str  # what the column holds; Peewee makes it
     state = TextField()
     hyperparams = JSONText()
     created_at = TextField()
@@ -128,6 +129,7 @@ class EpochRow(Table):
     """The metrics of one finished epoch of a run."""
 
     run = ForeignKeyField(RunRow, field="id", column_name="run_id", lazy_load=False)
+    run_id: str
     epoch = IntegerField()
     train_loss = DoubleField()
     train_accuracy = DoubleField()
@@ -144,7 +146,9 @@ class ParameterRow(Table):
 
     id = TextField(primary_key=True)
     run = ForeignKeyField(RunRow, field="id", column_name="run_id", lazy_load=False)
+    run_id: str
     model = ForeignKeyField(ModelRow, field="id", column_name="model_id", lazy_load=False)
+    model_id: str  # what the column holds; Peewee makes it
     size_bytes = IntegerField()
     sha256 = TextField()
     created_at = TextField()
@@ -173,7 +177,7 @@ class Store:
         """
         path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
         self._database = SqliteDatabase(
-            path,
+            str(path),
             # WAL lets readers go on beside the one writer. FULL syncs at each commit: what was answered
             # stays, also when the power fails.
             pragmas={"journal_mode": "wal", "synchronous": "full", "foreign_keys": 1},
@@ -219,7 +223,7 @@ class Store:
         with self._writing():
             if key and (earlier := ModelRow.get_or_none(ModelRow.idempotency_key == key)):
                 return _same(earlier, fingerprint)
-            return ModelRow.create(
+            model: ModelRow = ModelRow.create(
                 id=new_id("m"),
                 architecture=architecture,
                 hyperparams=hyperparams,
@@ -227,6 +231,7 @@ class Store:
                 idempotency_key=key,
                 fingerprint=fingerprint,
             )
+            return model
 
     def model(self, model_id: str) -> ModelRow | None:
         """The model, if there is one."""
@@ -261,7 +266,7 @@ class Store:
                     )
             if RunRow.select().where(RunRow.state == QUEUED).count() >= max_queued:
                 raise Conflict("queue-full", f"{max_queued} runs are queued already: try again later.")
-            return RunRow.create(
+            run: RunRow = RunRow.create(
                 id=new_id("r"),
                 model=model.id,
                 state=QUEUED,
@@ -270,6 +275,7 @@ class Store:
                 idempotency_key=key,
                 fingerprint=fingerprint,
             )
+            return run
 
     def run(self, run_id: str) -> RunRow | None:
         """The run, if there is one."""
@@ -284,13 +290,13 @@ class Store:
         """The finished epochs of each run, in order."""
         histories: dict[str, list[EpochRow]] = {run.id: [] for run in runs}
         for epoch in EpochRow.select().where(EpochRow.run.in_(list(histories))).order_by(EpochRow.epoch):
-            histories[epoch.run].append(epoch)
+            histories[epoch.run_id].append(epoch)
         return histories
 
     def param_ids(self, runs: Sequence[RunRow]) -> dict[str, str]:
         """Run id to parameter set, for the runs that have one."""
         rows = ParameterRow.select().where(ParameterRow.run.in_([run.id for run in runs]))
-        return {row.run: row.id for row in rows}
+        return {row.run_id: row.id for row in rows}
 
     def cancel(self, run_id: str) -> bool:
         """End a queued or running run; says whether it was one."""
@@ -322,7 +328,7 @@ class Store:
 
     def architecture(self, run: RunRow) -> Any:
         """The architecture of the run's model."""
-        return ModelRow.get(ModelRow.id == run.model).architecture
+        return ModelRow.get(ModelRow.id == run.model_id).architecture
 
     def renew(self, run_id: str, owner: str) -> bool:
         """Prolong the lease; False if the run is no longer this owner's."""
@@ -359,7 +365,7 @@ class Store:
             ParameterRow.create(
                 id=param_id,
                 run=run_id,
-                model=RunRow.get(RunRow.id == run_id).model,
+                model=RunRow.get(RunRow.id == run_id).model_id,
                 size_bytes=size_bytes,
                 sha256=sha256,
                 created_at=now(),
@@ -396,11 +402,14 @@ class Store:
         return bool(RunRow.update(**changes).where(*where).execute())
 
 
+_Row = TypeVar("_Row", ModelRow, RunRow)
+
+
 def _held(run_id: str, owner: str) -> tuple[Any, ...]:
     return (RunRow.id == run_id, RunRow.state == RUNNING, RunRow.owner == owner)
 
 
-def _same(earlier: Any, fingerprint: str | None) -> Any:
+def _same(earlier: _Row, fingerprint: str | None) -> _Row:
     if earlier.fingerprint != fingerprint:
         raise Conflict("idempotency-key-reused", "This Idempotency-Key was used before with another body.")
     return earlier

@@ -36,10 +36,10 @@ _RENEW_EVERY = int(LEASE_SECONDS / 4 / WATCH_SECONDS)
 _datasets: dict[tuple[str, Path], Dataset] = {}
 
 
-def start_process(settings: Settings, parent: int) -> None:
+def start_process(parent: int, log_level: int) -> None:
     """Prepare a worker process: Ctrl-C is its server's business, and it ends when its server is gone."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
-    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s: %(message)s")
+    logging.basicConfig(level=log_level, format="%(asctime)s %(levelname)s %(name)s: %(message)s")
     threading.Thread(target=_end_with, args=(parent,), name="parent-watch", daemon=True).start()
 
 
@@ -82,9 +82,7 @@ def _train(settings: Settings, store: Store, run: RunRow, owner: str, stop: npt.
     hyperparams = Hyperparams.model_validate(run.hyperparams)
     net = network.build(store.architecture(run))
     state = trainer.initial_state(net, hyperparams)
-    for metrics in trainer.epochs(
-        net, state, data.train_images, data.train_labels, hyperparams, stop=stop
-    ):
+    for metrics in trainer.epochs(net, state, data.train_images, data.train_labels, hyperparams, stop=stop):
         store.record_epoch(run.id, owner, state.epoch, metrics._asdict())
     files = ParameterFiles(settings.storage)
     param_id = new_id("p")
