@@ -93,16 +93,19 @@ class _Decoder:
 
     def _plain(self, value: Any) -> Any:
         if isinstance(value, simdjson.Object):
-            return {
-                key: self._numbers(member)
-                if key in _NUMERIC and isinstance(member, simdjson.Array)
-                else self._plain(member)
-                for key, member in value.items()
-            }
+            keys = list(value)  # items() would turn every array into a list
+            if len(set(keys)) != len(keys):
+                raise ValueError("a member stands there twice")
+            return {key: self._member(key, value[key]) for key in keys}
         if isinstance(value, simdjson.Array):
             self._arrays += 1
             return [self._plain(entry) for entry in value]
         return value
+
+    def _member(self, key: str, value: Any) -> Any:
+        if key in _NUMERIC and isinstance(value, simdjson.Array):
+            return self._numbers(value)
+        return self._plain(value)
 
     def _numbers(self, values: simdjson.Array) -> Array:
         shape = [len(values)]
