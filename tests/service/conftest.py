@@ -1,0 +1,76 @@
+"""One server in this process for most tests, and a maker of server processes for the rest."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+from serving import READ, WRITE, Client, Document, Kept, Server, environment, write_digits
+
+from falcon_mnist.server import running
+from falcon_mnist.service import Service
+from falcon_mnist.settings import Settings
+
+
+@pytest.fixture(scope="session")
+def digits(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with a small data set."""
+    return write_digits(tmp_path_factory.mktemp("data") / "digits")
+
+
+@pytest.fixture(scope="session")
+def kept(tmp_path_factory: pytest.TempPathFactory) -> Kept:
+    """What the session's server keeps on disk."""
+    return Kept(tmp_path_factory.mktemp("session") / "home")
+
+
+@pytest.fixture(scope="session")
+def service(kept: Kept, digits: Path) -> Iterator[tuple[Service, str]]:
+    """The session's service and its URL. Only one can be open in a process (Peewee's tables are global)."""
+    tokens = kept.home.parent / "tokens"
+    tokens.write_text(f"# who may do what\n{WRITE}\n\n{READ} read\n")
+    settings = Settings(home=kept.home, tokens_file=tokens, dataset=str(digits), workers=2, max_body_bytes=40 * 2**20)
+    service = Service.open(settings)
+    with running(service) as url:
+        yield service, url
+
+
+@pytest.fixture(scope="session")
+def client(service: tuple[Service, str]) -> Iterator[Client]:
+    """A client of the session's server whose token may write."""
+    with Client(service[1]) as client:
+        yield client
+
+
+@pytest.fixture(scope="session")
+def trained(client: Client) -> Document:
+    """A run that has succeeded, of a model with a softmax."""
+    body = {
+        "architecture": {
+            "input_size": 784,
+            "layers": [
+                {"type": "linear", "in": 784, "out": 16},
+                {"type": "relu"},
+                {"type": "linear", "in": 16, "out": 10},
+                {"type": "softmax"},
+            ],
+        },
+        "hyperparams": {"epochs": 3},
+    }
+    return client.trained(body)
+
+
+@pytest.fixture
+def serve(tmp_path: Path, digits: Path) -> Iterator[Callable[..., Server]]:
+    """Starts servers with these settings, each in a process of its own, and ends them after the test."""
+    servers: list[Server] = []
+
+    def start(*command: str, home: Path | None = None, **settings: object) -> Server:
+        given = {"dataset": digits, "workers": 1} | settings
+        servers.append(Server(environment(home or tmp_path / "home", **given), *command))
+        return servers[-1]
+
+    yield start
+    for server in servers:
+        server.stop()

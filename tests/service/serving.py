@@ -1,0 +1,416 @@
+"""What the service's tests share: a small data set, servers, and a client that checks every answer."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import signal
+import socket
+import sqlite3
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from http.client import HTTPResponse
+from pathlib import Path
+from typing import Any, Self
+
+import httpx
+import numpy as np
+from jsonschema import Draft202012Validator
+
+from falcon_mnist import idx
+
+WRITE = "the-token-that-may-write-8c1f"
+READ = "the-token-that-may-read-8c1f"
+
+TERMINAL = ("succeeded", "failed", "cancelled")
+# Nothing here should take long; a test that waits this long has failed.
+PATIENCE = 60.0
+
+JSON = "application/json"
+PROBLEM = "application/problem+json"
+BINARY = "application/octet-stream"
+SAFETENSORS = "application/vnd.safetensors"
+
+Document = dict[str, Any]
+
+
+def write_digits(folder: Path) -> Path:
+    """600 training and 100 test images in IDX files: ten fixed pictures under noise, easily told apart."""
+    folder.mkdir(parents=True)
+    random = np.random.default_rng(20240607)
+    pictures = random.integers(0, 200, (10, 784))
+    for part, count in (("train", 600), ("t10k", 100)):
+        labels = (np.arange(count) % 10).astype(np.uint8)
+        images = (pictures[labels] + random.integers(0, 56, (count, 784))).astype(np.uint8)
+        idx.write(folder / f"{part}-images-idx3-ubyte", [idx.header(idx.IMAGES, count), images.tobytes()])
+        idx.write(folder / f"{part}-labels-idx1-ubyte", [idx.header(idx.LABELS, count), labels.tobytes()])
+    return folder
+
+
+def linear(inputs: int, outputs: int) -> Document:
+    return {"type": "linear", "in": inputs, "out": outputs}
+
+
+def architecture(*hidden: int, activation: str = "relu", softmax: bool = False) -> Document:
+    """784 pixels, hidden layers of these widths, 10 classes."""
+    layers: list[Document] = []
+    before = 784
+    for width in hidden:
+        layers += [linear(before, width), {"type": activation}]
+        before = width
+    layers.append(linear(before, 10))
+    if softmax:
+        layers.append({"type": "softmax"})
+    return {"input_size": 784, "layers": layers}
+
+
+SMALL = architecture(16)
+# An epoch of this takes long enough that a thousand of them do not end while a test looks on.
+ENDLESS = {"architecture": architecture(1024, 1024), "hyperparams": {"epochs": 1000}}
+
+
+def pixels(rows: int, seed: int = 1) -> np.ndarray:
+    return np.random.default_rng(seed).integers(0, 256, (rows, 784), dtype=np.uint8)
+
+
+def until(condition: Callable[[], Any], what: str) -> Any:
+    """The first true value of `condition`, asked again and again; fails if it never comes."""
+    end = time.monotonic() + PATIENCE
+    while not (value := condition()):
+        assert time.monotonic() < end, f"waited in vain until {what}"
+        time.sleep(0.02)
+    return value
+
+
+class Description:
+    """The OpenAPI document of a server, against which its answers are held."""
+
+    def __init__(self, document: Document) -> None:
+        self.document = document
+        self.seen: set[tuple[str, str, str]] = set()  # (path, method, status)
+        self._validators: dict[str, Draft202012Validator] = {}
+        self._paths = [
+            (re.compile(re.sub(r"\{\w+\}", "[^/]+", re.escape(path).replace(r"\{", "{").replace(r"\}", "}"))), path)
+            for path in document["paths"]
+        ]
+
+    def operation(self, method: str, path: str) -> tuple[str, Document] | None:
+        for pattern, template in self._paths:
+            if pattern.fullmatch(path) and method.lower() in self.document["paths"][template]:
+                return template, self.document["paths"][template][method.lower()]
+        return None
+
+    def validator(self, schema: Document) -> Draft202012Validator:
+        key = json.dumps(schema)
+        if key not in self._validators:
+            # The references of a schema begin at the root of the document that it stands in.
+            rooted = schema | {"components": self.document["components"]}
+            checker = Draft202012Validator.FORMAT_CHECKER
+            self._validators[key] = Draft202012Validator(rooted, format_checker=checker)
+        return self._validators[key]
+
+    def check(self, response: httpx.Response) -> None:
+        """The status must be one that the operation can answer with, and the body as its schema says."""
+        request = response.request
+        method = "GET" if request.method == "HEAD" else request.method
+        found = self.operation(method, request.url.path)
+        if found is None:
+            assert response.status_code in (401, 404, 405) or method == "OPTIONS", response.text
+            return
+        template, operation = found
+        status = str(response.status_code)
+        assert status in operation["responses"], f"{method} {template} must not answer {status}: {response.text}"
+        self.seen.add((template, method.lower(), status))
+        described = operation["responses"][status]
+        for name, header in described.get("headers", {}).items():
+            assert name in response.headers
+            self.validator(header["schema"]).validate(response.headers[name])
+        if "content" not in described:
+            assert not response.content
+            return
+        content = described["content"][response.headers["Content-Type"]]
+        if request.method != "HEAD" and response.headers["Content-Type"] in (JSON, PROBLEM):
+            self.validator(content["schema"]).validate(shortened(response.json()))
+
+    def accepts(self, method: str, path: str, body: Any) -> bool:
+        """Whether the document says that this body is valid."""
+        found = self.operation(method, path)
+        assert found
+        schema = found[1]["requestBody"]["content"][JSON]["schema"]
+        return self.validator(schema).is_valid(body)
+
+
+def shortened(value: Any) -> Any:
+    """The document without the middle of its longest arrays: a million weights all look alike."""
+    if isinstance(value, dict):
+        return {name: shortened(member) for name, member in value.items()}
+    if isinstance(value, list):
+        return [shortened(entry) for entry in (value if len(value) <= 100 else value[:3] + value[-3:])]
+    return value
+
+
+def check_every_answer(response: httpx.Response) -> None:
+    """What holds for every answer, whatever was asked."""
+    sent = response.request.headers.get("Authorization", "").partition(" ")[2]
+    for secret in (WRITE, READ, sent):
+        assert not secret or secret not in response.text
+        assert not secret or secret not in str(response.headers)
+    request_id = response.headers["X-Request-ID"]
+    assert re.fullmatch(r"[A-Za-z0-9._-]{1,64}", request_id)
+    if response.status_code < 400 or response.request.method == "HEAD":
+        return
+    assert response.headers["Content-Type"] == PROBLEM
+    problem = response.json()
+    assert {"type", "title", "status", "detail", "instance"} <= set(problem) <= {
+        "type", "title", "status", "detail", "instance", "errors", "limit_bytes"
+    }  # fmt: skip
+    assert problem["status"] == response.status_code
+    assert problem["instance"] == request_id
+    assert not re.search(r"Traceback|\.py\b|/tmp|/home|SELECT|INSERT|sqlite", response.text)
+    assert ("limit_bytes" in problem) == (response.status_code == 413)
+    assert ("WWW-Authenticate" in response.headers) == (response.status_code == 401)
+    assert ("Allow" in response.headers) == (response.status_code == 405)
+    assert ("Retry-After" in response.headers) == (response.status_code == 503)
+
+
+class Client:
+    """Asks a server, and holds every answer against the contract and against the server's own description."""
+
+    def __init__(self, url: str, token: str = WRITE) -> None:
+        self.url = httpx.URL(url)
+        self.token = token
+        self._http = httpx.Client(base_url=url, timeout=PATIENCE, trust_env=False)
+        self.description = Description(self._ask("GET", "/api/openapi.json").json())
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        self._http.close()
+
+    def request(self, method: str, path: str, *, token: str | None = "", **options: Any) -> httpx.Response:
+        """Ask with the client's token, another one, or (None) without."""
+        response = self._ask(method, path, token=token, **options)
+        check_every_answer(response)
+        self.description.check(response)
+        return response
+
+    def _ask(self, method: str, path: str, *, token: str | None = "", **options: Any) -> httpx.Response:
+        headers = dict(options.pop("headers", {}))
+        if token is not None:
+            headers.setdefault("Authorization", f"Bearer {token or self.token}")
+        return self._http.request(method, path, headers=headers, **options)
+
+    def get(self, path: str, **options: Any) -> httpx.Response:
+        return self.request("GET", path, **options)
+
+    def post(self, path: str, body: Any = None, **options: Any) -> httpx.Response:
+        """Post `body` as JSON, or `content=` as it is."""
+        if body is not None:
+            options["content"] = json.dumps(body)
+        if "content" in options:
+            options["headers"] = {"Content-Type": JSON} | dict(options.get("headers", {}))
+        return self.request("POST", path, **options)
+
+    def raw(self, request: bytes) -> httpx.Response:
+        """Send bytes over a connection of its own, and check what comes back."""
+        with self.connect() as connection:
+            connection.sendall(request)
+            return self.received(connection, request)
+
+    def connect(self) -> socket.socket:
+        return socket.create_connection((self.url.host, self.url.port), timeout=PATIENCE)
+
+    def received(self, connection: socket.socket, request: bytes) -> httpx.Response:
+        method, path, _ = request.split(b"\r\n")[0].decode("latin-1").split(" ")
+        answer = HTTPResponse(connection, method=method)
+        answer.begin()
+        headers = dict(answer.getheaders())
+        asked = httpx.Request(method, self.url.join(path))
+        response = httpx.Response(answer.status, headers=headers, content=answer.read(), request=asked)
+        check_every_answer(response)
+        self.description.check(response)
+        return response
+
+    # The main job
+
+    def model(self, body: Document | None = None, **hyperparams: Any) -> str:
+        """The id of a new model; a small one unless `body` says otherwise."""
+        response = self.post("/api/models", body or {"architecture": SMALL, "hyperparams": hyperparams})
+        assert response.status_code == 200, response.text
+        return str(response.json()["model_id"])
+
+    def train(self, model_id: str, **hyperparams: Any) -> str:
+        """The id of a new run."""
+        response = self.post(f"/api/models/{model_id}/train", {"hyperparams": hyperparams})
+        assert response.status_code == 202, response.text
+        return str(response.json()["run_id"])
+
+    def run(self, run_id: str) -> Document:
+        response = self.get(f"/api/runs/{run_id}")
+        assert response.status_code == 200, response.text
+        document: Document = response.json()
+        return document
+
+    def wait(self, run_id: str, *states: str) -> Document:
+        """The run as soon as it is in one of these states, all terminal ones unless given."""
+        wanted = states or TERMINAL
+
+        def arrived() -> Document | None:
+            run = self.run(run_id)
+            assert run["state"] in wanted or run["state"] not in TERMINAL, run
+            return run if run["state"] in wanted else None
+
+        found: Document = until(arrived, f"the run is {' or '.join(wanted)}")
+        return found
+
+    def trained(self, body: Document | None = None, **hyperparams: Any) -> Document:
+        """A run that has succeeded."""
+        hyperparams = {"epochs": 1} | hyperparams
+        return self.wait(self.train(self.model(body, **({} if body else hyperparams))), "succeeded")
+
+    @contextmanager
+    def endless_run(self, *, running: bool = True) -> Iterator[Document]:
+        """A run that does not end before this block does."""
+        run_id = self.train(self.model(ENDLESS))
+        try:
+            yield self.wait(run_id, "running" if running else "queued")
+        finally:
+            self.post(f"/api/runs/{run_id}/cancel")
+
+    def infer(self, param_id: str, rows: Any, **returns: bool) -> Document:
+        body = {"param_id": param_id, "inputs": rows} | ({"return": returns} if returns else {})
+        response = self.post("/api/infer", body)
+        assert response.status_code == 200, response.text
+        document: Document = response.json()
+        return document
+
+
+def pointers(response: httpx.Response) -> list[str]:
+    """Where the problem says that the faults are, sorted."""
+    return sorted(fault["pointer"] for fault in response.json()["errors"])
+
+
+def kind(response: httpx.Response) -> str:
+    """The last part of the problem's type."""
+    prefix, _, name = response.json()["type"].rpartition(":")
+    assert prefix == "urn:falcon-mnist:problem"
+    return str(name)
+
+
+class Kept:
+    """What a server keeps on disk, seen past it."""
+
+    def __init__(self, home: Path) -> None:
+        self.home = home
+        self.storage = home / "storage"
+        self.database = home / "falcon-mnist.db"
+
+    def query(self, sql: str, *values: Any) -> list[tuple[Any, ...]]:
+        connection = sqlite3.connect(f"file:{self.database}?mode=ro", uri=True)
+        try:
+            return connection.execute(sql, values).fetchall()
+        finally:
+            connection.close()
+
+    def everything(self) -> tuple[Any, ...]:
+        """The rows of each table and the names of all stored files."""
+        tables = ("models", "runs", "parameters")
+        rows = [self.query(f"SELECT id FROM {table} ORDER BY id") for table in tables]
+        return *rows, sorted(str(path) for path in self.storage.rglob("*"))
+
+    @contextmanager
+    def unchanged(self) -> Iterator[None]:
+        """Fails if the block leaves a row or a file behind."""
+        before = self.everything()
+        yield
+        assert self.everything() == before
+
+    def parameter_file(self, param_id: str) -> Path:
+        return self.storage / "parameters" / f"{param_id}.safetensors"
+
+
+COMMANDS = Path(sys.executable).parent
+
+
+def environment(home: Path, **settings: object) -> dict[str, str]:
+    """This process's environment with these settings of the service, written in small letters, and no others."""
+    kept = {name: value for name, value in os.environ.items() if not name.startswith("FALCON_MNIST_")}
+    given = {"home": home, "tokens": WRITE} | settings
+    return kept | {f"FALCON_MNIST_{name.upper()}": str(value) for name, value in given.items() if value is not None}
+
+
+class Server:
+    """`falcon-mnist serve` (or another command) in a process of its own."""
+
+    def __init__(self, variables: Mapping[str, str], *command: str) -> None:
+        self.home = Path(variables["FALCON_MNIST_HOME"])
+        self.kept = Kept(self.home)
+        self.home.mkdir(parents=True, exist_ok=True)
+        self._output = (self.home / "stdout.txt").open("ab")
+        self._log = (self.home / "stderr.txt").open("ab")
+        self._skip = self._output.tell()
+        command = command or (str(COMMANDS / "falcon-mnist"), "serve", "--port", "0")
+        # Its own session, so that a signal to its group is what Ctrl-C in its terminal is.
+        self.process = subprocess.Popen(
+            command, env=dict(variables), stdout=self._output, stderr=self._log, start_new_session=True
+        )
+
+    def output(self) -> str:
+        """What this server has printed so far."""
+        return (self.home / "stdout.txt").read_text()[self._skip :]
+
+    def log(self) -> str:
+        return (self.home / "stderr.txt").read_text()
+
+    def url(self) -> str:
+        """The address that it prints."""
+
+        def printed() -> re.Match[str] | None:
+            assert self.process.poll() is None, self.log()
+            return re.search(r"^Serving at (http://[\d.]+:\d+)/api ", self.output(), re.MULTILINE)
+
+        return str(until(printed, "the server prints its address")[1])
+
+    def workers(self) -> list[int]:
+        """The ids of its worker processes."""
+        return [pid for pid in children(self.process.pid) if b"spawn_main" in command_line(pid)]
+
+    def stop(self, how: signal.Signals = signal.SIGTERM) -> int:
+        """End it and give its exit code; no token may have come into its log."""
+        if self.process.poll() is None:
+            self.process.send_signal(how)
+        code = self.process.wait(timeout=PATIENCE)
+        self._output.close()
+        self._log.close()
+        for secret in (WRITE, READ):
+            assert secret not in self.output() + self.log()
+        return code
+
+
+def children(pid: int) -> list[int]:
+    """The ids of the processes that this one has started and that have not ended."""
+    try:
+        threads = list(Path(f"/proc/{pid}/task").iterdir())
+        return [int(child) for thread in threads for child in (thread / "children").read_text().split()]
+    except FileNotFoundError:
+        return []
+
+
+def command_line(pid: int) -> bytes:
+    try:
+        return Path(f"/proc/{pid}/cmdline").read_bytes()
+    except (FileNotFoundError, ProcessLookupError):
+        return b""
+
+
+def alive(pid: int) -> bool:
+    """Whether there is such a process, and it is not just waiting for its parent to notice that it ended."""
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
+    except (FileNotFoundError, ProcessLookupError):
+        return False
