@@ -29,7 +29,8 @@ def read_body(req: falcon.Request, service: Service, *media_types: str, optional
     """
     limit = service.settings.max_body_bytes
     stream, length = req.bounded_stream, req.content_length or 0
-    if req.content_length is None and req.env.get("wsgi.input_terminated"):
+    chunked = req.get_header("Transfer-Encoding") is not None
+    if req.content_length is None and chunked and req.env.get("wsgi.input_terminated"):
         stream, length = req.env["wsgi.input"], limit + 1
     if length > limit and req.content_length is not None:
         raise _too_large(limit)

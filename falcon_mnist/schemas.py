@@ -228,9 +228,14 @@ def parse(schema: type[Body], body: Mapping[str, Any], *, max_parameters: int) -
     if "returns" in schema.model_fields:
         faults += _return_faults(body.get("return"))
     if faults:
-        structural = any(place[:1] in (("architecture",), ("parameters",)) for place, _ in faults)
+        faults.sort(key=lambda fault: not _structural(fault[0]))  # what makes the status stands first
+        structural = _structural(faults[0][0])
         raise invalid_fields([Fault(pointer(place), detail) for place, detail in faults], structural=structural)
     return cast(Body, parsed)
+
+
+def _structural(place: Sequence[str | int]) -> bool:
+    return place[:1] in (("architecture",), ("parameters",))
 
 
 def pointer(place: Sequence[str | int]) -> str:

@@ -78,6 +78,7 @@ def _bring_to_end(settings: Settings, store: Store, run: RunRow, owner: str) -> 
 def _train(settings: Settings, store: Store, run: RunRow, owner: str, stop: npt.NDArray[np.uint8]) -> None:
     store.restart(run.id, owner)
     data = _dataset(settings)
+    log.info("run %s: data set %s. %s", run.id, data.name, data.reason)
     store.record_dataset(run.id, owner, {"name": data.name, "checksum": data.checksum})
     hyperparams = Hyperparams.model_validate(run.hyperparams)
     net = network.build(store.architecture(run))
