@@ -21,7 +21,7 @@ cdef _array(str name, value, tuple dtypes, int ndim):
         )
         wanted = " or ".join(str(dtype) for dtype in dtypes)
         raise TypeError(f"{name} must be a {ndim}-D {wanted} array, not {given}")
-    if value.size and max(value.shape) > LARGEST_SIDE:
+    if value.size and max(value.shape, default=0) > LARGEST_SIDE:
         raise ValueError(f"{name} has a side longer than {LARGEST_SIDE}: {value.shape}")
     return value
 

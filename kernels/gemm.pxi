@@ -294,7 +294,7 @@ def gemm(a, b, out=None, *, double alpha=1, double beta=0):
         _same_shape("out", out, "the product", (m, n))
         if not out.flags.writeable:
             raise ValueError("out must be writable")
-        if (n > 1 and out.strides[1] == 0) or (m > 1 and out.strides[0] == 0):
+        if out.size and ((n > 1 and out.strides[1] == 0) or (m > 1 and out.strides[0] == 0)):
             raise ValueError("out has elements that share memory (a stride of 0)")
         _apart("out", out, "a", a)
         _apart("out", out, "b", b)

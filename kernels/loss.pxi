@@ -70,6 +70,7 @@ def softmax_cross_entropy(logits, labels, d_logits=None):
     _contiguous("d_logits", d_logits, _FLOAT32, 2, True)
     _same_shape("d_logits", d_logits, "logits", logits.shape)
     _apart("d_logits", d_logits, "logits", logits)
+    _apart("d_logits", d_logits, "labels", labels)
     cdef const float* z = <const float*>address(logits)
     cdef const uint8_t* y = <const uint8_t*>address(labels)
     cdef float* d_z = <float*>address(d_logits)

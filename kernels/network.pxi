@@ -216,6 +216,11 @@ cdef class Network:
         cdef Rows rows = self._rows("images", images, order)
         cdef Py_ssize_t n = len(images if order is None else order)
         _labels(labels, images.shape[0], self.outputs)
+        for name, changed in (("parameters", parameters), ("velocity", velocity)):
+            if changed is not None:  # labels and order were checked: a step must not write into them
+                _apart(name, changed, "images", images)
+                _apart(name, changed, "labels", labels)
+                _apart(name, changed, "order", order)
         cdef float* w = <float*>address(parameters)
         cdef float* v = NULL if velocity is None else <float*>address(velocity)
         cdef const uint8_t* classes = <const uint8_t*>address(labels)

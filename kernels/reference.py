@@ -1,0 +1,197 @@
+"""The kernels once more, in NumPy and float64: what each of them should compute, in as few lines as say it.
+
+Nothing here works in place: results are new arrays. A network is its layers `(kind, inputs, outputs)` and
+the flat vector of its parameters, as `Network` takes them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+Array = npt.NDArray[Any]
+Float64 = npt.NDArray[np.float64]
+Layers = Sequence[tuple[str, int, int]]
+
+
+def gemm(a: Array, b: Array, out: Array | None = None, *, alpha: float = 1, beta: float = 0) -> Float64:
+    """`alpha * a @ b + beta * out`, (m, k) by (k, n); with beta 0 `out` is not read, with alpha 0 `a` and `b`."""
+    result = np.zeros((a.shape[0], b.shape[1]))
+    if alpha != 0:
+        result += alpha * (_float64(a) @ _float64(b))
+    if beta != 0:
+        result += beta * _float64(out)
+    return result
+
+
+def relu(x: Array) -> Float64:
+    """max(x, 0) of any shape, a NaN staying one."""
+    return np.maximum(_float64(x), 0)
+
+
+def sigmoid(x: Array) -> Float64:
+    """1 / (1 + exp(-x)) of any shape, from exp(-|x|), which cannot overflow."""
+    x = _float64(x)
+    e = np.exp(-np.abs(x))
+    result: Float64 = np.where(x < 0, e, 1) / (1 + e)
+    return result
+
+
+def tanh(x: Array) -> Float64:
+    """The hyperbolic tangent of any shape."""
+    return np.tanh(_float64(x))
+
+
+def relu_backward(y: Array, d_y: Array) -> Float64:
+    """The gradient for x, given y = relu(x) and the gradient for y; 0 where x is 0."""
+    return np.where(_float64(y) > 0, _float64(d_y), 0)
+
+
+def sigmoid_backward(y: Array, d_y: Array) -> Float64:
+    """The gradient for x, given y = sigmoid(x) and the gradient for y."""
+    y = _float64(y)
+    return _float64(d_y) * y * (1 - y)
+
+
+def tanh_backward(y: Array, d_y: Array) -> Float64:
+    """The gradient for x, given y = tanh(x) and the gradient for y."""
+    return _float64(d_y) * (1 - _float64(y) ** 2)
+
+
+def softmax(x: Array) -> Float64:
+    """exp(x) / sum(exp(x)) over each row of `x` (rows, columns), the largest value taken off first."""
+    if x.size == 0:
+        return _float64(x)
+    e = np.exp(_float64(x) - x.max(axis=1, keepdims=True))
+    result: Float64 = e / e.sum(axis=1, keepdims=True)
+    return result
+
+
+def softmax_backward(y: Array, d_y: Array) -> Float64:
+    """The gradient for x (rows, columns), given y = softmax(x) and the gradient for y."""
+    y, d_y = _float64(y), _float64(d_y)
+    result: Float64 = y * (d_y - (d_y * y).sum(axis=1, keepdims=True))
+    return result
+
+
+def softmax_cross_entropy(logits: Array, labels: Array) -> tuple[float, int, Float64]:
+    """The loss of `logits` (rows, classes) given `labels` (rows,), the rows that are right, the gradient.
+
+    Loss is summed over rows; a row is right if its largest logit, the first of several, is the label's.
+    """
+    if logits.size == 0:
+        return 0.0, 0, _float64(logits)
+    z = _float64(logits)
+    rows = np.arange(len(z))
+    shifted = z - z.max(axis=1, keepdims=True)
+    loss = np.log(np.exp(shifted).sum(axis=1)) - shifted[rows, labels]
+    d_logits = softmax(z)
+    d_logits[rows, labels] -= 1
+    return float(loss.sum()), int((z.argmax(axis=1) == labels).sum()), d_logits
+
+
+def add_bias(x: Array, bias: Array) -> Float64:
+    """`bias` (columns,) added to each row of `x` (rows, columns)."""
+    return _float64(x) + _float64(bias)
+
+
+def bias_backward(d_y: Array) -> Float64:
+    """The gradient for the bias (columns,): `d_y` (rows, columns) summed over its rows."""
+    result: Float64 = _float64(d_y).sum(axis=0)
+    return result
+
+
+def sgd(
+    parameters: Array, gradients: Array, velocity: Array | None, learning_rate: float, momentum: float = 0
+) -> tuple[Float64, Float64 | None]:
+    """Parameters and velocity after one step: v = momentum * v + g, w = w - learning_rate * v."""
+    step = _float64(gradients)
+    if velocity is not None:
+        velocity = step = momentum * _float64(velocity) + step
+    return _float64(parameters) - learning_rate * step, velocity
+
+
+def forward(layers: Layers, parameters: Array, inputs: Array) -> Float64:
+    """The outputs (n, outputs) of a network for `inputs` (n, inputs), uint8 counting as byte / 255."""
+    return _activations(layers, parameters, inputs)[-1]
+
+
+def gradients(
+    layers: Layers, parameters: Array, images: Array, labels: Array, order: Array | None = None
+) -> tuple[float, int, Float64]:
+    """Loss summed over the picked rows, rows that are right, and the gradient of their mean loss.
+
+    The gradient has the layout of `parameters`, (parameter_count,).
+    """
+    picked: Any = slice(None) if order is None else order
+    activations = _activations(layers, parameters, images[picked])
+    loss, correct, d = softmax_cross_entropy(activations[-1], labels[picked])
+    d /= max(len(d), 1)
+    gradient = np.zeros(parameters.shape)
+    parts = list(zip(layers, _linear_parts(layers, gradient), _linear_parts(layers, parameters), strict=True))
+    for index in reversed(range(len(layers))):
+        (kind, _, _), parts_of_gradient, part = parts[index]
+        x, y = activations[index], activations[index + 1]
+        if part is not None and parts_of_gradient is not None:
+            parts_of_gradient[0][:] = x.T @ d
+            parts_of_gradient[1][:] = bias_backward(d)
+            d = d @ _float64(part[0]).T
+        else:
+            d = BACKWARD[kind](y, d)
+    return loss, correct, gradient
+
+
+def train(
+    layers: Layers,
+    parameters: Array,
+    velocity: Array | None,
+    images: Array,
+    labels: Array,
+    order: Array,
+    batch_size: int,
+    learning_rate: float,
+    momentum: float,
+) -> tuple[int, float, int, Float64, Array | None]:
+    """One pass of SGD over the rows that `order` picks, the last batch taking what is left.
+
+    Returns (batches, loss summed over rows before each step, rows that were right, parameters, velocity).
+    """
+    total, right, batches = 0.0, 0, 0
+    weights = _float64(parameters)
+    for first in range(0, len(order), batch_size):
+        loss, correct, gradient = gradients(layers, weights, images, labels, order[first : first + batch_size])
+        weights, velocity = sgd(weights, gradient, velocity, learning_rate, momentum)
+        total, right, batches = total + loss, right + correct, batches + 1
+    return batches, total, right, weights, velocity
+
+
+FORWARD = {"relu": relu, "sigmoid": sigmoid, "tanh": tanh}
+BACKWARD = {"relu": relu_backward, "sigmoid": sigmoid_backward, "tanh": tanh_backward}
+
+
+def _float64(x: Any) -> Float64:
+    return np.asarray(x, dtype=np.float64)
+
+
+def _activations(layers: Layers, parameters: Array, inputs: Array) -> list[Float64]:
+    """What goes into each layer, (n, inputs) of it, and last what the network puts out."""
+    activations = [_float64(inputs) / 255 if inputs.dtype == np.uint8 else _float64(inputs)]
+    for (kind, _, _), part in zip(layers, _linear_parts(layers, parameters), strict=True):
+        x = activations[-1]
+        activations.append(FORWARD[kind](x) if part is None else add_bias(gemm(x, part[0]), part[1]))
+    return activations
+
+
+def _linear_parts(layers: Layers, flat: Array) -> Iterator[tuple[Array, Array] | None]:
+    """For each layer W (inputs, outputs) and b (outputs,) as views into `flat`; None for an activation."""
+    at = 0
+    for kind, inputs, outputs in layers:
+        if kind == "linear":
+            bias_at = at + inputs * outputs
+            yield flat[at:bias_at].reshape(inputs, outputs), flat[bias_at : bias_at + outputs]
+            at = bias_at + outputs
+        else:
+            yield None

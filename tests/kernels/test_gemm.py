@@ -1,0 +1,303 @@
+"""gemm against float64, at every edge of its tiles, for any strides, and bit by bit."""
+
+from itertools import product
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from falcon_mnist.kernels import reference, supported, variant
+
+EPS, SMALLEST = np.finfo(np.float32).eps, 2.0**-149
+KC, NC = 256, 2048  # of kernels/gemm.pxi
+
+# Around the register tiles of all variants: MR is 6 or 12, a vector 4, 8 or 16 wide, NR two vectors.
+ROWS = [1, 2, 3, 4, 5, 6, 7, 11, 12, 13, 23, 25]
+COLUMNS = [1, 3, 4, 5, 7, 8, 9, 15, 16, 17, 31, 32, 33, 63, 65]
+# Few-row products take eight vectors at once: 32, 64 or 128 columns.
+DEPTHS = [0, 1, 2, KC - 1, KC, KC + 1, 2 * KC + 3]
+# MC is 24 * MR: 144 or 288.
+TALL = [143, 144, 145, 287, 288, 289]
+
+
+def floats(random, *shape):
+    return random.uniform(-1, 1, shape).astype(np.float32)
+
+
+def same_bits(x, y):
+    return x.shape == y.shape and x.tobytes() == y.tobytes()
+
+
+def assert_close(result, a, b, out=None, alpha=1.0, beta=0.0):
+    """A sum of k products may be off by k roundings of the sum of their magnitudes, its scaling by a few more.
+
+    A product that is subnormal is off by a part of the smallest number instead.
+    """
+    expected = reference.gemm(a, b, out, alpha=alpha, beta=beta)
+    magnitude = reference.gemm(
+        np.abs(a), np.abs(b), None if out is None else np.abs(out), alpha=abs(alpha), beta=abs(beta)
+    )
+    bound = (a.shape[1] + 3) * (EPS * magnitude + SMALLEST)
+    assert result.dtype == np.float32
+    assert result.shape == expected.shape
+    assert np.all(np.abs(result - expected) <= bound)
+
+
+@pytest.mark.parametrize("k", DEPTHS)
+def test_matches_float64_around_tile_edges(kernels, random, k):
+    for m, n in product(ROWS, COLUMNS):
+        a, b = floats(random, m, k), floats(random, k, n)
+        assert_close(kernels.gemm(a, b), a, b)
+
+
+@pytest.mark.parametrize("m", TALL)
+def test_matches_float64_around_a_block_of_rows(kernels, random, m):
+    a, b = floats(random, m, 31), floats(random, 31, 19)
+    assert_close(kernels.gemm(a, b), a, b)
+
+
+@pytest.mark.parametrize("m", [2, 17])
+@pytest.mark.parametrize("n", [NC - 1, NC, NC + 1, NC + 37])
+def test_matches_float64_around_a_block_of_columns(kernels, random, m, n):
+    a, b = floats(random, m, KC + 5), floats(random, KC + 5, n)
+    assert_close(kernels.gemm(a, b), a, b)
+
+
+@pytest.mark.parametrize("shape", [(0, 0, 0), (0, 5, 3), (4, 0, 3), (4, 5, 0), (0, 0, 7), (0, 6, 0)], ids=str)
+def test_empty_operands(kernels, random, shape):
+    m, n, k = shape
+    a, b = floats(random, m, k), floats(random, k, n)
+    assert_close(kernels.gemm(a, b), a, b)
+    out = floats(random, m, n)
+    before = out.copy()
+    assert_close(kernels.gemm(a, b, out, beta=-0.5), a, b, before, beta=-0.5)
+
+
+@pytest.mark.parametrize("alpha", [1.0, -1.0, 0.37, -2.5, 0.0])
+@pytest.mark.parametrize("beta", [0.0, 1.0, -1.0, 0.7])
+@pytest.mark.parametrize("shape", [(1, 37, 5), (3, 70, 300), (7, 18, 21), (25, 65, 300)], ids=str)
+def test_alpha_and_beta(kernels, random, shape, alpha, beta):
+    m, n, k = shape
+    a, b, out = floats(random, m, k), floats(random, k, n), floats(random, m, n)
+    before = out.copy()
+    assert kernels.gemm(a, b, out, alpha=alpha, beta=beta) is out
+    assert_close(out, a, b, before, alpha, beta)
+
+
+# How a matrix (m, n) may lie in memory: each gives the whole of it and the part that is the matrix.
+def _part(rows, columns, index, transpose=False):
+    whole = np.full((rows, columns), GUARD, dtype=np.float32)
+    part = whole[index]
+    return whole, part.T if transpose else part
+
+
+LAYOUTS = {
+    "plain": lambda m, n: _part(m, n, np.s_[:, :]),
+    "transposed": lambda m, n: _part(n, m, np.s_[:, :], True),
+    "inside": lambda m, n: _part(m + 3, n + 4, np.s_[2 : m + 2, 3 : n + 3]),
+    "transposed inside": lambda m, n: _part(n + 3, m + 4, np.s_[2 : n + 2, 3 : m + 3], True),
+    "every second column": lambda m, n: _part(m, 2 * n + 1, np.s_[:, 1::2]),
+    "every third row": lambda m, n: _part(3 * m + 2, n, np.s_[2::3]),
+    "rows backwards": lambda m, n: _part(m, n, np.s_[::-1]),
+    "columns backwards": lambda m, n: _part(m, n, np.s_[:, ::-1]),
+    "transposed, backwards, apart": lambda m, n: _part(2 * n, 3 * m, np.s_[::-2, ::-3], True),
+}
+GUARD = 12345.5
+
+
+def laid_out(layout, values):
+    whole, part = LAYOUTS[layout](*values.shape)
+    part[:] = values
+    return whole, part
+
+
+SHAPES = [(1, 9, 4), (2, 40, 9), (3, 67, 257), (5, 1, 8), (13, 33, 20), (31, 18, 258)]
+
+
+@pytest.mark.parametrize("shape", SHAPES, ids=str)
+def test_operands_of_any_strides_give_the_same_bits(kernels, random, shape):
+    m, n, k = shape
+    a, b = floats(random, m, k), floats(random, k, n)
+    plain = kernels.gemm(a, b)
+    for one, other in product(LAYOUTS, LAYOUTS):
+        (_, a_view), (_, b_view) = laid_out(one, a), laid_out(other, b)
+        assert same_bits(kernels.gemm(a_view, b_view), plain), (one, other)
+
+
+@pytest.mark.parametrize("layout", LAYOUTS)
+@pytest.mark.parametrize("shape", SHAPES, ids=str)
+@pytest.mark.parametrize("beta", [0.0, 1.0, -0.3])
+def test_out_of_any_strides_gets_the_same_bits_and_nothing_around_it_changes(kernels, random, shape, layout, beta):
+    m, n, k = shape
+    a, b, start = floats(random, m, k), floats(random, k, n), floats(random, m, n)
+    plain = kernels.gemm(a, b, start.copy(), alpha=0.5, beta=beta)
+    whole, out = laid_out(layout, start)
+    assert kernels.gemm(a, b, out, alpha=0.5, beta=beta) is out
+    assert same_bits(np.ascontiguousarray(out), plain)
+    out[:] = GUARD
+    assert np.all(whole == GUARD)
+
+
+@pytest.mark.parametrize("shape", SHAPES, ids=str)
+def test_the_plain_product_leaves_what_lies_around_out(kernels, random, shape):
+    m, n, k = shape
+    a, b = floats(random, m, k), floats(random, k, n)
+    whole, out = LAYOUTS["inside"](m, n)
+    assert_close(kernels.gemm(a, b, out), a, b)
+    out[:] = GUARD
+    assert np.all(whole == GUARD)
+
+
+@pytest.mark.parametrize("m", [2, 14])
+def test_operands_may_repeat_by_a_stride_of_0(kernels, random, m):
+    row, column = floats(random, 1, 33), floats(random, 33, 1)
+    for a in (np.broadcast_to(row, (m, 33)), np.broadcast_to(column[:m], (m, 33))):
+        for b in (np.broadcast_to(row, (33, 33)), np.broadcast_to(column, (33, 33))):
+            assert same_bits(kernels.gemm(a, b), kernels.gemm(a.copy(), b.copy()))
+
+
+def test_an_operand_may_be_both_and_read_only(kernels, random):
+    a = floats(random, 15, 15)
+    a.flags.writeable = False
+    assert_close(kernels.gemm(a, a), a, a)
+    assert_close(kernels.gemm(a.T, a), a.T, a)
+
+
+@pytest.mark.parametrize("bad", [np.nan, np.inf], ids=str)
+@pytest.mark.parametrize("layout", ["plain", "transposed"])
+@pytest.mark.parametrize("m", [1, 3, 6, 13])
+@pytest.mark.parametrize("k", [0, 5, 300])
+def test_with_beta_0_out_is_not_read(kernels, random, bad, layout, m, k):
+    a, b = floats(random, m, k), floats(random, k, 37)
+    _, out = laid_out(layout, np.full((m, 37), bad, dtype=np.float32))
+    assert_close(kernels.gemm(a, b, out), a, b)
+
+
+def test_with_alpha_0_the_operands_are_not_read(kernels):
+    nan = np.full((9, 9), np.nan, dtype=np.float32)
+    out = np.full((9, 9), 3, dtype=np.float32)
+    assert np.all(kernels.gemm(nan, nan, out, alpha=0, beta=2) == 6)
+    assert np.all(kernels.gemm(nan, nan, out, alpha=0) == 0)
+
+
+def test_a_nan_stays_in_its_row_and_column(kernels, random):
+    """The surplus of a packed edge panel must not reach a result."""
+    a, b = floats(random, 14, 300), floats(random, 300, 37)
+    expected = kernels.gemm(a, b)
+    a[13, 7], b[299, 36] = np.nan, np.inf
+    result = kernels.gemm(a, b)
+    assert np.isnan(result[13]).all()
+    assert not np.isfinite(result[:, 36]).any()
+    assert same_bits(result[:13, :36].copy(), expected[:13, :36].copy())
+
+
+@pytest.mark.parametrize("n", [1, 10, 37, 130])
+@pytest.mark.parametrize("transposed", [False, True])
+def test_a_row_has_the_same_bits_whatever_stands_beside_it(kernels, random, n, transposed):
+    k = KC + 44
+    a = floats(random, 64, k)
+    b = floats(random, n, k).T if transposed else floats(random, k, n)
+    whole = kernels.gemm(a, b)
+    for m in range(1, 21):
+        assert same_bits(kernels.gemm(a[:m], b), whole[:m]), m
+    chosen = random.permutation(64)[:29]
+    assert same_bits(kernels.gemm(a[chosen], b), whole[chosen])
+
+
+@pytest.mark.parametrize("m", [1, 3, 7, 30])
+def test_a_column_has_the_same_bits_whatever_stands_beside_it(kernels, random, m):
+    a, b = floats(random, m, 70), floats(random, 70, 140)
+    whole = kernels.gemm(a, b)
+    for n in [*range(1, 35), 63, 64, 65, 128, 129]:
+        assert same_bits(kernels.gemm(a, b[:, :n]), whole[:, :n].copy()), n
+
+
+@pytest.mark.parametrize("shape", [(1, 37), (3, 12), (8, 37), (26, 70)], ids=str)
+@pytest.mark.parametrize("alpha", [1.0, 0.6])
+def test_a_sum_over_k_may_be_cut_anywhere(kernels, random, shape, alpha):
+    """So the gradients of a batch do not depend on the slices that it is computed in."""
+    (m, n), k = shape, 2 * KC + 30
+    a, b = floats(random, m, k), floats(random, k, n)
+    whole = kernels.gemm(a, b, alpha=alpha)
+    for cut in [0, 1, 2, 17, KC - 1, KC, KC + 1, 400, k - 1, k]:
+        out = kernels.gemm(a[:, :cut], b[:cut], alpha=alpha)
+        kernels.gemm(a[:, cut:], b[cut:], out, alpha=alpha, beta=1)
+        assert same_bits(out, whole), cut
+
+
+@given(data=st.data())
+@settings(max_examples=120, deadline=None, derandomize=True)
+@pytest.mark.parametrize("isa", supported())
+def test_any_shape_any_strides_any_factors(isa, data):
+    kernels = variant(isa)
+    m, n, k = (data.draw(st.integers(0, side), label) for side, label in ((40, "m"), (70, "n"), (40, "k")))
+    layouts = [data.draw(st.sampled_from(sorted(LAYOUTS)), label) for label in ("a", "b", "out")]
+    factor = st.sampled_from([0.0, 1.0, -1.0]) | st.floats(-4, 4, width=32)
+    alpha, beta = data.draw(factor, "alpha"), data.draw(factor, "beta")
+    random = np.random.default_rng(data.draw(st.integers(0, 2**32), "seed"))
+    a, b, start = floats(random, m, k), floats(random, k, n), floats(random, m, n)
+    (_, a_view), (_, b_view), (whole, out) = map(laid_out, layouts, (a, b, start))
+    kernels.gemm(a_view, b_view, out, alpha=alpha, beta=beta)
+    assert_close(out, a, b, start, alpha, beta)
+    out[:] = GUARD
+    assert np.all(whole == GUARD)
+
+
+def misaligned(m, n):
+    return np.zeros(4 * m * n + 1, dtype=np.uint8)[1:].view(np.float32).reshape(m, n)
+
+
+def of_records(m, n):
+    """Floats 5 bytes apart: the first is aligned, the second is not."""
+    return np.zeros((m, n), dtype=[("x", np.float32), ("y", np.uint8)])["x"]
+
+
+@pytest.mark.parametrize("name", ["a", "b", "out"])
+@pytest.mark.parametrize(
+    ("value", "error", "words"),
+    [
+        ([[1.0] * 3] * 3, TypeError, "2-D float32 array, not list"),
+        (np.zeros((3, 3)), TypeError, "not a 2-D float64 array"),
+        (np.zeros((3, 3), dtype=">f4"), TypeError, "not a 2-D >f4 array"),
+        (np.zeros(3, dtype=np.float32), TypeError, "not a 1-D float32 array"),
+        (np.zeros((3, 3, 1), dtype=np.float32), TypeError, "not a 3-D float32 array"),
+        (misaligned(3, 3), ValueError, "must be aligned"),
+        (of_records(3, 3), ValueError, "must be aligned"),
+    ],
+    ids=["list", "float64", "byte order", "1-D", "3-D", "misaligned", "records"],
+)
+def test_what_is_no_float32_matrix_is_refused_by_name(kernels, name, value, error, words):
+    good = np.zeros((3, 3), dtype=np.float32)
+    with pytest.raises(error, match=f"^{name} .*{words}"):
+        kernels.gemm(**({"a": good, "b": good} | {name: value}))
+
+
+def test_shapes_that_do_not_fit_are_refused_with_both(kernels):
+    a, b = np.zeros((3, 4), dtype=np.float32), np.zeros((5, 6), dtype=np.float32)
+    with pytest.raises(ValueError, match=r"a has shape \(3, 4\) and b \(5, 6\)"):
+        kernels.gemm(a, b)
+    with pytest.raises(ValueError, match=r"out has shape \(5, 6\), but the product needs \(3, 6\)"):
+        kernels.gemm(a, b[:4], b)
+
+
+def test_beta_without_out_is_refused(kernels):
+    a = np.zeros((3, 3), dtype=np.float32)
+    with pytest.raises(ValueError, match="beta is not 0, but there is no out"):
+        kernels.gemm(a, a, beta=1)
+
+
+def test_out_must_be_writable_memory_of_its_own(kernels):
+    memory = np.zeros((9, 9), dtype=np.float32)
+    a, b = memory[:3, :3], memory[3:6, :3]
+    for out, other in ((memory[1:4, :3], "a"), (memory[5:8, 2:5], "b"), (a.T, "a"), (b, "b")):
+        with pytest.raises(ValueError, match=f"out shares memory with {other}"):
+            kernels.gemm(a, b, out)
+    out = memory[6:, :3]
+    assert kernels.gemm(a, b, out) is out
+    out.flags.writeable = False
+    with pytest.raises(ValueError, match="out must be writable"):
+        kernels.gemm(a, b, out)
+    repeating = np.lib.stride_tricks.as_strided(memory[6:], (3, 3), (0, 4))
+    with pytest.raises(ValueError, match="out has elements that share memory"):
+        kernels.gemm(a, b, repeating)
