@@ -67,15 +67,22 @@ def build_app(service: Service) -> App:
 
 
 class RequestId:
-    """Every request gets an id: its own `X-Request-ID` if that is a short plain one, else a new one."""
-
-    _PLAIN = re.compile(r"[A-Za-z0-9._-]{1,64}")
+    """Every request gets an id, before anything else."""
 
     def process_request(self, req: falcon.Request, resp: falcon.Response) -> None:
-        """Before anything else."""
+        """Take the request's own `X-Request-ID` if that is a short plain one, else a new one."""
+        _identify(req, resp)
+
+
+_PLAIN = re.compile(r"[A-Za-z0-9._-]{1,64}")
+
+
+def _identify(req: falcon.Request, resp: falcon.Response) -> str:
+    if "request_id" not in req.context:
         sent = req.get_header("X-Request-ID", default="")
-        req.context.request_id = sent if self._PLAIN.fullmatch(sent) else uuid.uuid4().hex
+        req.context.request_id = sent if _PLAIN.fullmatch(sent) else uuid.uuid4().hex
         resp.set_header("X-Request-ID", req.context.request_id)
+    return str(req.context.request_id)
 
 
 class Gate:
@@ -91,11 +98,11 @@ class Gate:
         if req.path != "/api" and not req.path.startswith("/api/"):
             return
         scheme, _, token = (req.auth or "").partition(" ")
-        token = token.strip()
-        scope = self._tokens.scope(token) if scheme.lower() == "bearer" and token else None
+        token = token.strip() if scheme.lower() == "bearer" else ""
+        scope = self._tokens.scope(token) if token else None
         if scope is None:
-            challenge = 'Bearer error="invalid_token"' if req.auth else "Bearer"
-            detail = "The token is not valid." if req.auth else "Send the header Authorization: Bearer <token>."
+            challenge = 'Bearer error="invalid_token"' if token else "Bearer"
+            detail = "The token is not valid." if token else "Send the header Authorization: Bearer <token>."
             raise Problem("unauthorized", detail, headers={"WWW-Authenticate": challenge})
         req.context.scope = scope
 
@@ -110,7 +117,7 @@ class Gate:
 def _problem(req: falcon.Request, resp: falcon.Response, problem: Problem, params: object) -> None:
     resp.status = problem.status
     resp.content_type = errors.MEDIA_TYPE
-    resp.data = orjson.dumps(problem.document(req.context.request_id))
+    resp.data = orjson.dumps(problem.document(_identify(req, resp)))  # Falcon refuses some before the middleware
     for name, value in (problem.headers or {}).items():
         resp.set_header(name, value)
 

@@ -12,7 +12,7 @@ from pydantic.json_schema import models_json_schema
 
 from falcon_mnist import answers, errors, schemas
 from falcon_mnist.parameter_files import MEDIA_TYPE as SAFETENSORS
-from falcon_mnist.request import BINARY, JSON
+from falcon_mnist.request import BINARY, JSON, read_query
 from falcon_mnist.resources import Resource, answer
 
 _FIELDS = ("invalid-json", "body-too-large", "unsupported-media-type", "malformed-request", "invalid-fields")
@@ -111,6 +111,7 @@ class Description(Resource):
 
     def on_get(self, req: falcon.Request, resp: falcon.Response) -> None:
         """Answer the document."""
+        read_query(req)
         answer(resp, document())
 
 

@@ -39,6 +39,11 @@ class Resource:
     def __init__(self, service: Service) -> None:
         self._service = service
 
+    def __init_subclass__(cls) -> None:
+        """HEAD is GET without the body (RFC 9110, section 9.3.2), which Falcon leaves out."""
+        if on_get := getattr(cls, "on_get", None):
+            cls.on_head = on_get  # type: ignore[attr-defined]
+
     def _parse(self, schema: type[schemas.Body], body: Mapping[str, Any]) -> schemas.Body:
         return schemas.parse(schema, body, max_parameters=self._service.settings.max_parameters)
 
@@ -65,8 +70,8 @@ class Models(Resource):
     def on_post(self, req: falcon.Request, resp: falcon.Response) -> None:
         """Create a model."""
         body = read_json(req, self._service)
-        read_query(req)
         wanted = self._parse(schemas.CreateModel, body)
+        read_query(req)
         model = self._service.store.create_model(
             wanted.architecture.model_dump(),
             wanted.hyperparams.model_dump(),
@@ -93,8 +98,8 @@ class Training(Resource):
         """Queue a run; it outlives the request."""
         body = read_json(req, self._service, optional=True)
         model = self._model(model_id)
-        read_query(req)
         changes = self._parse(schemas.StartTraining, body).hyperparams
+        read_query(req)
         run = self._service.store.create_run(
             model,
             schemas.Hyperparams.model_validate(model.hyperparams).merged(changes).model_dump(),
@@ -142,8 +147,8 @@ class Cancellation(Resource):
         """End a queued or running run; one that was cancelled before is answered as it is."""
         body = read_json(req, self._service, optional=True)
         self._run(run_id)
-        read_query(req)
         self._parse(schemas.Nothing, body)
+        read_query(req)
         cancelled = self._service.store.cancel(run_id)
         run = self._run(run_id)
         if not cancelled and run.state != CANCELLED:
@@ -195,8 +200,8 @@ class Inference(Resource):
             param_id, rows, returns = _binary_request(req, body)
         else:
             document = decode(body, max_numbers=self._service.max_numbers)
-            read_query(req)
             wanted = self._parse(schemas.Infer, document)
+            read_query(req)
             param_id, rows, returns = wanted.param_id, wanted.inputs, wanted.returns
         predictor = self._service.predictors.get(param_id)
         if predictor is None:
@@ -210,8 +215,8 @@ class AdhocInference(Resource):
     def on_post(self, req: falcon.Request, resp: falcon.Response) -> None:
         """Infer with the parameters in the body; nothing is stored."""
         document = read_json(req, self._service)
-        read_query(req)
         wanted = self._parse(schemas.InferAdhoc, document)
+        read_query(req)
         layers = [
             (layer.W, layer.b) for layer in wanted.parameters.layers if isinstance(layer, schemas.LinearParameters)
         ]

@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
-from serving import READ, WRITE, Client, Document, Kept, Server, environment, write_digits
+from serving import NARROW_BODY, READ, WRITE, Client, Document, Kept, Server, environment, write_digits
 
 from falcon_mnist.server import running
 from falcon_mnist.service import Service
@@ -74,3 +74,18 @@ def serve(tmp_path: Path, digits: Path) -> Iterator[Callable[..., Server]]:
     yield start
     for server in servers:
         server.stop()
+
+
+@pytest.fixture(scope="session")
+def narrow(tmp_path_factory: pytest.TempPathFactory, digits: Path) -> Iterator[tuple[Client, Kept]]:
+    """A server process with one worker, room for one queued run, and bodies of at most 20000 bytes."""
+    home = tmp_path_factory.mktemp("narrow") / "home"
+    tokens = home.parent / "tokens"
+    tokens.write_text(f"{WRITE}\n{READ} read\n")
+    settings = {"dataset": digits, "workers": 1, "max_queued_runs": 1, "max_body_bytes": NARROW_BODY}
+    server = Server(environment(home, tokens=None, tokens_file=tokens, **settings))
+    try:
+        with Client(server.url()) as client:
+            yield client, server.kept
+    finally:
+        assert server.stop() == 0

@@ -1,0 +1,160 @@
+"""Who may ask, what a stranger learns, and what a read-only token is good for."""
+
+from __future__ import annotations
+
+import logging
+import os
+import stat
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from serving import READ, SMALL, WRITE, Client, Document, Kept, Server, pixels
+
+from falcon_mnist.settings import Settings, SettingsError
+from falcon_mnist.tokens import Tokens
+
+PATHS = [
+    ("POST", "/api/models"),
+    ("POST", "/api/models/m_0/train"),
+    ("GET", "/api/models/m_0/runs"),
+    ("GET", "/api/runs/r_0"),
+    ("POST", "/api/runs/r_0/cancel"),
+    ("GET", "/api/params/p_0"),
+    ("POST", "/api/infer"),
+    ("POST", "/api/infer_adhoc"),
+    ("GET", "/api/openapi.json"),
+    ("GET", "/api"),
+    ("GET", "/api/"),
+    ("GET", "/%61pi/models"),
+]
+
+
+@pytest.mark.parametrize(("method", "path"), PATHS)
+def test_every_path_under_api_needs_a_token(client: Client, method: str, path: str) -> None:
+    response = client.request(method, path, token=None)
+    assert response.status_code == 401
+    assert response.headers["WWW-Authenticate"] == "Bearer"
+
+
+@pytest.mark.parametrize("authorization", ["", "Bearer", "Basic dXNlcjpwYXNz", "bearer", "Digest username=x"])
+def test_without_a_bearer_token_the_challenge_names_no_error(client: Client, authorization: str) -> None:
+    response = client.get("/api/runs/r_0", token=None, headers={"Authorization": authorization})
+    assert response.status_code == 401
+    assert response.headers["WWW-Authenticate"] == "Bearer"
+
+
+@pytest.mark.parametrize(
+    "token", ["wrong", WRITE[:-1], WRITE + "x", WRITE.upper(), f"{WRITE} {WRITE}", "é", "\udcff", "x" * 8000]
+)
+def test_a_wrong_token_is_told_so(client: Client, token: str) -> None:
+    authorization = b"Bearer " + token.encode("utf-8", "surrogateescape")
+    response = client.request("GET", "/api/runs/r_0", token=None, headers={b"Authorization": authorization})
+    assert response.status_code == 401
+    assert response.headers["WWW-Authenticate"] == 'Bearer error="invalid_token"'
+
+
+@pytest.mark.parametrize("scheme", ["Bearer", "bearer", "BEARER"])
+def test_the_scheme_has_no_case(client: Client, scheme: str) -> None:
+    headers = {"Authorization": f"{scheme} {WRITE}"}
+    assert client.get("/api/openapi.json", token=None, headers=headers).status_code == 200
+
+
+@pytest.mark.parametrize(("path", "state"), [("/healthz", "live"), ("/readyz", "ready")])
+def test_health_needs_no_token_and_tells_only_its_state(client: Client, path: str, state: str) -> None:
+    for token in (None, "wrong", WRITE):
+        response = client.get(path, token=token)
+        assert response.status_code == 200
+        assert response.json() == {"status": state}
+
+
+def test_a_read_only_token_may_look_and_infer(client: Client, trained: Document) -> None:
+    reader = {"token": READ}
+    assert client.get(f"/api/runs/{trained['run_id']}", **reader).status_code == 200
+    assert client.get(f"/api/models/{trained['model_id']}/runs", **reader).status_code == 200
+    parameters = client.get(f"/api/params/{trained['param_id']}", **reader).json()["parameters"]
+    rows = pixels(1).tolist()
+    assert client.post("/api/infer", {"param_id": trained["param_id"], "inputs": rows}, **reader).status_code == 200
+    architecture = SMALL | {"layers": [*SMALL["layers"], {"type": "softmax"}]}
+    body = {"architecture": architecture, "parameters": parameters, "inputs": rows}
+    assert client.post("/api/infer_adhoc", body, **reader).status_code == 200
+    assert client.get("/api/openapi.json", **reader).status_code == 200
+
+
+def test_a_read_only_token_may_not_write(client: Client, kept: Kept, trained: Document) -> None:
+    with kept.unchanged():
+        for path, body in (
+            ("/api/models", {"architecture": SMALL}),
+            (f"/api/models/{trained['model_id']}/train", {}),
+            (f"/api/runs/{trained['run_id']}/cancel", {}),
+        ):
+            response = client.post(path, body, token=READ)
+            assert response.status_code == 403
+            assert "WWW-Authenticate" not in response.headers
+
+
+def test_a_replaced_file_of_tokens_is_read_again(serve: Callable[..., Server], tmp_path: Path) -> None:
+    tokens = tmp_path / "tokens"
+    tokens.write_text(f"{WRITE}\n")
+    server = serve(tokens=None, tokens_file=tokens)
+    with Client(server.url()) as client:
+
+        def replace(text: str) -> None:
+            new = tmp_path / "new"
+            new.write_text(text)
+            new.replace(tokens)
+
+        def status(token: str, method: str = "GET", path: str = "/api/openapi.json") -> int:
+            return client.request(method, path, token=token).status_code
+
+        replace("# the second\nsecond\nthird read\n")
+        assert status("second") == 200
+        assert status("third") == 200
+        assert status("third", "POST", "/api/models") == 403
+        assert status(WRITE) == 401
+        # A file that cannot be used leaves the tokens in force that were.
+        for unusable in ("", "# nobody\n", "fourth write\n", "fünfte\n"):
+            replace(unusable)
+            assert status("second") == 200
+            assert status("fourth") == 401
+        tokens.unlink()
+        assert status("second") == 200
+        replace(f"{WRITE}\n")
+        assert status(WRITE) == 200
+        assert status("second") == 401
+    assert server.stop() == 0
+    assert not any(secret in server.log() for secret in ("second", "third", "fourth"))
+
+
+def test_no_token_is_logged(client: Client, trained: Document, caplog: pytest.LogCaptureFixture) -> None:
+    with caplog.at_level(logging.DEBUG):
+        client.get(f"/api/runs/{trained['run_id']}")
+        client.get(f"/api/runs/{trained['run_id']}", token="a-wrong-one")
+        client.post("/api/models", {"architecture": SMALL}, token=READ)
+    assert not any(secret in caplog.text for secret in (WRITE, READ, "a-wrong-one"))
+
+
+def test_a_token_is_made_once_and_for_its_owner_alone(tmp_path: Path) -> None:
+    settings = Settings(home=tmp_path / "home")
+    first = Tokens(settings)
+    token = settings.made_token.read_text().strip()
+    assert len(token) >= 32
+    assert stat.S_IMODE(settings.made_token.stat().st_mode) == 0o600
+    assert stat.S_IMODE(settings.home.stat().st_mode) == 0o700
+    assert first.scope(token) == Tokens(settings).scope(token) == "write"
+    assert settings.made_token.read_text().strip() == token
+    assert os.listdir(settings.home) == ["token"]
+
+
+@pytest.mark.parametrize("content", [b"", b"# nobody\n", b"one two\n", b"one read write\n", b"\xff\n"])
+def test_a_file_of_tokens_that_cannot_be_used_is_refused_at_the_start(tmp_path: Path, content: bytes) -> None:
+    tokens = tmp_path / "tokens"
+    tokens.write_bytes(content)
+    with pytest.raises(SettingsError, match=r"^the tokens in .* cannot be used: "):
+        Tokens(Settings(home=tmp_path, tokens_file=tokens))
+    with pytest.raises(SettingsError, match="No such file"):
+        Tokens(Settings(home=tmp_path, tokens_file=tmp_path / "none"))
+
+
+def test_no_setting_shows_its_tokens(tmp_path: Path) -> None:
+    assert WRITE not in repr(Settings(home=tmp_path, tokens=(WRITE,)))
