@@ -23,7 +23,7 @@ from falcon_mnist.strokes import STYLES, Style
 VERSION = 1
 
 TRAINING, TEST = 60_000, 10_000
-BATCH = 1_000
+BATCH = 5_000
 
 Floats = npt.NDArray[np.float32]
 
@@ -31,11 +31,29 @@ _SEED = 20_240_229
 _SPAN_STEPS = 3
 _BOX, _SIZE = 20, 28
 # So many digits are drawn at once that what is worked on stays in the CPU's second cache.
-_CHUNK = 64
+_CHUNK = 128
+
+# How much hands differ, found by training on the drawn digits and testing on real ones. In units of half a
+# digit's height, unless they are factors.
+_JITTER = 0.7  # how far a point strays, before it is smoothed over its neighbours
+_WAIST = 0.3  # how far the middle moves up or down
+_FOOT = 0.3  # how much wider the foot is than the head
+_BEND = 0.15  # how far the middle moves to a side
+_ASPECT = (0.8, 1.6)
+_SLANT = (0.12, 0.7)  # on average to the right, and how much more or less
+_RISE = 0.4  # how much lines climb or fall
+_TURN = 0.15  # tangent of half the angle of a turn
+_RADIUS = (0.8, 2.7)  # of the pen, in pixels; broad ones are rarer
+_SOFTNESS = 1.2  # pixels from no ink to full ink at the edge of a stroke
+
 _MAX_POINTS = max(sum(map(len, style)) for styles in STYLES for style in styles)
-# Uniform numbers for each digit: the hand's, then two for each coordinate of each point.
-_HAND = 24
-_UNIFORMS = _HAND + 4 * _MAX_POINTS
+# The columns of uniform numbers for each digit: first these, then two for each coordinate of each point.
+_STYLE, _PEN, _PEN_TOO, _WIDTH = 0, 1, 2, 3
+_FOR_WAIST, _FOR_FOOT, _FOR_BEND, _FOR_SLANT, _FOR_RISE, _FOR_TURN = 4, 6, 8, 10, 12, 14
+_FOR_POINTS = 16
+_UNIFORMS = _FOR_POINTS + 4 * _MAX_POINTS
+
+_ZERO, _HALF, _ONE = np.float32(0), np.float32(0.5), np.float32(1)
 
 
 def draw(batch: int) -> tuple[npt.NDArray[np.uint8], npt.NDArray[np.uint8]]:
@@ -48,7 +66,7 @@ def draw(batch: int) -> tuple[npt.NDArray[np.uint8], npt.NDArray[np.uint8]]:
     images = np.empty((BATCH, _SIZE * _SIZE), np.uint8)
     for digit, styles in enumerate(STYLES):
         rows = np.flatnonzero(labels == digit)
-        chosen = (uniforms[rows, 0] * np.float32(len(styles))).astype(np.intp)
+        chosen = (uniforms[rows, _STYLE] * np.float32(len(styles))).astype(np.intp)
         for index, style in enumerate(styles):
             of_style = rows[chosen == index]
             for start in range(0, len(of_style), _CHUNK):
@@ -58,83 +76,88 @@ def draw(batch: int) -> tuple[npt.NDArray[np.uint8], npt.NDArray[np.uint8]]:
 
 
 def _images(style: Style, u: Floats) -> npt.NDArray[np.uint8]:
-    """Draw (rows, 784) uint8 of one style, from uniform numbers (rows, _UNIFORMS)."""
-    x, y = _written(style, u)
-    starts, ends = _segments(style)
-    radius = _between(u[:, 6:7], 0.7, 1.7)
-    x, y = _fitted(x, y, radius)
-    distance = _distance(x, y, starts, ends)
-    softness = np.float32(1.1)
-    ink = (radius[:, :, None] - distance) / softness + np.float32(0.5)
-    ink = np.minimum(np.maximum(ink, np.float32(0)), np.float32(1))
-    return _centred((ink * np.float32(255) + np.float32(0.5)).astype(np.uint8))
+    """Digits of one style as uint8 (rows, 784), from uniform numbers (rows, _UNIFORMS)."""
+    radius = _between(u[:, _PEN, None] * u[:, _PEN_TOO, None], *_RADIUS)
+    x, y = _fitted(*_written(style, u), radius)
+    distance = _distance(x, y, _lines(style))
+    ink = (radius[:, :, None] - distance) / np.float32(_SOFTNESS) + _HALF
+    ink = np.minimum(np.maximum(ink, _ZERO), _ONE)
+    return _centred((ink * np.float32(255) + _HALF).astype(np.uint8))
 
 
 def _between(u: Floats, low: float, high: float) -> Floats:
     return u * np.float32(high - low) + np.float32(low)
 
 
-def _bell(u: Floats, v: Floats, spread: float) -> Floats:
-    """Two uniform numbers as one around zero, at most `spread` away, far away seldom."""
-    return (u + v - np.float32(1)) * np.float32(spread)
+def _bell(u: Floats, column: int, spread: float, count: int = 1) -> Floats:
+    """Numbers around zero, at most `spread` away and far away seldom, from two groups of `count` columns."""
+    first, second = u[:, column : column + count], u[:, column + count : column + 2 * count]
+    return (first + second - _ONE) * np.float32(spread)
 
 
 def _written(style: Style, u: Floats) -> tuple[Floats, Floats]:
-    """The curve of each digit as points x and y (rows, points) through the points that the hand meant."""
+    """The curve that each hand makes of a style, as points x and y (rows, points)."""
     points = np.array([point for stroke in style for point in stroke], np.float32)
     count = len(points)
-    a, b, c, d = (u[:, _HAND + i * _MAX_POINTS : _HAND + i * _MAX_POINTS + count] for i in range(4))
-    x = points[:, 0] + _bell(a, b, 0.2)
-    y = points[:, 1] + _bell(c, d, 0.2)
-    x, y = _shared_corners(style, x), _shared_corners(style, y)
-    # Aspect, slant, then a turn by the rational form of sine and cosine.
-    x = x * _between(u[:, 1:2], 0.7, 1.3)
-    x = x - y * (np.float32(0.2) + _bell(u[:, 2:3], u[:, 3:4], 0.5)) 
-    t = _bell(u[:, 4:5], u[:, 5:6], 0.15)
-    scale = np.float32(1) / (np.float32(1) + t * t)
-    cos, sin = (np.float32(1) - t * t) * scale, (t + t) * scale
-    x, y = x * cos - y * sin, x * sin + y * cos
-    return _curve(style, x), _curve(style, y)
+    x = points[:, 0] + _strayed(style, _bell(u, _FOR_POINTS, _JITTER, count))
+    y = points[:, 1] + _strayed(style, _bell(u, _FOR_POINTS + 2 * count, _JITTER, count))
+    y = y + (_ONE - y * y) * _bell(u, _FOR_WAIST, _WAIST)
+    x = x * (_ONE + y * _bell(u, _FOR_FOOT, _FOOT))
+    x = x + (_ONE - y * y) * _bell(u, _FOR_BEND, _BEND)
+    x = x * _between(u[:, _WIDTH, None], *_ASPECT)
+    x = x - y * (np.float32(_SLANT[0]) + _bell(u, _FOR_SLANT, _SLANT[1]))
+    y = y + x * _bell(u, _FOR_RISE, _RISE)
+    # A turn, by the rational form of cosine and sine.
+    t = _bell(u, _FOR_TURN, _TURN)
+    scale = _ONE / (_ONE + t * t)
+    cos, sin = (_ONE - t * t) * scale, (t + t) * scale
+    return _curve(style, x * cos - y * sin), _curve(style, x * sin + y * cos)
 
 
-def _shared_corners(style: Style, values: Floats) -> Floats:
-    """Where a stroke begins at the point where another ended, the two stay together."""
-    flat = [point for stroke in style for point in stroke]
-    return values[:, [flat.index(point) for point in flat]]
+def _strayed(style: Style, moves: Floats) -> Floats:
+    """Moves (rows, points) made alike for neighbours, and the same where strokes meet.
+
+    A hand errs in long waves, and a stroke begins where another ended.
+    """
+    before = np.concatenate([moves[:, :1], moves[:, :-1]], axis=1)
+    after = np.concatenate([moves[:, 1:], moves[:, -1:]], axis=1)
+    smooth = (before + moves + after) * np.float32(1 / 3)
+    points = [point for stroke in style for point in stroke]
+    together: Floats = smooth[:, [points.index(point) for point in points]]
+    return together
 
 
 def _curve(style: Style, values: Floats) -> Floats:
     """One coordinate of Catmull-Rom curves through each stroke's points: (rows, points) to (rows, more)."""
     pieces, first = [], 0
-    half, three_halves = np.float32(0.5), np.float32(1.5)
     for stroke in style:
         p = values[:, first : first + len(stroke)]
         first += len(stroke)
         before = np.concatenate([p[:, :1], p[:, :-2]], axis=1)
         after = np.concatenate([p[:, 2:], p[:, -1:]], axis=1)
         a, b = p[:, :-1], p[:, 1:]
-        cubic = (a - b) * three_halves + (after - before) * half
-        square = before - a * np.float32(2.5) + b * np.float32(2) - after * half
-        linear = (b - before) * half
+        cubic = (a - b) * np.float32(1.5) + (after - before) * _HALF
+        square = before - a * np.float32(2.5) + b * np.float32(2) - after * _HALF
+        linear = (b - before) * _HALF
         for step in range(_SPAN_STEPS):
-            t = np.float32(step) / np.float32(_SPAN_STEPS)
+            t = np.float32(step / _SPAN_STEPS)
             pieces.append(((cubic * t + square) * t + linear) * t + a)
         pieces.append(p[:, -1:])
     return np.concatenate(pieces, axis=1)
 
 
 @cache
-def _segments(style: Style) -> tuple[npt.NDArray[np.intp], npt.NDArray[np.intp]]:
-    """Which points of `_curve` are joined by a line."""
-    joined, base = [], 0
+def _lines(style: Style) -> tuple[tuple[int, int], ...]:
+    """Which points of `_curve` are joined."""
+    joined: list[tuple[int, int]] = []
+    base = 0
     for stroke in style:
         spans = len(stroke) - 1
-        order = [base + step * spans + span for span in range(spans) for step in range(_SPAN_STEPS)]
-        order.append(base + spans * _SPAN_STEPS)
-        joined += list(pairwise(order))
-        base += spans * _SPAN_STEPS + 1
-    starts, ends = np.array(joined).T
-    return starts, ends
+        in_order = [base + step * spans + span for span in range(spans) for step in range(_SPAN_STEPS)]
+        last = base + spans * _SPAN_STEPS
+        joined += pairwise([*in_order, last])
+        base = last + 1
+    return tuple(joined)
 
 
 def _fitted(x: Floats, y: Floats, radius: Floats) -> tuple[Floats, Floats]:
@@ -142,28 +165,25 @@ def _fitted(x: Floats, y: Floats, radius: Floats) -> tuple[Floats, Floats]:
     left, right = x.min(axis=1, keepdims=True), x.max(axis=1, keepdims=True)
     top, bottom = y.min(axis=1, keepdims=True), y.max(axis=1, keepdims=True)
     scale = (np.float32(_BOX) - radius - radius) / np.maximum(right - left, bottom - top)
-    half = np.float32(0.5)
     middle = np.float32(_BOX / 2)
-    x = (x - (left + right) * half) * scale + middle
-    y = (y - (top + bottom) * half) * scale + middle
+    x = (x - (left + right) * _HALF) * scale + middle
+    y = (y - (top + bottom) * _HALF) * scale + middle
     return x, y
 
 
-def _distance(x: Floats, y: Floats, starts: npt.NDArray[np.intp], ends: npt.NDArray[np.intp]) -> Floats:
+def _distance(x: Floats, y: Floats, lines: tuple[tuple[int, int], ...]) -> Floats:
     """From the centre of each pixel of the box to the nearest line: (rows, 20, 20)."""
-    centres = np.arange(_BOX, dtype=np.float32) + np.float32(0.5)
+    centres = np.arange(_BOX, dtype=np.float32) + _HALF
     nearest = np.full((len(x), _BOX, _BOX), 1e6, np.float32)
-    zero, one = np.float32(0), np.float32(1)
-    for start, end in zip(starts, ends, strict=True):
+    for start, end in lines:
         to_x = (centres - x[:, start, None])[:, None, :]
         to_y = (centres - y[:, start, None])[:, :, None]
         step_x = (x[:, end] - x[:, start])[:, None, None]
         step_y = (y[:, end] - y[:, start])[:, None, None]
-        per = one / np.maximum(step_x * step_x + step_y * step_y, np.float32(1e-6))
-        # How far along the line the nearest point is, from 0 to 1.
+        per = _ONE / np.maximum(step_x * step_x + step_y * step_y, np.float32(1e-6))
+        # How far along the line its nearest point is, from 0 to 1; then squares, in place for speed.
         along = to_x * (step_x * per) + to_y * (step_y * per)
-        np.maximum(along, zero, out=along)
-        np.minimum(along, one, out=along)
+        np.minimum(np.maximum(along, _ZERO, out=along), _ONE, out=along)
         away_x = to_x - along * step_x
         along *= step_y
         away_y = to_y - along
@@ -179,7 +199,7 @@ def _centred(boxes: npt.NDArray[np.uint8]) -> npt.NDArray[np.uint8]:
     mass = boxes.astype(np.int64)
     total = mass.sum(axis=(1, 2))
     pixels = np.arange(_BOX)
-    # The middle lies between two pixels; all in integers, so that no sum is rounded.
+    # MNIST's middle is the pixel (14, 14); all in integers, so that no sum is rounded.
     left = _offset((mass.sum(axis=1) * pixels).sum(axis=1), total)
     top = _offset((mass.sum(axis=2) * pixels).sum(axis=1), total)
     images = np.zeros((len(boxes), _SIZE, _SIZE), np.uint8)
@@ -189,6 +209,6 @@ def _centred(boxes: npt.NDArray[np.uint8]) -> npt.NDArray[np.uint8]:
 
 
 def _offset(moment: npt.NDArray[np.int64], total: npt.NDArray[np.int64]) -> npt.NDArray[np.int64]:
-    """Round(13.5 - moment / total), kept within the image."""
-    offset: npt.NDArray[np.int64] = np.clip((14 * total - moment) // total, 0, _SIZE - _BOX)
+    """Round(14 - moment / total), kept within the image."""
+    offset: npt.NDArray[np.int64] = np.clip((29 * total - 2 * moment) // (2 * total), 0, _SIZE - _BOX)
     return offset

@@ -123,7 +123,7 @@ def unpacked(file: BinaryIO, kind: Kind, name: str) -> Iterator[bytes]:
     Raises `DataError`: then what was yielded so far is to be thrown away.
     """
     try:
-        with gzip.GzipFile(fileobj=file) as plain:
+        with gzip.GzipFile(fileobj=file, mode="rb") as plain:
             head = plain.read(kind.header_length)
             rows = rows_in(head, kind, name)
             yield head

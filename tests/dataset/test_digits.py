@@ -1,0 +1,105 @@
+from __future__ import annotations
+
+import hashlib
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from falcon_mnist import dataset, digits
+from falcon_mnist.strokes import STYLES
+
+
+@pytest.fixture(scope="module")
+def drawn():
+    return digits.draw(0)
+
+
+def test_first_hundred_digits_are_these_bytes_on_every_machine(drawn):
+    images, labels = drawn
+    data = images[:100].tobytes() + labels[:100].tobytes()
+    assert hashlib.sha256(data).hexdigest() == "23779701ccdd756e08280f4c1ed86221cb7d2257ae372adf3c554a0267978ebf"
+
+
+def test_whole_set_is_these_bytes_on_every_machine(tmp_path: Path):
+    data = dataset.load("synthetic", tmp_path)
+    assert data.checksum == "sha256:d90eac7410c8a7b2e623c083f3f368d73cead34ee146e50f5ea0fc56ffe2289d"
+    assert data.train_images.shape == (60_000, 784)
+    assert data.test_images.shape == (10_000, 784)
+
+
+def test_batches_differ(drawn):
+    assert not np.array_equal(digits.draw(1)[0], drawn[0])
+
+
+def test_every_digit_is_drawn_about_as_often(drawn):
+    counts = np.bincount(drawn[1], minlength=10)
+    assert len(counts) == 10
+    assert counts.min() > 400
+
+
+def extent(inked: np.ndarray) -> np.ndarray:
+    """From the first line with ink to the last, of each row of (rows, lines)."""
+    return inked.shape[1] - inked.argmax(axis=1) - inked[:, ::-1].argmax(axis=1)
+
+
+def test_digits_are_in_the_form_of_mnist(drawn):
+    images = drawn[0].reshape(-1, 28, 28)
+    ink = images > 0
+    longer = np.maximum(extent(ink.any(axis=2)), extent(ink.any(axis=1)))
+    assert longer.max() == 20
+    # The round tips of a thin pen may leave a pixel blank.
+    assert longer.min() >= 18
+    assert (images.max(axis=(1, 2)) > 200).all()
+    # Anti-aliased: edges are grey.
+    grey = (images > 30) & (images < 225)
+    assert (grey.sum(axis=(1, 2)) > 10).all()
+    assert 0.16 < ink.mean() < 0.23
+
+
+def test_centre_of_mass_is_the_middle_of_mnist(drawn):
+    images = drawn[0].reshape(-1, 28, 28).astype(np.float64)
+    total = images.sum(axis=(1, 2))
+    for axis in (1, 2):
+        centre = images.sum(axis=axis) @ np.arange(28) / total
+        # A box of 20 cannot always be moved as far as its mass asks for.
+        assert abs(centre.mean() - 14) < 0.05
+        assert np.mean(abs(centre - 14) <= 0.5) > 0.95
+
+
+def test_digits_of_one_label_all_differ(drawn):
+    images, labels = drawn
+    for digit in range(10):
+        assert len(np.unique(images[labels == digit], axis=0)) == np.count_nonzero(labels == digit)
+
+
+def test_styles_are_at_least_five_for_each_digit_and_none_is_given_twice():
+    assert len(STYLES) == 10
+    for styles in STYLES:
+        assert len(styles) >= 5
+        assert len(set(styles)) == len(styles)
+        assert all(len(stroke) >= 2 for style in styles for stroke in style)
+
+
+def test_distance_is_to_the_nearest_point_of_the_nearest_line():
+    # One horizontal line from (5, 10) to (15, 10), and one that has no length, at (5, 10).
+    x, y = np.float32([[5, 15, 5]]), np.float32([[10, 10, 10]])
+    distance = digits._distance(x, y, ((0, 1), (0, 2)))[0]
+    assert distance.shape == (20, 20)
+    assert distance[3, 9] == 6.5
+    assert distance[12, 19] == pytest.approx(np.hypot(4.5, 2.5))
+    assert distance[9, 0] == pytest.approx(np.hypot(4.5, 0.5))
+
+
+def test_curve_goes_through_its_points_and_straight_lines_stay_straight():
+    style = (((0.0, 0.0), (1.0, 0.0), (2.0, 0.0)), ((2.0, 0.0), (2.0, 5.0)))
+    points = np.float32([[0, 1, 2, 2, 2]])
+    curve = digits._curve(style, points)[0]
+    lines = digits._lines(style)
+    assert {curve[start] for start, _ in lines} >= {0, 1}
+    assert curve[lines[-1][1]] == 2
+    walked = [curve[start] for start, _ in lines[:6]] + [curve[lines[5][1]]]
+    assert walked == sorted(walked)
+    # Six lines for the two spans of the first stroke, three for the span of the second; they do not touch.
+    assert len(lines) == 9
+    assert lines[5][1] != lines[6][0]
