@@ -14,6 +14,7 @@ import orjson
 
 from falcon_mnist.arrays import decode
 from falcon_mnist.errors import Fault, Problem, invalid_fields
+from falcon_mnist.schemas import pointer
 from falcon_mnist.service import Service
 
 JSON = "application/json"
@@ -63,7 +64,7 @@ def read_query(req: falcon.Request, *names: str) -> dict[str, str]:
     for name, value in req.params.items():
         if name not in names:
             known = f"known are {', '.join(names)}" if names else "there are none here"
-            faults.append(Fault(f"/{name[:100]}", f"is not a known query parameter: {known}"))
+            faults.append(Fault(pointer([name[:100]]), f"is not a known query parameter: {known}"))
         elif isinstance(value, str):
             given[name] = value
         else:

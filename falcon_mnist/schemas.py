@@ -53,9 +53,10 @@ def _real(value: Any) -> Any:
     return value
 
 
-Integer = Annotated[int, BeforeValidator(_integral)]
-Real = Annotated[float, BeforeValidator(_real)]
-Size = Annotated[Integer, Field(ge=1, le=2**31 - 1)]
+# These stand after a field's limits, which the JSON Schema would not show otherwise.
+_INTEGRAL = BeforeValidator(_integral)
+_REAL = BeforeValidator(_real)
+Size = Annotated[int, Field(ge=1, le=2**31 - 1), _INTEGRAL]
 
 
 class Linear(Strict):
@@ -72,13 +73,14 @@ class Activation(Strict):
     type: Literal["relu", "sigmoid", "tanh", "softmax"]
 
 
+_ACTIVATIONS = ("relu", "sigmoid", "tanh", "softmax")
 Layer = Annotated[Linear | Activation, Field(discriminator="type")]
 
 
 class Architecture(Strict):
     """A chain of layers from 784 pixels to 10 classes."""
 
-    input_size: Annotated[Literal[784], BeforeValidator(_integral)]
+    input_size: Annotated[Literal[784], _INTEGRAL]
     layers: Annotated[list[Layer], Field(min_length=1, max_length=MAX_LAYERS)]
 
     @property
@@ -91,19 +93,19 @@ class Sgd(Strict):
     """Stochastic gradient descent with classical (heavy-ball) momentum."""
 
     type: Literal["sgd"] = "sgd"
-    lr: Annotated[Real, Field(gt=0, le=100)] = 0.1
-    momentum: Annotated[Real, Field(ge=0, lt=1)] = 0.0
+    lr: Annotated[float, Field(gt=0, le=100), _REAL] = 0.1
+    momentum: Annotated[float, Field(ge=0, lt=1), _REAL] = 0.0
 
 
 class Hyperparams(Strict):
     """How to train; every member is optional."""
 
-    epochs: Annotated[Integer, Field(ge=1, le=1000)] = 5
-    batch_size: Annotated[Integer, Field(ge=1, le=4096)] = 64
+    epochs: Annotated[int, Field(ge=1, le=1000), _INTEGRAL] = 5
+    batch_size: Annotated[int, Field(ge=1, le=4096), _INTEGRAL] = 64
     optimizer: Sgd = Sgd()
     loss: Literal["cross_entropy"] = "cross_entropy"
-    seed: Annotated[Integer, Field(ge=0, le=2**63 - 1)] = 42
-    train_split: Annotated[Real, Field(gt=0, le=1)] = 0.9
+    seed: Annotated[int, Field(ge=0, le=2**63 - 1), _INTEGRAL] = 42
+    train_split: Annotated[float, Field(gt=0, le=1), _REAL] = 0.9
     shuffle: bool = True
 
     def merged(self, changes: Hyperparams) -> Hyperparams:
@@ -259,6 +261,7 @@ def _architecture_faults(architecture: Any, max_parameters: int) -> _Faults:
         if kind == "softmax" and index != len(architecture["layers"]) - 1:
             yield (*here, index), "softmax is allowed only as the last layer"
         if kind != "linear":
+            width = width if kind in _ACTIVATIONS else None  # nobody knows what comes out of another kind
             continue
         linear += 1
         if linear == MAX_LINEAR_LAYERS + 1:
