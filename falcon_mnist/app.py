@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import logging
+import os
 import re
-import uuid
 
 import falcon
 import orjson
@@ -80,7 +80,7 @@ _PLAIN = re.compile(r"[A-Za-z0-9._-]{1,64}")
 def _identify(req: falcon.Request, resp: falcon.Response) -> str:
     if "request_id" not in req.context:
         sent = req.get_header("X-Request-ID", default="")
-        req.context.request_id = sent if _PLAIN.fullmatch(sent) else uuid.uuid4().hex
+        req.context.request_id = sent if _PLAIN.fullmatch(sent) else os.urandom(16).hex()
         resp.set_header("X-Request-ID", req.context.request_id)
     return str(req.context.request_id)
 

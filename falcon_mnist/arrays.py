@@ -51,17 +51,25 @@ def decode(body: bytes, *, max_numbers: int) -> dict[str, Any]:
     Raises a 400 `Problem` if the body is not UTF-8, not JSON, not an object, or holds more than
     `max_numbers` values.
     """
-    if body.count(b"[") + body.count(b"{") > _MAX_CONTAINERS:
+    brackets = _count(body, b"[")
+    if brackets + _count(body, b"{") > _MAX_CONTAINERS:
         raise Problem("invalid-json", f"The body holds more than {_MAX_CONTAINERS} arrays and objects.")
-    if len(body) > _SMALL_BODY and body.count(b",") > max_numbers:
+    if len(body) > _SMALL_BODY and _count(body, b",") > max_numbers:
         raise Problem("invalid-json", f"The body holds more than {max_numbers} values.")
     try:
-        document = _Decoder(body).document
+        document = _Decoder(body, brackets).document
     except (ValueError, TypeError, RuntimeError):
         document = _decode_plainly(body)
     if not isinstance(document, dict):
         raise Problem("invalid-json", f"The body must be a JSON object, but is {kind_of(document)}.")
     return document
+
+
+def _count(body: bytes, byte: bytes) -> int:
+    """How often a byte stands in the body; NumPy looks at a vector of bytes at a time, `bytes.count` at one."""
+    if len(body) < 10_000:
+        return body.count(byte)
+    return int(np.count_nonzero(np.frombuffer(body, dtype=np.uint8) == byte[0]))
 
 
 class _Decoder:
@@ -74,11 +82,11 @@ class _Decoder:
 
     _kept = threading.local()
 
-    def __init__(self, body: bytes) -> None:
+    def __init__(self, body: bytes, brackets: int) -> None:
         self._arrays = 0
         root = self._parser(len(body)).parse(body)
         self.document = self._plain(root)
-        if self._arrays != body.count(b"["):
+        if self._arrays != brackets:
             raise ValueError("a bracket is not accounted for")
 
     @classmethod
