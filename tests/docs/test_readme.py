@@ -10,7 +10,7 @@ from pathlib import Path
 import jsonschema
 import pytest
 
-from falcon_mnist import openapi
+from falcon_mnist import openapi, server
 from falcon_mnist.settings import settings_table, variable
 
 ROOT = Path(__file__).parents[2]
@@ -71,6 +71,13 @@ def test_commands_in_the_readme_exist(command: str) -> None:
         [program, *shlex.split(command), "--help"], capture_output=True, text=True, timeout=60, check=False
     )
     assert shown.returncode == 0, shown.stderr
+
+
+def test_the_options_for_waitress_serve_are_those_of_serve() -> None:
+    options = dict(re.findall(r"--([a-z-]+)=(\d+)", README))
+    assert set(options) == {"threads", "recv-bytes", "inbuf-overflow"}
+    for name, value in options.items():
+        assert server.ADJUSTMENTS[name.replace("-", "_")] == int(value)
 
 
 def transcripts() -> list[tuple[str, str, dict[str, object]]]:
