@@ -122,10 +122,12 @@ class ModelRuns(Resource):
         limit = read_limit(query)
         key = self._service.store.cursor_key
         before = read_cursor(key, model_id, query.get("cursor"))
-        runs = self._service.store.runs(model_id, limit=limit + 1, before=before)
-        page = runs[:limit]
+        with self._service.store.snapshot():
+            runs = self._service.store.runs(model_id, limit=limit + 1, before=before)
+            page = runs[:limit]
+            items = self._run_documents(page)
         cursor = write_cursor(key, model_id, page[-1].number) if len(runs) > limit else None
-        answer(resp, {"items": self._run_documents(page), "next_cursor": cursor})
+        answer(resp, {"items": items, "next_cursor": cursor})
 
 
 class Run(Resource):
@@ -133,9 +135,11 @@ class Run(Resource):
 
     def on_get(self, req: falcon.Request, resp: falcon.Response, run_id: str) -> None:
         """Show how far a run has come."""
-        run = self._run(run_id)
-        read_query(req)
-        answer(resp, self._run_documents([run])[0])
+        with self._service.store.snapshot():
+            run = self._run(run_id)
+            read_query(req)
+            document = self._run_documents([run])[0]
+        answer(resp, document)
 
 
 class Cancellation(Resource):

@@ -202,6 +202,12 @@ class Store:
         with self._database.atomic("IMMEDIATE"):
             yield
 
+    @contextmanager
+    def snapshot(self) -> Iterator[None]:
+        """What is read within sees the same moment: a run, its epochs, and its parameter set belong together."""
+        with self._database.atomic():
+            yield
+
     def _fact(self, key: str, initial: str) -> str:
         Meta.insert(key=key, value=initial).on_conflict_ignore().execute()
         return str(Meta.get_by_id(key).value)

@@ -6,7 +6,7 @@ import math
 import re
 
 import pytest
-from serving import PROBLEM, SMALL, Client, Document, Kept, architecture, kind, pixels
+from serving import PROBLEM, SMALL, Client, Document, Kept, architecture, kind, linear, pixels
 
 DEFAULTS = {
     "epochs": 5,
@@ -89,3 +89,145 @@ def test_an_architecture_whose_layers_do_not_chain_is_refused(client: Client, ke
     assert response.json()["errors"] == [
         {"pointer": "/architecture/layers/2/in", "detail": "must be 16, the width that comes in, but is 17"}
     ]
+
+
+# What a run goes through
+
+
+def test_a_run_goes_forward_only_and_shows_each_epoch_as_it_ends(client: Client) -> None:
+    run_id = client.train(client.model(epochs=60, batch_size=600))
+    order = ["queued", "running", "succeeded"]
+    state, epoch = "queued", 0
+    while True:
+        run = client.run(run_id)
+        assert order.index(run["state"]) >= order.index(state)
+        assert run["epoch"] >= epoch
+        assert run["epoch"] == len(run["history"])
+        assert [entry["epoch"] for entry in run["history"]] == list(range(1, run["epoch"] + 1))
+        expected = {name: run["history"][-1][name] for name in NO_METRICS} if run["history"] else NO_METRICS
+        assert run["metrics"] == expected
+        assert ("param_id" in run) == (run["state"] == "succeeded")
+        assert (run["started_at"] is None) == (run["state"] == "queued")
+        assert (run["finished_at"] is None) == (run["state"] != "succeeded")
+        assert "error" not in run
+        state, epoch = run["state"], run["epoch"]
+        if state == "succeeded":
+            break
+    assert run["epoch"] == 60
+
+
+def test_a_run_shows_no_metrics_before_its_first_epoch_has_ended(narrow: tuple[Client, Kept]) -> None:
+    client, _ = narrow
+    with client.endless_run(), client.endless_run(running=False) as queued:
+        assert queued["metrics"] == NO_METRICS
+        assert queued["history"] == []
+        assert (queued["epoch"], queued["epochs_total"]) == (0, 1000)
+        assert queued["started_at"] is queued["finished_at"] is queued["dataset"] is None
+        assert queued["hyperparams"] == DEFAULTS | {"epochs": 1000}
+
+
+def test_a_queued_run_can_be_cancelled_and_never_starts(narrow: tuple[Client, Kept]) -> None:
+    client, _ = narrow
+    with client.endless_run(), client.endless_run(running=False) as queued:
+        response = client.post(f"/api/runs/{queued['run_id']}/cancel")
+        assert response.status_code == 200
+        cancelled = response.json()
+        assert cancelled["state"] == "cancelled"
+        assert cancelled["started_at"] is None
+        assert cancelled["finished_at"] is not None
+        assert "param_id" not in cancelled
+        assert "error" not in cancelled
+        # Room in the queue again, and again a worker: the next run is not held up by the cancelled one.
+        assert client.post(f"/api/models/{queued['model_id']}/train").status_code == 202
+        last = client.get(f"/api/models/{queued['model_id']}/runs").json()["items"][0]
+        client.post(f"/api/runs/{last['run_id']}/cancel")
+    client.trained(seed=1)
+    assert client.run(queued["run_id"]) == cancelled
+
+
+def test_a_running_run_can_be_cancelled_twice_and_stays_so(client: Client, kept: Kept) -> None:
+    with client.endless_run() as run:
+        path = f"/api/runs/{run['run_id']}"
+        first = client.post(f"{path}/cancel")
+        assert first.status_code == 200
+        assert first.json()["state"] == "cancelled"
+        again = client.post(f"{path}/cancel", {})
+        assert again.status_code == 200
+        assert again.content == first.content
+    # Its worker becomes free, and changes nothing any more.
+    for seed in (1, 2):
+        client.trained(seed=seed)
+    assert client.get(path).content == first.content
+    assert kept.query("SELECT id FROM parameters WHERE run_id = ?", run["run_id"]) == []
+
+
+def test_a_finished_run_cannot_be_cancelled(client: Client, trained: Document) -> None:
+    path = f"/api/runs/{trained['run_id']}"
+    before = client.get(path).content
+    response = client.post(f"{path}/cancel")
+    assert response.status_code == 409
+    assert kind(response) == "run-finished"
+    assert client.get(path).content == before
+
+
+def test_a_loss_that_stops_being_finite_ends_the_run(client: Client) -> None:
+    layers = [linear(784, 32), linear(32, 32), linear(32, 10)]  # nothing holds the weights back
+    body = {
+        "architecture": {"input_size": 784, "layers": layers},
+        "hyperparams": {"epochs": 50, "optimizer": {"lr": 100}},
+    }
+    run = client.wait(client.train(client.model(body)))
+    assert run["state"] == "failed"
+    assert run["error"]["code"] == "diverged"
+    assert "epoch" in run["error"]["message"]
+    assert "param_id" not in run
+    assert run["finished_at"] is not None
+    assert all(value is None or math.isfinite(value) for entry in run["history"] for value in entry.values())
+    assert all(value is None or math.isfinite(value) for value in run["metrics"].values())
+    path = f"/api/runs/{run['run_id']}"
+    assert client.get(path).content == client.get(path).content
+    assert client.post(f"{path}/cancel").status_code == 409
+    # A failed run does not stand in the way of one with better hyperparameters.
+    retried = client.wait(client.train(run["model_id"], epochs=1, optimizer={"lr": 0.01}))
+    assert retried["state"] == "succeeded"
+
+
+def test_with_nothing_set_apart_there_are_no_validation_metrics(client: Client) -> None:
+    run = client.trained(epochs=2, train_split=1)
+    for entry in (run["metrics"], *run["history"]):
+        assert entry["val_loss"] is entry["val_accuracy"] is None
+        assert math.isfinite(entry["train_loss"])
+
+
+@pytest.mark.parametrize("hyperparams", [{"train_split": 1e-9}, {"batch_size": 4096}, {"batch_size": 1}, {"seed": 0}])
+def test_extreme_hyperparameters_train_all_the_same(client: Client, hyperparams: Document) -> None:
+    assert client.trained(**hyperparams)["epoch"] == 1
+
+
+# The same bits
+
+
+def parameter_bytes(client: Client, run: Document) -> bytes:
+    return client.get(f"/api/params/{run['param_id']}?format=safetensors").content
+
+
+def test_the_same_seed_gives_the_same_parameters_and_another_seed_others(client: Client) -> None:
+    first = client.trained(epochs=2, seed=7, optimizer={"momentum": 0.9})
+    with client.endless_run():  # whatever else the machine is doing
+        second = client.trained(epochs=2, seed=7, optimizer={"momentum": 0.9})
+    again = client.wait(client.train(first["model_id"]))
+    assert parameter_bytes(client, second) == parameter_bytes(client, first)
+    assert parameter_bytes(client, again) == parameter_bytes(client, first)
+    assert first["history"] == second["history"] == again["history"]
+    assert len({run["param_id"] for run in (first, second, again)}) == 3
+    for other in ({"seed": 8}, {"shuffle": False}, {"optimizer": {"momentum": 0.5}}):
+        differing = client.wait(client.train(first["model_id"], **other))
+        assert parameter_bytes(client, differing) != parameter_bytes(client, first)
+
+
+def test_two_runs_train_at_once_while_the_server_infers(client: Client, trained: Document) -> None:
+    with client.endless_run() as one, client.endless_run() as other:
+        before = client.run(one["run_id"])["state"], client.run(other["run_id"])["state"]
+        client.infer(trained["param_id"], pixels(512).tolist())
+        after = client.run(one["run_id"])["state"], client.run(other["run_id"])["state"]
+        assert before == after == ("running", "running")

@@ -1,0 +1,108 @@
+"""Pages of runs."""
+
+from __future__ import annotations
+
+import base64
+from collections.abc import Iterator
+
+import pytest
+from serving import Client, Document, Kept, pointers
+
+
+@pytest.fixture(scope="module")
+def several(client: Client) -> list[str]:
+    """The runs of a model, newest first; the model's id stands in front."""
+    model_id = client.model(epochs=1, batch_size=4096)
+    runs = [client.train(model_id) for _ in range(7)]
+    for run_id in runs:
+        client.wait(run_id, "succeeded")
+    return [model_id, *reversed(runs)]
+
+
+def walk(client: Client, model_id: str, limit: int) -> Iterator[Document]:
+    cursor: str | None = None
+    while True:
+        params = {"limit": str(limit)} | ({"cursor": cursor} if cursor else {})
+        page = client.get(f"/api/models/{model_id}/runs", params=params).json()
+        assert len(page["items"]) <= limit
+        yield from page["items"]
+        cursor = page["next_cursor"]
+        if cursor is None:
+            return
+
+
+@pytest.mark.parametrize("limit", [1, 2, 3, 6, 7, 8, 100])
+def test_a_walk_sees_every_run_once_newest_first(client: Client, several: list[str], limit: int) -> None:
+    model_id, *runs = several
+    assert [run["run_id"] for run in walk(client, model_id, limit)] == runs
+
+
+def test_runs_stand_in_a_list_as_they_stand_alone(client: Client, several: list[str]) -> None:
+    for run in walk(client, several[0], 3):
+        assert run == client.run(run["run_id"])
+
+
+def test_a_model_without_runs_has_an_empty_page(client: Client) -> None:
+    assert client.get(f"/api/models/{client.model()}/runs").json() == {"items": [], "next_cursor": None}
+
+
+def test_a_walk_sees_each_run_of_its_start_once_though_more_are_added(client: Client, several: list[str]) -> None:
+    model_id = several[0]
+    before = [run["run_id"] for run in walk(client, model_id, 100)]
+    seen = []
+    for run in walk(client, model_id, 1):
+        seen.append(run["run_id"])
+        client.wait(client.train(model_id), "succeeded")
+    assert seen == before
+
+
+def test_a_page_has_twenty_runs_unless_told_otherwise(client: Client) -> None:
+    model_id = client.model(epochs=1, batch_size=4096)
+    runs = [client.train(model_id) for _ in range(21)]
+    page = client.get(f"/api/models/{model_id}/runs").json()
+    assert [run["run_id"] for run in page["items"]] == runs[:0:-1]
+    assert page["next_cursor"] is not None
+    for run_id in runs:
+        client.wait(run_id, "succeeded")
+
+
+@pytest.mark.parametrize("limit", ["0", "101", "-1", "1.0", "1e1", "", "x", " 5", "٣", "9" * 5000, "0x10", "+5"])
+def test_a_limit_must_be_a_whole_number_from_1_to_100(client: Client, several: list[str], limit: str) -> None:
+    response = client.get(f"/api/models/{several[0]}/runs", params={"limit": limit})
+    assert response.status_code == 422
+    assert pointers(response) == ["/limit"]
+
+
+def test_a_cursor_that_this_server_did_not_issue_for_this_list_is_refused(
+    client: Client, narrow: tuple[Client, Kept], several: list[str]
+) -> None:
+    def cursor_of(client: Client, model_id: str) -> str:
+        return str(client.get(f"/api/models/{model_id}/runs?limit=1").json()["next_cursor"])
+
+    def refused(model_id: str, cursor: str) -> bool:
+        response = client.get(f"/api/models/{model_id}/runs", params={"cursor": cursor})
+        return response.status_code == 422 and pointers(response) == ["/cursor"]
+
+    good = cursor_of(client, several[0])
+    raw = base64.urlsafe_b64decode(good)
+    earlier = base64.urlsafe_b64encode((int.from_bytes(raw[:8], "big") - 1).to_bytes(8, "big") + raw[8:]).decode()
+    forged = ["", "1", "null", earlier, good[:-4], good + good, good.rstrip("=") + "!", "é", "A" * 32, "x" * 10_000]
+    assert all(refused(several[0], cursor) for cursor in forged)
+
+    other_model = client.model(epochs=1)
+    assert refused(other_model, good)
+    for _ in range(2):
+        client.wait(client.train(other_model), "succeeded")
+    assert refused(several[0], cursor_of(client, other_model))
+
+    other_client, _ = narrow
+    foreign_model = other_client.model(epochs=1)
+    for _ in range(2):
+        other_client.wait(other_client.train(foreign_model), "succeeded")
+    assert refused(several[0], cursor_of(other_client, foreign_model))
+
+
+def test_a_member_of_the_query_may_stand_only_once(client: Client, several: list[str]) -> None:
+    response = client.get(f"/api/models/{several[0]}/runs?limit=2&limit=3")
+    assert response.status_code == 422
+    assert pointers(response) == ["/limit"]
