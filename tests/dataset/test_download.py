@@ -91,6 +91,8 @@ def test_next_call_goes_on_where_the_last_gave_up(home: Path, files: Files, star
 def test_server_that_cannot_resume_is_asked_for_the_whole(home: Path, files: Files, start_mirror: Start):
     mirror = start_mirror(files, cut_after=CUT, cuts_left=1, ranges=False)
     assert_fetched(home, mirror.source(), files)
+    # Its answer to the second request was used, not thrown away.
+    assert ranges(mirror) == [None, f"bytes={CUT}-"]
 
 
 def test_other_part_than_the_one_asked_for_is_thrown_away(home: Path, files: Files, start_mirror: Start):
