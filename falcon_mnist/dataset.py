@@ -168,7 +168,10 @@ def _folder(choice: str, home: Path) -> Dataset:
     files = {name: idx.open_file(found[name], kind) for name, kind in idx.FILES.items() if name not in packed}
     if packed:
         files |= _unpacked(packed, home / "data")
-    return _dataset("folder", files, "The files of the folder in the setting are used.")
+    # What the files hold, not where they lie, is what a run's record must tell.
+    is_mnist = {name: file.sha256 for name, file in files.items()} == download.MNIST.sha256
+    reason = f"The files of the folder in the setting are used{', which are MNIST' if is_mnist else ''}."
+    return _dataset("mnist" if is_mnist else "folder", files, reason)
 
 
 def _found(folder: Path, name: str) -> Path:

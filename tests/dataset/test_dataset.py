@@ -60,6 +60,16 @@ def test_folder_in_every_form_is_the_same_data(
     assert data.checksum == "sha256:" + hashlib.sha256(listing.encode()).hexdigest()
 
 
+def test_a_folder_that_holds_mnist_is_called_so(
+    files: Files, write_folder: Callable[..., Path], home: Path, monkeypatch: pytest.MonkeyPatch
+):
+    sha256 = {name: hashlib.sha256(data).hexdigest() for name, data in files.items()}
+    monkeypatch.setattr(download, "MNIST", download.Source(sha256=sha256))
+    data = dataset.load(str(write_folder(files, packed=True)), home)
+    assert data.name == "mnist"
+    assert "MNIST" in data.reason
+
+
 def test_other_data_has_another_checksum(files: Files, write_folder: Callable[..., Path], home: Path):
     before = dataset.load(str(write_folder(files)), home).checksum
     labels = bytearray(files["t10k-labels-idx1-ubyte"])
