@@ -30,12 +30,12 @@ def error_on(data: dataset.Dataset, net: kernels.Network, parameters: np.ndarray
 
 
 def test_the_demo_reaches_its_accuracy_on_digits_that_it_has_not_seen(tmp_path: Path) -> None:
-    data = str(MNIST) if MNIST.is_dir() else "synthetic"
+    data, least = (str(MNIST), 96.0) if MNIST.is_dir() else ("synthetic", 88.0)
     finished = falcon_mnist("demo", home=tmp_path, data=data)
     assert finished.returncode == 0, finished.stderr
     accuracy = re.search(r"Test accuracy: (\d+\.\d+)%", finished.stdout)
     assert accuracy, finished.stdout
-    assert float(accuracy[1]) >= 96.0
+    assert float(accuracy[1]) >= least
 
 
 @needs_mnist
