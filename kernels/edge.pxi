@@ -72,10 +72,11 @@ cdef class Buffer:
 
     def __cinit__(self, Py_ssize_t floats):
         cdef void* data = NULL
-        self.nbytes = 4 * max(floats, 1)
-        if posix_memalign(&data, 64, self.nbytes):
-            raise MemoryError(f"{self.nbytes} bytes for the kernels' workspace are not to be had")
+        cdef size_t nbytes = 4 * <size_t>max(floats, 1)  # of the largest network it is more than a Py_ssize_t holds
+        if posix_memalign(&data, 64, nbytes):
+            raise MemoryError(f"{nbytes} bytes for the kernels' workspace are not to be had")
         self.data = <float*>data
+        self.nbytes = nbytes
 
     def __dealloc__(self):
         free(self.data)

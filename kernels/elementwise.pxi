@@ -213,7 +213,7 @@ def sigmoid(x, out=None):
 
 
 def tanh(x, out=None):
-    """The hyperbolic tangent, within 4 ulp. `out` may be `x`."""
+    """The hyperbolic tangent, within 2 ulp. `out` may be `x`."""
     return _map(tanh_forward, x, out)
 
 

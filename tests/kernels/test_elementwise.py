@@ -10,7 +10,7 @@ from falcon_mnist.kernels import reference
 EPS = np.finfo(np.float32).eps
 
 # What the docstrings of sigmoid and tanh promise.
-ULPS = {"sigmoid": 3, "tanh": 4}
+ULPS = {"sigmoid": 3, "tanh": 2}
 NEARLY_SUBNORMAL = 1.3e-38
 KINDS = ["relu", "sigmoid", "tanh"]
 
@@ -51,8 +51,8 @@ def test_accuracy_over_all_magnitudes(kernels, kind):
 
 
 @pytest.mark.parametrize("kind", ULPS)
-def test_monotone_near_its_ends(kernels, kind):
-    """Far out the value is the limit itself, and never beyond it."""
+def test_far_out_it_reaches_its_limit(kernels, kind):
+    """And never goes beyond it."""
     x = np.array([20, 88, 1e4, 3e38, np.inf], dtype=np.float32)
     assert np.all(getattr(kernels, kind)(x) == 1)
     low = getattr(kernels, kind)(-x)
