@@ -105,8 +105,8 @@ class _Decoder:
     def _plain(self, value: Any) -> Any:
         if isinstance(value, simdjson.Object):
             keys = list(value)  # items() would turn every array into a list
-            if len(set(keys)) != len(keys):
-                raise ValueError("a member stands there twice")
+            if len(set(keys)) != len(keys) or any("\0" in key for key in keys):
+                raise ValueError("a member stands there twice, or has a name that value[key] would cut off")
             return {key: self._member(key, value[key]) for key in keys}
         if isinstance(value, simdjson.Array):
             self._arrays += 1

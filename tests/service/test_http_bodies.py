@@ -104,6 +104,14 @@ def test_an_optional_body_may_be_empty(client: Client, trained: Document) -> Non
     client.wait(response.json()["run_id"])
 
 
+@pytest.mark.parametrize("name", ["", "\0", "hyperparams\0", "\ufeff", "é", "😀", '"', "\\", "/", "~"])
+def test_an_unknown_member_is_named_whatever_its_name(client: Client, kept: Kept, name: str) -> None:
+    with kept.unchanged():
+        response = client.post("/api/models", {"architecture": SMALL, "hyperparams": {}, name: [[1]]})
+    assert response.status_code == 422
+    assert pointers(response) == ["/" + name.replace("~", "~0").replace("/", "~1")]
+
+
 # Architectures
 
 BROKEN_ARCHITECTURES = [

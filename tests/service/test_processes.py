@@ -1,0 +1,246 @@
+"""Servers and workers as processes: how they start, what they survive, and that they end."""
+
+from __future__ import annotations
+
+import os
+import re
+import signal
+import sqlite3
+import stat
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from serving import (
+    COMMANDS,
+    ENDLESS,
+    SMALL,
+    WRITE,
+    Client,
+    Document,
+    Server,
+    alive,
+    environment,
+    pixels,
+    until,
+)
+
+Serve = Callable[..., Server]
+
+# Long enough to be interrupted after its first epoch, and soon over.
+LONG = {"architecture": SMALL, "hyperparams": {"epochs": 250, "batch_size": 32, "optimizer": {"momentum": 0.9}}}
+
+
+@pytest.fixture(scope="module")
+def undisturbed(client: Client) -> bytes:
+    """The parameters of the long run when nothing happens to it."""
+    return parameter_bytes(client, client.trained(LONG))
+
+
+def parameter_bytes(client: Client, run: Document) -> bytes:
+    return client.get(f"/api/params/{run['param_id']}?format=safetensors").content
+
+
+def interrupted(client: Client, server: Server) -> tuple[str, int]:
+    """The long run in the middle of its training, and the worker that is at it, stopped in its tracks."""
+    run_id = client.train(client.model(LONG))
+    until(lambda: client.run(run_id)["epoch"] >= 1, "an epoch has ended")
+    (worker,) = server.workers()
+    os.kill(worker, signal.SIGSTOP)
+    assert client.run(run_id)["state"] == "running"
+    return run_id, worker
+
+
+def test_the_server_says_where_it_is_and_where_its_token_is(serve: Serve) -> None:
+    server = serve(tokens=None)
+    url = server.url()
+    token_file = until(lambda: re.search(r"^Token: in (.+)$", server.output(), re.MULTILINE), "the token's place")[1]
+    assert Path(token_file) == server.home / "token"
+    assert stat.S_IMODE(Path(token_file).stat().st_mode) == 0o600
+    token = Path(token_file).read_text().strip()
+    with Client(url, token=token) as client:
+        assert client.get("/api/openapi.json", token=WRITE).status_code == 401
+        run = client.trained(epochs=1)
+    assert server.stop() == 0
+    assert token not in server.output() + server.log()
+    for path, mode in (
+        (server.kept.database, 0o600),
+        (server.kept.storage / "parameters", 0o700),
+        (server.kept.parameter_file(run["param_id"]), 0o600),
+    ):
+        assert stat.S_IMODE(path.stat().st_mode) == mode
+
+
+def test_a_home_that_is_made_is_for_its_owner_alone(tmp_path: Path, digits: Path) -> None:
+    home = tmp_path / "deep" / "home"
+    code = "from falcon_mnist.app import create_app; create_app()"
+    variables = environment(home, dataset=digits, tokens=None)
+    subprocess.run([sys.executable, "-c", code], env=variables, check=True)
+    assert stat.S_IMODE(home.stat().st_mode) == 0o700
+
+
+def test_sigterm_ends_the_server_and_its_workers_and_gives_the_run_back(serve: Serve, undisturbed: bytes) -> None:
+    server = serve()
+    with Client(server.url()) as client:
+        run_id = client.train(client.model(LONG))
+        until(lambda: client.run(run_id)["epoch"] >= 1, "an epoch has ended")
+        workers = server.workers()
+    assert workers
+    assert server.stop() == 0
+    assert not any(alive(worker) for worker in workers)
+    assert server.kept.query("SELECT state, owner FROM runs") == [("queued", None)]
+    server = serve()
+    with Client(server.url()) as client:
+        assert parameter_bytes(client, client.wait(run_id, "succeeded")) == undisturbed
+        shown = client.run(run_id)
+        assert shown["epoch"] == len(shown["history"]) == 250
+
+
+def test_ctrl_c_in_the_terminal_ends_the_server_and_its_workers(serve: Serve) -> None:
+    """It goes to the whole process group: the workers leave it to their server."""
+    server = serve(workers=2)
+    with Client(server.url()) as client:
+        runs = [client.train(client.model(ENDLESS)) for _ in range(2)]
+        for run_id in runs:
+            client.wait(run_id, "running")
+        workers = server.workers()
+        assert len(workers) == 2
+    os.killpg(server.process.pid, signal.SIGINT)
+    assert server.stop() == 0
+    assert not any(alive(worker) for worker in workers)
+    assert server.kept.query("SELECT DISTINCT state FROM runs") == [("queued",)]
+
+
+def test_a_run_whose_worker_is_killed_is_given_back_and_ends_the_same(serve: Serve, undisturbed: bytes) -> None:
+    server = serve()
+    with Client(server.url()) as client:
+        run_id, worker = interrupted(client, server)
+        os.kill(worker, signal.SIGKILL)
+        assert parameter_bytes(client, client.wait(run_id, "succeeded")) == undisturbed
+        run = client.run(run_id)
+        assert [entry["epoch"] for entry in run["history"]] == list(range(1, 251))
+        assert run["started_at"] < run["finished_at"]
+        assert server.workers() != [worker]
+
+
+def test_a_run_that_loses_its_worker_again_and_again_has_failed(serve: Serve) -> None:
+    server = serve()
+    with Client(server.url()) as client:
+        run_id = client.train(client.model(ENDLESS))
+        for loss in (1, 2, 3):
+            client.wait(run_id, "running")
+            (worker,) = until(server.workers, "there is a worker")
+            os.kill(worker, signal.SIGKILL)
+            until(lambda loss=loss: server.kept.query("SELECT losses FROM runs") == [(loss,)], "the loss is noted")
+        run = client.wait(run_id)
+        assert run["state"] == "failed"
+        assert run["error"]["code"] == "worker_lost"
+        assert client.trained(epochs=1)["state"] == "succeeded"
+
+
+def test_a_run_that_a_power_cut_has_ended_is_taken_up_by_the_next(serve: Serve, undisturbed: bytes) -> None:
+    server = serve()
+    with Client(server.url()) as client:
+        run_id, worker = interrupted(client, server)
+    assert server.stop(signal.SIGKILL) == -signal.SIGKILL
+    os.kill(worker, signal.SIGKILL)
+    until(lambda: not alive(worker), "the worker is gone")
+    assert server.kept.query("SELECT state FROM runs") == [("running",)]
+    # As if the lease had run out meanwhile.
+    with sqlite3.connect(server.kept.database) as connection:
+        connection.execute("UPDATE runs SET lease_until = 0")
+    connection.close()
+    server = serve()
+    with Client(server.url()) as client:
+        assert parameter_bytes(client, client.wait(run_id, "succeeded")) == undisturbed
+
+
+def test_waitress_serve_serves_the_api_too(serve: Serve) -> None:
+    command = ("--listen", "127.0.0.1:0", "--call", "falcon_mnist.app:create_app")
+    server = serve(str(COMMANDS / "waitress-serve"), *command)
+    found = until(lambda: re.search(r"Serving on (http://[\d.]+:\d+)", server.log()), "waitress says where it is")
+    with Client(found[1]) as client:
+        assert client.get("/readyz", token=None).status_code == 200
+        run = client.trained(epochs=1)
+        client.infer(run["param_id"], (pixels(1) / 255).tolist())
+        workers = server.workers()
+    assert workers
+    server.stop()
+    for worker in workers:
+        until(lambda worker=worker: not alive(worker), "the worker notices that its server is gone")
+
+
+def test_importing_and_making_the_application_starts_nothing(tmp_path: Path, digits: Path) -> None:
+    """And asks nobody on a network."""
+    code = """if True:
+        import os, sys, threading
+        from pathlib import Path
+
+        def watch(event, arguments):
+            if event.startswith(("socket.", "subprocess.", "os.fork", "os.posix_spawn", "os.exec", "_thread.start")):
+                print(event, arguments)
+
+        sys.addaudithook(watch)
+        import falcon_mnist.app
+        assert not any(Path(os.environ["FALCON_MNIST_HOME"]).iterdir())
+        app = falcon_mnist.app.create_app()
+        assert threading.enumerate() == [threading.main_thread()], threading.enumerate()
+        print("children:", *Path(f"/proc/self/task/{os.getpid()}/children").read_text().split())
+    """
+    home = tmp_path / "home"
+    home.mkdir()
+    ran = subprocess.run(
+        [sys.executable, "-c", code], env=environment(home, dataset=digits), capture_output=True, text=True, check=False
+    )
+    assert ran.returncode == 0, ran.stderr
+    assert ran.stdout == "children:\n"
+
+
+def test_a_server_that_is_only_asked_to_infer_starts_no_worker(serve: Serve) -> None:
+    server = serve()
+    with Client(server.url()) as client:
+        client.model()
+        client.get("/readyz")
+        assert server.workers() == []
+
+
+def test_without_its_data_set_a_run_fails_and_tells_no_path(serve: Serve, tmp_path: Path) -> None:
+    server = serve(dataset=tmp_path / "nowhere")
+    with Client(server.url()) as client:
+        run = client.wait(client.train(client.model()))
+        assert run["state"] == "failed"
+        assert run["error"]["code"] == "no_dataset"
+        assert "nowhere" not in run["error"]["message"]
+        assert "/" not in run["error"]["message"]
+        assert run["dataset"] is None
+
+
+@pytest.mark.parametrize(
+    ("variable", "value"),
+    [("WORKERS", "many"), ("DATABASE_URL", "postgresql://here/db"), ("EXECUTOR", "ray"), ("TOKENS_FILE", "/nowhere")],
+)
+def test_a_setting_that_cannot_be_used_ends_the_command_with_one_sentence(
+    tmp_path: Path, variable: str, value: str
+) -> None:
+    variables = environment(tmp_path / "home", tokens=None) | {f"FALCON_MNIST_{variable}": value}
+    ran = subprocess.run(
+        [COMMANDS / "falcon-mnist", "serve", "--port", "0"], env=variables, capture_output=True, text=True, check=False
+    )
+    assert ran.returncode == 1
+    assert ran.stdout == ""
+    assert ran.stderr.startswith("falcon-mnist: ")
+    assert ran.stderr.count("\n") == 1
+    assert value in ran.stderr or variable in ran.stderr
+
+
+def test_a_port_that_is_taken_is_said_in_one_sentence(serve: Serve, tmp_path: Path) -> None:
+    port = serve().url().rpartition(":")[2]
+    variables = environment(tmp_path / "other")
+    ran = subprocess.run(
+        [COMMANDS / "falcon-mnist", "serve", "--port", port], env=variables, capture_output=True, text=True, check=False
+    )
+    assert ran.returncode == 1
+    assert ran.stderr.startswith("falcon-mnist: ")
+    assert ran.stderr.count("\n") == 1
