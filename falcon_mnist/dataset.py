@@ -82,9 +82,7 @@ def load(
         return _synthetic(home, progress, reason)
 
 
-def fetch(
-    home: Path, *, progress: Progress | None = None, source: download.Source = download.MNIST
-) -> Dataset:
+def fetch(home: Path, *, progress: Progress | None = None, source: download.Source = download.MNIST) -> Dataset:
     """MNIST, downloaded unless it is there already. Raises `DataError`, and `OSError` if the disk is full."""
     data = home / "data"
     files = _opened(data / "mnist", idx.FILES)
@@ -121,9 +119,7 @@ def _dataset(name: str, files: Mapping[str, Opened], reason: str) -> Dataset:
     listing = "".join(f"{files[file].sha256}  {file}\n" for file in idx.FILES)
     checksum = f"sha256:{hashlib.sha256(listing.encode()).hexdigest()}"
     rows = {file: opened.rows for file, opened in files.items()}
-    return Dataset(
-        name, checksum, rows[TRAIN_IMAGES], rows[TRAIN_LABELS], rows[TEST_IMAGES], rows[TEST_LABELS], reason
-    )
+    return Dataset(name, checksum, rows[TRAIN_IMAGES], rows[TRAIN_LABELS], rows[TEST_IMAGES], rows[TEST_LABELS], reason)
 
 
 def _synthetic(home: Path, progress: Progress | None, reason: str) -> Dataset:

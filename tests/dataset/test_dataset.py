@@ -49,9 +49,7 @@ def assert_holds(data: Dataset, files: Files) -> None:
     ],
     ids=str,
 )
-def test_folder_in_every_form_is_the_same_data(
-    form: dict, files: Files, write_folder: Callable[..., Path], home: Path
-):
+def test_folder_in_every_form_is_the_same_data(form: dict, files: Files, write_folder: Callable[..., Path], home: Path):
     data = dataset.load(str(write_folder(files, **form)), home)
     assert_holds(data, files)
     assert data.name == "folder"
@@ -115,9 +113,7 @@ def test_missing_file_is_named(missing: str, files: Files, write_folder: Callabl
 
 @pytest.mark.parametrize("packed", [False, True])
 @pytest.mark.parametrize("part", ["train", "t10k"])
-def test_as_many_labels_as_images(
-    part: str, packed: bool, files: Files, write_folder: Callable[..., Path], home: Path
-):
+def test_as_many_labels_as_images(part: str, packed: bool, files: Files, write_folder: Callable[..., Path], home: Path):
     files[f"{part}-labels-idx1-ubyte"] = idx.header(idx.LABELS, 3) + bytes(3)
     with pytest.raises(DataError, match=f"{part}-labels-idx1-ubyte has 3: they must be as many"):
         dataset.load(str(write_folder(files, packed=packed)), home)
@@ -131,9 +127,7 @@ def test_labels_are_digits(packed: bool, files: Files, write_folder: Callable[..
     assert kept(home) == []
 
 
-def test_pipe_in_place_of_a_file_is_not_waited_for(
-    files: Files, write_folder: Callable[..., Path], home: Path
-):
+def test_pipe_in_place_of_a_file_is_not_waited_for(files: Files, write_folder: Callable[..., Path], home: Path):
     folder = write_folder(files)
     (folder / "t10k-labels-idx1-ubyte").unlink()
     os.mkfifo(folder / "t10k-labels-idx1-ubyte")
@@ -230,9 +224,7 @@ def test_what_a_killed_process_left_is_neither_used_nor_kept(home: Path):
 
 
 @pytest.mark.usefixtures("few_digits")
-def test_lock_that_is_never_given_back_is_not_waited_for_without_end(
-    home: Path, monkeypatch: pytest.MonkeyPatch
-):
+def test_lock_that_is_never_given_back_is_not_waited_for_without_end(home: Path, monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setattr(dataset, "LOCK_SECONDS", 0.01)
     (home / "data").mkdir(parents=True)
     with (home / "data" / f".synthetic-{digits.VERSION}.lock").open("w") as file:
@@ -243,9 +235,7 @@ def test_lock_that_is_never_given_back_is_not_waited_for_without_end(
 
 @pytest.mark.usefixtures("few_digits")
 @pytest.mark.parametrize("number", [errno.ENOSPC, errno.EDQUOT])
-def test_full_disk_is_told_as_such_and_nothing_is_left_on_it(
-    number: int, home: Path, monkeypatch: pytest.MonkeyPatch
-):
+def test_full_disk_is_told_as_such_and_nothing_is_left_on_it(number: int, home: Path, monkeypatch: pytest.MonkeyPatch):
     def full(descriptor: int) -> None:
         raise OSError(number, os.strerror(number))
 

@@ -122,9 +122,7 @@ def test_wrong_data_of_one_mirror_is_had_right_from_the_next(
     assert ranges(right) == [None]
 
 
-def test_wrong_data_of_every_mirror_is_not_used(
-    home: Path, files: Files, other_files: Files, start_mirror: Start
-):
+def test_wrong_data_of_every_mirror_is_not_used(home: Path, files: Files, other_files: Files, start_mirror: Start):
     mirror = start_mirror(files | {TRAIN: other_files[TRAIN]})
     with pytest.raises(DataError, match=r"\(a mirror sent other data, by its SHA-256\)"):
         dataset.fetch(home, source=mirror.source(files=files))
@@ -205,9 +203,7 @@ def test_name_that_is_never_resolved_is_not_waited_for(
                 thread.join()
 
 
-def test_mirror_that_answers_is_not_kept_waiting_by_one_that_does_not(
-    home: Path, files: Files, start_mirror: Start
-):
+def test_mirror_that_answers_is_not_kept_waiting_by_one_that_does_not(home: Path, files: Files, start_mirror: Start):
     silent, quick = start_mirror(files, silent=True), start_mirror(files)
     assert_fetched(home, silent.source(quick), files)
     assert ranges(silent) == []
