@@ -384,9 +384,9 @@ class Server:
         """The ids of its worker processes."""
         return [pid for pid in children(self.process.pid) if b"spawn_main" in command_line(pid)]
 
-    def stop(self, how: signal.Signals = signal.SIGTERM) -> int:
-        """End it and give its exit code; no token may have come into its log."""
-        if self.process.poll() is None:
+    def stop(self, how: signal.Signals | None = signal.SIGTERM) -> int:
+        """End it, or wait for its end, and give its exit code; no token may have come into its log."""
+        if how is not None and self.process.poll() is None:
             self.process.send_signal(how)
         code = self.process.wait(timeout=PATIENCE)
         self._output.close()

@@ -21,6 +21,7 @@ def several(client: Client) -> list[str]:
 
 def walk(client: Client, model_id: str, limit: int) -> Iterator[Document]:
     cursor: str | None = None
+    seen = set()
     while True:
         params = {"limit": str(limit)} | ({"cursor": cursor} if cursor else {})
         page = client.get(f"/api/models/{model_id}/runs", params=params).json()
@@ -29,6 +30,8 @@ def walk(client: Client, model_id: str, limit: int) -> Iterator[Document]:
         cursor = page["next_cursor"]
         if cursor is None:
             return
+        assert cursor not in seen
+        seen.add(cursor)
 
 
 @pytest.mark.parametrize("limit", [1, 2, 3, 6, 7, 8, 100])
