@@ -3,6 +3,7 @@
 
 import numpy as np
 
+from cpython.buffer cimport PyBUF_STRIDED_RO, PyBuffer_Release, PyObject_GetBuffer
 from libc.stdint cimport int32_t, int64_t, uint8_t
 from libc.stdlib cimport free
 from libc.string cimport memcpy, memset
@@ -60,8 +61,12 @@ cdef _apart(str name, out, str other_name, other):
 
 
 cdef void* address(array) except? NULL:
-    cdef size_t at = array.ctypes.data
-    return <void*>at
+    """Where the first element lies; valid as long as the array lives."""
+    cdef Py_buffer view
+    PyObject_GetBuffer(array, &view, PyBUF_STRIDED_RO)
+    cdef void* at = view.buf
+    PyBuffer_Release(&view)
+    return at
 
 
 cdef class Buffer:

@@ -27,6 +27,7 @@ cdef extern from "simd.h":
 cdef enum:
     KC = 256  # a micro-panel of B, KC * NR * 4 bytes, takes half of a 32 KiB first-level cache or less
     NC = 2048
+    A_IN_PLACE = 256  # columns of B up to which A is read once or twice where it lies: packing would cost more
     FEW_ROWS = 3  # with so few rows, packing B costs more than it saves
     WIDE = 8  # vectors of one row that hide the latency of fma where there is no second row
 
@@ -84,14 +85,18 @@ cdef inline void micro_kernel(
 
 
 cdef void full_tile(
-    Py_ssize_t k, const float* a, const float* b, float beta, float* c, Py_ssize_t rs_c
+    Py_ssize_t k, const float* a, Py_ssize_t rs_a, Py_ssize_t cs_a, const float* b, float beta,
+    float* c, Py_ssize_t rs_c,
 ) noexcept nogil:
-    micro_kernel(MR, 2, k, a, 1, MR, b, NR, beta, c, rs_c)
+    if rs_a == 1:
+        micro_kernel(MR, 2, k, a, 1, cs_a, b, NR, beta, c, rs_c)
+    else:
+        micro_kernel(MR, 2, k, a, rs_a, 1, b, NR, beta, c, rs_c)
 
 
 cdef void edge_tile(
-    Py_ssize_t rows, Py_ssize_t columns, Py_ssize_t k, const float* a, const float* b, float beta,
-    float* c, Py_ssize_t rs_c, Py_ssize_t cs_c,
+    Py_ssize_t rows, Py_ssize_t columns, Py_ssize_t k, const float* a, Py_ssize_t rs_a, Py_ssize_t cs_a,
+    const float* b, float beta, float* c, Py_ssize_t rs_c, Py_ssize_t cs_c,
 ) noexcept nogil:
     """A tile with fewer rows or columns than the register tile, or whose columns lie apart in memory."""
     cdef float tile[MR * 2 * LANES]
@@ -107,29 +112,29 @@ cdef void edge_tile(
     i = 0
     while i < rows:
         if vectors == 2:
-            i += edge_rows(rows - i, 2, k, a + i, rows, b, beta, tile + i * width)
+            i += edge_rows(rows - i, 2, k, a + i * rs_a, rs_a, cs_a, b, beta, tile + i * width)
         else:
-            i += edge_rows(rows - i, 1, k, a + i, rows, b, beta, tile + i * width)
+            i += edge_rows(rows - i, 1, k, a + i * rs_a, rs_a, cs_a, b, beta, tile + i * width)
     for i in range(rows):
         for j in range(columns):
             c[i * rs_c + j * cs_c] = tile[i * width + j]
 
 
 cdef inline Py_ssize_t edge_rows(
-    Py_ssize_t rows, const int vectors, Py_ssize_t k, const float* a, Py_ssize_t cs_a, const float* b,
-    float beta, float* c,
+    Py_ssize_t rows, const int vectors, Py_ssize_t k, const float* a, Py_ssize_t rs_a, Py_ssize_t cs_a,
+    const float* b, float beta, float* c,
 ) noexcept nogil:
     """Compute the first rows of a tile; how many is the answer."""
     if rows >= MR:
-        micro_kernel(MR, vectors, k, a, 1, cs_a, b, vectors * LANES, beta, c, vectors * LANES)
+        micro_kernel(MR, vectors, k, a, rs_a, cs_a, b, vectors * LANES, beta, c, vectors * LANES)
         return MR
     if rows >= 4:
-        micro_kernel(4, vectors, k, a, 1, cs_a, b, vectors * LANES, beta, c, vectors * LANES)
+        micro_kernel(4, vectors, k, a, rs_a, cs_a, b, vectors * LANES, beta, c, vectors * LANES)
         return 4
     if rows >= 2:
-        micro_kernel(2, vectors, k, a, 1, cs_a, b, vectors * LANES, beta, c, vectors * LANES)
+        micro_kernel(2, vectors, k, a, rs_a, cs_a, b, vectors * LANES, beta, c, vectors * LANES)
         return 2
-    micro_kernel(1, vectors, k, a, 1, cs_a, b, vectors * LANES, beta, c, vectors * LANES)
+    micro_kernel(1, vectors, k, a, rs_a, cs_a, b, vectors * LANES, beta, c, vectors * LANES)
     return 1
 
 
@@ -228,6 +233,8 @@ cdef void sgemm(
     alpha 0, A and B are not.
     """
     cdef Py_ssize_t jc, pc, ic, jr, ir, nc, kc, mc, rows, columns
+    cdef Py_ssize_t rs_panel, cs_panel
+    cdef bint in_place = alpha == 1 and (rs_a == 1 or cs_a == 1) and n <= A_IN_PLACE
     cdef float start
     cdef float* packed_a
     cdef const float* panel_a
@@ -250,21 +257,27 @@ cdef void sgemm(
             pack_b(nc, kc, b + pc * rs_b + jc * cs_b, rs_b, cs_b, packing)
             for ic from 0 <= ic < m by MC:
                 mc = min(m - ic, <Py_ssize_t>MC)
-                pack_a(mc, kc, alpha, a + ic * rs_a + pc * cs_a, rs_a, cs_a, packed_a)
+                if not in_place:
+                    pack_a(mc, kc, alpha, a + ic * rs_a + pc * cs_a, rs_a, cs_a, packed_a)
                 for jr from 0 <= jr < nc by NR:
                     columns = min(nc - jr, <Py_ssize_t>NR)
                     panel_b = packing + jr * kc
                     for ir from 0 <= ir < mc by MR:
                         rows = min(mc - ir, <Py_ssize_t>MR)
-                        panel_a = packed_a + ir * kc
+                        if in_place:
+                            panel_a = a + (ic + ir) * rs_a + pc * cs_a
+                            rs_panel, cs_panel = rs_a, cs_a
+                        else:
+                            panel_a = packed_a + ir * kc
+                            rs_panel, cs_panel = 1, rows
                         if rows == MR and columns == NR and cs_c == 1:
                             full_tile(
-                                kc, panel_a, panel_b, start,
+                                kc, panel_a, rs_panel, cs_panel, panel_b, start,
                                 c + (ic + ir) * rs_c + jc + jr, rs_c,
                             )
                         else:
                             edge_tile(
-                                rows, columns, kc, panel_a, panel_b, start,
+                                rows, columns, kc, panel_a, rs_panel, cs_panel, panel_b, start,
                                 c + (ic + ir) * rs_c + (jc + jr) * cs_c, rs_c, cs_c,
                             )
 

@@ -86,6 +86,8 @@ cdef class Network:
     cdef readonly Py_ssize_t parameter_count
 
     def __init__(self, layers):
+        if self.count:
+            raise RuntimeError("a network is made once")  # others may be computing with it
         self.layers = tuple((str(kind), int(inputs), int(outputs)) for kind, inputs, outputs in layers)
         if not 0 < len(self.layers) <= MAX_LAYERS:
             raise ValueError(f"a network has 1 to {MAX_LAYERS} layers, not {len(self.layers)}")
@@ -404,6 +406,8 @@ cdef class Workspace:
     cdef uint8_t* classes  # (rows,)
 
     def __init__(self, Network network not None, Py_ssize_t rows, *, bint training=False):
+        if self.buffer is not None:
+            raise RuntimeError("a workspace is made once")  # others may be computing in it
         if not 0 < rows <= LARGEST_SIDE:
             raise ValueError(f"rows must be from 1 to {LARGEST_SIDE}, not {rows}")
         self.network = network
