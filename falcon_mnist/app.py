@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import os
 import re
+import time
 
 import falcon
 import orjson
@@ -20,6 +21,14 @@ from falcon_mnist.store import Conflict
 from falcon_mnist.tokens import READ
 
 log = logging.getLogger(__name__)
+access = logging.getLogger("falcon_mnist.access")
+
+# The API answers programs: nothing of it is to be rendered, framed, sniffed or told to other sites.
+SECURITY_HEADERS = (
+    ("X-Content-Type-Options", "nosniff"),
+    ("Content-Security-Policy", "default-src 'none'; frame-ancestors 'none'"),
+    ("Referrer-Policy", "no-referrer"),
+)
 
 ROUTES: tuple[tuple[str, type[resources.Resource]], ...] = (
     ("/api/models", resources.Models),
@@ -67,11 +76,34 @@ def build_app(service: Service) -> App:
 
 
 class RequestId:
-    """Every request gets an id, before anything else."""
+    """Every request gets an id, and every answer the headers that keep browsers from guessing, and a log line."""
 
     def process_request(self, req: falcon.Request, resp: falcon.Response) -> None:
-        """Take the request's own `X-Request-ID` if that is a short plain one, else a new one."""
+        """Before anything else, take the request's own `X-Request-ID` if that is a short plain one, else a new one."""
         _identify(req, resp)
+        req.context.start = time.perf_counter()
+
+    def process_response(
+        self, req: falcon.Request, resp: falcon.Response, resource: object, req_succeeded: bool
+    ) -> None:
+        """After everything else."""
+        for name, value in SECURITY_HEADERS:
+            resp.set_header(name, value)
+        if resp.get_header("Cache-Control") is None:
+            resp.set_header("Cache-Control", "no-store")
+        if access.isEnabledFor(logging.INFO):
+            access.info("request", extra=_facts(req, resp))
+
+
+def _facts(req: falcon.Request, resp: falcon.Response) -> dict[str, object]:
+    start = getattr(req.context, "start", None)  # missing if Falcon refused the request before
+    milliseconds = 0.0 if start is None else (time.perf_counter() - start) * 1e3
+    facts = {"method": req.method, "path": req.path, "status": resp.status_code, "ms": round(milliseconds, 2)}
+    return _ids(req) | facts
+
+
+def _ids(req: falcon.Request) -> dict[str, object]:
+    return {"request_id": getattr(req.context, "request_id", None)}
 
 
 _PLAIN = re.compile(r"[A-Za-z0-9._-]{1,64}")
@@ -139,18 +171,18 @@ def _conflict(req: falcon.Request, resp: falcon.Response, conflict: Conflict, pa
 
 
 def _damaged(req: falcon.Request, resp: falcon.Response, error: DamagedFileError, params: object) -> None:
-    log.error("request %s: damaged parameter file: %s", req.context.request_id, error)
+    log.error("request failed: damaged parameter file %s", error, extra=_ids(req))
     _problem(req, resp, Problem("damaged-parameters", "The stored file of this parameter set is damaged."), params)
 
 
 def _database_unavailable(
     req: falcon.Request, resp: falcon.Response, error: peewee.OperationalError, params: object
 ) -> None:
-    log.error("request %s: the database failed: %s", req.context.request_id, error)
+    log.error("request failed: the database failed: %s", error, extra=_ids(req))
     detail = "The database cannot take this now (it may be busy, or its disk full): try again later."
     _problem(req, resp, Problem("storage-unavailable", detail, headers={"Retry-After": "10"}), params)
 
 
 def _internal_error(req: falcon.Request, resp: falcon.Response, error: Exception, params: object) -> None:
-    log.error("request %s failed", req.context.request_id, exc_info=error)
+    log.error("request failed", exc_info=error, extra=_ids(req))
     _problem(req, resp, Problem("internal-error", "The request failed; the server's log says why."), params)

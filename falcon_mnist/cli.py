@@ -12,7 +12,7 @@ from typing import Annotated, Any
 
 import typer
 
-from falcon_mnist import console
+from falcon_mnist import console, logs
 from falcon_mnist.settings import Settings, SettingsError
 
 app = typer.Typer(
@@ -49,7 +49,7 @@ def serve(
     port: Annotated[int, typer.Option(min=0, max=65535, help="Port to listen at; 0 for a free one.")] = 8000,
 ) -> None:
     """Serve the API until Ctrl-C or SIGTERM; settings come from FALCON_MNIST_* variables."""
-    _log_to_stderr(logging.INFO)
+    logs.configure(logging.INFO, "json")
     settings = Settings.from_env()
     from falcon_mnist import kernels
     from falcon_mnist.server import address, make_server, run_until_signalled
@@ -70,7 +70,7 @@ def serve(
 @app.command()
 def demo(hidden: Hidden = "128", epochs: Epochs = 5, seed: Seed = 42) -> None:
     """Do the main job once over HTTP: create a model, train it, and recognise the test digits."""
-    _log_to_stderr(logging.WARNING)
+    logs.configure(logging.WARNING, "text")
     settings = Settings.from_env()
     from falcon_mnist.demo import run
 
@@ -88,7 +88,7 @@ def train(
     seed: Seed = 42,
 ) -> None:
     """Train a model without a server; what it makes is served by the next one on the same home."""
-    _log_to_stderr(logging.WARNING)
+    logs.configure(logging.WARNING, "text")
     settings = Settings.from_env()
     from falcon_mnist.offline import train as train_offline
 
@@ -99,10 +99,28 @@ def train(
     )
 
 
+@app.command()
+def doctor() -> None:
+    """Check database, files, space, data set and kernels, and say what to do; status 1 if something is wrong."""
+    logs.configure(logging.ERROR, "text")
+    settings = Settings.from_env()
+    from falcon_mnist.doctor import examine
+
+    with console.progress() as show:
+        findings = list(examine(settings, progress=show))
+    ill = [finding for finding in findings if finding.advice]
+    for finding in findings:
+        console.say(f"{'to do' if finding.advice else 'ok   '}  {finding.subject}: {finding.found}")
+        if finding.advice:
+            console.say(f"       {finding.advice}")
+    if ill:
+        raise typer.Exit(1)
+
+
 @data_app.command("fetch")
 def data_fetch() -> None:
     """Download MNIST, with checksums, into the home folder."""
-    _log_to_stderr(logging.WARNING)
+    logs.configure(logging.WARNING, "text")
     settings = Settings.from_env()
     from falcon_mnist import dataset
 
@@ -114,7 +132,7 @@ def data_fetch() -> None:
 @data_app.command("info")
 def data_info() -> None:
     """Show which data set the settings give, and why; makes it ready if it is not."""
-    _log_to_stderr(logging.ERROR)
+    logs.configure(logging.ERROR, "text")
     settings = Settings.from_env()
     from falcon_mnist import dataset
 
@@ -169,8 +187,3 @@ def _where_the_token_is(settings: Settings) -> str:
     if settings.tokens:
         return "Tokens: those in FALCON_MNIST_TOKENS."
     return f"Token: in {settings.tokens_file or settings.made_token}"
-
-
-def _log_to_stderr(level: int) -> None:
-    logging.basicConfig(level=level, format="%(asctime)s %(levelname)s %(name)s: %(message)s")
-    logging.getLogger("httpx").setLevel(logging.WARNING)

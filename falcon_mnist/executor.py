@@ -6,17 +6,20 @@ gives back the runs of workers that are gone.
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import multiprocessing
 import os
 import threading
 import uuid
-from concurrent.futures import Future
+from concurrent.futures import Future, wait
 from typing import Protocol
 
 from pebble import ProcessExpired, ProcessPool
 
-from falcon_mnist import worker
+from falcon_mnist import logs, worker
+from falcon_mnist.checkpoints import Checkpoints
+from falcon_mnist.parameter_files import ParameterFiles
 from falcon_mnist.settings import Settings
 from falcon_mnist.store import Store
 
@@ -24,6 +27,8 @@ log = logging.getLogger(__name__)
 
 # How often the queue is looked at without being told to: runs may come from, or be lost by, another server.
 POLL_SECONDS = 1.0
+# How long workers may take to save their runs when the server ends.
+DRAIN_SECONDS = 8.0
 
 
 class Executor(Protocol):
@@ -37,6 +42,39 @@ class Executor(Protocol):
 
     def stop(self) -> None:
         """Give back what is running and end all workers."""
+
+
+class _Workers:
+    """A pool of processes: made when a run needs one, and again after it has lost all of them at once."""
+
+    def __init__(self, settings: Settings) -> None:
+        self._settings = settings
+        self._context = multiprocessing.get_context("spawn")  # the server has threads, which fork would break
+        self._pool: ProcessPool | None = None
+        self.drain = self._context.Event()
+
+    def schedule(self, run_id: str, owner: str) -> Future[None]:
+        """Give a run to a process."""
+        if self._pool is None:
+            self._pool = ProcessPool(
+                max_workers=self._settings.workers,
+                initializer=worker.start_process,
+                initargs=[os.getpid(), logs.configured(), self.drain],
+                context=self._context,
+            )
+        return self._pool.schedule(worker.execute, args=[self._settings, run_id, owner])
+
+    def broken(self) -> bool:
+        """Whether the pool has given up, as Pebble does when no process is left to tell whose run was lost."""
+        return self._pool is not None and not self._pool.active
+
+    def end(self) -> None:
+        """End the processes, within seconds."""
+        if self._pool is not None:
+            self._pool.stop()
+            with contextlib.suppress(TimeoutError):
+                self._pool.join(timeout=3)
+            self._pool = None
 
 
 class PoolExecutor:
@@ -64,7 +102,7 @@ class PoolExecutor:
         self._wake.set()
 
     def stop(self) -> None:
-        """End the workers; their runs are queued again for the next server."""
+        """Let the workers save their runs and end them; the runs are queued again for the next server."""
         with self._lock:
             self._stopping.set()
             self._wake.set()
@@ -73,37 +111,51 @@ class PoolExecutor:
             thread.join(timeout=30)
 
     def _dispatch(self) -> None:
-        pool = ProcessPool(
-            max_workers=self._settings.workers,
-            initializer=worker.start_process,
-            initargs=[os.getpid(), logging.getLogger().getEffectiveLevel()],
-            context=multiprocessing.get_context("spawn"),  # the server has threads, which fork would break
-        )
+        workers = _Workers(self._settings)
+        self._sweep()
         try:
             while not self._stopping.is_set():
                 try:
-                    self._look(pool)
+                    self._look(workers)
                 except Exception:
                     log.exception("the queue could not be looked at; trying again")
                 self._wake.wait(POLL_SECONDS)
                 self._wake.clear()
         finally:
-            pool.stop()
-            pool.join(timeout=10)
-            for run_id, owner in self._running.values():
-                self._store.give_back(run_id, owner, worker_lost=False)
+            workers.drain.set()
+            wait(self._running, timeout=DRAIN_SECONDS)
+            workers.end()
+            self._give_back(worker_lost=False)
             self._store.close()
 
-    def _look(self, pool: ProcessPool) -> None:
+    def _give_back(self, *, worker_lost: bool) -> None:
+        for run_id, owner in self._running.values():
+            self._store.give_back(run_id, owner, worker_lost=worker_lost)
+        self._running.clear()
+
+    def _sweep(self) -> None:
+        """Remove what processes left behind that were killed between writing a file and recording it."""
+        try:
+            ParameterFiles(self._settings.storage).sweep({row.id for row in self._store.all_parameters()})
+            recorded = {checkpoint["file"] for checkpoint in self._store.recorded_checkpoints()}
+            Checkpoints(self._settings.storage).sweep(recorded)
+        except Exception:
+            log.exception("abandoned files could not be removed")
+
+    def _look(self, workers: _Workers) -> None:
         for future in [future for future in self._running if future.done()]:
             self._finish(future, *self._running.pop(future))
+        if workers.broken():
+            log.error("all workers are gone at once: new ones take their place")
+            workers.end()
+            self._give_back(worker_lost=True)
         self._store.give_back_expired()
         free = self._settings.workers - len(self._running)
         given = {run_id for run_id, _ in self._running.values()}
         for run_id in self._store.queued(limit=free + len(given)):
             if free and run_id not in given:
                 owner = uuid.uuid4().hex
-                future = pool.schedule(worker.execute, args=[self._settings, run_id, owner])
+                future = workers.schedule(run_id, owner)
                 self._running[future] = (run_id, owner)
                 future.add_done_callback(lambda _: self._wake.set())
                 free -= 1
@@ -112,7 +164,7 @@ class PoolExecutor:
         try:
             future.result(timeout=0)
         except ProcessExpired as error:
-            log.error("run %s: its worker is gone (%s)", run_id, error)
+            log.error("run has lost its worker (%s)", error, extra={"run_id": run_id})
         except Exception:
-            log.exception("run %s: its worker failed outside the run", run_id)
+            log.exception("run has lost its worker, which failed outside the run", extra={"run_id": run_id})
         self._store.give_back(run_id, owner, worker_lost=True)  # does nothing to a run that has ended

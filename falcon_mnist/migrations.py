@@ -54,6 +54,7 @@ STEPS: tuple[tuple[str, ...], ...] = (
             sha256 TEXT NOT NULL,
             created_at TEXT NOT NULL)""",
     ),
+    ("ALTER TABLE runs ADD COLUMN checkpoint TEXT",),
 )
 
 

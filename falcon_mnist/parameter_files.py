@@ -5,9 +5,12 @@ The file's length and SHA-256 are returned to be recorded in its row, and checke
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
+import logging
 import os
-from collections.abc import Mapping
+import time
+from collections.abc import Callable, Container, Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -16,7 +19,12 @@ import safetensors.numpy
 from falcon_mnist import kernels, network
 from falcon_mnist.arrays import Array
 
+log = logging.getLogger(__name__)
+
 MEDIA_TYPE = "application/vnd.safetensors"
+
+# Longer than anyone takes from a file's first byte to the row that records it.
+ABANDONED_SECONDS = 600
 
 
 class DamagedFileError(Exception):
@@ -35,31 +43,26 @@ class ParameterFiles:
 
     def __init__(self, storage: Path) -> None:
         self._folder = storage / "parameters"
-        self._folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+        make_private(self._folder)
 
     def _path(self, param_id: str) -> Path:
         return self._folder / f"{param_id}.safetensors"
 
     def write(self, param_id: str, net: kernels.Network, parameters: Array) -> Written:
         """Write a parameter set; it is on the disk when this returns. Raises `OSError`, leaving nothing."""
-        data = safetensors.numpy.save(_tensors(net, parameters))
-        write_durably(self._path(param_id), data)
-        return Written(len(data), hashlib.sha256(data).hexdigest())
+        return write_durably(self._path(param_id), safetensors.numpy.save(_tensors(net, parameters)))
 
     def remove(self, param_id: str) -> None:
         """Take back a file that no row records."""
         self._path(param_id).unlink(missing_ok=True)
 
+    def sweep(self, recorded: Container[str]) -> None:
+        """Remove files that no row records: a process was killed between writing and recording."""
+        sweep(self._folder, lambda name: name.removesuffix(".safetensors") in recorded)
+
     def read_bytes(self, param_id: str, expected: Written) -> bytes:
         """The file as it was written. Raises `DamagedFileError`."""
-        try:
-            with self._path(param_id).open("rb") as file:
-                data = file.read(expected.size_bytes + 1)
-        except OSError as error:
-            raise DamagedFileError(f"{param_id}: cannot be read ({error.strerror})") from error
-        if len(data) != expected.size_bytes or hashlib.sha256(data).hexdigest() != expected.sha256:
-            raise DamagedFileError(f"{param_id}: length or SHA-256 is not what was recorded")
-        return data
+        return read_verified(self._path(param_id), expected)
 
     def read(self, param_id: str, expected: Written, architecture: Mapping[str, Any]) -> Array:
         """The flat parameter vector of a set. Raises `DamagedFileError`."""
@@ -77,7 +80,26 @@ def _tensors(net: kernels.Network, parameters: Array) -> dict[str, Array]:
     return tensors
 
 
-def write_durably(path: Path, data: bytes) -> None:
+def make_private(folder: Path) -> None:
+    """Make a folder, and those above it that are missing, for its owner alone."""
+    if not folder.is_dir():
+        make_private(folder.parent)
+        folder.mkdir(exist_ok=True, mode=0o700)
+
+
+def read_verified(path: Path, expected: Written) -> bytes:
+    """The file as it was written. Raises `DamagedFileError`."""
+    try:
+        with path.open("rb") as file:
+            data = file.read(expected.size_bytes + 1)
+    except OSError as error:
+        raise DamagedFileError(f"{path.stem}: cannot be read ({error.strerror})") from error
+    if len(data) != expected.size_bytes or hashlib.sha256(data).hexdigest() != expected.sha256:
+        raise DamagedFileError(f"{path.stem}: length or SHA-256 is not what was recorded")
+    return data
+
+
+def write_durably(path: Path, data: bytes) -> Written:
     """Put `data` at `path`, whole and on the disk, or nothing: temporary name, fsync, rename, fsync."""
     temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
     try:
@@ -95,3 +117,13 @@ def write_durably(path: Path, data: bytes) -> None:
         os.fsync(folder)
     finally:
         os.close(folder)
+    return Written(len(data), hashlib.sha256(data).hexdigest())
+
+
+def sweep(folder: Path, wanted: Callable[[str], bool]) -> None:
+    """Remove files that nobody wants, unless they are so young that another process may be at work on them."""
+    for path in folder.iterdir():
+        with contextlib.suppress(OSError):
+            if not wanted(path.name) and time.time() - path.stat().st_mtime > ABANDONED_SECONDS:
+                path.unlink()
+                log.info("removed the abandoned file %s", path.name)

@@ -240,7 +240,9 @@ class Readiness(Resource):
     """`/readyz`: requests can be served."""
 
     def on_get(self, req: falcon.Request, resp: falcon.Response) -> None:
-        """200 if the database answers, else 503."""
+        """200 if the database answers and the server is not about to end, else 503."""
+        if self._service.draining.is_set():
+            raise Problem("not-ready", "The service is about to end.", headers={"Retry-After": "5"})
         try:
             self._service.store.check()
         except Exception as error:

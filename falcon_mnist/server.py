@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import logging
+import os
 import signal
 import threading
-from collections.abc import Iterator
+import time
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
 
@@ -16,6 +19,8 @@ from waitress.utilities import RequestEntityTooLarge
 
 from falcon_mnist.app import build_app
 from falcon_mnist.service import Service
+
+log = logging.getLogger(__name__)
 
 # How far a body may be over the limit and still be read to its end, so that its client, which may not look
 # at the answer before it has sent everything, gets the 413 instead of a broken connection.
@@ -36,6 +41,10 @@ ADJUSTMENTS: dict[str, int | bool] = {
     "asyncore_use_poll": True,  # select() knows no descriptors beyond 1023
     "clear_untrusted_proxy_headers": True,
 }
+
+
+# How long requests in flight may take once the server is to end.
+DRAIN_SECONDS = 4.0
 
 
 class Channel(HTTPChannel):  # type: ignore[misc]
@@ -77,30 +86,63 @@ def address(server: Any) -> str:
 
 
 def run_until_signalled(server: BaseWSGIServer, service: Service) -> None:
-    """Serve until SIGINT or SIGTERM, then finish what is in flight and end the workers."""
+    """Serve until SIGINT or SIGTERM, then let requests and runs come to a good end.
+
+    Readiness turns false, requests in flight are answered, running runs are saved for the next server. A
+    second signal ends the process at once.
+    """
+    signalled = threading.Event()
 
     def leave(number: int, frame: object) -> None:
-        raise SystemExit(0)
+        if signalled.is_set():
+            os._exit(1)
+        signalled.set()
 
-    signal.signal(signal.SIGTERM, leave)
-    try:
-        service.executor.start()
-        server.run()
-    finally:
-        server.close()
-        service.close()
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, leave)
+    service.executor.start()
+    with _in_thread(server, service) as thread:
+        while not signalled.wait(1):
+            if not thread.is_alive():
+                raise RuntimeError("the server's thread ended by itself; its log says why")
+        log.info("ending: requests are answered and runs are saved")
 
 
 @contextmanager
 def running(service: Service, host: str = "127.0.0.1") -> Iterator[str]:
     """A server in a thread of this process, on a free port; gives its URL."""
     server = make_server(service, host, 0)
+    with _in_thread(server, service):
+        yield address(server)
+
+
+@contextmanager
+def _in_thread(server: BaseWSGIServer, service: Service) -> Iterator[threading.Thread]:
+    """Serve while the block runs, then drain."""
     thread = threading.Thread(target=server.run, name="server", daemon=True)
     thread.start()
     try:
-        yield address(server)
+        yield thread
     finally:
+        service.draining.set()
+        service.executor.stop()
+        _wait_until(lambda: not any(_busy(channel) for channel in list(server.active_channels.values())))
         server.task_dispatcher.shutdown()
-        server.close()
-        thread.join(timeout=10)
+        for channel in list(server.active_channels.values()):
+            channel.will_close = True
+        server.pull_trigger()
+        _wait_until(lambda: not server.active_channels)
+        server.close()  # the loop ends when it has nothing to watch any more
+        thread.join(timeout=5)
         service.close()
+
+
+def _wait_until(reached: Callable[[], bool]) -> None:
+    end = time.monotonic() + DRAIN_SECONDS
+    while time.monotonic() < end and not reached():
+        time.sleep(0.02)
+
+
+def _busy(channel: Any) -> bool:
+    """Whether a connection has a request that is not answered to its last byte."""
+    return bool(channel.requests or channel.total_outbufs_len)

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import threading
+from dataclasses import dataclass, field
 
 from falcon_mnist.executor import Executor, PoolExecutor
 from falcon_mnist.inference import Predictors
@@ -24,6 +25,7 @@ class Service:
     files: ParameterFiles
     predictors: Predictors
     executor: Executor
+    draining: threading.Event = field(default_factory=threading.Event)
 
     @classmethod
     def open(cls, settings: Settings) -> Service:

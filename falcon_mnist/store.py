@@ -115,6 +115,7 @@ class RunRow(Table):
     epoch = IntegerField(default=0)
     dataset = JSONText(null=True)
     error = JSONText(null=True)
+    checkpoint = JSONText(null=True)
     owner = TextField(null=True)
     lease_until = DoubleField(null=True)
     losses = IntegerField(default=0)
@@ -349,19 +350,34 @@ class Store:
         if not self._update(_held(run_id, owner), dataset=dataset):
             raise RunLostError(run_id)
 
+    def record_checkpoint(self, run_id: str, owner: str, checkpoint: Mapping[str, Any] | None) -> None:
+        """Note which file the run goes on from. Raises `RunLostError`."""
+        if not self._update(_held(run_id, owner), checkpoint=checkpoint):
+            raise RunLostError(run_id)
+
+    def recorded_checkpoints(self) -> list[Any]:
+        """What active runs go on from."""
+        runs = RunRow.select(RunRow.checkpoint).where(RunRow.state.in_(ACTIVE))
+        return [run.checkpoint for run in runs if run.checkpoint]
+
+    def all_parameters(self) -> list[ParameterRow]:
+        """Every parameter set."""
+        return list(ParameterRow.select())
+
     def restart(self, run_id: str, owner: str) -> None:
-        """Forget the epochs of an attempt that was lost. Raises `RunLostError`."""
+        """Forget the epochs of an attempt that cannot be gone on with. Raises `RunLostError`."""
         with self._writing():
-            if not self._update(_held(run_id, owner), epoch=0):
+            if not self._update(_held(run_id, owner), epoch=0, checkpoint=None):
                 raise RunLostError(run_id)
             EpochRow.delete().where(EpochRow.run == run_id).execute()
 
     def record_epoch(self, run_id: str, owner: str, epoch: int, metrics: Mapping[str, float | None]) -> None:
         """Add a finished epoch, counted from 1, with its `METRICS`. Raises `RunLostError`."""
         with self._writing():
-            if not self._update(_held(run_id, owner), epoch=epoch):
+            # After a crash, epochs since the last checkpoint are run again: to the same metrics, which stay.
+            if not self._update(_held(run_id, owner), epoch=fn.MAX(RunRow.epoch, epoch)):
                 raise RunLostError(run_id)
-            EpochRow.create(run=run_id, epoch=epoch, **metrics)
+            EpochRow.insert(run=run_id, epoch=epoch, **metrics).on_conflict_ignore().execute()
 
     def succeed(self, run_id: str, owner: str, param_id: str, *, size_bytes: int, sha256: str) -> None:
         """End the run with its parameter set, whose file is on disk already. Raises `RunLostError`."""
@@ -394,11 +410,32 @@ class Store:
                 self._end(*held, RunRow.losses >= MAX_LOSSES, state=FAILED, error=error)
             self._update(held, state=QUEUED, owner=None, lease_until=None)
 
+    def expired(self) -> bool:
+        """Whether there are runs whose lease has run out: their server and worker are gone."""
+        return RunRow.select().where(*_expired()).exists()
+
     def give_back_expired(self) -> None:
-        """Queue all runs again whose lease has run out: their server and worker are gone."""
-        expired = (RunRow.state == RUNNING, RunRow.lease_until < time.time())
-        if RunRow.select().where(*expired).exists():
-            self._update(expired, state=QUEUED, owner=None, lease_until=None)
+        """Queue those runs again."""
+        if self.expired():
+            self._update(_expired(), state=QUEUED, owner=None, lease_until=None)
+
+    # The database itself
+
+    def count_runs(self) -> dict[str, int]:
+        """State to number of runs."""
+        return {state: RunRow.select().where(RunRow.state == state).count() for state in STATES}
+
+    @property
+    def schema_version(self) -> int:
+        """How many of the migrations' steps made this database."""
+        return int(Meta.get_by_id("schema_version").value)
+
+    def integrity_faults(self) -> list[str]:
+        """What SQLite finds wrong with the file and with the references between tables."""
+        lines = [str(row[0]) for row in self._database.execute_sql("PRAGMA integrity_check(10)")]
+        dangling = self._database.execute_sql("PRAGMA foreign_key_check").fetchall()
+        faults = [] if lines == ["ok"] else lines
+        return faults + ([f"{len(dangling)} rows refer to rows that are not there"] if dangling else [])
 
     def _end(self, *where: Any, **changes: Any) -> bool:
         return self._update(where, finished_at=now(), owner=None, lease_until=None, **changes)
@@ -409,6 +446,10 @@ class Store:
 
 
 _Row = TypeVar("_Row", ModelRow, RunRow)
+
+
+def _expired() -> tuple[Any, ...]:
+    return (RunRow.state == RUNNING, RunRow.lease_until < time.time())
 
 
 def _held(run_id: str, owner: str) -> tuple[Any, ...]:

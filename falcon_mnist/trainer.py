@@ -6,6 +6,7 @@ from saved parameters, velocity and epoch ends with the same bits as one that wa
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import NamedTuple
@@ -19,13 +20,16 @@ from falcon_mnist.schemas import Hyperparams
 
 Rows = npt.NDArray[np.int64]
 
+# A quarter of a second on a machine of 80 GFLOP/s: how long a run may take to notice that it is to be saved.
+SEGMENT_FLOP = 20_000_000_000
+
 
 class DivergedError(Exception):
     """The loss or a parameter stopped being finite; the message says in which epoch."""
 
 
 class StoppedError(Exception):
-    """The stop flag was set; the epoch that was under way is lost."""
+    """The stop flag was set; the segment that was under way is lost."""
 
 
 class Metrics(NamedTuple):
@@ -39,11 +43,14 @@ class Metrics(NamedTuple):
 
 @dataclass
 class State:
-    """All that training changes: parameters, velocity (None without momentum), finished epochs."""
+    """All that training changes: what it goes on from, to the same bits, wherever it was interrupted."""
 
     parameters: Array
-    velocity: Array | None
-    epoch: int = 0
+    velocity: Array | None  # None without momentum
+    epoch: int = 0  # finished epochs
+    done: int = 0  # rows of the epoch under way that have been trained on
+    loss: float = 0.0  # summed over them
+    correct: int = 0
 
 
 def initial_state(net: kernels.Network, hyperparams: Hyperparams) -> State:
@@ -60,7 +67,7 @@ def split(count: int, hyperparams: Hyperparams) -> tuple[Rows, Rows]:
     return np.sort(shuffled[:training]), np.sort(shuffled[training:])
 
 
-def epochs(
+def train(
     net: kernels.Network,
     state: State,
     images: npt.NDArray[np.uint8],
@@ -68,49 +75,79 @@ def epochs(
     hyperparams: Hyperparams,
     *,
     stop: npt.NDArray[np.uint8] | None = None,
-) -> Iterator[Metrics]:
-    """Train on until `hyperparams.epochs` are finished, changing `state`; yields after each epoch.
+) -> Iterator[Metrics | None]:
+    """Train on until `hyperparams.epochs` are finished, changing `state`.
 
-    `images` (rows, 784) and `labels` (rows,) are split into training and validation rows here. Another
-    thread may set `stop[0]`: training then ends within one slice of a batch. Raises `StoppedError` and
-    `DivergedError`.
+    Yields the metrics of each epoch as it ends, and None in between, wherever `state` may be saved: an epoch
+    is cut into segments of whole batches. `images` (rows, 784) and `labels` (rows,) are split into training
+    and validation rows here. Another thread may set `stop[0]`: training then ends within one slice of a
+    batch. Raises `StoppedError` and `DivergedError`.
     """
     training, validation = split(len(labels), hyperparams)
-    optimizer = hyperparams.optimizer
     workspace = kernels.Workspace(net, min(hyperparams.batch_size, kernels.SLICE_ROWS), training=True)
+    rows = segment_rows(net, hyperparams)
     while state.epoch < hyperparams.epochs:
         order = training
         if hyperparams.shuffle:
             order = network.generator(hyperparams.seed, network.SHUFFLE, state.epoch).permutation(training)
-        _, loss, correct = net.train(
-            state.parameters,
-            state.velocity,
-            images,
-            labels,
-            order,
-            hyperparams.batch_size,
-            optimizer.lr,
-            optimizer.momentum,
-            workspace,
-            stop,
-        )
+        while state.done < len(order):
+            segment = order[state.done : state.done + rows]
+            _train_segment(net, state, images, labels, segment, hyperparams, workspace, stop)
+            if state.done < len(order):
+                yield None
         val_loss = val_accuracy = None
-        if len(validation) and not _stopped(stop):
-            rows, loss_sum, hits = net.evaluate(state.parameters, images, labels, validation, workspace, stop)
-            val_loss, val_accuracy = loss_sum / max(rows, 1), hits / max(rows, 1)
-        if _stopped(stop):
-            raise StoppedError
-        metrics = Metrics(loss / len(order), correct / len(order), val_loss, val_accuracy)
-        state.epoch += 1
-        _check_finite(metrics, state)
+        if len(validation):
+            count, loss, correct = net.evaluate(state.parameters, images, labels, validation, workspace, stop)
+            _check_stop(stop)
+            val_loss, val_accuracy = loss / count, correct / count
+        metrics = Metrics(state.loss / len(order), state.correct / len(order), val_loss, val_accuracy)
+        state.epoch, state.done, state.loss, state.correct = state.epoch + 1, 0, 0.0, 0
+        if val_loss is not None and not math.isfinite(val_loss):
+            raise _diverged(state.epoch)
         yield metrics
 
 
-def _stopped(stop: npt.NDArray[np.uint8] | None) -> bool:
-    return stop is not None and bool(stop[0])
+def segment_rows(net: kernels.Network, hyperparams: Hyperparams) -> int:
+    """Rows in a segment: a function of the run alone, so that its sums do not depend on what befalls it."""
+    flop = 6 * net.parameter_count * hyperparams.batch_size  # forward, and backward twice as much
+    return max(1, SEGMENT_FLOP // flop) * hyperparams.batch_size
 
 
-def _check_finite(metrics: Metrics, state: State) -> None:
-    measured = [value for value in metrics if value is not None]
-    if not np.isfinite(measured).all() or not np.isfinite(state.parameters).all():
-        raise DivergedError(f"The loss stopped being finite in epoch {state.epoch}: try a smaller lr.")
+def _train_segment(
+    net: kernels.Network,
+    state: State,
+    images: npt.NDArray[np.uint8],
+    labels: npt.NDArray[np.uint8],
+    segment: Rows,
+    hyperparams: Hyperparams,
+    workspace: kernels.Workspace,
+    stop: npt.NDArray[np.uint8] | None,
+) -> None:
+    optimizer = hyperparams.optimizer
+    _, loss, correct = net.train(
+        state.parameters,
+        state.velocity,
+        images,
+        labels,
+        segment,
+        hyperparams.batch_size,
+        optimizer.lr,
+        optimizer.momentum,
+        workspace,
+        stop,
+    )
+    _check_stop(stop)
+    state.done += len(segment)
+    state.loss += loss
+    state.correct += correct
+    if not math.isfinite(state.loss) or not np.isfinite(state.parameters).all():
+        raise _diverged(state.epoch + 1)
+
+
+def _check_stop(stop: npt.NDArray[np.uint8] | None) -> None:
+    if stop is not None and stop[0]:
+        raise StoppedError
+
+
+def _diverged(epoch: int) -> DivergedError:
+    return DivergedError(f"The loss stopped being finite in epoch {epoch}: try a smaller lr.")

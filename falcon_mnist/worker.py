@@ -14,18 +14,21 @@ import signal
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import partial
+from multiprocessing.synchronize import Event
 from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
 
-from falcon_mnist import dataset, network, trainer
+from falcon_mnist import dataset, logs, network, trainer
+from falcon_mnist.checkpoints import Checkpoints, Keeper
 from falcon_mnist.dataset import DataError, Dataset
-from falcon_mnist.parameter_files import ParameterFiles
+from falcon_mnist.parameter_files import DamagedFileError, ParameterFiles
 from falcon_mnist.schemas import Hyperparams
 from falcon_mnist.settings import Settings
 from falcon_mnist.store import LEASE_SECONDS, RunLostError, RunRow, Store, new_id
-from falcon_mnist.trainer import DivergedError, StoppedError
+from falcon_mnist.trainer import DivergedError, State, StoppedError
 
 log = logging.getLogger(__name__)
 
@@ -38,12 +41,26 @@ _RENEW_EVERY = int(LEASE_SECONDS / 4 / WATCH_SECONDS)
 _datasets: dict[tuple[str, Path], Dataset] = {}
 
 
-def start_process(parent: int, log_level: int) -> None:
+# Set by the executor when runs are to be saved and given back.
+_drain: Event | None = None
+
+
+class DrainedError(Exception):
+    """The run was saved and is to be given back: the server is about to end."""
+
+
+def start_process(parent: int, logging_as: tuple[int, logs.Style], drain: Event) -> None:
     """Prepare a worker process: requests go first, Ctrl-C is its server's business, and it ends with it."""
+    global _drain
+    _drain = drain
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     os.nice(NICENESS)
-    logging.basicConfig(level=log_level, format="%(asctime)s %(levelname)s %(name)s: %(message)s")
+    logs.configure(*logging_as)
     threading.Thread(target=_end_with, args=(parent,), name="parent-watch", daemon=True).start()
+
+
+def _draining() -> bool:
+    return _drain is not None and _drain.is_set()
 
 
 def _end_with(parent: int) -> None:
@@ -55,11 +72,13 @@ def _end_with(parent: int) -> None:
 
 def execute(settings: Settings, run_id: str, owner: str) -> None:
     """Claim the run as `owner` and bring it to its end; returns at once if it is not queued any more."""
+    if _draining():
+        return
     store = Store(settings.database)
     try:
         run = store.claim(run_id, owner)
         if run is not None:
-            log.info("run %s: claimed", run_id)
+            log.info("run claimed", extra={"run_id": run_id})
             _bring_to_end(settings, store, run, owner)
     finally:
         store.close()
@@ -69,25 +88,37 @@ def _bring_to_end(settings: Settings, store: Store, run: RunRow, owner: str) -> 
     try:
         with _watched(store, run.id, owner) as stop:
             _train(settings, store, run, owner, stop)
-        log.info("run %s: succeeded", run.id)
+        log.info("run succeeded", extra={"run_id": run.id})
+    except DrainedError:
+        store.give_back(run.id, owner, worker_lost=False)
+        log.info("run saved for the next server", extra={"run_id": run.id})
     except (RunLostError, StoppedError):
-        log.info("run %s: stopped, it is no longer this worker's", run.id)
+        log.info("run stopped: it is no longer this worker's", extra={"run_id": run.id})
     except Exception as error:
         code, message = _code_and_message(error)
-        log.error("run %s: failed: %s", run.id, message, exc_info=code == "internal_error")
+        log.error("run failed: %s", message, exc_info=code == "internal_error", extra={"run_id": run.id})
         store.fail(run.id, owner, code, message)
 
 
 def _train(settings: Settings, store: Store, run: RunRow, owner: str, stop: npt.NDArray[np.uint8]) -> None:
-    store.restart(run.id, owner)
     data = _dataset(settings)
-    log.info("run %s: data set %s. %s", run.id, data.name, data.reason)
-    store.record_dataset(run.id, owner, {"name": data.name, "checksum": data.checksum})
+    log.info("run trains on %s. %s", data.name, data.reason, extra={"run_id": run.id})
     hyperparams = Hyperparams.model_validate(run.hyperparams)
     net = network.build(store.architecture(run))
-    state = trainer.initial_state(net, hyperparams)
-    for metrics in trainer.epochs(net, state, data.train_images, data.train_labels, hyperparams, stop=stop):
-        store.record_epoch(run.id, owner, state.epoch, metrics._asdict())
+    checkpoints = Checkpoints(settings.storage)
+    state = _resumed(checkpoints, run, data)
+    if state is None:
+        store.restart(run.id, owner)
+        state = trainer.initial_state(net, hyperparams)
+    store.record_dataset(run.id, owner, _described(data))
+    keeper = Keeper(checkpoints, partial(store.record_checkpoint, run.id, owner), run.checkpoint)
+    for metrics in trainer.train(net, state, data.train_images, data.train_labels, hyperparams, stop=stop):
+        if metrics is not None:
+            store.record_epoch(run.id, owner, state.epoch, metrics._asdict())
+        if _draining():
+            keeper.keep(state, now=True)
+            raise DrainedError
+        keeper.keep(state)
     files = ParameterFiles(settings.storage)
     param_id = new_id("p")
     written = files.write(param_id, net, state.parameters)
@@ -96,6 +127,24 @@ def _train(settings: Settings, store: Store, run: RunRow, owner: str, stop: npt.
     except BaseException:
         files.remove(param_id)
         raise
+    keeper.drop()
+
+
+def _described(data: Dataset) -> dict[str, str]:
+    return {"name": data.name, "checksum": data.checksum}
+
+
+def _resumed(checkpoints: Checkpoints, run: RunRow, data: Dataset) -> State | None:
+    """What an earlier attempt at the run left, if this one can go on from it to the same end."""
+    if run.checkpoint is None or run.dataset != _described(data):
+        return None
+    try:
+        state = checkpoints.read(run.checkpoint)
+    except DamagedFileError as error:
+        log.error("run begins anew, its checkpoint is damaged: %s", error, extra={"run_id": run.id})
+        return None
+    log.info("run goes on in epoch %d", state.epoch + 1, extra={"run_id": run.id})
+    return state
 
 
 def _dataset(settings: Settings) -> Dataset:
@@ -116,7 +165,11 @@ def _watched(store: Store, run_id: str, owner: str) -> Iterator[npt.NDArray[np.u
         beats = 0
         while not over.wait(WATCH_SECONDS):
             beats += 1
-            held = store.renew(run_id, owner) if beats % _RENEW_EVERY == 0 else store.holds(run_id, owner)
+            try:
+                held = store.renew(run_id, owner) if beats % _RENEW_EVERY == 0 else store.holds(run_id, owner)
+            except Exception as error:  # a full disk, say: the lease may still be renewed in time
+                log.error("run goes on, its lease could not be looked at: %s", error, extra={"run_id": run_id})
+                continue
             if not held:
                 stop[0] = 1
                 break

@@ -48,6 +48,6 @@ def test_a_network_trained_on_synthetic_digits_alone_reads_real_ones(
     net = network.build({"input_size": 784, "layers": layers})
     hyperparams = Hyperparams()
     state = trainer.initial_state(net, hyperparams)
-    for _ in trainer.epochs(net, state, synthetic.train_images, synthetic.train_labels, hyperparams):
+    for _ in trainer.train(net, state, synthetic.train_images, synthetic.train_labels, hyperparams):
         pass
     assert error_on(real, net, state.parameters) <= 0.15

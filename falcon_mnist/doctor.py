@@ -1,0 +1,133 @@
+"""`falcon-mnist doctor`: is everything that a server needs there and whole, and if not, what to do."""
+
+from __future__ import annotations
+
+import shutil
+import stat
+from collections.abc import Callable, Iterator
+from functools import partial
+from typing import NamedTuple
+
+import numpy as np
+
+from falcon_mnist import dataset, kernels
+from falcon_mnist.checkpoints import Checkpoints
+from falcon_mnist.dataset import DataError
+from falcon_mnist.download import Progress
+from falcon_mnist.parameter_files import DamagedFileError, ParameterFiles, Written
+from falcon_mnist.settings import Settings
+from falcon_mnist.store import Store
+
+# Room for a data set, its unpacking, and some hundred parameter sets.
+ENOUGH_BYTES = 2**30
+
+
+class Finding(NamedTuple):
+    """What a check found; `advice` is empty where all is well."""
+
+    subject: str
+    found: str
+    advice: str = ""
+
+
+def examine(settings: Settings, *, progress: Progress) -> Iterator[Finding]:
+    """Run every check. Raises `SettingsError` or `SchemaError` where nothing can be opened at all."""
+    settings.home.mkdir(parents=True, exist_ok=True, mode=0o700)
+    yield _space(settings)
+    yield _token(settings)
+    yield _instruction_set()
+    store = Store(settings.database)
+    try:
+        yield _database(store)
+        yield from _files(settings, store, progress)
+        yield _checkpoints(settings, store)
+        yield _runs(store)
+    finally:
+        store.close()
+    yield _dataset(settings, progress)
+
+
+def _space(settings: Settings) -> Finding:
+    free = shutil.disk_usage(settings.home).free
+    advice = "" if free >= ENOUGH_BYTES else f"make room: at least {_size(ENOUGH_BYTES)} should be free"
+    return Finding("free space", _size(free), advice)
+
+
+def _token(settings: Settings) -> Finding:
+    if settings.tokens:
+        return Finding("tokens", f"{len(settings.tokens)} in FALCON_MNIST_TOKENS")
+    file = settings.tokens_file or settings.made_token
+    try:
+        others = stat.S_IMODE(file.stat().st_mode) & 0o077
+    except FileNotFoundError:
+        if settings.tokens_file:
+            return Finding("tokens", f"{file} is not there", "write it, one token a line")
+        return Finding("tokens", "none yet: the first start makes one")
+    return Finding("tokens", f"in {file}", f"chmod 600 {file}: others may read it" if others else "")
+
+
+def _instruction_set() -> Finding:
+    """The kernels in use, and whether they compute what NumPy does."""
+    random = np.random.default_rng(0)
+    a, b = (random.standard_normal(shape, dtype=np.float32) for shape in ((67, 300), (300, 35)))
+    right = np.allclose(kernels.gemm(a, b), a.astype(np.float64) @ b, rtol=1e-4, atol=1e-4)
+    found = f"{kernels.isa()}, of {', '.join(kernels.supported())}"
+    advice = "" if right else "they compute wrong products: install again, or set FALCON_MNIST_ISA=baseline"
+    return Finding("kernels", found, advice)
+
+
+def _database(store: Store) -> Finding:
+    faults = store.integrity_faults()
+    if not faults:
+        return Finding("database", f"schema version {store.schema_version}, no faults")
+    advice = "stop the servers and restore a backup, or save what is left with: sqlite3 FILE .recover"
+    return Finding("database", "; ".join(faults), advice)
+
+
+def _files(settings: Settings, store: Store, progress: Progress) -> Iterator[Finding]:
+    """Every parameter file against its row."""
+    files, rows = ParameterFiles(settings.storage), store.all_parameters()
+    damaged = []
+    for number, row in enumerate(rows, 1):
+        try:
+            files.read_bytes(row.id, Written(row.size_bytes, row.sha256))
+        except DamagedFileError as error:
+            damaged.append(str(error))
+        progress("verifying parameter files", number, len(rows))
+    for fault in damaged:
+        yield Finding("parameter file", fault, "restore it from a backup, or train its run again: same bits")
+    yield Finding("parameter files", f"{len(rows) - len(damaged)} of {len(rows)} are as they were written")
+
+
+def _checkpoints(settings: Settings, store: Store) -> Finding:
+    checkpoints, recorded = Checkpoints(settings.storage), store.recorded_checkpoints()
+    whole = sum(_is_whole(partial(checkpoints.read, checkpoint)) for checkpoint in recorded)
+    advice = "" if whole == len(recorded) else "nothing to do: these runs begin anew, to the same parameters"
+    return Finding("checkpoints", f"{whole} of {len(recorded)} are as they were written", advice)
+
+
+def _is_whole(read: Callable[[], object]) -> bool:
+    try:
+        read()
+    except DamagedFileError:
+        return False
+    return True
+
+
+def _runs(store: Store) -> Finding:
+    counts = store.count_runs()
+    found = ", ".join(f"{count} {state}" for state, count in counts.items() if count) or "none"
+    advice = "" if not store.expired() else "start a server: runs wait whose worker is gone"
+    return Finding("runs", found, advice)
+
+
+def _dataset(settings: Settings, progress: Progress) -> Finding:
+    try:
+        data = dataset.load(settings.dataset, settings.home, progress=progress)
+    except DataError as error:
+        return Finding("data set", str(error), "set FALCON_MNIST_DATASET to auto, synthetic, or a good folder")
+    return Finding("data set", f"{data.name}, {len(data.train_labels):,} digits to train on. {data.reason}")
+
+
+def _size(count: int) -> str:
+    return f"{count / 2**30:.1f} GiB"
