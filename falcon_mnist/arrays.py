@@ -53,7 +53,7 @@ def decode(body: bytes, *, max_numbers: int) -> dict[str, Any]:
     `max_numbers` values.
     """
     brackets = _count(body, b"[")
-    if brackets + _count(body, b"{") > _MAX_CONTAINERS:
+    if len(body) > _MAX_CONTAINERS and brackets + _count(body, b"{") > _MAX_CONTAINERS:
         raise Problem("invalid-json", f"The body holds more than {_MAX_CONTAINERS} arrays and objects.")
     if len(body) > _SMALL_BODY and _count(body, b",") > max_numbers:
         raise Problem("invalid-json", f"The body holds more than {max_numbers} values.")
@@ -70,7 +70,7 @@ def decode(body: bytes, *, max_numbers: int) -> dict[str, Any]:
 
 def _count(body: bytes, byte: bytes) -> int:
     """How often a byte stands in the body; NumPy looks at a vector of bytes at a time, `bytes.count` at one."""
-    if len(body) < 10_000:
+    if len(body) < 1000:
         return body.count(byte)
     return int(np.count_nonzero(np.frombuffer(body, dtype=np.uint8) == byte[0]))
 
@@ -105,7 +105,7 @@ class _Decoder:
     def _plain(self, value: Any) -> Any:
         if isinstance(value, simdjson.Object):
             keys = list(value)  # items() would turn every array into a list
-            if len(set(keys)) != len(keys) or any("\0" in key for key in keys):
+            if len(set(keys)) != len(keys) or "\0" in "".join(keys):
                 raise ValueError("a member stands there twice, or has a name that value[key] would cut off")
             return {key: self._member(key, value[key]) for key in keys}
         if isinstance(value, simdjson.Array):
@@ -127,13 +127,11 @@ class _Decoder:
             if any(not isinstance(row, simdjson.Array) or len(row) != shape[1] for row in values):
                 raise ValueError("ragged rows")
         numbers = np.frombuffer(values.as_buffer(of_type="d"), dtype=np.float64)
-        with np.errstate(over="ignore"):
-            array = numbers.astype(np.float32)
-        if not array.size or not np.isfinite(array).all():
+        if not numbers.size or not -_TOO_LARGE < np.minimum.reduce(numbers) <= np.maximum.reduce(numbers) < _TOO_LARGE:
             raise ValueError("empty, or beyond the range of float32")
         if ((numbers.view(np.uint64) & _REST) == _HALF).any():
             raise _MiddleError
-        return array.reshape(shape)
+        return numbers.astype(np.float32).reshape(shape)
 
 
 # What a double has beyond a float32's 24 bits, and the one value there that lies between two of them.

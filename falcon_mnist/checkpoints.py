@@ -117,8 +117,3 @@ class Keeper:
         self._current = written
         end = time.monotonic()
         self._next = end + max(SECONDS, (end - start) / SHARE)
-
-    def drop(self) -> None:
-        """Remove the last checkpoint: the run has ended."""
-        self._checkpoints.remove(self._current)
-        self._current = None

@@ -27,7 +27,7 @@ from falcon_mnist.dataset import DataError, Dataset
 from falcon_mnist.parameter_files import DamagedFileError, ParameterFiles
 from falcon_mnist.schemas import Hyperparams
 from falcon_mnist.settings import Settings
-from falcon_mnist.store import LEASE_SECONDS, RunLostError, RunRow, Store, new_id
+from falcon_mnist.store import ACTIVE, LEASE_SECONDS, RunLostError, RunRow, Store, new_id
 from falcon_mnist.trainer import DivergedError, State, StoppedError
 
 log = logging.getLogger(__name__)
@@ -98,6 +98,9 @@ def _bring_to_end(settings: Settings, store: Store, run: RunRow, owner: str) -> 
         code, message = _code_and_message(error)
         log.error("run failed: %s", message, exc_info=code == "internal_error", extra={"run_id": run.id})
         store.fail(run.id, owner, code, message)
+    ended = store.run(run.id)
+    if ended is not None and ended.state not in ACTIVE:
+        Checkpoints(settings.storage).remove(ended.checkpoint)
 
 
 def _train(settings: Settings, store: Store, run: RunRow, owner: str, stop: npt.NDArray[np.uint8]) -> None:
@@ -127,7 +130,6 @@ def _train(settings: Settings, store: Store, run: RunRow, owner: str, stop: npt.
     except BaseException:
         files.remove(param_id)
         raise
-    keeper.drop()
 
 
 def _described(data: Dataset) -> dict[str, str]:
