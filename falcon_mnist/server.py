@@ -144,5 +144,5 @@ def _wait_until(reached: Callable[[], bool]) -> None:
 
 
 def _busy(channel: Any) -> bool:
-    """Whether a connection has a request that is not answered to its last byte."""
-    return bool(channel.requests or channel.total_outbufs_len)
+    """Whether a connection has a request that has begun to come in and is not answered to its last byte."""
+    return bool(channel.request is not None or channel.requests or channel.total_outbufs_len)
