@@ -1,0 +1,97 @@
+"""`falcon-mnist` with faults: a server whose test decides, by files, where its workers stop or fail.
+
+Workers are spawned, so they run what stands here too. A switch is a file in HOME/faults:
+
+    hold-EPOCH-DONE   training waits where so many epochs and rows of the next are done, its checkpoint written
+    die               a worker is killed as it claims a run
+    full              the disk of the stored files is full
+    database-full     the disk of the database is full
+"""
+
+from __future__ import annotations
+
+import errno
+import math
+import os
+import signal
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import peewee
+
+from falcon_mnist import checkpoints, parameter_files, trainer, worker
+from falcon_mnist.store import Store
+
+SWITCHES = Path(os.environ["FALCON_MNIST_HOME"]) / "faults"
+PATIENCE = 60.0
+
+
+def on(name: str) -> bool:
+    return (SWITCHES / name).exists()
+
+
+def before(owner: Any, name: str, act: Callable[..., None]) -> None:
+    """Let `act` see the arguments of a call before it happens."""
+    inner = getattr(owner, name)
+
+    def call(*args: Any, **named: Any) -> Any:
+        act(*args, **named)
+        return inner(*args, **named)
+
+    setattr(owner, name, call)
+
+
+def after(owner: Any, name: str, act: Callable[..., None]) -> None:
+    """Let `act` see the arguments of a call after it has happened."""
+    inner = getattr(owner, name)
+
+    def call(*args: Any, **named: Any) -> Any:
+        result = inner(*args, **named)
+        act(*args, **named)
+        return result
+
+    setattr(owner, name, call)
+
+
+def hold(_: object, state: trainer.State, **__: object) -> None:
+    end = time.monotonic() + PATIENCE
+    while on(f"hold-{state.epoch}-{state.done}") and not worker._draining() and time.monotonic() < end:
+        time.sleep(0.01)
+
+
+def die(*_: object) -> None:
+    if on("die"):
+        os.kill(os.getpid(), signal.SIGKILL)
+
+
+def refuse(*_: object) -> None:
+    if on("full"):
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+
+def refuse_rows(_: object, sql: str, *__: object) -> None:
+    if on("database-full") and sql.split(maxsplit=1)[0] in ("INSERT", "UPDATE", "DELETE"):
+        raise peewee.OperationalError("database or disk is full")
+
+
+# A checkpoint after each batch.
+checkpoints.SECONDS = 0.0
+checkpoints.SHARE = math.inf
+trainer.SEGMENT_FLOP = 1
+after(checkpoints.Keeper, "keep", hold)
+after(Store, "claim", die)
+before(parameter_files.os, "fsync", refuse)
+before(peewee.SqliteDatabase, "execute_sql", refuse_rows)
+
+if __name__ == "__main__":
+    from falcon_mnist import executor, server
+    from falcon_mnist.cli import main
+
+    executor.POLL_SECONDS = 0.1
+    server.DRAIN_SECONDS = 30.0
+
+    sys.argv[0] = "falcon-mnist"
+    main()

@@ -1,0 +1,145 @@
+"""Workers and servers that are killed, at once or after each other: every run ends as if nothing had happened."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import socket
+import time
+from collections.abc import Callable
+
+import pytest
+from conftest import HOLD, RUN, Faulty, check_whole, expire, followed, kill, parameters
+from serving import ENDLESS, SMALL, WRITE, Client, alive, until
+
+Start = Callable[..., Faulty]
+
+# What is promised to take a second or so; a machine that is busy may need more.
+SOON = 10.0
+
+
+def gone_soon(pid: int) -> None:
+    end = time.monotonic() + SOON
+    while alive(pid):
+        assert time.monotonic() < end, "a worker has outlived its server"
+        time.sleep(0.02)
+
+
+def test_runs_whose_workers_are_killed_go_on_from_their_checkpoints(start: Start, undisturbed: bytes) -> None:
+    """First one of two workers, then both at once, after which Pebble's pool is of no use any more."""
+    server = start(workers=2)
+    server.switch(HOLD)
+    with Client(server.url()) as client:
+        first, second = (client.train(client.model(RUN)) for _ in range(2))
+        for run_id in (first, second):
+            server.wait_held(run_id)
+        workers = server.workers()
+        assert len(workers) == 2
+        kill(workers[0])
+        until(lambda: sum(server.logged("run goes on in epoch 3", run) for run in (first, second)) == 1, "one goes on")
+        workers = server.workers()
+        assert len(workers) == 2
+        kill(*workers)
+        until(lambda: sum(server.logged("run goes on in epoch 3", run) for run in (first, second)) == 3, "both go on")
+        server.switch(HOLD, on=False)
+        for run_id in (first, second):
+            run = followed(client, run_id, least=2)
+            check_whole(run)
+            assert parameters(client, run) == undisturbed
+    assert not list((server.kept.storage / "checkpoints").iterdir())
+
+
+@pytest.mark.parametrize("workers_too", [False, True])
+def test_runs_whose_server_is_killed_go_on_with_the_next(start: Start, undisturbed: bytes, workers_too: bool) -> None:
+    server = start()
+    server.switch(HOLD)
+    with Client(server.url()) as client:
+        run_id = server.held(client)
+    workers = server.workers()
+    kill(server.process.pid, *(workers if workers_too else ()))
+    assert server.stop(None) == -signal.SIGKILL
+    for worker in workers:
+        gone_soon(worker)
+    assert server.kept.query("SELECT state, epoch FROM runs") == [("running", 2)]
+    server.switch(HOLD, on=False)
+    expire(server.kept)
+    server = start()
+    with Client(server.url()) as client:
+        run = followed(client, run_id, least=2)
+        check_whole(run)
+        assert parameters(client, run) == undisturbed
+    assert server.logged("run goes on in epoch 3", run_id) == 1
+
+
+def test_busy_workers_end_with_their_server(start: Start) -> None:
+    server = start(workers=2)
+    with Client(server.url()) as client:
+        for _ in range(2):
+            client.wait(client.train(client.model(ENDLESS)), "running")
+    workers = server.workers()
+    assert len(workers) == 2
+    kill(server.process.pid)
+    for worker in workers:
+        gone_soon(worker)
+
+
+def test_a_run_that_kills_each_of_its_workers_fails_and_the_next_succeeds(start: Start, undisturbed: bytes) -> None:
+    server = start()
+    with Client(server.url()) as client:
+        with server.switched("die"):
+            run = client.wait(client.train(client.model(RUN)))
+        assert run["state"] == "failed"
+        assert run["error"]["code"] == "worker_lost"
+        assert server.logged("run has lost its worker", run["run_id"]) == 3
+        assert parameters(client, client.trained(RUN)) == undisturbed
+
+
+def test_sigterm_answers_what_is_in_flight_and_saves_what_is_running(start: Start, undisturbed: bytes) -> None:
+    server = start()
+    server.switch(HOLD)
+    with Client(server.url()) as client:
+        run_id = server.held(client)
+        workers = server.workers()
+        body = json.dumps({"architecture": SMALL}).encode()
+        head = (
+            f"POST /api/models HTTP/1.1\r\nHost: here\r\nAuthorization: Bearer {WRITE}\r\n"
+            f"Content-Type: application/json\r\nContent-Length: {len(body)}\r\n\r\n"
+        ).encode()
+        with client.connect() as connection:
+            connection.sendall(head + body[:10])
+            client.get("/healthz", token=None)  # so the server has read the half of the one before
+            os.kill(server.process.pid, signal.SIGTERM)
+            until(lambda: client.get("/readyz", token=None).status_code == 503, "the server says that it is to end")
+            until(lambda: server.kept.query("SELECT state FROM runs") == [("queued",)], "the run is given back")
+            assert server.process.poll() is None
+            connection.sendall(body[10:])
+            assert client.received(connection, head).status_code == 200
+        # An idle connection, as this client's, is not waited for.
+        assert server.stop(None) == 0
+    assert not any(alive(worker) for worker in workers)
+    ((state, owner, losses, epoch, checkpoint),) = server.kept.query(
+        "SELECT state, owner, losses, epoch, checkpoint FROM runs"
+    )
+    assert (state, owner, losses, epoch) == ("queued", None, 0, 2)
+    assert (server.kept.storage / "checkpoints" / json.loads(checkpoint)["file"]).is_file()
+    assert len(server.kept.query("SELECT id FROM models")) == 2
+    server.switch(HOLD, on=False)
+    server = start()
+    with Client(server.url()) as client:
+        run = followed(client, run_id, least=2)
+        check_whole(run)
+        assert parameters(client, run) == undisturbed
+    assert server.logged("run goes on in epoch 3", run_id) == 1
+
+
+def test_connections_that_say_nothing_do_not_hold_the_end_up(start: Start) -> None:
+    server = start()
+    with Client(server.url()) as client:
+        idle: list[socket.socket] = [client.connect() for _ in range(20)]
+        try:
+            client.get("/healthz", token=None)
+            assert server.stop() == 0
+        finally:
+            for connection in idle:
+                connection.close()
