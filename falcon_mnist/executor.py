@@ -119,6 +119,7 @@ class PoolExecutor:
                     self._look(workers)
                 except Exception:
                     log.exception("the queue could not be looked at; trying again")
+                    self._stopping.wait(POLL_SECONDS)  # whatever wakes this thread, such as workers that fail as fast
                 self._wake.wait(POLL_SECONDS)
                 self._wake.clear()
         finally:
@@ -167,4 +168,5 @@ class PoolExecutor:
             log.error("run has lost its worker (%s)", error, extra={"run_id": run_id})
         except Exception:
             log.exception("run has lost its worker, which failed outside the run", extra={"run_id": run_id})
+            self._stopping.wait(POLL_SECONDS)  # the next attempt may fail as fast: the disk is full, say
         self._store.give_back(run_id, owner, worker_lost=True)  # does nothing to a run that has ended

@@ -109,14 +109,15 @@ def write_durably(path: Path, data: bytes) -> Written:
             file.flush()
             os.fsync(file.fileno())
         temporary.replace(path)
+        folder = os.open(path.parent, os.O_RDONLY | os.O_CLOEXEC)
+        try:
+            os.fsync(folder)
+        finally:
+            os.close(folder)
     except BaseException:
         temporary.unlink(missing_ok=True)
+        path.unlink(missing_ok=True)  # its name is new: nobody else's file is there
         raise
-    folder = os.open(path.parent, os.O_RDONLY | os.O_CLOEXEC)
-    try:
-        os.fsync(folder)
-    finally:
-        os.close(folder)
     return Written(len(data), hashlib.sha256(data).hexdigest())
 
 

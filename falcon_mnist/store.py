@@ -365,7 +365,7 @@ class Store:
         return list(ParameterRow.select())
 
     def restart(self, run_id: str, owner: str) -> None:
-        """Forget the epochs of an attempt that cannot be gone on with. Raises `RunLostError`."""
+        """Forget the epochs of an attempt on other data. Raises `RunLostError`."""
         with self._writing():
             if not self._update(_held(run_id, owner), epoch=0, checkpoint=None):
                 raise RunLostError(run_id)

@@ -20,6 +20,7 @@ from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
+import peewee
 
 from falcon_mnist import dataset, logs, network, trainer
 from falcon_mnist.checkpoints import Checkpoints, Keeper
@@ -36,6 +37,8 @@ log = logging.getLogger(__name__)
 WATCH_SECONDS = 0.5
 # Training gives way to requests: on a busy CPU a worker gets about a tenth of what the server wants.
 NICENESS = 10
+# What SQLite says of a full disk; the second, where it cannot make its shared memory longer.
+_DATABASE_FULL = ("database or disk is full", "disk I/O error")
 _RENEW_EVERY = int(LEASE_SECONDS / 4 / WATCH_SECONDS)
 
 _datasets: dict[tuple[str, Path], Dataset] = {}
@@ -109,10 +112,11 @@ def _train(settings: Settings, store: Store, run: RunRow, owner: str, stop: npt.
     hyperparams = Hyperparams.model_validate(run.hyperparams)
     net = network.build(store.architecture(run))
     checkpoints = Checkpoints(settings.storage)
-    state = _resumed(checkpoints, run, data)
-    if state is None:
+    if run.dataset not in (None, _described(data)):
         store.restart(run.id, owner)
-        state = trainer.initial_state(net, hyperparams)
+        checkpoints.remove(run.checkpoint)
+        run.checkpoint = None
+    state = _resumed(checkpoints, run) or trainer.initial_state(net, hyperparams)
     store.record_dataset(run.id, owner, _described(data))
     keeper = Keeper(checkpoints, partial(store.record_checkpoint, run.id, owner), run.checkpoint)
     for metrics in trainer.train(net, state, data.train_images, data.train_labels, hyperparams, stop=stop):
@@ -136,9 +140,9 @@ def _described(data: Dataset) -> dict[str, str]:
     return {"name": data.name, "checksum": data.checksum}
 
 
-def _resumed(checkpoints: Checkpoints, run: RunRow, data: Dataset) -> State | None:
-    """What an earlier attempt at the run left, if this one can go on from it to the same end."""
-    if run.checkpoint is None or run.dataset != _described(data):
+def _resumed(checkpoints: Checkpoints, run: RunRow) -> State | None:
+    """What an earlier attempt at the run left, if this one can go on from it."""
+    if run.checkpoint is None:
         return None
     try:
         state = checkpoints.read(run.checkpoint)
@@ -196,4 +200,6 @@ def _code_and_message(error: Exception) -> tuple[str, str]:
         return "out_of_memory", "There was not enough memory to train this network."
     if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT):
         return "disk_full", "There was no room on the server's disk for the parameters."
+    if isinstance(error, peewee.OperationalError) and str(error) in _DATABASE_FULL:
+        return "disk_full", "There was no room on the server's disk for the database."
     return "internal_error", f"The worker failed ({type(error).__name__}); the server's log says why."

@@ -112,7 +112,8 @@ def test_sigterm_answers_what_is_in_flight_and_saves_what_is_running(start: Star
             os.kill(server.process.pid, signal.SIGTERM)
             until(lambda: client.get("/readyz", token=None).status_code == 503, "the server says that it is to end")
             until(lambda: server.kept.query("SELECT state FROM runs") == [("queued",)], "the run is given back")
-            assert server.process.poll() is None
+            until(lambda: not any(alive(worker) for worker in workers), "the workers are gone")
+            time.sleep(1)  # in which a server that did not wait for the other half would end
             connection.sendall(body[10:])
             assert client.received(connection, head).status_code == 200
         # An idle connection, as this client's, is not waited for.

@@ -1,0 +1,68 @@
+"""A worker that is killed, or whose disk is full, at each of its writes: see `crashing`."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from serving import PATIENCE, Document
+
+CRASHING = Path(__file__).with_name("crashing.py")
+
+
+@pytest.fixture(scope="module")
+def attempts(digits: Path, tmp_path_factory: pytest.TempPathFactory) -> list[Document]:
+    """What each run was like that failed at one write and was executed again; the first did not fail."""
+    command = [sys.executable, str(CRASHING), str(tmp_path_factory.mktemp("crashing")), str(digits)]
+    variables = {name: value for name, value in os.environ.items() if not name.startswith("FALCON_MNIST_")}
+    ran = subprocess.run(command, capture_output=True, text=True, timeout=2 * PATIENCE, env=variables, check=False)
+    assert ran.returncode == 0, ran.stderr
+    return [json.loads(line) for line in ran.stdout.splitlines()]
+
+
+def test_a_run_that_is_killed_before_any_of_its_writes_ends_as_if_nothing_had_happened(
+    attempts: list[Document],
+) -> None:
+    undisturbed, *others = attempts
+    killed = [attempt for attempt in others if attempt["kind"] == "kill"]
+    assert {attempt["step"] for attempt in killed} == {
+        "claim", "record_dataset", "record_epoch", "record_checkpoint", "succeed", "run", "open", "fsync", "replace",
+        "unlink",
+    }  # fmt: skip
+    for attempt in killed:
+        assert attempt["code"] == 9, attempt
+        for name in ("state", "epoch", "history", "parameters"):
+            assert attempt[name] == undisturbed[name], attempt
+    assert undisturbed["state"] == "succeeded"
+    assert [entry[0] for entry in undisturbed["history"]] == [1, 2]
+    assert len(undisturbed["parameters"]) == 1
+
+
+def test_a_kill_leaves_files_that_are_swept_and_no_others(attempts: list[Document]) -> None:
+    assert all(attempt["files"] == ["parameters"] * len(attempt["parameters"]) for attempt in attempts)
+    assert any("tmp" in attempt["unswept"] for attempt in attempts)
+    assert any(attempt["unswept"] == ["safetensors"] * 2 for attempt in attempts)
+
+
+def test_a_run_whose_disk_is_full_at_any_of_its_writes_fails_cleanly_or_goes_on(attempts: list[Document]) -> None:
+    undisturbed, *others = attempts
+    full = [attempt for attempt in others if attempt["kind"] == "full"]
+    assert {attempt["state"] for attempt in full} == {"succeeded", "failed"}
+    for attempt in full:
+        if attempt["state"] == "failed":
+            assert attempt["error"]["code"] == "disk_full", attempt
+            assert attempt["parameters"] == []
+            # It removed what it had written: nothing waits for a sweep.
+            assert attempt["unswept"] == [], attempt
+        else:
+            assert attempt["parameters"] == undisturbed["parameters"]
+            assert attempt["history"] == undisturbed["history"]
+
+
+def test_an_epoch_that_was_counted_stays_counted(attempts: list[Document]) -> None:
+    assert all(attempt["epoch"] >= attempt["before"] for attempt in attempts[1:])
+    assert any(attempt["before"] == 2 for attempt in attempts[1:])
