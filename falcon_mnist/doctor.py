@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import shutil
+import sqlite3
 import stat
 from collections.abc import Callable, Iterator
 from functools import partial
 from typing import NamedTuple
 
 import numpy as np
+import peewee
 
 from falcon_mnist import dataset, kernels
 from falcon_mnist.checkpoints import Checkpoints
@@ -16,7 +18,7 @@ from falcon_mnist.dataset import DataError
 from falcon_mnist.download import Progress
 from falcon_mnist.parameter_files import DamagedFileError, ParameterFiles, Written
 from falcon_mnist.settings import Settings
-from falcon_mnist.store import Store
+from falcon_mnist.store import RESTORE, Store
 
 # Room for a data set, its unpacking, and some hundred parameter sets.
 ENOUGH_BYTES = 2**30
@@ -31,17 +33,19 @@ class Finding(NamedTuple):
 
 
 def examine(settings: Settings, *, progress: Progress) -> Iterator[Finding]:
-    """Run every check. Raises `SettingsError` or `SchemaError` where nothing can be opened at all."""
+    """Run every check. Raises `SchemaError` or `DatabaseFileError` where nothing can be opened at all."""
     settings.home.mkdir(parents=True, exist_ok=True, mode=0o700)
     yield _space(settings)
     yield _token(settings)
     yield _instruction_set()
     store = Store(settings.database)
     try:
-        yield _database(store)
-        yield from _files(settings, store, progress)
-        yield _checkpoints(settings, store)
-        yield _runs(store)
+        database = _database(store)
+        yield database
+        if not database.advice:  # else nobody knows what its rows would say
+            yield from _files(settings, store, progress)
+            yield _checkpoints(settings, store)
+            yield _runs(store)
     finally:
         store.close()
     yield _dataset(settings, progress)
@@ -77,11 +81,13 @@ def _instruction_set() -> Finding:
 
 
 def _database(store: Store) -> Finding:
-    faults = store.integrity_faults()
+    try:
+        faults = store.integrity_faults()
+    except (peewee.DatabaseError, sqlite3.DatabaseError) as error:  # the latter while rows are fetched
+        faults = [str(error)]
     if not faults:
         return Finding("database", f"schema version {store.schema_version}, no faults")
-    advice = "stop the servers and restore a backup, or save what is left with: sqlite3 FILE .recover"
-    return Finding("database", "; ".join(faults), advice)
+    return Finding("database", "; ".join(faults), RESTORE)
 
 
 def _files(settings: Settings, store: Store, progress: Progress) -> Iterator[Finding]:

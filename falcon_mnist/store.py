@@ -19,11 +19,13 @@ import orjson
 from peewee import (
     AutoField,
     CompositeKey,
+    DatabaseError,
     DatabaseProxy,
     DoubleField,
     ForeignKeyField,
     IntegerField,
     Model,
+    OperationalError,
     SqliteDatabase,
     TextField,
     fn,
@@ -42,6 +44,9 @@ MAX_LOSSES = 3
 
 METRICS = ("train_loss", "train_accuracy", "val_loss", "val_accuracy")
 
+# What to do about a damaged database.
+RESTORE = "stop the servers and restore a backup, or save what is left with: sqlite3 FILE .recover"
+
 database = DatabaseProxy()
 
 
@@ -52,6 +57,10 @@ class Conflict(Exception):
         super().__init__(detail)
         self.reason = reason
         self.detail = detail
+
+
+class DatabaseFileError(Exception):
+    """A database that cannot be opened; the message is one sentence for a person, and says what to do."""
 
 
 class RunLostError(Exception):
@@ -174,7 +183,7 @@ class Store:
     def __init__(self, path: Path) -> None:
         """Open the database at `path`; make or migrate it as needed.
 
-        Raises `migrations.SchemaError` if a newer version of the service wrote it.
+        Raises `migrations.SchemaError` if a newer version of the service wrote it, and `DatabaseFileError`.
         """
         path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
         self._database = SqliteDatabase(
@@ -185,9 +194,14 @@ class Store:
             timeout=10,
         )
         database.initialize(self._database)
-        migrate(self._database)
-        path.chmod(0o600)
-        self.cursor_key = bytes.fromhex(self._fact("cursor_key", secrets.token_hex(32)))
+        try:
+            migrate(self._database)
+            path.chmod(0o600)
+            self.cursor_key = bytes.fromhex(self._fact("cursor_key", secrets.token_hex(32)))
+        except DatabaseError as error:
+            self._database.close()
+            mend = "make room, or let others end" if isinstance(error, OperationalError) else RESTORE
+            raise DatabaseFileError(f"the database {path} cannot be used ({error}): {mend}") from error
 
     def close(self) -> None:
         """Close this thread's connection."""
@@ -431,7 +445,7 @@ class Store:
         return int(Meta.get_by_id("schema_version").value)
 
     def integrity_faults(self) -> list[str]:
-        """What SQLite finds wrong with the file and with the references between tables."""
+        """What SQLite finds wrong with the file and with the references between tables. Raises `DatabaseError`."""
         lines = [str(row[0]) for row in self._database.execute_sql("PRAGMA integrity_check(10)")]
         dangling = self._database.execute_sql("PRAGMA foreign_key_check").fetchall()
         faults = [] if lines == ["ok"] else lines

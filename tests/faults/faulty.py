@@ -3,6 +3,7 @@
 Workers are spawned, so they run what stands here too. A switch is a file in HOME/faults:
 
     hold-EPOCH-DONE   training waits where so many epochs and rows of the next are done, its checkpoint written
+    hold-written      a worker waits between writing its parameters and recording them
     die               a worker is killed as it claims a run
     full              the disk of the stored files is full
     database-full     the disk of the database is full
@@ -56,9 +57,9 @@ def after(owner: Any, name: str, act: Callable[..., None]) -> None:
     setattr(owner, name, call)
 
 
-def hold(_: object, state: trainer.State, **__: object) -> None:
+def hold(name: str) -> None:
     end = time.monotonic() + PATIENCE
-    while on(f"hold-{state.epoch}-{state.done}") and not worker._draining() and time.monotonic() < end:
+    while on(name) and not worker._draining() and time.monotonic() < end:
         time.sleep(0.01)
 
 
@@ -81,7 +82,8 @@ def refuse_rows(_: object, sql: str, *__: object) -> None:
 checkpoints.SECONDS = 0.0
 checkpoints.SHARE = math.inf
 trainer.SEGMENT_FLOP = 1
-after(checkpoints.Keeper, "keep", hold)
+after(checkpoints.Keeper, "keep", lambda _, state, **__: hold(f"hold-{state.epoch}-{state.done}"))
+before(Store, "succeed", lambda *_, **__: hold("hold-written"))
 after(Store, "claim", die)
 before(parameter_files.os, "fsync", refuse)
 before(peewee.SqliteDatabase, "execute_sql", refuse_rows)
@@ -91,6 +93,7 @@ if __name__ == "__main__":
     from falcon_mnist.cli import main
 
     executor.POLL_SECONDS = 0.1
+    executor.DRAIN_SECONDS = 3.0
     server.DRAIN_SECONDS = 30.0
 
     sys.argv[0] = "falcon-mnist"

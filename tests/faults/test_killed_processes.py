@@ -10,7 +10,7 @@ import time
 from collections.abc import Callable
 
 import pytest
-from conftest import HOLD, RUN, Faulty, check_whole, expire, followed, kill, parameters
+from disturbed import HOLD, RUN, Faulty, check_whole, expire, followed, kill, parameters
 from serving import ENDLESS, SMALL, WRITE, Client, alive, until
 
 Start = Callable[..., Faulty]

@@ -1,0 +1,132 @@
+"""Servers with faults in them, and the run that they are to bring to the same end whatever happens."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import sqlite3
+import sys
+import time
+from collections.abc import Callable, Iterator
+from contextlib import closing, contextmanager
+from pathlib import Path
+from typing import Any
+
+from serving import SMALL, Client, Document, Kept, Server, environment, until
+
+FAULTY = Path(__file__).with_name("faulty.py")
+
+# Three batches an epoch.
+RUN = {
+    "architecture": SMALL,
+    "hyperparams": {"epochs": 4, "batch_size": 200, "optimizer": {"lr": 0.05, "momentum": 0.9}},
+}
+
+
+class Faulty(Server):
+    """A server that `faulty` changes."""
+
+    def __init__(self, home: Path, digits: Path, **settings: object) -> None:
+        variables = environment(home, **({"dataset": digits, "workers": 1} | settings))
+        super().__init__(variables, sys.executable, str(FAULTY), "serve", "--port", "0")
+        self._switches = home / "faults"
+        self._switches.mkdir(exist_ok=True)
+
+    def switch(self, name: str, on: bool = True) -> None:
+        if on:
+            (self._switches / name).touch()
+        else:
+            (self._switches / name).unlink()
+
+    @contextmanager
+    def switched(self, name: str) -> Iterator[None]:
+        self.switch(name)
+        try:
+            yield
+        finally:
+            self.switch(name, on=False)
+
+    def events(self) -> list[Document]:
+        """The lines of its log, and of those before it on the same home."""
+        # The last line may be half written, and Python itself says a word where a server is killed.
+        lines = self.log().splitlines(keepends=True)
+        return [json.loads(line) for line in lines if line.startswith("{") and line.endswith("\n")]
+
+    def logged(self, event: str, run_id: str) -> int:
+        """How often an event of a run is in the log."""
+        return sum(line["event"].startswith(event) and line.get("run_id") == run_id for line in self.events())
+
+    def held(self, client: Client, body: Document = RUN, *, at: tuple[int, int] = (2, 200)) -> str:
+        """A new run that waits `at` so many epochs and rows: its switch must be on."""
+        run_id = client.train(client.model(body))
+        self.wait_held(run_id, at=at)
+        return run_id
+
+    def wait_held(self, run_id: str, *, at: tuple[int, int] = (2, 200)) -> None:
+        def arrived() -> bool:
+            ((checkpoint,),) = self.kept.query("SELECT checkpoint FROM runs WHERE id = ?", run_id)
+            found = json.loads(checkpoint) if checkpoint else {}
+            return (found.get("epoch"), found.get("done")) == at
+
+        until(arrived, f"the run is held at {at}")
+
+
+HOLD = "hold-2-200"
+
+
+def expire(kept: Kept) -> None:
+    """As if every lease had run out."""
+    with closing(sqlite3.connect(kept.database, timeout=20)) as connection, connection:
+        connection.execute("UPDATE runs SET lease_until = 0 WHERE state = 'running'")
+
+
+def kill(*pids: int) -> None:
+    for pid in pids:
+        os.kill(pid, signal.SIGKILL)
+
+
+def parameters(client: Client, run: Document) -> bytes:
+    return client.get(f"/api/params/{run['param_id']}?format=safetensors").content
+
+
+def check_whole(run: Document, epochs: int = 4) -> None:
+    """A succeeded run has one entry for each of its epochs, in their order."""
+    assert run["state"] == "succeeded"
+    assert run["epoch"] == epochs
+    assert [entry["epoch"] for entry in run["history"]] == list(range(1, epochs + 1))
+
+
+def followed(client: Client, run_id: str, least: int = 0) -> Document:
+    """The run at its end; its epoch never went back on the way."""
+    seen = least
+
+    def ended() -> Document | None:
+        nonlocal seen
+        run = client.run(run_id)
+        assert run["epoch"] >= seen
+        seen = run["epoch"]
+        assert len(run["history"]) == seen
+        time.sleep(0.1)
+        return run if run["state"] in ("succeeded", "failed", "cancelled") else None
+
+    run: Document = until(ended, "the run ends")
+    return run
+
+
+@contextmanager
+def ended_after() -> Iterator[Callable[..., Any]]:
+    """Starts servers; whatever happens, they and their workers are gone afterwards."""
+    servers: list[Faulty] = []
+
+    def start(home: Path, digits: Path, **settings: object) -> Faulty:
+        servers.append(Faulty(home, digits, **settings))
+        return servers[-1]
+
+    try:
+        yield start
+    finally:
+        for server in servers:
+            if server.process.poll() is None:
+                server.process.kill()
+            server.stop(None)

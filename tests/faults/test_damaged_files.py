@@ -1,0 +1,280 @@
+"""Files that are damaged, missing, or left behind by a crash; databases of other versions."""
+
+from __future__ import annotations
+
+import json
+import os
+import sqlite3
+import stat
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from contextlib import closing
+from pathlib import Path
+
+import pytest
+from disturbed import HOLD, RUN, Faulty, check_whole, expire, followed, kill, parameters
+from serving import COMMANDS, PATIENCE, Client, alive, environment, kind, pixels, until
+
+from falcon_mnist import migrations
+from falcon_mnist.parameter_files import ABANDONED_SECONDS
+from falcon_mnist.store import LEASE_SECONDS
+
+Start = Callable[..., Faulty]
+
+ROWS = (pixels(2) / 255).tolist()
+
+
+def damage(path: Path, at: int = -1) -> None:
+    """Change one bit."""
+    data = bytearray(path.read_bytes())
+    data[at] ^= 1
+    path.write_bytes(data)
+
+
+def command(home: Path, *arguments: str, **settings: object) -> subprocess.CompletedProcess[str]:
+    """`falcon-mnist` with these arguments."""
+    return subprocess.run(
+        [COMMANDS / "falcon-mnist", *arguments],
+        env=environment(home, **settings), capture_output=True, text=True, timeout=PATIENCE, check=False,
+    )  # fmt: skip
+
+
+def test_a_damaged_parameter_file_is_a_500_and_the_others_serve_on(client: Client, shared: Faulty) -> None:
+    good, cut, flipped, missing = (client.trained(RUN)["param_id"] for _ in range(4))
+    # None of them has been read so far, which would have kept it in memory.
+    file = shared.kept.parameter_file(cut)
+    file.write_bytes(file.read_bytes()[:-1])
+    damage(shared.kept.parameter_file(flipped))
+    shared.kept.parameter_file(missing).unlink()
+    for param_id in (cut, flipped, missing):
+        asked = (
+            client.post("/api/infer", {"param_id": param_id, "inputs": ROWS}),
+            client.get(f"/api/params/{param_id}"),
+            client.get(f"/api/params/{param_id}?format=safetensors"),
+        )
+        for response in asked:
+            assert response.status_code == 500
+            assert kind(response) == "damaged-parameters"
+            ids = [
+                line["request_id"]
+                for line in shared.events()
+                if param_id in line["event"] and "damaged parameter file" in line["event"]
+            ]
+            assert response.json()["instance"] in ids
+        assert len(client.infer(good, ROWS)["outputs"]["labels"]) == 2
+
+
+@pytest.mark.parametrize("how", ["flipped", "missing"])
+def test_a_run_whose_checkpoint_is_damaged_begins_anew(start: Start, undisturbed: bytes, how: str) -> None:
+    server = start()
+    server.switch(HOLD)
+    with Client(server.url()) as client:
+        run_id = server.held(client)
+        (file,) = (server.kept.storage / "checkpoints").iterdir()
+        if how == "flipped":
+            damage(file)
+        else:
+            file.unlink()
+        server.switch(HOLD, on=False)
+        server.switch("hold-1-0")
+        kill(*server.workers())
+        until(lambda: server.logged("run begins anew, its checkpoint is damaged", run_id), "it begins anew")
+        server.wait_held(run_id, at=(1, 0))
+        assert client.run(run_id)["epoch"] == 2
+        server.switch("hold-1-0", on=False)
+        run = followed(client, run_id, least=2)
+        check_whole(run)
+        assert parameters(client, run) == undisturbed
+        assert server.logged("run goes on", run_id) == 0
+    assert not list((server.kept.storage / "checkpoints").iterdir())
+
+
+def test_what_crashes_have_left_is_swept_at_the_next_start_when_it_is_old(start: Start) -> None:
+    server = start()
+    server.switch(HOLD)
+    with Client(server.url()) as client:
+        done = client.trained({"architecture": RUN["architecture"], "hyperparams": {"epochs": 1}})["param_id"]
+        run_id = server.held(client)
+    workers = server.workers()
+    kill(server.process.pid, *workers)
+    server.stop(None)
+    until(lambda: not any(map(alive, workers)), "the workers are gone")
+    folder, checkpoints = server.kept.storage / "parameters", server.kept.storage / "checkpoints"
+    (checkpoint,) = checkpoints.iterdir()
+    recorded = {checkpoint, server.kept.parameter_file(done)}
+    old, young = set(), set()
+    for place, stem in ((folder, "p_"), (checkpoints, "c_")):
+        for files, prefix in ((old, "0"), (young, "1")):
+            files |= {place / f"{stem}{prefix}.safetensors", place / f".{stem}{prefix}.safetensors.77.tmp"}
+    for path in old | young:
+        path.write_bytes(b"half")
+    for path in old | recorded:
+        os.utime(path, (time.time() - ABANDONED_SECONDS - 60,) * 2)
+    server.switch(HOLD, on=False)
+    server.switch("hold-3-0")
+    expire(server.kept)
+    server = start()
+    with Client(server.url()) as client:
+        server.wait_held(run_id, at=(3, 0))
+        assert not any(path.exists() for path in old)
+        assert all(path.exists() for path in young | recorded - {checkpoint})
+        assert server.logged("run goes on in epoch 3", run_id) == 1
+        server.switch("hold-3-0", on=False)
+        check_whole(client.wait(run_id))
+        client.infer(done, ROWS)
+
+
+def test_nothing_in_a_home_is_for_others_to_read(shared: Faulty, client: Client) -> None:
+    shared.switch(HOLD)
+    try:
+        run_id = shared.held(client)
+        ours = [shared.kept.database, *shared.kept.storage.rglob("*")]
+        assert {path.parent.name for path in ours} >= {"parameters", "checkpoints"}
+        for path in ours:
+            assert stat.S_IMODE(path.stat().st_mode) == (0o700 if path.is_dir() else 0o600), path
+    finally:
+        shared.switch(HOLD, on=False)
+    client.wait(run_id)
+
+
+# Databases of other versions
+
+
+def database(home: Path, version: int) -> Path:
+    """The database of a home, as that version made it."""
+    home.mkdir(parents=True, exist_ok=True)
+    path = home / "falcon-mnist.db"
+    with closing(sqlite3.connect(path)) as connection, connection:
+        connection.execute("PRAGMA journal_mode = wal")
+        for step in migrations.STEPS[:version]:
+            for statement in step:
+                connection.execute(statement)
+        connection.execute("CREATE TABLE meta (key TEXT PRIMARY KEY, value TEXT NOT NULL)")
+        connection.execute("INSERT INTO meta VALUES ('schema_version', ?)", (str(version),))
+    return path
+
+
+@pytest.mark.parametrize("arguments", [("serve", "--port", "0"), ("doctor",)])
+def test_a_database_of_a_newer_version_is_refused_in_one_sentence(tmp_path: Path, arguments: tuple[str, ...]) -> None:
+    path = database(tmp_path, len(migrations.STEPS))
+    with closing(sqlite3.connect(path)) as connection, connection:
+        connection.execute("UPDATE meta SET value = '1000' WHERE key = 'schema_version'")
+    before = path.read_bytes()
+    ran = command(tmp_path, *arguments)
+    assert ran.returncode == 1
+    assert "schema version 1000" in ran.stderr
+    assert ran.stderr.strip().count("\n") == 0
+    assert ran.stderr.strip().startswith("falcon-mnist: ")
+    assert path.read_bytes() == before
+
+
+def test_a_database_of_the_first_version_is_migrated_with_its_rows(start: Start, tmp_path: Path) -> None:
+    path = database(tmp_path / "home", 1)
+    hyperparams = {
+        "epochs": 2, "batch_size": 200, "loss": "cross_entropy", "seed": 1, "train_split": 0.9, "shuffle": True,
+        "optimizer": {"type": "sgd", "lr": 0.1, "momentum": 0.0},
+    }  # fmt: skip
+    model_id, old, new = (f"{kind}_{number * 32}" for kind, number in (("m", "1"), ("r", "1"), ("r", "2")))
+    texts = (json.dumps(RUN["architecture"]), json.dumps(hyperparams), "2024-01-01T00:00:00.000000Z")
+    with closing(sqlite3.connect(path)) as connection, connection:
+        connection.execute(
+            "INSERT INTO models (id, architecture, hyperparams, created_at) VALUES (?, ?, ?, ?)", (model_id, *texts)
+        )
+        for run_id, state in ((old, "failed"), (new, "queued")):
+            connection.execute(
+                "INSERT INTO runs (id, model_id, state, hyperparams, created_at) VALUES (?, ?, ?, ?, ?)",
+                (run_id, model_id, state, *texts[1:]),
+            )
+        connection.execute("INSERT INTO epochs VALUES (?, 1, 2.5, 0.125, 2.25, 0.25)", (old,))
+        connection.execute("UPDATE runs SET epoch = 1 WHERE id = ?", (old,))
+    server = start()
+    with Client(server.url()) as client:
+        check_whole(client.wait(new), epochs=2)
+        assert client.run(old)["metrics"]["train_loss"] == 2.5
+        assert [run["run_id"] for run in client.get(f"/api/models/{model_id}/runs").json()["items"]] == [new, old]
+    assert server.kept.query("SELECT value FROM meta WHERE key = 'schema_version'") == [(str(len(migrations.STEPS)),)]
+
+
+# What doctor says
+
+
+@pytest.fixture(scope="module")
+def healthy(tmp_path_factory: pytest.TempPathFactory, digits: Path) -> Path:
+    """A home with a model, a run and its parameters, made by one command."""
+    home = tmp_path_factory.mktemp("healthy") / "home"
+    code = """if True:
+        import os
+        from pathlib import Path
+        from falcon_mnist import worker
+        from falcon_mnist.service import Service
+        from falcon_mnist.settings import Settings
+        from falcon_mnist.schemas import Hyperparams
+
+        service = Service.open(Settings.from_env())
+        hyperparams = Hyperparams(epochs=1).model_dump()
+        layers = [{"type": "linear", "in": 784, "out": 10}]
+        for number in range(300):
+            model = service.store.create_model({"input_size": 784, "layers": layers}, hyperparams)
+        run = service.store.create_run(model, hyperparams, max_queued=1)
+        worker.execute(service.settings, run.id, "me")
+        service.store._database.execute_sql("PRAGMA wal_checkpoint(TRUNCATE)")
+        service.close()
+    """
+    variables = environment(home, tokens=None, dataset=digits)
+    subprocess.run([sys.executable, "-c", code], env=variables, check=True, timeout=PATIENCE)
+    return home
+
+
+@pytest.fixture
+def home(healthy: Path, tmp_path: Path) -> Path:
+    subprocess.run(["cp", "-a", healthy, tmp_path / "home"], check=True, timeout=PATIENCE)
+    return tmp_path / "home"
+
+
+def test_doctor_finds_a_healthy_home_healthy(home: Path, digits: Path) -> None:
+    ran = command(home, "doctor", tokens=None, dataset=digits)
+    assert "to do" not in ran.stdout.replace("to do  free space", "")  # that is for the machine to see to
+    assert ran.returncode == (1 if "to do" in ran.stdout else 0)
+    assert "1 of 1 are as they were written" in ran.stdout
+
+
+def test_doctor_says_what_to_do_about_each_damage(home: Path, digits: Path) -> None:
+    (file,) = (home / "storage" / "parameters").iterdir()
+    damage(file)
+    (home / "token").chmod(0o644)
+    with closing(sqlite3.connect(home / "falcon-mnist.db")) as connection, connection:
+        connection.execute("UPDATE runs SET state = 'running', owner = 'x', lease_until = ?", (-LEASE_SECONDS,))
+        connection.execute(
+            "UPDATE runs SET checkpoint = ?", (json.dumps({"file": "c_0.safetensors", "size_bytes": 1, "sha256": ""}),)
+        )
+    ran = command(home, "doctor", tokens=None, dataset=digits.parent)
+    assert ran.returncode == 1
+    advised = [line.partition(":")[0] for line in ran.stdout.splitlines() if line.startswith("to do")]
+    assert [line.removeprefix("to do  ") for line in advised if "free space" not in line] == [
+        "tokens", "parameter file", "checkpoints", "runs", "data set"
+    ]  # fmt: skip
+    for advice in ("chmod 600", file.stem, "train its run again", "start a server", "FALCON_MNIST_DATASET"):
+        assert advice in ran.stdout
+    assert "Traceback" not in ran.stderr
+
+
+@pytest.mark.parametrize("page", ["one", "all", "first"])
+def test_a_damaged_database_is_said_and_not_thrown(home: Path, digits: Path, page: str) -> None:
+    path = home / "falcon-mnist.db"
+    data = bytearray(path.read_bytes())
+    size = int.from_bytes(data[16:18], "big")
+    pages = range(size, len(data), size)
+    for begin in {"one": pages[len(pages) // 2 : len(pages) // 2 + 1], "all": pages, "first": range(1)}[page]:
+        data[begin : begin + size] = b"\xa5" * size
+    path.write_bytes(data)
+    ran = command(home, "doctor", tokens=None, dataset=digits)
+    assert ran.returncode == 1
+    assert "restore a backup" in ran.stdout + ran.stderr
+    assert "Traceback" not in ran.stderr
+    if page == "first":
+        ran = command(home, "serve", "--port", "0", tokens=None, dataset=digits)
+        assert ran.returncode == 1
+        assert ran.stderr.count("\n") == 1
+        assert "restore a backup" in ran.stderr

@@ -1,0 +1,92 @@
+"""Two servers on one home, and workers that were taken for dead and are not."""
+
+from __future__ import annotations
+
+import os
+import signal
+from collections.abc import Callable
+from contextlib import ExitStack
+from pathlib import Path
+
+from disturbed import HOLD, RUN, Faulty, check_whole, expire, kill, parameters
+from serving import Client, Kept, until
+
+Start = Callable[..., Faulty]
+
+
+def kept_of(kept: Kept, run_id: str) -> tuple[object, ...]:
+    """All that there is of a run."""
+    rows = [
+        kept.query(f"SELECT * FROM {table} WHERE {column} = ?", run_id)
+        for table, column in (("runs", "id"), ("epochs", "run_id"), ("parameters", "run_id"))
+    ]
+    return *rows, sorted(path.name for path in (kept.storage / "parameters").iterdir())
+
+
+def test_each_run_is_executed_once_and_a_stopped_worker_writes_nothing_when_it_wakes(
+    start: Start, undisturbed: bytes
+) -> None:
+    first = start()
+    first.switch(HOLD)
+    with ExitStack() as stack:
+        client = stack.enter_context(Client(first.url()))
+        run_id = first.held(client)
+        (worker,) = first.workers()
+        os.kill(worker, signal.SIGSTOP)
+        first.switch(HOLD, on=False)
+        second = start()
+        expire(first.kept)
+        other = stack.enter_context(Client(second.url()))
+        run = other.wait(run_id)
+        check_whole(run)
+        assert parameters(other, run) == undisturbed
+        before = kept_of(first.kept, run_id)
+        os.kill(worker, signal.SIGCONT)
+        until(lambda: first.logged("run stopped: it is no longer this worker's", run_id), "the worker gives up")
+        assert kept_of(first.kept, run_id) == before
+        assert len(first.kept.query("SELECT id FROM parameters")) == 1
+        assert first.logged("run claimed", run_id) == 2
+        assert first.logged("run succeeded", run_id) == 1
+        # Both servers are idle now, and both look at the same queue.
+        model_id = client.model(RUN)
+        runs = [(client, other)[i % 2].train(model_id) for i in range(8)]
+        for run_id in runs:
+            check_whole(client.wait(run_id))
+        assert [first.logged("run claimed", run_id) for run_id in runs] == [1] * 8
+        assert client.run(runs[0]) == other.run(runs[0])
+        assert len(first.kept.query("SELECT id FROM parameters")) == 9
+        assert len(list((first.kept.storage / "parameters").iterdir())) == 9
+
+
+def test_a_worker_that_wakes_at_its_last_write_takes_its_parameters_back(start: Start, undisturbed: bytes) -> None:
+    """It was stopped between writing its file and recording it."""
+    first = start()
+    first.switch("hold-written")
+    with Client(first.url()) as client:
+        run_id = client.train(client.model(RUN))
+        folder = first.kept.storage / "parameters"
+        (file,) = until(lambda: list(folder.glob("*.safetensors")), "the file is written")
+        (worker,) = first.workers()
+        os.kill(worker, signal.SIGSTOP)
+        first.switch("hold-written", on=False)
+        second = start()
+        expire(first.kept)
+        with Client(second.url()) as other:
+            run = other.wait(run_id)
+            assert parameters(other, run) == undisturbed
+        assert {path.stem for path in folder.iterdir()} == {file.stem, run["param_id"]}
+        os.kill(worker, signal.SIGCONT)
+        until(lambda: first.logged("run stopped: it is no longer this worker's", run_id), "the worker gives up")
+        assert [path.stem for path in folder.iterdir()] == [run["param_id"]]
+        assert client.run(run_id) == run
+    # A worker that never wakes does not keep its server from ending.
+    with Client(second.url()) as client:
+        second.switch(HOLD)
+        run_ids = [client.train(client.model(RUN)) for _ in range(2)]
+        for run_id in run_ids:
+            second.wait_held(run_id)
+        (worker,) = second.workers()
+        os.kill(worker, signal.SIGSTOP)
+        assert second.stop() == 0
+        assert not Path(f"/proc/{worker}").exists()
+        kill(*first.workers())
