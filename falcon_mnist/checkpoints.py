@@ -15,7 +15,15 @@ from typing import TypedDict
 
 import safetensors.numpy
 
-from falcon_mnist.parameter_files import Written, make_private, read_verified, sweep, write_durably
+from falcon_mnist.parameter_files import (
+    DamagedFileError,
+    Written,
+    make_private,
+    read_verified,
+    sweep,
+    tensors_in,
+    write_durably,
+)
 from falcon_mnist.trainer import State
 
 log = logging.getLogger(__name__)
@@ -64,7 +72,10 @@ class Checkpoints:
     def read(self, checkpoint: Checkpoint) -> State:
         """The state that was written. Raises `DamagedFileError`."""
         written = Written(checkpoint["size_bytes"], checkpoint["sha256"])
-        arrays = safetensors.numpy.load(read_verified(self._folder / checkpoint["file"], written))
+        path = self._folder / checkpoint["file"]
+        arrays = tensors_in(read_verified(path, written), path.stem)
+        if "parameters" not in arrays:
+            raise DamagedFileError(f"{path.stem}: holds no parameters")
         return State(
             arrays["parameters"].copy(),
             arrays["velocity"].copy() if "velocity" in arrays else None,

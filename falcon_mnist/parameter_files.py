@@ -66,10 +66,13 @@ class ParameterFiles:
 
     def read(self, param_id: str, expected: Written, architecture: Mapping[str, Any]) -> Array:
         """The flat parameter vector of a set. Raises `DamagedFileError`."""
-        tensors = safetensors.numpy.load(self.read_bytes(param_id, expected))
+        tensors = tensors_in(self.read_bytes(param_id, expected), param_id)
         net = network.build(architecture)
-        count = len(net.slices)
-        return network.flatten(net, [(tensors[f"linear.{i}.W"], tensors[f"linear.{i}.b"]) for i in range(count)])
+        try:
+            pairs = [(tensors[f"linear.{i}.W"], tensors[f"linear.{i}.b"]) for i in range(len(net.slices))]
+            return network.flatten(net, pairs)
+        except (KeyError, ValueError) as error:
+            raise DamagedFileError(f"{param_id}: is not a parameter set of its model") from error
 
 
 def _tensors(net: kernels.Network, parameters: Array) -> dict[str, Array]:
@@ -97,6 +100,14 @@ def read_verified(path: Path, expected: Written) -> bytes:
     if len(data) != expected.size_bytes or hashlib.sha256(data).hexdigest() != expected.sha256:
         raise DamagedFileError(f"{path.stem}: length or SHA-256 is not what was recorded")
     return data
+
+
+def tensors_in(data: bytes, name: str) -> dict[str, Array]:
+    """The arrays in a safetensors file. Raises `DamagedFileError`."""
+    try:
+        return dict(safetensors.numpy.load(data))
+    except Exception as error:  # of many kinds, none of which means anything else
+        raise DamagedFileError(f"{name}: is not a safetensors file of arrays") from error
 
 
 def write_durably(path: Path, data: bytes) -> Written:
