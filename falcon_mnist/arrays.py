@@ -29,7 +29,8 @@ LARGEST = 3.4028235e38
 _TOO_LARGE = 2.0**128 - 2.0**103
 
 # A body within its size limit may still hold tens of millions of tiny values, each of them a Python object of
-# fifty bytes and more. No valid body has nearly as many arrays and objects, or more numbers than parameters.
+# fifty bytes and more. A valid body has no more numbers than parameters; one with very many arrays is decoded if
+# they are clean, but not taken apart to find out what is wrong.
 _MAX_CONTAINERS = 200_000
 _SMALL_BODY = 8 * 2**20
 
@@ -53,8 +54,9 @@ def decode(body: bytes, *, max_numbers: int) -> dict[str, Any]:
     `max_numbers` values.
     """
     brackets = _count(body, b"[")
-    if len(body) > _MAX_CONTAINERS and brackets + _count(body, b"{") > _MAX_CONTAINERS:
-        raise Problem("invalid-json", f"The body holds more than {_MAX_CONTAINERS} arrays and objects.")
+    containers = brackets + (_count(body, b"{") if len(body) > _MAX_CONTAINERS else 0)
+    if containers > max_numbers:
+        raise Problem("invalid-json", f"The body holds more than {max_numbers} arrays and objects.")
     if len(body) > _SMALL_BODY and _count(body, b",") > max_numbers:
         raise Problem("invalid-json", f"The body holds more than {max_numbers} values.")
     try:
@@ -62,6 +64,9 @@ def decode(body: bytes, *, max_numbers: int) -> dict[str, Any]:
     except _MiddleError:
         document = _decode_plainly(body, exactly=True)
     except (ValueError, TypeError, RuntimeError):
+        if containers > _MAX_CONTAINERS:
+            detail = f"it holds more than {_MAX_CONTAINERS} arrays and objects, too many to look for the fault in them"
+            raise Problem("invalid-json", f"The body is not clean JSON, and {detail}.") from None
         document = _decode_plainly(body)
     if not isinstance(document, dict):
         raise Problem("invalid-json", f"The body must be a JSON object, but is {kind_of(document)}.")
@@ -110,6 +115,8 @@ class _Decoder:
             return {key: self._member(key, value[key]) for key in keys}
         if isinstance(value, simdjson.Array):
             self._arrays += 1
+            if self._arrays > _MAX_CONTAINERS:
+                raise ValueError("more arrays than any body has outside of its numbers")
             return [self._plain(entry) for entry in value]
         return value
 

@@ -6,6 +6,7 @@ Commands import what they need when they run, so that `--help` answers at once.
 from __future__ import annotations
 
 import logging
+import signal
 import sys
 from importlib.metadata import version
 from typing import Annotated, Any
@@ -58,7 +59,7 @@ def serve(
     service = Service.open(settings)
     try:
         server = make_server(service, host, port)
-    except (OSError, OverflowError) as error:
+    except (OSError, ValueError, OverflowError) as error:
         service.close()
         reason = getattr(error, "strerror", None) or error
         raise SettingsError(f"cannot listen at {host}:{port}: {reason}") from None
@@ -70,7 +71,7 @@ def serve(
 @app.command()
 def demo(hidden: Hidden = "128", epochs: Epochs = 5, seed: Seed = 42) -> None:
     """Do the main job once over HTTP: create a model, train it, and recognise the test digits."""
-    logs.configure(logging.WARNING, "text")
+    _work_in_the_foreground()
     settings = Settings.from_env()
     from falcon_mnist.demo import run
 
@@ -88,7 +89,7 @@ def train(
     seed: Seed = 42,
 ) -> None:
     """Train a model without a server; what it makes is served by the next one on the same home."""
-    logs.configure(logging.WARNING, "text")
+    _work_in_the_foreground()
     settings = Settings.from_env()
     from falcon_mnist.offline import train as train_offline
 
@@ -126,7 +127,8 @@ def data_fetch() -> None:
 
     with console.progress() as show:
         fetched = dataset.fetch(settings.home, progress=show)
-    console.table(dataset.describe(fetched))
+    for name, value in dataset.describe(fetched):
+        console.say(f"{name}: {value}")
 
 
 @data_app.command("info")
@@ -138,7 +140,8 @@ def data_info() -> None:
 
     with console.progress() as show:
         loaded = dataset.load(settings.dataset, settings.home, progress=show)
-    console.table(dataset.describe(loaded))
+    for name, value in dataset.describe(loaded):
+        console.say(f"{name}: {value}")
 
 
 def main() -> None:
@@ -156,10 +159,14 @@ def main() -> None:
 
 def _sentence(error: Exception) -> str | None:
     """What to tell a person, for the errors that are made for people; None for a bug."""
+    from peewee import DatabaseError
+
     from falcon_mnist.errors import Problem
 
     if isinstance(error, Problem):
         return " ".join([error.detail, *(f"{fault.pointer}: {fault.detail}." for fault in error.faults[1:])])
+    if isinstance(error, DatabaseError):
+        return f"the database cannot be used: {error}"
     if isinstance(error, OSError):
         where = f" ({error.filename})" if error.filename else ""
         return f"{error.strerror or error}{where}"
@@ -181,6 +188,13 @@ def _model(hidden: str, activation: str, **hyperparams: Any) -> dict[str, Any]:
         before = width
     layers.append({"type": "linear", "in": before, "out": 10})
     return {"architecture": {"input_size": 784, "layers": layers}, "hyperparams": hyperparams}
+
+
+def _work_in_the_foreground() -> None:
+    """Say what the command prints, not what its workers do; SIGTERM and SIGHUP cancel its run, as Ctrl-C does."""
+    logs.configure(logging.ERROR, "text")
+    for number in (signal.SIGTERM, signal.SIGHUP):
+        signal.signal(number, signal.default_int_handler)
 
 
 def _where_the_token_is(settings: Settings) -> str:

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import time
-from collections.abc import Callable
 from typing import Any
 
 import httpx
@@ -12,11 +10,9 @@ import numpy.typing as npt
 
 from falcon_mnist.schemas import MAX_ROWS
 
-POLL_SECONDS = 0.2
-
 
 class ClientError(Exception):
-    """A request that was refused, or a run that did not succeed; the message is one sentence."""
+    """A request that was refused; the message is one sentence."""
 
 
 class Client:
@@ -42,21 +38,13 @@ class Client:
         """The id of a new run."""
         return str(self._ask("POST", f"/api/models/{model_id}/train")["run_id"])
 
-    def wait(self, run_id: str, show: Callable[[dict[str, Any]], None]) -> dict[str, Any]:
-        """Poll a run until it has succeeded; `show` gets it each time. Ctrl-C cancels the run."""
-        try:
-            while True:
-                run = self._ask("GET", f"/api/runs/{run_id}")
-                show(run)
-                if run["state"] not in ("queued", "running"):
-                    break
-                time.sleep(POLL_SECONDS)
-        except KeyboardInterrupt:
-            self._ask("POST", f"/api/runs/{run_id}/cancel")
-            raise
-        if run["state"] != "succeeded":
-            raise ClientError(f"the run has {run['state']}: {run.get('error', {}).get('message', 'no error')}")
-        return run
+    def run(self, run_id: str) -> dict[str, Any]:
+        """How far a run has come."""
+        return self._ask("GET", f"/api/runs/{run_id}")
+
+    def cancel(self, run_id: str) -> None:
+        """End a run."""
+        self._ask("POST", f"/api/runs/{run_id}/cancel")
 
     def labels(self, param_id: str, images: npt.NDArray[np.uint8]) -> npt.NDArray[np.int64]:
         """Predicted labels of images (n, 784)."""
@@ -75,6 +63,6 @@ class Client:
     def _ask(self, method: str, path: str, **options: Any) -> dict[str, Any]:
         response = self._http.request(method, path, **options)
         if response.is_error:
-            raise ClientError(f"{method} {path} answered {response.status_code}: {response.text}")
+            raise ClientError(f"{method} {path} answered {response.status_code}: {response.json()['detail']}")
         answer: dict[str, Any] = response.json()
         return answer

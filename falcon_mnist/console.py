@@ -10,7 +10,6 @@ import numpy as np
 import numpy.typing as npt
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn, TimeElapsedColumn
-from rich.table import Table
 
 out = Console(highlight=False)
 err = Console(stderr=True, highlight=False)
@@ -21,16 +20,6 @@ _SHADES = " .:-=+*#%@"
 def say(line: str) -> None:
     """Print a line as it is: no markup, no wrapping."""
     out.print(line, markup=False, soft_wrap=True)
-
-
-def table(rows: Sequence[tuple[str, str]]) -> None:
-    """Print names and what there is to say about them."""
-    grid = Table.grid(padding=(0, 2))
-    grid.add_column(no_wrap=True)
-    grid.add_column(overflow="fold")
-    for row in rows:
-        grid.add_row(*row)
-    out.print(grid)
 
 
 def epoch_line(epoch: Mapping[str, Any]) -> str:
@@ -46,7 +35,7 @@ def progress() -> Iterator[Callable[[str, int, int | None], None]]:
     """A callable `(task, done, total)` that shows each task as a bar on standard error."""
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
     tasks: dict[str, TaskID] = {}
-    with Progress(*columns, console=err) as bars:
+    with Progress(*columns, console=err, disable=not err.is_terminal) as bars:
 
         def show(task: str, done: int, total: int | None) -> None:
             if task not in tasks:
@@ -57,11 +46,12 @@ def progress() -> Iterator[Callable[[str, int, int | None], None]]:
 
 
 def digits(images: npt.NDArray[np.uint8], captions: Sequence[str]) -> str:
-    """Images (n, 784) as text, three side by side (76 columns), every second line of each, over its caption."""
+    """Images (n, 784) as text over their captions, up to three side by side, every second line of each."""
     lines = []
-    for first in range(0, len(images), 3):
-        pictures = [image.reshape(28, 28)[2:26:2, 2:26] for image in images[first : first + 3]]
+    abreast = max(1, min(3, out.width // 26))
+    for first in range(0, len(images), abreast):
+        pictures = [image.reshape(28, 28)[2:26:2, 2:26] for image in images[first : first + abreast]]
         for row in zip(*pictures, strict=True):
             lines.append("  ".join("".join(_SHADES[int(pixel) * 10 // 256] for pixel in line) for line in row))
-        lines.append("  ".join(caption.center(24) for caption in captions[first : first + 3]))
+        lines.append("  ".join(caption.center(24) for caption in captions[first : first + abreast]))
     return "\n".join(line.rstrip() for line in lines)

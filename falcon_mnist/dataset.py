@@ -213,7 +213,8 @@ def _kept(folder: Path, names: Collection[str], make: Callable[[Path], None]) ->
     if files is not None:
         return files
     try:
-        folder.parent.mkdir(parents=True, exist_ok=True)
+        for private in (folder.parent.parent, folder.parent):
+            private.mkdir(parents=True, exist_ok=True, mode=0o700)
         with _locked(folder.with_name(f".{folder.name}.lock")):
             # Nobody else can be at work here: these are from a process that was killed.
             for abandoned in folder.parent.glob(f".{folder.name}.*.tmp"):

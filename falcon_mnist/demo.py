@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import secrets
 from dataclasses import replace
+from functools import partial
 from typing import Any
 
 import numpy as np
 
-from falcon_mnist import console, dataset, kernels
+from falcon_mnist import console, dataset, kernels, schemas, watch
 from falcon_mnist.client import Client
 from falcon_mnist.server import running
 from falcon_mnist.service import Service
@@ -19,6 +20,7 @@ SHOWN = 6
 
 def run(settings: Settings, model: dict[str, Any]) -> None:
     """Create `model`, train it, infer on the test digits, and print some of them with the accuracy."""
+    schemas.parse(schemas.CreateModel, model, max_parameters=settings.max_parameters)  # before anything is done
     with console.progress() as show:
         data = dataset.load(settings.dataset, settings.home, progress=show)
     console.say(f"Data set: {data.name}. {data.reason}")
@@ -29,8 +31,7 @@ def run(settings: Settings, model: dict[str, Any]) -> None:
         model_id = client.create_model(model["architecture"], model["hyperparams"])
         run_id = client.train(model_id)
         console.say(f"Model {model_id}, run {run_id}")
-        with console.progress() as show:
-            ended = client.wait(run_id, lambda now: show("Training", now["epoch"], now["epochs_total"]))
+        ended = watch.until_succeeded(partial(client.run, run_id), cancel=partial(client.cancel, run_id))
         for epoch in ended["history"]:
             console.say(console.epoch_line(epoch))
         labels = client.labels(ended["param_id"], data.test_images)

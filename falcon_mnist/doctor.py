@@ -17,8 +17,9 @@ from falcon_mnist.checkpoints import Checkpoints
 from falcon_mnist.dataset import DataError
 from falcon_mnist.download import Progress
 from falcon_mnist.parameter_files import DamagedFileError, ParameterFiles, Written
-from falcon_mnist.settings import Settings
+from falcon_mnist.settings import Settings, SettingsError
 from falcon_mnist.store import RESTORE, Store
+from falcon_mnist.tokens import Tokens
 
 # Room for a data set, its unpacking, and some hundred parameter sets.
 ENOUGH_BYTES = 2**30
@@ -58,16 +59,18 @@ def _space(settings: Settings) -> Finding:
 
 
 def _token(settings: Settings) -> Finding:
+    file = settings.tokens_file or settings.made_token
+    if not settings.tokens and not settings.tokens_file and not file.exists():
+        return Finding("tokens", "none yet: the first start makes one")
+    try:
+        Tokens(settings)
+    except SettingsError as error:
+        advice = "correct it" if settings.tokens_file else "remove it: the next start makes a new one"
+        return Finding("tokens", str(error), advice)
     if settings.tokens:
         return Finding("tokens", f"{len(settings.tokens)} in FALCON_MNIST_TOKENS")
-    file = settings.tokens_file or settings.made_token
-    try:
-        others = stat.S_IMODE(file.stat().st_mode) & 0o077
-    except FileNotFoundError:
-        if settings.tokens_file:
-            return Finding("tokens", f"{file} is not there", "write it, one token a line")
-        return Finding("tokens", "none yet: the first start makes one")
-    return Finding("tokens", f"in {file}", f"chmod 600 {file}: others may read it" if others else "")
+    others = stat.S_IMODE(file.stat().st_mode) & 0o077
+    return Finding("tokens", f"in {file}", f"others may read it: chmod 600 {file}" if others else "")
 
 
 def _instruction_set() -> Finding:
@@ -107,9 +110,11 @@ def _files(settings: Settings, store: Store, progress: Progress) -> Iterator[Fin
 
 def _checkpoints(settings: Settings, store: Store) -> Finding:
     checkpoints, recorded = Checkpoints(settings.storage), store.recorded_checkpoints()
-    whole = sum(_is_whole(partial(checkpoints.read, checkpoint)) for checkpoint in recorded)
-    advice = "" if whole == len(recorded) else "nothing to do: these runs begin anew, to the same parameters"
-    return Finding("checkpoints", f"{whole} of {len(recorded)} are as they were written", advice)
+    damaged = [checkpoint for checkpoint in recorded if not _is_whole(partial(checkpoints.read, checkpoint))]
+    # A worker may have put a newer one in its place since the rows were read.
+    lost = sum(checkpoint in damaged for checkpoint in store.recorded_checkpoints())
+    anew = f"; {lost} are damaged, and their runs begin anew, to the same parameters" if lost else ""
+    return Finding("checkpoints", f"{len(recorded) - lost} of {len(recorded)} are as they were written{anew}")
 
 
 def _is_whole(read: Callable[[], object]) -> bool:

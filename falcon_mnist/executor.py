@@ -11,6 +11,7 @@ import logging
 import multiprocessing
 import os
 import threading
+import time
 import uuid
 from concurrent.futures import Future, wait
 from typing import Protocol
@@ -27,6 +28,7 @@ log = logging.getLogger(__name__)
 
 # How often the queue is looked at without being told to: runs may come from, or be lost by, another server.
 POLL_SECONDS = 1.0
+SWEEP_SECONDS = 300.0
 # How long workers may take to save their runs when the server ends.
 DRAIN_SECONDS = 8.0
 
@@ -112,10 +114,13 @@ class PoolExecutor:
 
     def _dispatch(self) -> None:
         workers = _Workers(self._settings)
-        self._sweep()
+        next_sweep = 0.0
         try:
             while not self._stopping.is_set():
                 try:
+                    if time.monotonic() >= next_sweep:
+                        self._sweep()
+                        next_sweep = time.monotonic() + SWEEP_SECONDS
                     self._look(workers)
                 except Exception:
                     log.exception("the queue could not be looked at; trying again")

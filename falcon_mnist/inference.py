@@ -16,8 +16,10 @@ from falcon_mnist.arrays import Array
 from falcon_mnist.parameter_files import ParameterFiles, Written
 from falcon_mnist.store import Store
 
-# Enough for two parameter sets of the largest size, or a thousand of the specification's example.
-CACHE_BYTES = 128 * 2**20
+# Enough for several parameter sets of the largest size, or fifty of the specification's example.
+CACHE_BYTES = 256 * 2**20
+# Workspaces that a predictor keeps for its next calls; more threads than these make and drop theirs.
+KEPT_WORKSPACES = 2
 
 
 class Answer(NamedTuple):
@@ -32,11 +34,11 @@ class Predictor:
 
     def __init__(self, net: kernels.Network, parameters: Array, *, model_id: str | None = None) -> None:
         self.model_id = model_id
-        self.size_bytes = parameters.nbytes
         self._network = net
         self._parameters = parameters
         self._parameters.setflags(write=False)
-        self._idle: list[kernels.Workspace] = []  # one for each thread that was ever inside at once
+        self._idle = [kernels.Workspace(net, net.slice_rows)]
+        self.size_bytes = parameters.nbytes + KEPT_WORKSPACES * self._idle[0].nbytes
 
     def __call__(self, rows: Array | npt.NDArray[np.uint8]) -> Answer:
         """Logits of `rows` (n, 784): float32, or uint8 from 0 to 255."""
@@ -44,11 +46,12 @@ class Predictor:
         try:
             workspace = self._idle.pop()
         except IndexError:
-            workspace = kernels.Workspace(self._network, kernels.SLICE_ROWS)
+            workspace = kernels.Workspace(self._network, self._network.slice_rows)
         start = time.perf_counter()
         self._network.forward(self._parameters, rows, logits, workspace)
         milliseconds = (time.perf_counter() - start) * 1e3
-        self._idle.append(workspace)
+        if len(self._idle) < KEPT_WORKSPACES:
+            self._idle.append(workspace)
         return Answer(logits, milliseconds)
 
 

@@ -21,7 +21,8 @@ PIXELS = 784
 CLASSES = 10
 MAX_ROWS = 512
 MAX_LINEAR_LAYERS = 5
-# The specification bounds linear layers alone. Activations cost memory too, so all together are bounded.
+# The specification bounds linear layers alone. Activations cost memory too, so all together are bounded, and
+# what they put out for one image by the limit on parameters.
 MAX_LAYERS = 32
 
 Body = TypeVar("Body", bound="Strict")
@@ -255,13 +256,14 @@ def _architecture_faults(architecture: Any, max_parameters: int) -> _Faults:
     layers = architecture["layers"][:MAX_LAYERS]
     here: tuple[str | int, ...] = ("architecture", "layers")
     width: int | None = PIXELS
-    parameters = linear = 0
+    parameters = linear = values = 0
     for index, layer in enumerate(layers):
         kind = layer.get("type") if isinstance(layer, dict) else None
         if kind == "softmax" and index != len(architecture["layers"]) - 1:
             yield (*here, index), "softmax is allowed only as the last layer"
         if kind != "linear":
             width = width if kind in _ACTIVATIONS else None  # nobody knows what comes out of another kind
+            values += width or 0
             continue
         linear += 1
         if linear == MAX_LINEAR_LAYERS + 1:
@@ -271,6 +273,7 @@ def _architecture_faults(architecture: Any, max_parameters: int) -> _Faults:
             yield (*here, index, "in"), f"must be {width}, the width that comes in, but is {inputs}"
         parameters += ((inputs or 0) + 1) * (outputs or 0)
         width = outputs
+        values += width or 0
         last = index
     if not linear:
         yield here, "at least one linear layer is needed"
@@ -278,6 +281,8 @@ def _architecture_faults(architecture: Any, max_parameters: int) -> _Faults:
         yield (*here, last, "out"), f"the last linear layer must have out = {CLASSES}, but has {width}"
     if parameters > max_parameters:
         yield here, f"{parameters} parameters are more than the limit of {max_parameters}"
+    elif values > max_parameters:
+        yield here, f"{values} values come out of the layers for one image, more than the limit of {max_parameters}"
 
 
 def _parameter_faults(architecture: Any, parameters: Any) -> _Faults:

@@ -91,18 +91,19 @@ def run_until_signalled(server: BaseWSGIServer, service: Service) -> None:
     Readiness turns false, requests in flight are answered, running runs are saved for the next server. A
     second signal ends the process at once.
     """
-    signalled = threading.Event()
+    signals: list[int] = []  # an Event takes a lock, which a handler must not wait for
 
     def leave(number: int, frame: object) -> None:
-        if signalled.is_set():
+        if signals:
             os._exit(1)
-        signalled.set()
+        signals.append(number)
 
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, leave)
     service.executor.start()
     with _in_thread(server, service) as thread:
-        while not signalled.wait(1):
+        while not signals:
+            time.sleep(0.1)
             if not thread.is_alive():
                 raise RuntimeError("the server's thread ended by itself; its log says why")
         log.info("ending: requests are answered and runs are saved")

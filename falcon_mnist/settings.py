@@ -18,7 +18,9 @@ class SettingsError(ValueError):
     """A setting whose value cannot be used; the message is one sentence for the person who set it."""
 
 
-def _text(value: str) -> str:
+def _dataset(value: str) -> str:
+    if value not in ("auto", "mnist", "synthetic") and not Path(value).expanduser().is_dir():
+        raise ValueError(f"must be auto, mnist, synthetic, or an existing folder, but is {value!r}")
     return value
 
 
@@ -115,7 +117,7 @@ class Settings:
         shown="none",
     )
     dataset: str = _setting(
-        _text,
+        _dataset,
         "auto",
         "`auto`, `mnist`, `synthetic`, or a folder with the four IDX files (gzipped or not)",
         shown="`auto`: cached or downloaded MNIST, else synthetic, said plainly",

@@ -23,6 +23,9 @@ Rows = npt.NDArray[np.int64]
 # A quarter of a second on a machine of 80 GFLOP/s: how long a run may take to notice that it is to be saved.
 SEGMENT_FLOP = 20_000_000_000
 
+# The largest float32 below 1, which a momentum even nearer to 1 would be rounded to.
+BELOW_ONE = 1 - 2**-24
+
 
 class DivergedError(Exception):
     """The loss or a parameter stopped being finite; the message says in which epoch."""
@@ -84,7 +87,7 @@ def train(
     batch. Raises `StoppedError` and `DivergedError`.
     """
     training, validation = split(len(labels), hyperparams)
-    workspace = kernels.Workspace(net, min(hyperparams.batch_size, kernels.SLICE_ROWS), training=True)
+    workspace = kernels.Workspace(net, min(hyperparams.batch_size, net.slice_rows), training=True)
     rows = segment_rows(net, hyperparams)
     while state.epoch < hyperparams.epochs:
         order = training
@@ -109,8 +112,9 @@ def train(
 
 def segment_rows(net: kernels.Network, hyperparams: Hyperparams) -> int:
     """Rows in a segment: a function of the run alone, so that its sums do not depend on what befalls it."""
-    flop = 6 * net.parameter_count * hyperparams.batch_size  # forward, and backward twice as much
-    return max(1, SEGMENT_FLOP // flop) * hyperparams.batch_size
+    widths = sum(outputs for _, _, outputs in net.layers)
+    flop = 6 * net.parameter_count + 50 * widths  # a row's: forward, and backward twice as much; its activations
+    return max(1, SEGMENT_FLOP // (flop * hyperparams.batch_size)) * hyperparams.batch_size
 
 
 def _train_segment(
@@ -132,7 +136,7 @@ def _train_segment(
         segment,
         hyperparams.batch_size,
         optimizer.lr,
-        optimizer.momentum,
+        min(optimizer.momentum, BELOW_ONE),
         workspace,
         stop,
     )

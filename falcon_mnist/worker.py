@@ -99,7 +99,8 @@ def _bring_to_end(settings: Settings, store: Store, run: RunRow, owner: str) -> 
         log.info("run stopped: it is no longer this worker's", extra={"run_id": run.id})
     except Exception as error:
         code, message = _code_and_message(error)
-        log.error("run failed: %s", message, exc_info=code == "internal_error", extra={"run_id": run.id})
+        cause = f"{type(error).__name__}: {error}"
+        log.error("run failed: %s: %s", code, cause, exc_info=code == "internal_error", extra={"run_id": run.id})
         store.fail(run.id, owner, code, message)
     ended = store.run(run.id)
     if ended is not None and ended.state not in ACTIVE:

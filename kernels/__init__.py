@@ -42,8 +42,6 @@ def isa() -> str:
     return _chosen
 
 
-SLICE_ROWS = _kernels.SLICE_ROWS
-
 Network = _kernels.Network
 Workspace = _kernels.Workspace
 

@@ -12,6 +12,7 @@ include "edge.pxi"
 include "gemm.pxi"
 include "elementwise.pxi"
 include "loss.pxi"
+include "sparse.pxi"
 include "network.pxi"
 
 cdef extern from "simd.h":

@@ -15,9 +15,10 @@ cdef extern from *:
     """
     bint is_set(const uint8_t* flag) noexcept nogil
 
-# More rows than these in one slice would only push the activations out of the second-level cache.
+# More rows than these in one slice would only push the activations out of the second-level cache; and a very
+# wide network takes fewer at once, so that a workspace stays within these bytes where one row does.
 SLICE_ROWS = 256
-MAX_LAYERS = 64
+SLICE_BYTES = 2**25
 MAX_WIDTH = 2**24
 
 cdef enum Kind:
@@ -30,6 +31,7 @@ KINDS = {"linear": LINEAR, "relu": RELU, "sigmoid": SIGMOID, "tanh": TANH}
 
 cdef enum:
     LAYERS = 64
+    WORTH_A_SWITCH = 1_000_000  # multiplications, some 50 us: for less, giving up the GIL costs more than it frees
 
 
 cdef struct Layer:
@@ -59,7 +61,7 @@ cdef void load_rows(const Rows* rows, Py_ssize_t first, Py_ssize_t count, float*
         if rows.bytes != NULL:
             source = rows.bytes + row * rows.inputs
             for j in range(rows.inputs):
-                x[i * rows.inputs + j] = <float>source[j] / <float>255.0
+                x[i * rows.inputs + j] = PIXEL[source[j]]
         else:
             memcpy(x + i * rows.inputs, rows.floats + row * rows.inputs, rows.inputs * sizeof(float))
 
@@ -84,13 +86,14 @@ cdef class Network:
     cdef readonly Py_ssize_t inputs
     cdef readonly Py_ssize_t outputs
     cdef readonly Py_ssize_t parameter_count
+    cdef readonly Py_ssize_t slice_rows  # what a workspace best has room for
 
     def __init__(self, layers):
         if self.count:
             raise RuntimeError("a network is made once")  # others may be computing with it
         self.layers = tuple((str(kind), int(inputs), int(outputs)) for kind, inputs, outputs in layers)
-        if not 0 < len(self.layers) <= MAX_LAYERS:
-            raise ValueError(f"a network has 1 to {MAX_LAYERS} layers, not {len(self.layers)}")
+        if not 0 < len(self.layers) <= LAYERS:
+            raise ValueError(f"a network has 1 to {LAYERS} layers, not {len(self.layers)}")
         self.count = len(self.layers)
         self.first_linear = -1
         slices = []
@@ -123,6 +126,8 @@ cdef class Network:
         self.slices = tuple(slices)
         self.inputs = self.layer[0].inputs
         self.outputs = self.layer[self.count - 1].outputs
+        row_bytes = 4 * (2 * self.inputs + self.activation_width + 2 * self.widest)
+        self.slice_rows = max(1, min(SLICE_ROWS, SLICE_BYTES // row_bytes))
 
     def forward(self, parameters, inputs, out, Workspace workspace not None):
         """Write the network's outputs for `inputs` (n, inputs) to `out` (n, outputs); returns `out`.
@@ -138,17 +143,12 @@ cdef class Network:
         _apart("out", out, "parameters", parameters)
         cdef const float* w = <const float*>address(parameters)
         cdef float* to = <float*>address(out)
-        cdef Py_ssize_t first, count
-        with workspace.used_by(self, False), nogil:
-            first = 0
-            while first < n:
-                count = min(n - first, workspace.rows)
-                memcpy(
-                    to + first * self.outputs,
-                    self.forward_slice(w, &rows, first, count, workspace),
-                    count * self.outputs * sizeof(float),
-                )
-                first += count
+        with workspace.used_by(self, False):
+            if n * self.parameter_count < WORTH_A_SWITCH:
+                self.forward_rows(w, &rows, n, to, workspace)
+            else:
+                with nogil:
+                    self.forward_rows(w, &rows, n, to, workspace)
         return out
 
     def evaluate(self, parameters, images, labels, order, Workspace workspace not None, stop=None):
@@ -189,7 +189,7 @@ cdef class Network:
         cdef float* to = <float*>address(out)
         cdef Tally tally = Tally(0, 0)
         with workspace.used_by(self, True), nogil:
-            self.batch_gradients(w, &rows, classes, 0, n, workspace, &tally, NULL)
+            self.batch_gradients(w, &rows, classes, 0, n, workspace, &tally, NULL, NULL, 0)
             memcpy(to, workspace.gradients, self.parameter_count * sizeof(float))
         return tally.loss, tally.correct
 
@@ -228,15 +228,20 @@ cdef class Network:
         cdef const uint8_t* classes = <const uint8_t*>address(labels)
         cdef const uint8_t* flag = _stop_flag(stop)
         cdef Tally tally = Tally(0, 0), batch_tally
-        cdef Py_ssize_t first = 0, count, batches = 0
+        cdef Py_ssize_t first = 0, count, batches = 0, updated
         with workspace.used_by(self, True), nogil:
             while first < n:
                 count = min(n - first, batch_size)
                 batch_tally = Tally(0, 0)
-                if not self.batch_gradients(w, &rows, classes, first, count, workspace, &batch_tally, flag):
+                updated = self.batch_gradients(
+                    w, &rows, classes, first, count, workspace, &batch_tally, flag,
+                    w if v == NULL and count <= workspace.rows else NULL, <float>learning_rate,
+                )
+                if updated < 0:
                     break
                 sgd_step(
-                    self.parameter_count, w, workspace.gradients, v, <float>learning_rate, <float>momentum
+                    self.parameter_count - updated, w + updated, workspace.gradients + updated, v,
+                    <float>learning_rate, <float>momentum,
                 )
                 tally.loss += batch_tally.loss
                 tally.correct += batch_tally.correct
@@ -244,22 +249,40 @@ cdef class Network:
                 batches += 1
         return batches, tally.loss, tally.correct
 
-    cdef bint batch_gradients(
+    cdef Py_ssize_t batch_gradients(
         self, const float* w, const Rows* rows, const uint8_t* classes, Py_ssize_t first, Py_ssize_t n,
-        Workspace workspace, Tally* tally, const uint8_t* stop,
+        Workspace workspace, Tally* tally, const uint8_t* stop, float* update, float learning_rate,
     ) noexcept nogil:
-        """workspace.gradients = those of the mean loss of a batch; False if stopped on the way."""
-        cdef Py_ssize_t done = 0, count
+        """workspace.gradients = those of the mean loss of a batch.
+
+        A batch of one slice may be given the parameters as `update`: those of the first layer's weights then
+        take their step of SGD here, and their gradients are not kept. Returns how many parameters, from the
+        first one on, did; -1 if stopped on the way.
+        """
+        cdef Py_ssize_t done = 0, count, updated = 0
         if n == 0:
             memset(workspace.gradients, 0, self.parameter_count * sizeof(float))
         while done < n:
             if is_set(stop):
-                return False
+                return -1
             count = min(n - done, workspace.rows)
             self.loss_slice(w, rows, classes, first + done, count, <float>1.0 / n, workspace, tally)
-            self.backward_slice(w, count, workspace, 0 if done == 0 else 1)
+            updated = self.backward_slice(w, count, workspace, 0 if done == 0 else 1, update, learning_rate)
             done += count
-        return True
+        return updated
+
+    cdef void forward_rows(
+        self, const float* w, const Rows* rows, Py_ssize_t n, float* to, Workspace workspace
+    ) noexcept nogil:
+        cdef Py_ssize_t first = 0, count
+        while first < n:
+            count = min(n - first, workspace.rows)
+            memcpy(
+                to + first * self.outputs,
+                self.forward_slice(w, rows, first, count, workspace),
+                count * self.outputs * sizeof(float),
+            )
+            first += count
 
     cdef const float* forward_slice(
         self, const float* w, const Rows* rows, Py_ssize_t first, Py_ssize_t count, Workspace workspace
@@ -269,7 +292,9 @@ cdef class Network:
         cdef const Layer* layer
         cdef const float* x = workspace.x
         cdef float* y
-        if rows.floats != NULL and rows.order == NULL:
+        if self.layer[0].kind == LINEAR and workspace.load_entries(rows, first, count):
+            x = NULL
+        elif rows.floats != NULL and rows.order == NULL:
             x = rows.floats + first * rows.inputs  # already what the first layer reads
         else:
             load_rows(rows, first, count, workspace.x)
@@ -277,7 +302,12 @@ cdef class Network:
         for index in range(self.count):
             layer = &self.layer[index]
             y = workspace.activations + layer.output_at * workspace.rows
-            if layer.kind == LINEAR:
+            if layer.kind == LINEAR and x == NULL:
+                sparse_gemm(
+                    count, layer.outputs, workspace.starts, workspace.entries, w + layer.weight, 0, y
+                )
+                add_bias_rows(count, layer.outputs, w + layer.bias, y)
+            elif layer.kind == LINEAR:
                 sgemm(
                     count, layer.outputs, layer.inputs, 1, x, layer.inputs, 1,
                     w + layer.weight, layer.outputs, 1, 0, y, layer.outputs, 1, workspace.packing,
@@ -305,11 +335,14 @@ cdef class Network:
             scale, workspace.d, tally,
         )
 
-    cdef void backward_slice(
-        self, const float* w, Py_ssize_t count, Workspace workspace, float beta
+    cdef Py_ssize_t backward_slice(
+        self, const float* w, Py_ssize_t count, Workspace workspace, float beta, float* update, float learning_rate
     ) noexcept nogil:
-        """workspace.gradients = beta * workspace.gradients + those of the slice that was last computed."""
-        cdef Py_ssize_t index
+        """workspace.gradients = beta * workspace.gradients + those of the slice that was last computed.
+
+        `update` and the answer are those of `batch_gradients`.
+        """
+        cdef Py_ssize_t index, updated = 0
         cdef const Layer* layer
         cdef const float* x
         cdef const float* y
@@ -323,10 +356,27 @@ cdef class Network:
                 x = workspace.loaded
                 if index > 0:
                     x = workspace.activations + self.layer[index - 1].output_at * workspace.rows
-                sgemm(
-                    layer.inputs, layer.outputs, count, 1, x, 1, layer.inputs, d, layer.outputs, 1,
-                    beta, gradients + layer.weight, layer.outputs, 1, workspace.packing,
-                )
+                if x == NULL:
+                    transpose(
+                        count, layer.inputs, workspace.starts, workspace.entries,
+                        workspace.transposed_starts, workspace.transposed,
+                    )
+                    if update != NULL:
+                        sparse_update(
+                            layer.inputs, layer.outputs, workspace.transposed_starts, workspace.transposed, d,
+                            learning_rate, update + layer.weight,
+                        )
+                        updated = layer.bias
+                    else:
+                        sparse_gemm(
+                            layer.inputs, layer.outputs, workspace.transposed_starts, workspace.transposed, d,
+                            beta, gradients + layer.weight,
+                        )
+                else:
+                    sgemm(
+                        layer.inputs, layer.outputs, count, 1, x, 1, layer.inputs, d, layer.outputs, 1,
+                        beta, gradients + layer.weight, layer.outputs, 1, workspace.packing,
+                    )
                 if beta == 0:
                     memset(gradients + layer.bias, 0, layer.outputs * sizeof(float))
                 bias_gradient(count, layer.outputs, d, gradients + layer.bias)
@@ -342,6 +392,7 @@ cdef class Network:
                 sigmoid_backward_of(count * layer.outputs, y, d, d)
             else:
                 tanh_backward_of(count * layer.outputs, y, d, d)
+        return updated
 
     cdef _parameters(self, str name, value, bint writable):
         _contiguous(name, value, _FLOAT32, 1, writable)
@@ -397,7 +448,11 @@ cdef class Workspace:
     cdef Buffer buffer
     cdef bint busy
     cdef float* x  # (rows, inputs)
-    cdef const float* loaded  # x, or the caller's own rows
+    cdef const float* loaded  # x, or the caller's own rows, or NULL if the slice is in `entries`
+    cdef Entry* entries  # the slice's non-zero inputs, row i from starts[i] to starts[i+1]
+    cdef Py_ssize_t* starts
+    cdef Entry* transposed
+    cdef Py_ssize_t* transposed_starts
     cdef float* activations
     cdef float* d  # (rows, widest), as is spare
     cdef float* spare
@@ -419,6 +474,8 @@ cdef class Workspace:
             if training:
                 packing = max(packing, packing_floats(outputs, rows), packing_floats(inputs, outputs))
         cdef Py_ssize_t widest = network.widest if training else network.outputs
+        # All that `load_entries` may write before it gives up.
+        cdef Py_ssize_t entries = (rows + 8) * network.inputs * SPARSE_PERCENT // 100 + network.inputs + 8
         lines = [  # each part begins on a cache line of its own
             (floats + 15) // 16
             for floats in (
@@ -429,6 +486,10 @@ cdef class Workspace:
                 packing,
                 network.parameter_count if training else 0,
                 (rows + 3) // 4,
+                2 * entries,
+                2 * (rows + 1),
+                2 * entries if training else 0,
+                2 * (network.inputs + 2) if training else 0,
             )
         ]
         self.buffer = Buffer(16 * sum(lines))
@@ -447,6 +508,29 @@ cdef class Workspace:
         self.gradients = at
         at += 16 * <Py_ssize_t>lines[5]
         self.classes = <uint8_t*>at
+        at += 16 * <Py_ssize_t>lines[6]
+        self.entries = <Entry*>at
+        at += 16 * <Py_ssize_t>lines[7]
+        self.starts = <Py_ssize_t*>at
+        at += 16 * <Py_ssize_t>lines[8]
+        self.transposed = <Entry*>at
+        at += 16 * <Py_ssize_t>lines[9]
+        self.transposed_starts = <Py_ssize_t*>at
+
+    cdef bint load_entries(self, const Rows* rows, Py_ssize_t first, Py_ssize_t count) noexcept nogil:
+        """The non-zero elements of the picked rows; False, after a few rows, if they are too many."""
+        cdef Py_ssize_t i, row, found = 0
+        for i in range(count):
+            row = first + i if rows.order == NULL else rows.order[first + i]
+            self.starts[i] = found
+            if rows.bytes != NULL:
+                found += byte_entries(rows.inputs, rows.bytes + row * rows.inputs, self.entries + found)
+            else:
+                found += float_entries(rows.inputs, rows.floats + row * rows.inputs, self.entries + found)
+            if found > (i + 8) * rows.inputs * SPARSE_PERCENT // 100:
+                return False
+        self.starts[count] = found
+        return True
 
     cdef used_by(self, Network network, bint training):
         """A context in which `network` may use this memory."""

@@ -570,3 +570,11 @@ def test_a_bad_argument_is_refused_by_name(kernels, method, name, make, error, w
     with pytest.raises(error, match=words):
         getattr(net, method)(**(good | {name: make(good)}))
     assert same_bits(good["parameters"], before)
+
+
+def test_a_very_wide_network_takes_few_rows_at_once(kernels: ModuleType) -> None:
+    narrow = kernels.Network([("linear", 784, 128), ("linear", 128, 10)])
+    wide = kernels.Network([("linear", 784, 1), ("linear", 1, 400_000), ("relu", 400_000, 400_000)])
+    assert narrow.slice_rows == 256
+    assert 1 <= wide.slice_rows < 20
+    assert kernels.Workspace(wide, wide.slice_rows).nbytes < 2**26

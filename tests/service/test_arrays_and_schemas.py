@@ -161,3 +161,26 @@ def test_every_problem_has_one_shape() -> None:
         }
     assert invalid_fields([Fault("/a", "x")]).status == 422
     assert invalid_fields([Fault("/a", "x")], structural=True).status == 400
+
+
+def test_parameters_of_very_many_short_rows_are_decoded() -> None:
+    rows = 250_000
+    body = b'{"W": [' + b"[1.5]," * (rows - 1) + b"[2.5]]}"
+    weight = decode(body, max_numbers=11_000_000)["W"]
+    assert isinstance(weight, np.ndarray)
+    assert weight.shape == (rows, 1)
+
+
+def test_many_wide_activations_count_against_the_limit() -> None:
+    layers: list[dict[str, Any]] = [
+        {"type": "linear", "in": 784, "out": 1},
+        {"type": "linear", "in": 1, "out": 100_000},
+    ]
+    layers += [{"type": "relu"}] * 20
+    layers.append({"type": "linear", "in": 100_000, "out": 10})
+    body = {"architecture": {"input_size": 784, "layers": layers}}
+    with pytest.raises(Problem) as caught:
+        schemas.parse(schemas.CreateModel, body, max_parameters=2_000_000)
+    assert [fault.pointer for fault in caught.value.faults] == ["/architecture/layers"]
+    assert "values" in caught.value.faults[0].detail
+    schemas.parse(schemas.CreateModel, body, max_parameters=3_000_000)

@@ -207,6 +207,7 @@ def test_a_server_that_is_only_asked_to_infer_starts_no_worker(serve: Serve) -> 
 
 
 def test_without_its_data_set_a_run_fails_and_tells_no_path(serve: Serve, tmp_path: Path) -> None:
+    (tmp_path / "nowhere").mkdir()
     server = serve(dataset=tmp_path / "nowhere")
     with Client(server.url()) as client:
         run = client.wait(client.train(client.model()))

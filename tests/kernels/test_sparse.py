@@ -1,0 +1,110 @@
+"""The first layer skips the zeros of its input: to the same bits as the dense kernels, put together by hand."""
+
+from types import ModuleType
+
+import numpy as np
+import pytest
+
+LAYERS = [("linear", 784, 37), ("relu", 37, 37), ("linear", 37, 10)]
+ROWS = 70
+
+
+def images(density: float, seed: int = 0) -> np.ndarray:
+    random = np.random.default_rng(seed)
+    pixels = random.integers(1, 256, (ROWS, 784)) * (random.random((ROWS, 784)) < density)
+    pixels[3] = 0
+    pixels[:, 100:140] = 0  # background in every batch
+    return pixels.astype(np.uint8)
+
+
+@pytest.fixture
+def network(kernels: ModuleType):
+    return kernels.Network(LAYERS)
+
+
+@pytest.fixture
+def parameters(network) -> np.ndarray:
+    return (np.random.default_rng(1).standard_normal(network.parameter_count) * 0.05).astype(np.float32)
+
+
+@pytest.fixture
+def labels() -> np.ndarray:
+    return (np.arange(ROWS) % 10).astype(np.uint8)
+
+
+def pairs(network, parameters: np.ndarray) -> list[tuple[np.ndarray, np.ndarray]]:
+    found = []
+    for weight, (inputs, outputs), bias in network.slices:
+        found.append(
+            (parameters[weight : weight + inputs * outputs].reshape(inputs, outputs), parameters[bias : bias + outputs])
+        )
+    return found
+
+
+def by_hand(kernels: ModuleType, network, parameters: np.ndarray, x: np.ndarray, labels: np.ndarray):
+    """Logits and gradients from dense matrix products."""
+    (w1, b1), (w2, b2) = pairs(network, parameters)
+    hidden = kernels.relu(kernels.add_bias(kernels.gemm(x, w1), b1))
+    logits = kernels.add_bias(kernels.gemm(hidden, w2), b2)
+    d = np.empty_like(logits)
+    kernels.softmax_cross_entropy(logits, labels, d)
+    d *= np.float32(1 / len(x))
+    d_hidden = kernels.relu_backward(hidden, kernels.gemm(d, w2.T))
+    parts = [kernels.gemm(x.T, d_hidden), kernels.bias_backward(d_hidden)]
+    parts += [kernels.gemm(hidden.T, d), kernels.bias_backward(d)]
+    return logits, np.concatenate([part.ravel() for part in parts])
+
+
+@pytest.mark.parametrize("density", [0.0, 0.02, 0.19, 0.45, 0.6, 1.0])
+@pytest.mark.parametrize("dtype", ["uint8", "float32"])
+@pytest.mark.parametrize("workspace_rows", [1, 16, 256])
+def test_skipping_zeros_changes_no_bit(
+    kernels: ModuleType, network, parameters, labels, density: float, dtype: str, workspace_rows: int
+) -> None:
+    pixels = images(density)
+    x = (pixels / np.float32(255)).astype(np.float32)
+    given = pixels if dtype == "uint8" else x
+    logits, gradients = by_hand(kernels, network, parameters, x, labels)
+    workspace = kernels.Workspace(network, workspace_rows, training=True)
+
+    found = np.empty((ROWS, 10), dtype=np.float32)
+    network.forward(parameters, given, found, workspace)
+    np.testing.assert_array_equal(found, logits)
+
+    of_network = np.empty_like(parameters)
+    network.gradients(parameters, given, labels, None, of_network, workspace)
+    np.testing.assert_array_equal(of_network, gradients)
+
+
+@pytest.mark.parametrize("batch_size", [1, 7, 64])
+@pytest.mark.parametrize("workspace_rows", [5, 64])
+@pytest.mark.parametrize("momentum", [0.0, 0.9])
+def test_a_step_that_writes_no_gradient_is_the_same_step(
+    kernels: ModuleType, network, parameters, labels, batch_size: int, workspace_rows: int, momentum: float
+) -> None:
+    pixels = images(0.19)
+    order = np.random.default_rng(2).permutation(ROWS).astype(np.int64)
+    workspace = kernels.Workspace(network, workspace_rows, training=True)
+
+    trained = parameters.copy()
+    velocity = np.zeros_like(parameters) if momentum else None
+    network.train(trained, velocity, pixels, labels, order, batch_size, 0.1, momentum, workspace)
+
+    expected, gradients = parameters.copy(), np.empty_like(parameters)
+    velocity = np.zeros_like(parameters) if momentum else None
+    for start in range(0, ROWS, batch_size):
+        batch = order[start : start + batch_size]
+        network.gradients(expected, pixels, labels, batch, gradients, workspace)
+        kernels.sgd(expected, gradients, velocity, 0.1, momentum)
+    np.testing.assert_array_equal(trained, expected)
+
+
+def test_pixels_that_are_background_everywhere_keep_their_weights(
+    kernels: ModuleType, network, parameters, labels
+) -> None:
+    trained = parameters.copy()
+    workspace = kernels.Workspace(network, ROWS, training=True)
+    network.train(trained, None, images(0.19), labels, None, ROWS, 0.1, 0.0, workspace)
+    before, after = pairs(network, parameters)[0][0], pairs(network, trained)[0][0]
+    np.testing.assert_array_equal(after[100:140], before[100:140])
+    assert (after[:100] != before[:100]).any()
