@@ -572,7 +572,7 @@ def test_a_bad_argument_is_refused_by_name(kernels, method, name, make, error, w
     assert same_bits(good["parameters"], before)
 
 
-def test_a_very_wide_network_takes_few_rows_at_once(kernels: ModuleType) -> None:
+def test_a_very_wide_network_takes_few_rows_at_once(kernels):
     narrow = kernels.Network([("linear", 784, 128), ("linear", 128, 10)])
     wide = kernels.Network([("linear", 784, 1), ("linear", 1, 400_000), ("relu", 400_000, 400_000)])
     assert narrow.slice_rows == 256
