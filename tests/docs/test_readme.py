@@ -103,9 +103,17 @@ def test_the_readme_shows_the_whole_flow() -> None:
 @pytest.mark.parametrize(("method", "path", "answer"), transcripts())
 def test_answers_in_the_readme_are_as_the_description_says(method: str, path: str, answer: dict[str, object]) -> None:
     document = openapi.document()
-    template = re.sub(r"/m_[0-9a-f]{32}", "/{model_id}", path)
-    template = re.sub(r"/r_[0-9a-f]{32}", "/{run_id}", template)
+    template = path.replace("$MODEL", "{model_id}").replace("$RUN", "{run_id}")
     answers = document["paths"][template][method]["responses"]
     status = str(answer["status"]) if "title" in answer else next(code for code in answers if code.startswith("2"))
     (media,) = answers[status]["content"].values()
     jsonschema.validate(answer, media["schema"] | {"components": document["components"]})
+
+
+def test_no_placeholder_is_left() -> None:
+    assert not re.search(r"@[A-Z]+@|TODO|FIXME", README)
+
+
+@pytest.mark.parametrize("path", sorted(set(re.findall(r"\b((?:tests|bench)/[a-z_/]+(?:\.py)?)", README))))
+def test_what_the_readme_says_to_run_is_there(path: str) -> None:
+    assert (ROOT / path).exists()
