@@ -3,6 +3,7 @@
 Everything else about the package stands in pyproject.toml.
 """
 
+import os
 import platform
 import sys
 import tempfile
@@ -41,6 +42,7 @@ class BuildKernels(build_ext):
             if flags and not (x86 and self._compiles("#include <immintrin.h>", flags)):
                 print(f"{extension.name} is left out: the compiler cannot build it for this machine")
                 self.extensions.remove(extension)
+        self.parallel = self.parallel or os.cpu_count()  # they take a minute one after the other
         super().build_extensions()
 
     def _compiles(self, source: str, flags: list[str]) -> bool:

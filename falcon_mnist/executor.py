@@ -14,7 +14,7 @@ import threading
 import time
 import uuid
 from concurrent.futures import Future, wait
-from typing import Protocol
+from typing import NamedTuple, Protocol
 
 from pebble import ProcessExpired, ProcessPool
 
@@ -22,15 +22,25 @@ from falcon_mnist import logs, worker
 from falcon_mnist.checkpoints import Checkpoints
 from falcon_mnist.parameter_files import ParameterFiles
 from falcon_mnist.settings import Settings
-from falcon_mnist.store import Store
+from falcon_mnist.store import QUEUED, Store
 
 log = logging.getLogger(__name__)
 
 # How often the queue is looked at without being told to: runs may come from, or be lost by, another server.
 POLL_SECONDS = 1.0
 SWEEP_SECONDS = 300.0
+# How long it may take from giving a run to the pool until a worker claims it: to start one takes a second or two.
+CLAIM_SECONDS = 15.0
 # How long workers may take to save their runs when the server ends.
 DRAIN_SECONDS = 8.0
+
+
+class Given(NamedTuple):
+    """A run that was given to the pool, under which owner's name, and when (`time.monotonic`)."""
+
+    run_id: str
+    owner: str
+    at: float
 
 
 class Executor(Protocol):
@@ -89,7 +99,7 @@ class PoolExecutor:
         self._wake = threading.Event()
         self._stopping = threading.Event()
         self._thread: threading.Thread | None = None
-        self._running: dict[Future[None], tuple[str, str]] = {}  # to (run id, owner)
+        self._running: dict[Future[None], Given] = {}
 
     def start(self) -> None:
         """Start the thread that looks at the queue."""
@@ -135,8 +145,8 @@ class PoolExecutor:
             self._store.close()
 
     def _give_back(self, *, worker_lost: bool) -> None:
-        for run_id, owner in self._running.values():
-            self._store.give_back(run_id, owner, worker_lost=worker_lost)
+        for given in self._running.values():
+            self._store.give_back(given.run_id, given.owner, worker_lost=worker_lost)
         self._running.clear()
 
     def _sweep(self) -> None:
@@ -150,21 +160,30 @@ class PoolExecutor:
 
     def _look(self, workers: _Workers) -> None:
         for future in [future for future in self._running if future.done()]:
-            self._finish(future, *self._running.pop(future))
-        if workers.broken():
-            log.error("all workers are gone at once: new ones take their place")
+            given = self._running.pop(future)
+            self._finish(future, given.run_id, given.owner)
+        if workers.broken() or self._unclaimed():
+            log.error("the pool of workers is broken: a new one takes its place")
             workers.end()
             self._give_back(worker_lost=True)
         self._store.give_back_expired()
         free = self._settings.workers - len(self._running)
-        given = {run_id for run_id, _ in self._running.values()}
-        for run_id in self._store.queued(limit=free + len(given)):
-            if free and run_id not in given:
+        ours = {given.run_id for given in self._running.values()}
+        for run_id in self._store.queued(limit=free + len(ours)):
+            if free and run_id not in ours:
                 owner = uuid.uuid4().hex
                 future = workers.schedule(run_id, owner)
-                self._running[future] = (run_id, owner)
+                self._running[future] = Given(run_id, owner, time.monotonic())
                 future.add_done_callback(lambda _: self._wake.set())
                 free -= 1
+
+    def _unclaimed(self) -> bool:
+        """Whether a run was given to the pool long ago that nobody has claimed.
+
+        A worker that is killed while it holds the lock of the pool's pipe leaves the others waiting for it.
+        """
+        late = [given.run_id for given in self._running.values() if time.monotonic() > given.at + CLAIM_SECONDS]
+        return any((run := self._store.run(run_id)) is not None and run.state == QUEUED for run_id in late)
 
     def _finish(self, future: Future[None], run_id: str, owner: str) -> None:
         try:
