@@ -63,11 +63,16 @@ class Faulty(Server):
         self.wait_held(run_id, at=at)
         return run_id
 
-    def wait_held(self, run_id: str, *, at: tuple[int, int] = (2, 200)) -> None:
+    def wait_held(self, run_id: str, *, at: tuple[int, int] = (2, 200), tidy: bool = True) -> None:
+        """Wait until a run waits there, and (if `tidy`) has removed the checkpoint before."""
+
         def arrived() -> bool:
-            ((checkpoint,),) = self.kept.query("SELECT checkpoint FROM runs WHERE id = ?", run_id)
-            found = json.loads(checkpoint) if checkpoint else {}
-            return (found.get("epoch"), found.get("done")) == at
+            rows = self.kept.query("SELECT id, checkpoint FROM runs WHERE state IN ('queued', 'running')")
+            recorded = {row[0]: json.loads(row[1]) for row in rows if row[1]}
+            found = recorded.get(run_id, {})
+            files = {path.name for path in (self.kept.storage / "checkpoints").iterdir()}
+            known = files <= {checkpoint["file"] for checkpoint in recorded.values()}
+            return (found.get("epoch"), found.get("done")) == at and (known or not tidy)
 
         until(arrived, f"the run is held at {at}")
 

@@ -2,9 +2,8 @@
 
 Workers are spawned, so they run what stands here too. A switch is a file in HOME/faults:
 
-    hold-EPOCH-DONE   training waits where so many epochs and rows of the next are done, its checkpoint written
+    hold-EPOCH-DONE   training waits where so many epochs and rows of the next are done and saved, or it goes on there
     hold-written      a worker waits between writing its parameters and recording them
-    die               a worker is killed as it claims a run
     full              the disk of the stored files is full
     database-full     the disk of the database is full
 """
@@ -14,7 +13,6 @@ from __future__ import annotations
 import errno
 import math
 import os
-import signal
 import sys
 import time
 from collections.abc import Callable
@@ -63,9 +61,11 @@ def hold(name: str) -> None:
         time.sleep(0.01)
 
 
-def die(*_: object) -> None:
-    if on("die"):
-        os.kill(os.getpid(), signal.SIGKILL)
+def resume(*args: Any) -> trainer.State | None:
+    state = resumed(*args)
+    if state is not None:
+        hold(f"hold-{state.epoch}-{state.done}")
+    return state
 
 
 def refuse(*_: object) -> None:
@@ -83,8 +83,8 @@ checkpoints.SECONDS = 0.0
 checkpoints.SHARE = math.inf
 trainer.SEGMENT_FLOP = 1
 after(checkpoints.Keeper, "keep", lambda _, state, **__: hold(f"hold-{state.epoch}-{state.done}"))
+resumed, worker._resumed = worker._resumed, resume
 before(Store, "succeed", lambda *_, **__: hold("hold-written"))
-after(Store, "claim", die)
 before(parameter_files.os, "fsync", refuse)
 before(peewee.SqliteDatabase, "execute_sql", refuse_rows)
 

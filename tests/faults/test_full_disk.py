@@ -44,7 +44,8 @@ def test_a_run_whose_parameters_find_no_room_fails_and_the_next_succeeds(start: 
             assert "/" not in run["error"]["message"]
             client.infer(saved, ROWS)
         assert {path.stem for path in (server.kept.storage / "parameters").iterdir()} == {saved}
-        assert not list((server.kept.storage / "checkpoints").iterdir())
+        checkpoints = server.kept.storage / "checkpoints"
+        until(lambda: not list(checkpoints.iterdir()), "the checkpoints are removed")
         run = client.wait(client.train(run["model_id"]))
         check_whole(run)
         assert parameters(client, run) == undisturbed

@@ -5,13 +5,12 @@ from __future__ import annotations
 import json
 import os
 import signal
-import socket
 import time
 from collections.abc import Callable
 
 import pytest
 from disturbed import HOLD, RUN, Faulty, check_whole, expire, followed, kill, parameters
-from serving import ENDLESS, SMALL, WRITE, Client, alive, until
+from serving import SMALL, WRITE, Client, alive, until
 
 Start = Callable[..., Faulty]
 
@@ -47,7 +46,8 @@ def test_runs_whose_workers_are_killed_go_on_from_their_checkpoints(start: Start
             run = followed(client, run_id, least=2)
             check_whole(run)
             assert parameters(client, run) == undisturbed
-    assert not list((server.kept.storage / "checkpoints").iterdir())
+        folder = server.kept.storage / "checkpoints"
+        until(lambda: not list(folder.iterdir()), "the last checkpoints are removed")
 
 
 @pytest.mark.parametrize("workers_too", [False, True])
@@ -70,29 +70,6 @@ def test_runs_whose_server_is_killed_go_on_with_the_next(start: Start, undisturb
         check_whole(run)
         assert parameters(client, run) == undisturbed
     assert server.logged("run goes on in epoch 3", run_id) == 1
-
-
-def test_busy_workers_end_with_their_server(start: Start) -> None:
-    server = start(workers=2)
-    with Client(server.url()) as client:
-        for _ in range(2):
-            client.wait(client.train(client.model(ENDLESS)), "running")
-    workers = server.workers()
-    assert len(workers) == 2
-    kill(server.process.pid)
-    for worker in workers:
-        gone_soon(worker)
-
-
-def test_a_run_that_kills_each_of_its_workers_fails_and_the_next_succeeds(start: Start, undisturbed: bytes) -> None:
-    server = start()
-    with Client(server.url()) as client:
-        with server.switched("die"):
-            run = client.wait(client.train(client.model(RUN)))
-        assert run["state"] == "failed"
-        assert run["error"]["code"] == "worker_lost"
-        assert server.logged("run has lost its worker", run["run_id"]) == 3
-        assert parameters(client, client.trained(RUN)) == undisturbed
 
 
 def test_sigterm_answers_what_is_in_flight_and_saves_what_is_running(start: Start, undisturbed: bytes) -> None:
@@ -132,15 +109,3 @@ def test_sigterm_answers_what_is_in_flight_and_saves_what_is_running(start: Star
         check_whole(run)
         assert parameters(client, run) == undisturbed
     assert server.logged("run goes on in epoch 3", run_id) == 1
-
-
-def test_connections_that_say_nothing_do_not_hold_the_end_up(start: Start) -> None:
-    server = start()
-    with Client(server.url()) as client:
-        idle: list[socket.socket] = [client.connect() for _ in range(20)]
-        try:
-            client.get("/healthz", token=None)
-            assert server.stop() == 0
-        finally:
-            for connection in idle:
-                connection.close()

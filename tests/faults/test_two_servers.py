@@ -6,9 +6,8 @@ import os
 import signal
 from collections.abc import Callable
 from contextlib import ExitStack
-from pathlib import Path
 
-from disturbed import HOLD, RUN, Faulty, check_whole, expire, kill, parameters
+from disturbed import HOLD, RUN, Faulty, check_whole, expire, parameters
 from serving import Client, Kept, until
 
 Start = Callable[..., Faulty]
@@ -79,14 +78,3 @@ def test_a_worker_that_wakes_at_its_last_write_takes_its_parameters_back(start: 
         until(lambda: first.logged("run stopped: it is no longer this worker's", run_id), "the worker gives up")
         assert [path.stem for path in folder.iterdir()] == [run["param_id"]]
         assert client.run(run_id) == run
-    # A worker that never wakes does not keep its server from ending.
-    with Client(second.url()) as client:
-        second.switch(HOLD)
-        run_ids = [client.train(client.model(RUN)) for _ in range(2)]
-        for run_id in run_ids:
-            second.wait_held(run_id)
-        (worker,) = second.workers()
-        os.kill(worker, signal.SIGSTOP)
-        assert second.stop() == 0
-        assert not Path(f"/proc/{worker}").exists()
-        kill(*first.workers())
