@@ -7,10 +7,7 @@ import subprocess
 import sys
 from pathlib import Path
 
-import pytest
 from serving import PATIENCE, WRITE, Client
-
-pytest.importorskip("schemathesis")
 
 
 def test_generated_requests_get_the_answers_that_the_description_promises(client: Client, tmp_path: Path) -> None:
