@@ -99,13 +99,21 @@ class Keeper:
     """Writes one run's checkpoints: often enough to lose little, rarely enough to cost little."""
 
     def __init__(
-        self, checkpoints: Checkpoints, record: Callable[[Checkpoint | None], None], current: Checkpoint | None
+        self,
+        checkpoints: Checkpoints,
+        record: Callable[[Checkpoint | None], None],
+        current: Checkpoint | None,
+        *,
+        at_once: bool,
     ) -> None:
-        """`record` puts a checkpoint into the run's row, and raises if the run is no longer this worker's."""
+        """`record` puts a checkpoint into the run's row, and raises if the run is no longer this worker's.
+
+        The first one is written `at_once`, for a run that may soon lose its worker again.
+        """
         self._checkpoints = checkpoints
         self._record = record
         self._current = current
-        self._next = time.monotonic() + SECONDS
+        self._next = time.monotonic() + (0.0 if at_once else SECONDS)
 
     def keep(self, state: State, *, now: bool = False) -> None:
         """Write a checkpoint if it is time for one, or `now`."""

@@ -22,14 +22,15 @@ from falcon_mnist import logs, worker
 from falcon_mnist.checkpoints import Checkpoints
 from falcon_mnist.parameter_files import ParameterFiles
 from falcon_mnist.settings import Settings
-from falcon_mnist.store import QUEUED, Store
+from falcon_mnist.store import QUEUED, RunRow, Store
 
 log = logging.getLogger(__name__)
 
 # How often the queue is looked at without being told to: runs may come from, or be lost by, another server.
 POLL_SECONDS = 1.0
 SWEEP_SECONDS = 300.0
-# How long it may take from giving a run to the pool until a worker claims it: to start one takes a second or two.
+# How long it may take from giving a run to the pool until a worker claims it, at first: to start one takes a second
+# or two, but a hundred at once, or a busy machine, much longer.
 CLAIM_SECONDS = 15.0
 # How long workers may take to save their runs when the server ends.
 DRAIN_SECONDS = 8.0
@@ -63,6 +64,7 @@ class _Workers:
         self._settings = settings
         self._context = multiprocessing.get_context("spawn")  # the server has threads, which fork would break
         self._pool: ProcessPool | None = None
+        self.claim_seconds = CLAIM_SECONDS
         self.drain = self._context.Event()
 
     def schedule(self, run_id: str, owner: str) -> Future[None]:
@@ -146,7 +148,7 @@ class PoolExecutor:
 
     def _give_back(self, *, worker_lost: bool) -> None:
         for given in self._running.values():
-            self._store.give_back(given.run_id, given.owner, worker_lost=worker_lost)
+            _log_given_back(self._store.give_back(given.run_id, given.owner, worker_lost=worker_lost))
         self._running.clear()
 
     def _sweep(self) -> None:
@@ -162,11 +164,15 @@ class PoolExecutor:
         for future in [future for future in self._running if future.done()]:
             given = self._running.pop(future)
             self._finish(future, given.run_id, given.owner)
-        if workers.broken() or self._unclaimed():
+        broken = workers.broken()
+        if broken or self._unclaimed(workers.claim_seconds):
             log.error("the pool of workers is broken: a new one takes its place")
             workers.end()
-            self._give_back(worker_lost=True)
-        self._store.give_back_expired()
+            self._give_back(worker_lost=broken)
+            if not broken:  # perhaps it was only slow: the next one may take longer
+                workers.claim_seconds *= 2
+        for run in self._store.give_back_expired():
+            _log_given_back(run)
         free = self._settings.workers - len(self._running)
         ours = {given.run_id for given in self._running.values()}
         for run_id in self._store.queued(limit=free + len(ours)):
@@ -177,12 +183,12 @@ class PoolExecutor:
                 future.add_done_callback(lambda _: self._wake.set())
                 free -= 1
 
-    def _unclaimed(self) -> bool:
-        """Whether a run was given to the pool long ago that nobody has claimed.
+    def _unclaimed(self, seconds: float) -> bool:
+        """Whether a run was given to the pool so long ago and nobody has claimed it.
 
         A worker that is killed while it holds the lock of the pool's pipe leaves the others waiting for it.
         """
-        late = [given.run_id for given in self._running.values() if time.monotonic() > given.at + CLAIM_SECONDS]
+        late = [given.run_id for given in self._running.values() if time.monotonic() > given.at + seconds]
         return any((run := self._store.run(run_id)) is not None and run.state == QUEUED for run_id in late)
 
     def _finish(self, future: Future[None], run_id: str, owner: str) -> None:
@@ -193,4 +199,13 @@ class PoolExecutor:
         except Exception:
             log.exception("run has lost its worker, which failed outside the run", extra={"run_id": run_id})
             self._stopping.wait(POLL_SECONDS)  # the next attempt may fail as fast: the disk is full, say
-        self._store.give_back(run_id, owner, worker_lost=True)  # does nothing to a run that has ended
+        _log_given_back(self._store.give_back(run_id, owner, worker_lost=True))  # nothing to a run that has ended
+
+
+def _log_given_back(run: RunRow | None) -> None:
+    if run is None:
+        return
+    if run.state == QUEUED:
+        log.warning("run is queued again, after %d lost workers", run.losses, extra={"run_id": run.id})
+    else:
+        log.error("run failed: worker_lost: %s", run.error["message"], extra={"run_id": run.id})

@@ -55,6 +55,7 @@ STEPS: tuple[tuple[str, ...], ...] = (
             created_at TEXT NOT NULL)""",
     ),
     ("ALTER TABLE runs ADD COLUMN checkpoint TEXT",),
+    ("ALTER TABLE runs ADD COLUMN progressed INTEGER NOT NULL DEFAULT 0",),
 )
 
 

@@ -18,6 +18,7 @@ from typing import Any, TypeVar
 import orjson
 from peewee import (
     AutoField,
+    BooleanField,
     CompositeKey,
     DatabaseError,
     DatabaseProxy,
@@ -40,6 +41,7 @@ STATES = (*ACTIVE, SUCCEEDED, FAILED, CANCELLED)
 
 # A worker renews its lease every few seconds; one that has not for this long is taken for dead.
 LEASE_SECONDS = 15.0
+# A run that has lost its worker so often is not tried again: it may be what kills them.
 MAX_LOSSES = 3
 
 METRICS = ("train_loss", "train_accuracy", "val_loss", "val_accuracy")
@@ -128,6 +130,7 @@ class RunRow(Table):
     owner = TextField(null=True)
     lease_until = DoubleField(null=True)
     losses = IntegerField(default=0)
+    progressed = BooleanField(default=False)  # whether it was saved since it was claimed
     idempotency_key = TextField(null=True)
     fingerprint = TextField(null=True)
 
@@ -341,6 +344,7 @@ class Store:
                 state=RUNNING,
                 owner=owner,
                 lease_until=time.time() + LEASE_SECONDS,
+                progressed=False,
                 started_at=fn.COALESCE(RunRow.started_at, now()),
             ).where(RunRow.id == run_id, RunRow.state == QUEUED)
             if claimed.execute() != 1:
@@ -366,7 +370,7 @@ class Store:
 
     def record_checkpoint(self, run_id: str, owner: str, checkpoint: Mapping[str, Any] | None) -> None:
         """Note which file the run goes on from. Raises `RunLostError`."""
-        if not self._update(_held(run_id, owner), checkpoint=checkpoint):
+        if not self._update(_held(run_id, owner), checkpoint=checkpoint, progressed=True):
             raise RunLostError(run_id)
 
     def recorded_checkpoints(self) -> list[Any]:
@@ -411,27 +415,35 @@ class Store:
         """End the run with an error; says whether it was still this owner's."""
         return self._end(*_held(run_id, owner), state=FAILED, error={"code": code, "message": message})
 
-    def give_back(self, run_id: str, owner: str, *, worker_lost: bool) -> None:
-        """Queue a run again that `owner` will not finish.
+    def give_back(self, run_id: str, owner: str, *, worker_lost: bool) -> RunRow | None:
+        """Queue a run again that `owner` will not finish; gives it as it is then, None if it is not `owner`'s.
 
         One whose worker was lost, in the middle of that run, `MAX_LOSSES` times is failed instead.
         """
-        held = _held(run_id, owner)
-        with self._writing():
-            if worker_lost:
-                self._update(held, losses=RunRow.losses + 1)
-                error = {"code": "worker_lost", "message": f"The run lost its worker {MAX_LOSSES} times."}
-                self._end(*held, RunRow.losses >= MAX_LOSSES, state=FAILED, error=error)
-            self._update(held, state=QUEUED, owner=None, lease_until=None)
+        given = self._queue_again(_held(run_id, owner), losses=int(worker_lost))
+        return given[0] if given else None
 
     def expired(self) -> bool:
         """Whether there are runs whose lease has run out: their server and worker are gone."""
         return RunRow.select().where(*_expired()).exists()
 
-    def give_back_expired(self) -> None:
-        """Queue those runs again."""
-        if self.expired():
-            self._update(_expired(), state=QUEUED, owner=None, lease_until=None)
+    def give_back_expired(self) -> list[RunRow]:
+        """Queue those runs again; gives them as they are then.
+
+        Nobody saw what happened: a run may have taken its server down with it, or somebody else did. So this
+        counts as a loss of its worker only if the run was not saved since it was claimed. Any other gets a
+        little further with each attempt, and so comes to its end whoever is to blame.
+        """
+        return self._queue_again(_expired(), losses=1 - RunRow.progressed) if self.expired() else []
+
+    def _queue_again(self, which: Sequence[Any], *, losses: Any) -> list[RunRow]:
+        with self._writing():
+            ids = [run.id for run in RunRow.select(RunRow.id).where(*which)]
+            self._update(which, losses=RunRow.losses + losses)
+            error = {"code": "worker_lost", "message": f"The run lost its worker {MAX_LOSSES} times."}
+            self._end(*which, RunRow.losses >= MAX_LOSSES, state=FAILED, error=error)
+            self._update(which, state=QUEUED, owner=None, lease_until=None)
+            return list(RunRow.select().where(RunRow.id.in_(ids)))
 
     # The database itself
 

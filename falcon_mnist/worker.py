@@ -119,10 +119,12 @@ def _train(settings: Settings, store: Store, run: RunRow, owner: str, stop: npt.
         run.checkpoint = None
     state = _resumed(checkpoints, run) or trainer.initial_state(net, hyperparams)
     store.record_dataset(run.id, owner, _described(data))
-    keeper = Keeper(checkpoints, partial(store.record_checkpoint, run.id, owner), run.checkpoint)
+    record = partial(store.record_checkpoint, run.id, owner)
+    keeper = Keeper(checkpoints, record, run.checkpoint, at_once=run.losses > 0)
     for metrics in trainer.train(net, state, data.train_images, data.train_labels, hyperparams, stop=stop):
         if metrics is not None:
             store.record_epoch(run.id, owner, state.epoch, metrics._asdict())
+            log.info("epoch %d finished", state.epoch, extra={"run_id": run.id} | metrics._asdict())
         if _draining():
             keeper.keep(state, now=True)
             raise DrainedError

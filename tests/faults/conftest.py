@@ -23,7 +23,7 @@ def digits(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def start(tmp_path: Path, digits: Path) -> Iterator[Callable[..., Faulty]]:
     """Starts servers, all on one home; they are killed after the test."""
     with ended_after() as begin:
-        yield lambda **settings: begin(tmp_path / "home", digits, **settings)
+        yield lambda *faults, **settings: begin(tmp_path / "home", digits, *faults, **settings)
 
 
 @pytest.fixture(scope="session")

@@ -25,13 +25,15 @@ RUN = {
 
 
 class Faulty(Server):
-    """A server that `faulty` changes."""
+    """A server that `faulty` changes; `faults` are on before it starts."""
 
-    def __init__(self, home: Path, digits: Path, **settings: object) -> None:
+    def __init__(self, home: Path, digits: Path, *faults: str, **settings: object) -> None:
         variables = environment(home, **({"dataset": digits, "workers": 1} | settings))
-        super().__init__(variables, sys.executable, str(FAULTY), "serve", "--port", "0")
         self._switches = home / "faults"
-        self._switches.mkdir(exist_ok=True)
+        self._switches.mkdir(parents=True, exist_ok=True)
+        for name in faults:
+            self.switch(name)
+        super().__init__(variables, sys.executable, str(FAULTY), "serve", "--port", "0")
 
     def switch(self, name: str, on: bool = True) -> None:
         if on:
@@ -124,8 +126,8 @@ def ended_after() -> Iterator[Callable[..., Any]]:
     """Starts servers; whatever happens, they and their workers are gone afterwards."""
     servers: list[Faulty] = []
 
-    def start(home: Path, digits: Path, **settings: object) -> Faulty:
-        servers.append(Faulty(home, digits, **settings))
+    def start(home: Path, digits: Path, *faults: str, **settings: object) -> Faulty:
+        servers.append(Faulty(home, digits, *faults, **settings))
         return servers[-1]
 
     try:

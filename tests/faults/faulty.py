@@ -6,6 +6,9 @@ Workers are spawned, so they run what stands here too. A switch is a file in HOM
     hold-written      a worker waits between writing its parameters and recording them
     full              the disk of the stored files is full
     database-full     the disk of the database is full
+    deadly            a run kills its server and its worker as it begins
+    brief-leases      leases are over after two seconds, where nobody renews them
+    brief-claims      the pool of workers is taken for broken very soon
 """
 
 from __future__ import annotations
@@ -13,6 +16,7 @@ from __future__ import annotations
 import errno
 import math
 import os
+import signal
 import sys
 import time
 from collections.abc import Callable
@@ -21,7 +25,7 @@ from typing import Any
 
 import peewee
 
-from falcon_mnist import checkpoints, parameter_files, trainer, worker
+from falcon_mnist import checkpoints, parameter_files, store, trainer, worker
 from falcon_mnist.store import Store
 
 SWITCHES = Path(os.environ["FALCON_MNIST_HOME"]) / "faults"
@@ -78,6 +82,12 @@ def refuse_rows(_: object, sql: str, *__: object) -> None:
         raise peewee.OperationalError("database or disk is full")
 
 
+def die(*_: object) -> None:
+    if on("deadly"):
+        os.kill(os.getppid(), signal.SIGKILL)
+        os.kill(os.getpid(), signal.SIGKILL)
+
+
 # A checkpoint after each batch.
 checkpoints.SECONDS = 0.0
 checkpoints.SHARE = math.inf
@@ -87,12 +97,18 @@ resumed, worker._resumed = worker._resumed, resume
 before(Store, "succeed", lambda *_, **__: hold("hold-written"))
 before(parameter_files.os, "fsync", refuse)
 before(peewee.SqliteDatabase, "execute_sql", refuse_rows)
+before(worker, "_train", die)
+if on("brief-leases"):
+    store.LEASE_SECONDS = worker.LEASE_SECONDS = 2.0
+    worker._RENEW_EVERY = 1
 
 if __name__ == "__main__":
     from falcon_mnist import executor, server
     from falcon_mnist.cli import main
 
     executor.POLL_SECONDS = 0.1
+    if on("brief-claims"):
+        executor.CLAIM_SECONDS = 0.05
     executor.DRAIN_SECONDS = 3.0
     server.DRAIN_SECONDS = 30.0
 

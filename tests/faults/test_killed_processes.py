@@ -72,6 +72,52 @@ def test_runs_whose_server_is_killed_go_on_with_the_next(start: Start, undisturb
     assert server.logged("run goes on in epoch 3", run_id) == 1
 
 
+def test_a_run_that_takes_its_server_down_three_times_has_failed(start: Start) -> None:
+    server = start("deadly", "brief-leases")
+    with Client(server.url()) as client:
+        run_id = client.train(client.model(RUN))
+    for losses in range(3):
+        assert server.stop(None) == -signal.SIGKILL
+        assert server.kept.query("SELECT state, losses FROM runs") == [("running", losses)]
+        server = start("deadly", "brief-leases")
+    with Client(server.url()) as client:
+        run = client.wait(run_id)
+        assert run["error"]["code"] == "worker_lost"
+        assert server.logged("run failed: worker_lost", run_id) == 1
+        server.switch("deadly", on=False)
+        check_whole(client.trained(RUN))
+
+
+def test_a_run_that_gets_further_is_not_blamed_for_servers_that_are_killed(start: Start, undisturbed: bytes) -> None:
+    """As often as a run may lose its worker."""
+    places = [(1, 0), (1, 200), (2, 200)]
+    server = start("hold-1-0", "hold-1-200", "hold-2-200")
+    with Client(server.url()) as client:
+        run_id = client.train(client.model(RUN))
+    for epoch, done in places:
+        server.wait_held(run_id, at=(epoch, done))
+        kill(server.process.pid, *server.workers())
+        server.stop(None)
+        server.switch(f"hold-{epoch}-{done}", on=False)
+        expire(server.kept)
+        server = start()
+    with Client(server.url()) as client:
+        run = followed(client, run_id, least=2)
+        check_whole(run)
+        assert parameters(client, run) == undisturbed
+    assert server.logged("run claimed", run_id) == 4
+
+
+def test_a_pool_that_is_slow_to_start_is_given_more_time(start: Start, undisturbed: bytes) -> None:
+    server = start("brief-claims")
+    with Client(server.url()) as client:
+        run = client.trained(RUN)
+        check_whole(run)
+        assert parameters(client, run) == undisturbed
+    assert "the pool of workers is broken" in server.log()
+    assert server.kept.query("SELECT losses FROM runs") == [(0,)]
+
+
 def test_sigterm_answers_what_is_in_flight_and_saves_what_is_running(start: Start, undisturbed: bytes) -> None:
     server = start()
     server.switch(HOLD)
