@@ -104,7 +104,9 @@ def _facts(req: falcon.Request, resp: falcon.Response) -> dict[str, object]:
 
 
 def _ids(req: falcon.Request) -> dict[str, object]:
-    return {"request_id": getattr(req.context, "request_id", None)}
+    """Of the request, and of the run that it made."""
+    made = {"run_id": req.context.run_id} if "run_id" in req.context else {}
+    return {"request_id": getattr(req.context, "request_id", None)} | made
 
 
 _PLAIN = re.compile(r"[A-Za-z0-9._-]{1,64}")

@@ -6,13 +6,14 @@ The file's length and SHA-256 are returned to be recorded in its row, and checke
 from __future__ import annotations
 
 import contextlib
+import fcntl
 import hashlib
 import logging
 import os
 import time
 from collections.abc import Callable, Container, Mapping
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, BinaryIO, NamedTuple
 
 import safetensors.numpy
 
@@ -23,8 +24,9 @@ log = logging.getLogger(__name__)
 
 MEDIA_TYPE = "application/vnd.safetensors"
 
-# Longer than anyone takes from a file's first byte to the row that records it.
+# Longer than anyone takes from a file's last byte to the row that records it.
 ABANDONED_SECONDS = 600
+_TEMPORARY = ".tmp"
 
 
 class DamagedFileError(Exception):
@@ -112,14 +114,13 @@ def tensors_in(data: bytes, name: str) -> dict[str, Array]:
 
 def write_durably(path: Path, data: bytes) -> Written:
     """Put `data` at `path`, whole and on the disk, or nothing: temporary name, fsync, rename, fsync."""
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    temporary = path.with_name(f".{path.name}{_TEMPORARY}")
     try:
-        descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o600)
-        with open(descriptor, "wb") as file:
+        with _created(temporary) as file:
             file.write(data)
             file.flush()
             os.fsync(file.fileno())
-        temporary.replace(path)
+            temporary.replace(path)
         folder = os.open(path.parent, os.O_RDONLY | os.O_CLOEXEC)
         try:
             os.fsync(folder)
@@ -132,10 +133,39 @@ def write_durably(path: Path, data: bytes) -> Written:
     return Written(len(data), hashlib.sha256(data).hexdigest())
 
 
+def _created(path: Path) -> BinaryIO:
+    """A new file for its owner alone, locked for as long as it is open: it is no orphan."""
+    while True:
+        descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o600)
+        file = os.fdopen(descriptor, "wb")
+        with contextlib.suppress(OSError):  # some network file systems have no locks
+            fcntl.flock(file, fcntl.LOCK_EX)
+        if os.fstat(descriptor).st_nlink:
+            return file
+        file.close()  # it was swept before it was locked
+
+
 def sweep(folder: Path, wanted: Callable[[str], bool]) -> None:
-    """Remove files that nobody wants, unless they are so young that another process may be at work on them."""
+    """Remove files that nobody wants and nobody is at work on."""
     for path in folder.iterdir():
         with contextlib.suppress(OSError):
-            if not wanted(path.name) and time.time() - path.stat().st_mtime > ABANDONED_SECONDS:
-                path.unlink()
-                log.info("removed the abandoned file %s", path.name)
+            if wanted(path.name):
+                continue
+            with path.open("rb") as file:
+                if _abandoned(file, temporary=path.suffix == _TEMPORARY):
+                    path.unlink()
+                    log.info("removed the abandoned file %s", path.name)
+
+
+def _abandoned(file: BinaryIO, *, temporary: bool) -> bool:
+    """Whether a file is left over: a temporary one that no process holds, or one that was not recorded for long."""
+    if temporary:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)  # until it is closed: nobody begins to work on it
+        except BlockingIOError:
+            return False
+        except OSError:
+            pass  # here are no locks
+        else:
+            return True
+    return time.time() - os.fstat(file.fileno()).st_mtime > ABANDONED_SECONDS

@@ -108,6 +108,7 @@ class Training(Resource):
             fingerprint=fingerprint(body),
         )
         self._service.executor.notify()
+        req.context.run_id = run.id
         answer(resp, {"run_id": run.id, "model_id": model.id, "status": "queued"}, status=falcon.HTTP_202)
         resp.location = f"/api/runs/{run.id}"
 

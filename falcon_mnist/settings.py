@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import difflib
+import logging
 import os
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, fields
@@ -10,6 +12,9 @@ from typing import Any
 from urllib.parse import unquote, urlsplit
 
 from platformdirs import user_data_path
+
+log = logging.getLogger(__name__)
+log.setLevel(logging.WARNING)  # also where a command shows nothing but errors
 
 PREFIX = "FALCON_MNIST_"
 
@@ -158,11 +163,13 @@ class Settings:
 
     @classmethod
     def from_env(cls, environ: Mapping[str, str] | None = None) -> Settings:
-        """Read `FALCON_MNIST_*`; an empty variable counts as unset.
+        """Read `FALCON_MNIST_*`; an empty variable counts as unset, and an unknown one is logged and ignored.
 
         Raises `SettingsError` for a value that cannot be used.
         """
         environ = os.environ if environ is None else environ
+        for sentence in unknown_variables(environ):
+            log.warning("%s", sentence)
         values: dict[str, Any] = {}
         for name, setting in settings_table().items():
             if text := environ.get(variable(name), "").strip():
@@ -183,3 +190,15 @@ def settings_table() -> dict[str, Mapping[str, Any]]:
 def variable(name: str) -> str:
     """The environment variable of a field of `Settings`."""
     return PREFIX + name.upper()
+
+
+def unknown_variables(environ: Mapping[str, str]) -> list[str]:
+    """A sentence for each variable that looks like a setting and is none: a slip, or left from another version."""
+    known = [name.upper() for name in settings_table()]
+    sentences = []
+    for name in sorted(name.removeprefix(PREFIX) for name in environ if name.startswith(PREFIX)):
+        if name not in known:
+            near = difflib.get_close_matches(name, known, n=1)
+            meant = f": is {PREFIX}{near[0]} meant?" if near else ""
+            sentences.append(f"{PREFIX}{name} is not a setting and is ignored{meant}")
+    return sentences

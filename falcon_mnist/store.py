@@ -6,6 +6,7 @@ writes under the `owner` that it claimed the run with, so one that has lost its 
 
 from __future__ import annotations
 
+import logging
 import secrets
 import time
 import uuid
@@ -33,6 +34,8 @@ from peewee import (
 )
 
 from falcon_mnist.migrations import migrate
+
+log = logging.getLogger(__name__)
 
 QUEUED, RUNNING = "queued", "running"
 SUCCEEDED, FAILED, CANCELLED = "succeeded", "failed", "cancelled"
@@ -299,7 +302,8 @@ class Store:
                 idempotency_key=key,
                 fingerprint=fingerprint,
             )
-            return run
+        log.info("run queued", extra={"run_id": run.id, "model_id": model.id})
+        return run
 
     def run(self, run_id: str) -> RunRow | None:
         """The run, if there is one."""
@@ -324,7 +328,10 @@ class Store:
 
     def cancel(self, run_id: str) -> bool:
         """End a queued or running run; says whether it was one."""
-        return self._end(RunRow.id == run_id, RunRow.state.in_(ACTIVE), state=CANCELLED)
+        cancelled = self._end(RunRow.id == run_id, RunRow.state.in_(ACTIVE), state=CANCELLED)
+        if cancelled:
+            log.info("run cancelled", extra={"run_id": run_id})
+        return cancelled
 
     def parameters(self, param_id: str) -> ParameterRow | None:
         """The parameter set, if there is one."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import fcntl
 import json
 import os
 import sqlite3
@@ -88,7 +89,8 @@ def test_a_run_whose_checkpoint_is_damaged_begins_anew(start: Start, undisturbed
         until(lambda: not list(checkpoints.iterdir()), "the last checkpoint is removed")
 
 
-def test_what_crashes_have_left_is_swept_at_the_next_start_when_it_is_old(start: Start) -> None:
+def test_what_crashes_have_left_is_swept_at_the_next_start(start: Start) -> None:
+    """Temporary files at once, unless a process is at work on them; others when they are old."""
     server = start()
     server.switch(HOLD)
     with Client(server.url()) as client:
@@ -101,20 +103,25 @@ def test_what_crashes_have_left_is_swept_at_the_next_start_when_it_is_old(start:
     folder, checkpoints = server.kept.storage / "parameters", server.kept.storage / "checkpoints"
     (checkpoint,) = checkpoints.iterdir()
     recorded = {checkpoint, server.kept.parameter_file(done)}
-    old, young = set(), set()
+    old, temporary, young = set(), set(), set()
     for place, stem in ((folder, "p_"), (checkpoints, "c_")):
-        for files, prefix in ((old, "0"), (young, "1")):
-            files |= {place / f"{stem}{prefix}.safetensors", place / f".{stem}{prefix}.safetensors.77.tmp"}
-    for path in old | young:
+        temporary |= {place / f".{stem}0.safetensors.tmp"}
+        old |= {place / f"{stem}0.safetensors", *temporary}
+        young |= {place / f"{stem}1.safetensors"}
+    held = folder / ".p_2.safetensors.tmp"
+    for path in old | young | {held}:
         path.write_bytes(b"half")
-    for path in old | recorded:
+    for path in (old | recorded | {held}) - temporary:
         os.utime(path, (time.time() - ABANDONED_SECONDS - 60,) * 2)
     server.switch(HOLD, on=False)
     server.switch("hold-3-0")
     expire(server.kept)
-    server = start()
-    with Client(server.url()) as client:
+    with held.open("rb") as file:
+        fcntl.flock(file, fcntl.LOCK_EX)
+        server = start()
         server.wait_held(run_id, at=(3, 0), tidy=False)
+    with Client(server.url()) as client:
+        assert held.exists()
         assert not any(path.exists() for path in old)
         assert all(path.exists() for path in young | recorded - {checkpoint})
         assert server.logged("run goes on in epoch 3", run_id) == 1

@@ -11,8 +11,8 @@ from typing import Any
 
 import httpx
 import pytest
-from disturbed import HOLD, RUN, Faulty
-from serving import JSON, SMALL, WRITE, Client, Document, command_line, kind, pixels, until
+from disturbed import HOLD, RUN, Faulty, kill
+from serving import JSON, SMALL, WRITE, Client, Document, command_line, kind, linear, pixels, until
 
 Start = Callable[..., Faulty]
 
@@ -197,8 +197,43 @@ def test_each_request_and_each_event_of_a_run_is_one_line_of_json(
         assert line["path"] == httpx.URL(response.request.url).path
         assert line["ms"] >= 0
         assert {"time", "level", "logger", "event"} <= set(line)
-    events = [line["event"] for line in shared.events() if line.get("run_id") == finished["run_id"]]
-    assert [event.partition(" on ")[0] for event in events] == ["run claimed", "run trains", "run succeeded"]
+    assert events_of(shared, finished["run_id"]) == [
+        "run queued", "run claimed", "run trains on folder",
+        "epoch 1 finished", "epoch 2 finished", "epoch 3 finished", "epoch 4 finished", "run succeeded",
+    ]  # fmt: skip
+    (request,) = [line for line in shared.events() if line.get("run_id") == finished["run_id"] and "path" in line]
+    assert request["path"] == f"/api/models/{finished['model_id']}/train"
+    assert request["request_id"]
+
+
+def events_of(server: Faulty, run_id: str) -> list[str]:
+    """What the log says of a run, in its order; requests are not events."""
+    lines = [line for line in server.events() if line.get("run_id") == run_id and "request_id" not in line]
+    return [line["event"].partition(". ")[0].partition(":")[0] for line in lines]
+
+
+def test_a_run_that_comes_to_another_end_is_in_the_log_too(client: Client, shared: Faulty) -> None:
+    shared.switch(HOLD)
+    try:
+        cancelled = shared.held(client)
+        kill(*shared.workers())
+        until(lambda: shared.logged("run goes on", cancelled), "the run goes on")
+        shared.wait_held(cancelled)
+        client.post(f"/api/runs/{cancelled}/cancel")
+    finally:
+        shared.switch(HOLD, on=False)
+    until(lambda: shared.logged("run stopped", cancelled), "the worker gives up")
+    begin = ["run claimed", "run trains on folder"]
+    assert events_of(shared, cancelled) == [
+        "run queued", *begin, "epoch 1 finished", "epoch 2 finished", "run has lost its worker (Abnormal termination)",
+        "run is queued again, after 1 lost workers", *begin, "run goes on in epoch 3", "run cancelled", "run stopped",
+    ]  # fmt: skip
+    layers = [linear(784, 32), linear(32, 32), linear(32, 10)]  # nothing holds the weights back
+    body = {"architecture": {"input_size": 784, "layers": layers}, "hyperparams": {"optimizer": {"lr": 100}}}
+    diverged = client.train(client.model(body))
+    assert client.wait(diverged)["state"] == "failed"
+    until(lambda: shared.logged("run failed", diverged), "the failure is logged")
+    assert events_of(shared, diverged) == ["run queued", *begin, "run failed"]
 
 
 def test_all_that_a_server_says_in_its_life_is_json(start: Start, digits: Path) -> None:

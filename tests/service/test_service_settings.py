@@ -105,6 +105,15 @@ def test_a_bad_value_is_refused_in_one_sentence_that_names_its_variable(name: st
         assert "schlüssel" not in str(caught.value)
 
 
+def test_a_variable_that_is_no_setting_is_ignored_and_said(caplog: pytest.LogCaptureFixture) -> None:
+    given = {"FALCON_MNIST_WORKER": "3", "FALCON_MNIST_ZZZ": "the-secret", "FALCON": "1", "FALCON_MNIST_ISA": "avx2"}
+    assert Settings.from_env(given) == Settings.from_env({"FALCON_MNIST_ISA": "avx2"})
+    assert [record.getMessage() for record in caplog.records] == [
+        "FALCON_MNIST_WORKER is not a setting and is ignored: is FALCON_MNIST_WORKERS meant?",
+        "FALCON_MNIST_ZZZ is not a setting and is ignored",
+    ]
+
+
 def test_what_this_version_cannot_do_yet_is_said() -> None:
     for name, text in (("DATABASE_URL", "postgresql://x/y"), ("STORAGE_URL", "s3://x/y"), ("EXECUTOR", "ray")):
         with pytest.raises(SettingsError, match="this version cannot"):
