@@ -117,14 +117,15 @@ _PROCESS = uuid.uuid4().hex[:20]
 _numbers = itertools.count()
 
 
-def _new_id() -> str:
+def new_request_id() -> str:
+    """An id that no other request has."""
     return f"{_PROCESS}{next(_numbers):012x}"
 
 
 def _identify(req: falcon.Request, resp: falcon.Response) -> str:
     if "request_id" not in req.context:
         sent = req.get_header("X-Request-ID", default="")
-        req.context.request_id = sent if _PLAIN.fullmatch(sent) else _new_id()
+        req.context.request_id = sent if _PLAIN.fullmatch(sent) else new_request_id()
         resp.set_header("X-Request-ID", req.context.request_id)
     return str(req.context.request_id)
 

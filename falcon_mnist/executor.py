@@ -6,7 +6,6 @@ gives back the runs of workers that are gone.
 
 from __future__ import annotations
 
-import contextlib
 import logging
 import multiprocessing
 import os
@@ -32,8 +31,6 @@ SWEEP_SECONDS = 300.0
 # How long it may take from giving a run to the pool until a worker claims it, at first: to start one takes a second
 # or two, but a hundred at once, or a busy machine, much longer.
 CLAIM_SECONDS = 15.0
-# How long workers may take to save their runs when the server ends.
-DRAIN_SECONDS = 8.0
 
 
 class Given(NamedTuple):
@@ -65,7 +62,7 @@ class _Workers:
         self._context = multiprocessing.get_context("spawn")  # the server has threads, which fork would break
         self._pool: ProcessPool | None = None
         self.claim_seconds = CLAIM_SECONDS
-        self.drain = self._context.Event()
+        self._drain = self._context.RawValue("b")  # without a lock, which a worker that is killed might hold
 
     def schedule(self, run_id: str, owner: str) -> Future[None]:
         """Give a run to a process."""
@@ -73,7 +70,7 @@ class _Workers:
             self._pool = ProcessPool(
                 max_workers=self._settings.workers,
                 initializer=worker.start_process,
-                initargs=[os.getpid(), logs.configured(), self.drain],
+                initargs=[os.getpid(), logs.configured(), self._drain],
                 context=self._context,
             )
         return self._pool.schedule(worker.execute, args=[self._settings, run_id, owner])
@@ -82,12 +79,15 @@ class _Workers:
         """Whether the pool has given up, as Pebble does when no process is left to tell whose run was lost."""
         return self._pool is not None and not self._pool.active
 
+    def drain(self) -> None:
+        """Tell the processes to save their runs."""
+        self._drain.value = 1
+
     def end(self) -> None:
         """End the processes, within seconds."""
         if self._pool is not None:
             self._pool.stop()
-            with contextlib.suppress(TimeoutError):
-                self._pool.join(timeout=3)
+            self._pool.join()
             self._pool = None
 
 
@@ -140,8 +140,8 @@ class PoolExecutor:
                 self._wake.wait(POLL_SECONDS)
                 self._wake.clear()
         finally:
-            workers.drain.set()
-            wait(self._running, timeout=DRAIN_SECONDS)
+            workers.drain()
+            wait(self._running, timeout=worker.DRAIN_SECONDS)
             workers.end()
             self._give_back(worker_lost=False)
             self._store.close()

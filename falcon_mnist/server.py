@@ -15,9 +15,9 @@ from waitress.channel import HTTPChannel
 from waitress.parser import HTTPRequestParser
 from waitress.server import BaseWSGIServer, create_server
 from waitress.task import ErrorTask, Task, WSGITask
-from waitress.utilities import RequestEntityTooLarge
+from waitress.utilities import BadRequest, RequestEntityTooLarge, ServerNotImplemented
 
-from falcon_mnist.app import build_app
+from falcon_mnist.app import SECURITY_HEADERS, access, build_app, new_request_id
 from falcon_mnist.service import Service
 
 log = logging.getLogger(__name__)
@@ -43,8 +43,21 @@ ADJUSTMENTS: dict[str, int | bool] = {
 }
 
 
-# How long requests in flight may take once the server is to end.
-DRAIN_SECONDS = 4.0
+# How long requests in flight may take once the server is to end, while runs are saved.
+DRAIN_SECONDS = 10.0
+# When it ends whatever keeps it, with room to the 15 seconds that are promised.
+EXIT_SECONDS = 14.0
+
+
+class Refusal(ErrorTask):  # type: ignore[misc]
+    """waitress's own answer to what is no HTTP, with the headers and the line in the log that every answer has."""
+
+    def execute(self) -> None:
+        """Write it."""
+        request_id = new_request_id()
+        self.response_headers += [("X-Request-ID", request_id), ("Cache-Control", "no-store"), *SECURITY_HEADERS]
+        super().execute()
+        access.info("request", extra={"request_id": request_id, "status": self.request.error.code})
 
 
 class Channel(HTTPChannel):  # type: ignore[misc]
@@ -53,11 +66,19 @@ class Channel(HTTPChannel):  # type: ignore[misc]
     So they too get 401, 404 or 405 before 413, and a problem document.
     """
 
+    def send_continue(self) -> None:
+        """Ask for the body, unless there is none or it is refused: waitress would wait for it all the same."""
+        if not self.request.completed:
+            super().send_continue()
+
     @staticmethod
     def error_task_class(channel: HTTPChannel, request: HTTPRequestParser) -> Task:
         """The task that answers a request which waitress could not or would not read."""
+        if isinstance(request.error, ServerNotImplemented):  # an encoding of the client's: no fault of the server
+            request.error = BadRequest(request.error.body)
         if not isinstance(request.error, RequestEntityTooLarge):
-            return ErrorTask(channel, request)
+            vars(request).setdefault("path", "")  # waitress wants to name it if the client has gone
+            return Refusal(channel, request)
         request.error = None
         request.headers["CONTENT_LENGTH"] = str(max(request.content_length, request.body_bytes_received))
         task = WSGITask(channel, request)
@@ -107,6 +128,14 @@ def run_until_signalled(server: BaseWSGIServer, service: Service) -> None:
             if not thread.is_alive():
                 raise RuntimeError("the server's thread ended by itself; its log says why")
         log.info("ending: requests are answered and runs are saved")
+        threading.Thread(target=_end_anyway, name="last resort", daemon=True).start()
+
+
+def _end_anyway() -> None:
+    """A worker that somebody stopped, say, or a database that does not answer, keeps the server no longer."""
+    time.sleep(EXIT_SECONDS)
+    log.error("ending at once: not all is saved, but what was answered and recorded stays")
+    os._exit(1)
 
 
 @contextmanager
@@ -125,21 +154,21 @@ def _in_thread(server: BaseWSGIServer, service: Service) -> Iterator[threading.T
     try:
         yield thread
     finally:
+        end = time.monotonic() + DRAIN_SECONDS
         service.draining.set()
         service.executor.stop()
-        _wait_until(lambda: not any(_busy(channel) for channel in list(server.active_channels.values())))
-        server.task_dispatcher.shutdown()
+        _wait(end, lambda: not any(_busy(channel) for channel in list(server.active_channels.values())))
+        server.task_dispatcher.shutdown(timeout=1)
         for channel in list(server.active_channels.values()):
             channel.will_close = True
         server.pull_trigger()
-        _wait_until(lambda: not server.active_channels)
+        _wait(time.monotonic() + 1, lambda: not server.active_channels)
         server.close()  # the loop ends when it has nothing to watch any more
-        thread.join(timeout=5)
+        thread.join(timeout=1)
         service.close()
 
 
-def _wait_until(reached: Callable[[], bool]) -> None:
-    end = time.monotonic() + DRAIN_SECONDS
+def _wait(end: float, reached: Callable[[], bool]) -> None:
     while time.monotonic() < end and not reached():
         time.sleep(0.02)
 

@@ -7,15 +7,16 @@ run is no longer this worker's (it was cancelled, or given to another).
 
 from __future__ import annotations
 
+import ctypes
 import errno
 import logging
 import os
 import signal
 import threading
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from functools import partial
-from multiprocessing.synchronize import Event
 from pathlib import Path
 
 import numpy as np
@@ -35,6 +36,8 @@ log = logging.getLogger(__name__)
 
 # How soon a cancelled run stops computing.
 WATCH_SECONDS = 0.5
+# How long a worker may take to save its run when the server ends.
+DRAIN_SECONDS = 8.0
 # Training gives way to requests: on a busy CPU a worker gets about a tenth of what the server wants.
 NICENESS = 10
 # What SQLite says of a full disk; the second, where it cannot make its shared memory longer.
@@ -44,15 +47,15 @@ _RENEW_EVERY = int(LEASE_SECONDS / 4 / WATCH_SECONDS)
 _datasets: dict[tuple[str, Path], Dataset] = {}
 
 
-# Set by the executor when runs are to be saved and given back.
-_drain: Event | None = None
+# Not 0 when runs are to be saved and given back; the executor's.
+_drain: ctypes.c_byte | None = None
 
 
 class DrainedError(Exception):
     """The run was saved and is to be given back: the server is about to end."""
 
 
-def start_process(parent: int, logging_as: tuple[int, logs.Style], drain: Event) -> None:
+def start_process(parent: int, logging_as: tuple[int, logs.Style], drain: ctypes.c_byte) -> None:
     """Prepare a worker process: requests go first, Ctrl-C is its server's business, and it ends with it."""
     global _drain
     _drain = drain
@@ -63,13 +66,15 @@ def start_process(parent: int, logging_as: tuple[int, logs.Style], drain: Event)
 
 
 def _draining() -> bool:
-    return _drain is not None and _drain.is_set()
+    return _drain is not None and bool(_drain.value)
 
 
 def _end_with(parent: int) -> None:
-    pause = threading.Event()
-    while os.getppid() == parent:
-        pause.wait(WATCH_SECONDS)
+    """End this process when its server is gone, or has waited long enough for it, whatever it is at."""
+    waited = 0.0
+    while os.getppid() == parent and waited < DRAIN_SECONDS:
+        time.sleep(WATCH_SECONDS)
+        waited += WATCH_SECONDS if _draining() else 0.0
     os._exit(1)
 
 

@@ -6,14 +6,17 @@ Workers are spawned, so they run what stands here too. A switch is a file in HOM
     hold-written      a worker waits between writing its parameters and recording them
     full              the disk of the stored files is full
     database-full     the disk of the database is full
+    deaf              a run computes without an end, and hears no signal
     deadly            a run kills its server and its worker as it begins
     brief-leases      leases are over after two seconds, where nobody renews them
+    stuck             the executor does not end, and the server is impatient
     brief-claims      the pool of workers is taken for broken very soon
 """
 
 from __future__ import annotations
 
 import errno
+import hashlib
 import math
 import os
 import signal
@@ -88,6 +91,12 @@ def die(*_: object) -> None:
         os.kill(os.getpid(), signal.SIGKILL)
 
 
+def compute(*_: object) -> None:
+    """As a kernel does: without the GIL, and without an ear for signals before it is done."""
+    if on("deaf"):
+        hashlib.pbkdf2_hmac("sha256", b"", b"", 2**31 - 1)
+
+
 # A checkpoint after each batch.
 checkpoints.SECONDS = 0.0
 checkpoints.SHARE = math.inf
@@ -98,6 +107,8 @@ before(Store, "succeed", lambda *_, **__: hold("hold-written"))
 before(parameter_files.os, "fsync", refuse)
 before(peewee.SqliteDatabase, "execute_sql", refuse_rows)
 before(worker, "_train", die)
+before(trainer, "_train_segment", compute)
+worker.DRAIN_SECONDS = 3.0
 if on("brief-leases"):
     store.LEASE_SECONDS = worker.LEASE_SECONDS = 2.0
     worker._RENEW_EVERY = 1
@@ -109,8 +120,8 @@ if __name__ == "__main__":
     executor.POLL_SECONDS = 0.1
     if on("brief-claims"):
         executor.CLAIM_SECONDS = 0.05
-    executor.DRAIN_SECONDS = 3.0
-    server.DRAIN_SECONDS = 30.0
+    server.DRAIN_SECONDS, server.EXIT_SECONDS = (30.0, 60.0) if not on("stuck") else (1.0, 2.0)
+    before(executor.PoolExecutor, "stop", lambda *_: hold("stuck"))
 
     sys.argv[0] = "falcon-mnist"
     main()

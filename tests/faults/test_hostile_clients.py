@@ -6,6 +6,7 @@ import json
 import socket
 from collections.abc import Callable
 from contextlib import ExitStack
+from http.client import HTTPResponse
 from pathlib import Path
 from typing import Any
 
@@ -122,6 +123,57 @@ def test_every_answer_keeps_browsers_from_guessing(client: Client, finished: Doc
         assert answer.headers["Referrer-Policy"] == "no-referrer"
         kept = "/params/" in answer.request.url.path
         assert answer.headers["Cache-Control"] == ("private, max-age=31536000, immutable" if kept else "no-store")
+
+
+@pytest.mark.parametrize(
+    ("request_bytes", "status"),
+    [
+        (b"nonsense\r\n\r\n", 400),
+        (b"GET / HTTP/1.1\r\n: x\r\n\r\n", 400),
+        (b"GET / HTTP/1.1\r\nContent-Length: -1\r\n\r\n", 400),
+        (b"GET / HTTP/1.1\r\nContent-Length: 1\r\nContent-Length: 2\r\n\r\n", 400),
+        (b"GET / HTTP/1.1\r\nHost: x\nX: y\r\n\r\n", 400),
+        (b"GET / HTTP/1.1\r\nX: " + b"y" * 300_000 + b"\r\n\r\n", 431),
+        (b"GET /" + b"x" * 300_000 + b" HTTP/1.1\r\n\r\n", 431),
+        (b"POST / HTTP/1.1\r\nTransfer-Encoding: gzip\r\n\r\n", 400),
+        (b"POST / HTTP/1.1\r\nTransfer-Encoding: chunked\r\n\r\nzz\r\n\r\n", 400),
+    ],
+    ids=lambda value: str(value)[:60],
+)
+def test_what_is_no_http_is_refused_with_the_same_headers_and_logged(
+    client: Client, shared: Faulty, request_bytes: bytes, status: int
+) -> None:
+    with client.connect() as connection:
+        connection.sendall(request_bytes)
+        answer = HTTPResponse(connection)
+        answer.begin()
+        answer.read()
+    assert answer.status == status
+    assert answer.headers["X-Content-Type-Options"] == "nosniff"
+    assert answer.headers["Cache-Control"] == "no-store"
+    request_id = answer.headers["X-Request-ID"]
+    (line,) = until(lambda: [line for line in shared.events() if line.get("request_id") == request_id], "it is logged")
+    assert (line["event"], line["status"]) == ("request", status)
+
+
+def test_a_client_that_waits_to_be_told_to_continue_is_not_left_waiting(client: Client) -> None:
+    """Where it has nothing to send, or is refused whatever it sends."""
+    for request, status in (
+        ("GET /healthz", 200),
+        ("POST /api/runs/none/cancel", 404),
+        ("POST /api/models\r\nContent-Length: 99999999999", 413),
+        ("POST /api/nowhere\r\nContent-Length: 99999999999", 404),
+    ):
+        line, *length = request.split("\r\n")
+        fields = ["Host: x", f"Authorization: Bearer {WRITE}", "Expect: 100-continue", *length]
+        assert client.raw("\r\n".join([f"{line} HTTP/1.1", *fields, "", ""]).encode()).status_code == status
+    body = json.dumps({"architecture": SMALL}).encode()
+    head = f"{HEAD.replace('infer', 'models')}Expect: 100-continue\r\nContent-Length: {len(body)}\r\n\r\n".encode()
+    with client.connect() as connection:
+        connection.sendall(head)
+        assert connection.recv(1000) == b"HTTP/1.1 100 Continue\r\n\r\n"
+        connection.sendall(body)
+        assert client.received(connection, head).status_code == 200
 
 
 @pytest.mark.parametrize(
@@ -248,6 +300,10 @@ def test_all_that_a_server_says_in_its_life_is_json(start: Start, digits: Path) 
         with client.connect() as connection:  # goes away while it is answered
             connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, b"\1\0\0\0\0\0\0\0")
             connection.sendall(b"GET /api/openapi.json HTTP/1.1\r\nHost: here\r\n\r\n" * 50)
+        for _ in range(100):  # and so before it is refused
+            with client.connect() as connection:
+                connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, b"\1\0\0\0\0\0\0\0")
+                connection.sendall(b"nonsense\r\n\r\n")
         # Connections that say nothing are not waited for.
         for _ in range(20):
             stack.enter_context(client.connect())

@@ -155,3 +155,29 @@ def test_sigterm_answers_what_is_in_flight_and_saves_what_is_running(start: Star
         check_whole(run)
         assert parameters(client, run) == undisturbed
     assert server.logged("run goes on in epoch 3", run_id) == 1
+
+
+def test_a_server_that_something_keeps_from_ending_ends_all_the_same(start: Start) -> None:
+    server = start("stuck", HOLD)
+    with Client(server.url()) as client:
+        server.held(client)
+        (worker,) = server.workers()
+        assert server.stop() == 1
+    gone_soon(worker)
+    assert "ending at once" in server.events()[-1]["event"]
+
+
+def test_a_worker_that_cannot_save_its_run_in_time_ends_all_the_same(start: Start, undisturbed: bytes) -> None:
+    """It is in the middle of a batch, say, that takes longer than the server may wait."""
+    server = start("deaf")
+    with Client(server.url()) as client:
+        run_id = client.train(client.model(RUN))
+        until(lambda: server.logged("run trains", run_id), "the worker is at it")
+        (worker,) = server.workers()
+        assert server.stop() == 0
+    assert not alive(worker)
+    assert server.kept.query("SELECT state, losses FROM runs") == [("queued", 0)]
+    server.switch("deaf", on=False)
+    server = start()
+    with Client(server.url()) as client:
+        assert parameters(client, client.wait(run_id)) == undisturbed
