@@ -1,4 +1,4 @@
-"""One run, executed in this process's children, each of which fails at another of its writes.
+"""A server's requests and a worker's run, in children of this process, each of which fails at another write.
 
     python crashing.py HOME DIGITS
 
@@ -13,6 +13,7 @@ import math
 import os
 import shutil
 import sqlite3
+import stat
 import sys
 from collections.abc import Callable
 from contextlib import closing
@@ -20,35 +21,40 @@ from pathlib import Path
 from typing import Any
 
 import peewee
+from falcon.testing import TestClient
 
 from falcon_mnist import checkpoints, parameter_files, schemas, trainer, worker
+from falcon_mnist.app import build_app
 from falcon_mnist.checkpoints import Checkpoints
+from falcon_mnist.executor import PoolExecutor
 from falcon_mnist.parameter_files import ParameterFiles
+from falcon_mnist.service import Service
 from falcon_mnist.settings import Settings
 from falcon_mnist.store import Store
 
 LAYERS = [{"type": "linear", "in": 784, "out": 4}, {"type": "relu"}, {"type": "linear", "in": 4, "out": 10}]
+ARCHITECTURE = {"input_size": 784, "layers": LAYERS}
 HYPERPARAMS = {"epochs": 2, "batch_size": 600, "optimizer": {"momentum": 0.9}}
 OWNER = "the first"
 
-# What a worker writes with: each call of these is a place to fail at, before it happens.
+# What is written with: each call of these is a place to fail at, before it happens. Of SQL, what changes something.
 STEPS: tuple[tuple[Any, str], ...] = (
-    (Store, "claim"),
-    (Store, "record_dataset"),
-    (Store, "record_epoch"),
-    (Store, "record_checkpoint"),
-    (Store, "succeed"),
-    (Store, "run"),  # what a worker does next after it has ended the run
+    (peewee.SqliteDatabase, "execute_sql"),
+    (peewee.SqliteDatabase, "commit"),
+    (os, "mkdir"),
     (os, "open"),
     (os, "fsync"),
     (os, "replace"),
+    (os, "link"),
     (os, "unlink"),
+    (os, "chmod"),
 )
+CHANGES = ("INSERT", "UPDATE", "DELETE", "CREATE", "ALTER")
 
 Fault = Callable[[int, str], None]
 
 
-def in_child(act: Callable[[], None]) -> int:
+def in_child(act: Callable[[], object]) -> int:
     """Do it in a process of its own; gives its exit code."""
     child = os.fork()
     if child == 0:
@@ -65,7 +71,7 @@ def prepare(settings: Settings) -> None:
     """A home with a queued run."""
     store = Store(settings.database)
     hyperparams = schemas.Hyperparams.model_validate(HYPERPARAMS).model_dump()
-    model = store.create_model({"input_size": 784, "layers": LAYERS}, hyperparams)
+    model = store.create_model(ARCHITECTURE, hyperparams)
     store.create_run(model, hyperparams, max_queued=1)
     store.close()
 
@@ -76,8 +82,8 @@ def execute(settings: Settings, owner: str) -> None:
         worker.execute(settings, run_id, owner)
 
 
-def failing(settings: Settings, fault: Fault) -> None:
-    """Execute the run; `fault` is asked before each step, with its number from 1 and its name."""
+def watch_steps(fault: Fault) -> None:
+    """From now on `fault` is asked before each step, with its number from 1 and its name."""
     count = 0
 
     def watch(owner: Any, name: str) -> None:
@@ -85,17 +91,74 @@ def failing(settings: Settings, fault: Fault) -> None:
 
         def step(*args: Any, **named: Any) -> Any:
             nonlocal count
-            count += 1
-            fault(count, name)
+            word = args[1].split(maxsplit=1)[0] if name == "execute_sql" else name
+            if name != "execute_sql" or word in CHANGES:
+                count += 1
+                fault(count, word)
             return inner(*args, **named)
 
         setattr(owner, name, step)
 
-    worker._dataset(settings)  # reads its files, once
     for owner, name in STEPS:
         watch(owner, name)
+
+
+def failing(settings: Settings, fault: Fault) -> None:
+    """Execute the run, and fail."""
+    worker._dataset(settings)  # reads its files, once
+    watch_steps(fault)
     execute(settings, OWNER)
     fault(0, "end")
+
+
+def ask(settings: Settings, answered: Path) -> None:
+    """Start a server, create a model and two runs, and cancel one; notes the id in each answer."""
+    PoolExecutor.start = PoolExecutor.notify = lambda self: None  # type: ignore[method-assign]
+    service = Service.open(settings)
+    client = TestClient(build_app(service), headers={"Authorization": f"Bearer {settings.made_token.read_text()}"})
+
+    def post(path: str, body: Any, key: str) -> str:
+        answer = client.simulate_post(path, json=body, headers={"Idempotency-Key": key})
+        assert answer.status_code < 300, answer.text
+        number = str(answer.json["run_id" if path.startswith("/api/models/") else "model_id"])
+        with answered.open("a") as file:
+            file.write(f"{number}\n")
+        return number
+
+    hyperparams = {**HYPERPARAMS, "epochs": 1}
+    model_id = post("/api/models", {"architecture": ARCHITECTURE, "hyperparams": hyperparams}, "a-model")
+    post(f"/api/models/{model_id}/train", {}, "a-run")
+    run_id = post(f"/api/models/{model_id}/train", {}, "another")
+    assert client.simulate_post(f"/api/runs/{run_id}/cancel").status_code == 200
+    service.close()
+
+
+def failing_server(settings: Settings, answered: Path, fault: Fault) -> None:
+    """Ask, and fail."""
+    watch_steps(fault)
+    ask(settings, answered)
+    fault(0, "end")
+
+
+def served(settings: Settings, answered: Path) -> dict[str, Any]:
+    """What there is once all has been asked again, with the same keys, and what is queued has been executed."""
+
+    def act() -> dict[str, Any]:
+        before = answered.read_text().split() if answered.exists() else []
+        answered.unlink(missing_ok=True)
+        ask(settings, answered)
+        execute(settings, "a worker")
+        store = Store(settings.database)
+        runs = store._database.execute_sql("SELECT state, epoch FROM runs ORDER BY number").fetchall()
+        (models,) = store._database.execute_sql("SELECT count(*) FROM models").fetchone()
+        ids = answered.read_text().split()
+        parameters = [row.sha256 for row in store.all_parameters()]
+        files = sorted(path.name for path in settings.home.rglob("*") if path.name.endswith(".tmp"))
+        mode = stat.S_IMODE(settings.home.stat().st_mode)
+        return {"before": before, "ids": ids, "models": models, "runs": runs, "parameters": parameters,
+                "temporary": files, "mode": mode}  # fmt: skip
+
+    return told(act)
 
 
 def result(settings: Settings) -> dict[str, Any]:
@@ -143,65 +206,91 @@ def give_back(settings: Settings) -> None:
 
 
 def finished(settings: Settings) -> dict[str, Any]:
-    """What the run leaves behind once another worker has executed it undisturbed; done in a child."""
-    reader, writer = os.pipe()
+    """What the run leaves behind once another worker has executed it undisturbed."""
 
-    def act() -> None:
+    def act() -> dict[str, Any]:
         give_back(settings)
         execute(settings, "the second")
-        os.write(writer, json.dumps(result(settings)).encode())
+        return result(settings)
 
-    assert in_child(act) == 0
+    return told(act)
+
+
+def told(act: Callable[[], dict[str, Any]]) -> dict[str, Any]:
+    """What it gives, done in a child."""
+    reader, writer = os.pipe()
+    assert in_child(lambda: os.write(writer, json.dumps(act()).encode())) == 0
     os.close(writer)
     with open(reader, "rb") as answer:
         found: dict[str, Any] = json.loads(answer.read())
     return found
 
 
-def main(home: Path, digits: str) -> None:
+def steps(home: Path, act: Callable[[Fault], None]) -> list[str]:
+    """The names of all steps of what does not fail."""
+    counted = home / "counted"
+
+    def count(_: int, name: str) -> None:
+        with counted.open("a") as file:
+            file.write(f"{name}\n")
+
+    assert in_child(lambda: act(count)) == 0
+    names = counted.read_text().split()
+    counted.unlink()
+    return names[:-1]
+
+
+def fault_at(number: int, kind: str) -> Fault:
+    """Fails at step `number` by being killed, or for want of room."""
+
+    def fault(count: int, name: str) -> None:
+        if count == number:
+            if kind == "kill":
+                os._exit(9)
+            if name in ("mkdir", "open", "fsync", "replace"):
+                raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+            raise peewee.OperationalError("database or disk is full")
+
+    return fault
+
+
+def fail_worker(home: Path, digits: str) -> None:
+    """Let a worker fail at each step of a run, and another go on."""
     template = Settings(home=home / "template", dataset=digits)
     template.home.mkdir(parents=True)
     assert in_child(lambda: prepare(template)) == 0
 
-    def attempt(kind: str, number: int) -> None:
-        """Fail at step `number`, and then do not."""
-        settings = Settings(home=home / f"{kind}-{number}", dataset=digits)
+    def fresh(name: str) -> Settings:
+        settings = Settings(home=home / name, dataset=digits)
         shutil.copytree(template.home, settings.home)
-        place = home / "place"
+        return settings
 
-        def fault(count: int, name: str) -> None:
-            if count == number:
-                place.write_text(name)
-                if kind == "kill":
-                    os._exit(9)
-                if kind == "full":
-                    if name in ("open", "fsync", "replace"):
-                        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
-                    raise peewee.OperationalError("database or disk is full")
-
-        code = in_child(lambda: failing(settings, fault))
-        name = place.read_text()
-        place.unlink()
-        facts = {"kind": kind, "number": number, "step": name, "code": code, "before": epoch_of(settings)}
-        print(json.dumps(facts | finished(settings)), flush=True)
-        shutil.rmtree(settings.home)
-
-    # A number that no run reaches shows how many there are.
-    counted = home / "counted"
-
-    def count(number: int, name: str) -> None:
-        with counted.open("a") as file:
-            file.write(f"{name}\n")
-
-    settings = Settings(home=home / "count", dataset=digits)
-    shutil.copytree(template.home, settings.home)
-    assert in_child(lambda: failing(settings, count)) == 0
+    settings = fresh("undisturbed")
+    names = steps(home, lambda fault: failing(settings, fault))
     print(json.dumps({"kind": "none"} | finished(settings)), flush=True)
-    names = counted.read_text().split()[:-1]
     for number, name in enumerate(names, 1):
-        attempt("kill", number)
-        if name not in ("unlink", "run"):
-            attempt("full", number)
+        for kind in ("kill",) if name in ("unlink", "chmod") else ("kill", "full"):
+            settings = fresh(f"{kind}-{number}")
+            fault = fault_at(number, kind)
+            code = in_child(lambda settings=settings, fault=fault: failing(settings, fault))  # type: ignore[misc]
+            facts = {"kind": kind, "number": number, "step": name, "code": code, "before": epoch_of(settings)}
+            print(json.dumps(facts | finished(settings)), flush=True)
+            shutil.rmtree(settings.home)
+
+
+def fail_server(home: Path, digits: str) -> None:
+    """Kill a server at each step of its first start and of what it is asked for, and start another."""
+    settings, answered = Settings(home=home / "served", dataset=digits), home / "answered"
+    names = steps(home, lambda fault: failing_server(settings, answered, fault))
+    print(json.dumps({"kind": "none of server"} | served(settings, answered)), flush=True)
+    for number, name in enumerate(names, 1):
+        settings = Settings(home=home / f"served-{number}", dataset=digits)
+        answered.unlink(missing_ok=True)
+        fault = fault_at(number, "kill")
+        code = in_child(lambda settings=settings, fault=fault: failing_server(settings, answered, fault))  # type: ignore[misc]
+        facts = {"kind": "kill server", "number": number, "step": name, "code": code}
+        print(json.dumps(facts | served(settings, answered)), flush=True)
+        shutil.rmtree(settings.home)
 
 
 checkpoints.SECONDS = 0.0
@@ -209,4 +298,5 @@ checkpoints.SHARE = math.inf
 trainer.SEGMENT_FLOP = 1
 
 if __name__ == "__main__":
-    main(Path(sys.argv[1]), sys.argv[2])
+    fail_worker(Path(sys.argv[1]), sys.argv[2])
+    fail_server(Path(sys.argv[1]), sys.argv[2])

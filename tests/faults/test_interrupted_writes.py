@@ -1,4 +1,4 @@
-"""A worker that is killed, or whose disk is full, at each of its writes: see `crashing`."""
+"""Workers and servers that are killed, or whose disk is full, before each of their writes: see `crashing`."""
 
 from __future__ import annotations
 
@@ -15,8 +15,7 @@ CRASHING = Path(__file__).with_name("crashing.py")
 
 
 @pytest.fixture(scope="module")
-def attempts(digits: Path, tmp_path_factory: pytest.TempPathFactory) -> list[Document]:
-    """What each run was like that failed at one write and was executed again; the first did not fail."""
+def everything(digits: Path, tmp_path_factory: pytest.TempPathFactory) -> list[Document]:
     command = [sys.executable, str(CRASHING), str(tmp_path_factory.mktemp("crashing")), str(digits)]
     variables = {name: value for name, value in os.environ.items() if not name.startswith("FALCON_MNIST_")}
     ran = subprocess.run(command, capture_output=True, text=True, timeout=2 * PATIENCE, env=variables, check=False)
@@ -24,14 +23,25 @@ def attempts(digits: Path, tmp_path_factory: pytest.TempPathFactory) -> list[Doc
     return [json.loads(line) for line in ran.stdout.splitlines()]
 
 
+@pytest.fixture(scope="module")
+def attempts(everything: list[Document]) -> list[Document]:
+    """What each run was like that failed at one write and was executed again; the first did not fail."""
+    return [attempt for attempt in everything if not attempt["kind"].endswith("server")]
+
+
+@pytest.fixture(scope="module")
+def servers(everything: list[Document]) -> list[Document]:
+    """What was there after a server was killed and asked again; the first was not killed."""
+    return [attempt for attempt in everything if attempt["kind"].endswith("server")]
+
+
 def test_a_run_that_is_killed_before_any_of_its_writes_ends_as_if_nothing_had_happened(
     attempts: list[Document],
 ) -> None:
     undisturbed, *others = attempts
     killed = [attempt for attempt in others if attempt["kind"] == "kill"]
-    assert {attempt["step"] for attempt in killed} == {
-        "claim", "record_dataset", "record_epoch", "record_checkpoint", "succeed", "run", "open", "fsync", "replace",
-        "unlink",
+    assert {attempt["step"] for attempt in killed} >= {
+        "INSERT", "UPDATE", "commit", "open", "fsync", "replace", "unlink"
     }  # fmt: skip
     for attempt in killed:
         assert attempt["code"] == 9, attempt
@@ -66,3 +76,23 @@ def test_a_run_whose_disk_is_full_at_any_of_its_writes_fails_cleanly_or_goes_on(
 def test_an_epoch_that_was_counted_stays_counted(attempts: list[Document]) -> None:
     assert all(attempt["epoch"] >= attempt["before"] for attempt in attempts[1:])
     assert any(attempt["before"] == 2 for attempt in attempts[1:])
+
+
+def test_a_server_that_is_killed_before_any_of_its_writes_forgets_nothing_that_it_answered(
+    servers: list[Document],
+) -> None:
+    """From its very first start on: the next takes what is there, and the same keys get the same answers."""
+    undisturbed, *killed = servers
+    assert {attempt["step"] for attempt in killed} >= {
+        "CREATE", "INSERT", "UPDATE", "commit", "mkdir", "open", "link", "unlink", "chmod"
+    }  # fmt: skip
+    assert undisturbed["runs"] == [["succeeded", 1], ["cancelled", 0]]
+    assert len(undisturbed["parameters"]) == 1
+    assert {len(attempt["before"]) for attempt in killed} == {0, 1, 2, 3}
+    for attempt in killed:
+        assert attempt["code"] == 9, attempt
+        assert attempt["ids"][: len(attempt["before"])] == attempt["before"], attempt
+        for name in ("models", "runs", "parameters"):
+            assert attempt[name] == undisturbed[name], attempt
+        assert attempt["mode"] == 0o700
+        assert attempt["temporary"] == [], "one of them holds the token"
