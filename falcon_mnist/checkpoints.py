@@ -86,9 +86,12 @@ class Checkpoints:
         )
 
     def remove(self, checkpoint: Checkpoint | None) -> None:
-        """Remove a checkpoint that no row names any more."""
+        """Remove a checkpoint that no row names any more; one that stays costs room, and not the run."""
         if checkpoint is not None:
-            (self._folder / checkpoint["file"]).unlink(missing_ok=True)
+            try:
+                (self._folder / checkpoint["file"]).unlink(missing_ok=True)
+            except OSError as error:
+                log.error("the checkpoint %s cannot be removed: %s", checkpoint["file"], error.strerror)
 
     def sweep(self, recorded: Container[str]) -> None:
         """Remove files that no active run's row names."""

@@ -36,7 +36,7 @@ class Finding(NamedTuple):
 def examine(settings: Settings, *, progress: Progress) -> Iterator[Finding]:
     """Run every check. Raises `SchemaError` or `DatabaseFileError` where nothing can be opened at all."""
     settings.home.mkdir(parents=True, exist_ok=True, mode=0o700)
-    yield _space(settings)
+    yield from _space(settings)
     yield _token(settings)
     yield _instruction_set()
     store = Store(settings.database)
@@ -52,10 +52,16 @@ def examine(settings: Settings, *, progress: Progress) -> Iterator[Finding]:
     yield _dataset(settings, progress)
 
 
-def _space(settings: Settings) -> Finding:
-    free = shutil.disk_usage(settings.home).free
-    advice = "" if free >= ENOUGH_BYTES else f"make room: at least {_size(ENOUGH_BYTES)} should be free"
-    return Finding("free space", _size(free), advice)
+def _space(settings: Settings) -> Iterator[Finding]:
+    """The room on each file system that is written to."""
+    places = {}
+    for place in (settings.storage, settings.database.parent, settings.home):
+        there = next(folder for folder in (place, *place.parents) if folder.is_dir())
+        places[there.stat().st_dev] = there
+    for place in places.values():
+        free = shutil.disk_usage(place).free
+        advice = "" if free >= ENOUGH_BYTES else f"make room: at least {_size(ENOUGH_BYTES)} should be free"
+        yield Finding("free space", f"{_size(free)} at {place}", advice)
 
 
 def _token(settings: Settings) -> Finding:

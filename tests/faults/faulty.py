@@ -3,7 +3,8 @@
 Workers are spawned, so they run what stands here too. A switch is a file in HOME/faults:
 
     hold-EPOCH-DONE   training waits where so many epochs and rows of the next are done and saved, or it goes on there
-    hold-written      a worker waits between writing its parameters and recording them
+    hold-saved        a worker waits between writing a checkpoint and recording it
+    hold-written      the same of its parameters
     full              the disk of the stored files is full
     database-full     the disk of the database is full
     deaf              a run computes without an end, and hears no signal
@@ -103,6 +104,7 @@ checkpoints.SHARE = math.inf
 trainer.SEGMENT_FLOP = 1
 after(checkpoints.Keeper, "keep", lambda _, state, **__: hold(f"hold-{state.epoch}-{state.done}"))
 resumed, worker._resumed = worker._resumed, resume
+before(Store, "record_checkpoint", lambda *_, **__: hold("hold-saved"))
 before(Store, "succeed", lambda *_, **__: hold("hold-written"))
 before(parameter_files.os, "fsync", refuse)
 before(peewee.SqliteDatabase, "execute_sql", refuse_rows)

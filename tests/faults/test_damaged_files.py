@@ -5,6 +5,7 @@ from __future__ import annotations
 import fcntl
 import json
 import os
+import shutil
 import sqlite3
 import stat
 import subprocess
@@ -16,7 +17,7 @@ from pathlib import Path
 
 import pytest
 from disturbed import HOLD, RUN, Faulty, check_whole, expire, followed, kill, parameters
-from serving import COMMANDS, PATIENCE, Client, alive, environment, kind, pixels, until
+from serving import COMMANDS, PATIENCE, Client, alive, architecture, environment, kind, pixels, until
 
 from falcon_mnist import migrations
 from falcon_mnist.parameter_files import ABANDONED_SECONDS
@@ -34,6 +35,25 @@ def damage(path: Path, at: int = -1) -> None:
     path.write_bytes(data)
 
 
+def cut(path: Path) -> None:
+    path.write_bytes(path.read_bytes()[:-1])
+
+
+def make_folder(path: Path) -> None:
+    path.unlink()
+    path.mkdir()
+
+
+def make_unreadable(path: Path) -> None:
+    """For everybody: a link to itself, since nothing is unreadable for root."""
+    path.unlink()
+    path.symlink_to(path)
+
+
+# Each way in which a file can be other than it was written.
+DAMAGES = (damage, cut, lambda path: path.write_bytes(b""), Path.unlink, make_folder, make_unreadable)
+
+
 def command(home: Path, *arguments: str, **settings: object) -> subprocess.CompletedProcess[str]:
     """`falcon-mnist` with these arguments."""
     return subprocess.run(
@@ -43,13 +63,14 @@ def command(home: Path, *arguments: str, **settings: object) -> subprocess.Compl
 
 
 def test_a_damaged_parameter_file_is_a_500_and_the_others_serve_on(client: Client, shared: Faulty) -> None:
-    good, cut, flipped, missing = (client.trained(RUN)["param_id"] for _ in range(4))
+    good, *others = (client.trained(RUN)["param_id"] for _ in range(1 + len(DAMAGES)))
+    wider = client.trained({"architecture": architecture(32), "hyperparams": {"epochs": 1}})["param_id"]
     # None of them has been read so far, which would have kept it in memory.
-    file = shared.kept.parameter_file(cut)
-    file.write_bytes(file.read_bytes()[:-1])
-    damage(shared.kept.parameter_file(flipped))
-    shared.kept.parameter_file(missing).unlink()
-    for param_id in (cut, flipped, missing):
+    for param_id, act in zip(others, DAMAGES, strict=True):
+        act(shared.kept.parameter_file(param_id))
+    replaced = client.trained(RUN)["param_id"]
+    shutil.copy(shared.kept.parameter_file(wider), shared.kept.parameter_file(replaced))
+    for param_id in (*others, replaced):
         asked = (
             client.post("/api/infer", {"param_id": param_id, "inputs": ROWS}),
             client.get(f"/api/params/{param_id}"),
@@ -65,13 +86,15 @@ def test_a_damaged_parameter_file_is_a_500_and_the_others_serve_on(client: Clien
             ]
             assert response.json()["instance"] in ids
         assert len(client.infer(good, ROWS)["outputs"]["labels"]) == 2
+        path = shared.kept.parameter_file(param_id)
+        path.rmdir() if path.is_dir() else path.unlink(missing_ok=True)
 
 
 def test_a_run_whose_checkpoint_is_damaged_begins_anew(start: Start, undisturbed: bytes) -> None:
     server = start()
     checkpoints = server.kept.storage / "checkpoints"
     with Client(server.url()) as client:
-        for break_it in (damage, Path.unlink):
+        for break_it in (damage, make_folder):
             server.switch(HOLD)
             run_id = server.held(client)
             (file,) = checkpoints.iterdir()
@@ -79,14 +102,14 @@ def test_a_run_whose_checkpoint_is_damaged_begins_anew(start: Start, undisturbed
             server.switch(HOLD, on=False)
             with server.switched("hold-1-0"):
                 kill(*server.workers())
-                server.wait_held(run_id, at=(1, 0))
+                server.wait_held(run_id, at=(1, 0), tidy=False)
                 assert client.run(run_id)["epoch"] == 2
             run = followed(client, run_id, least=2)
             check_whole(run)
             assert parameters(client, run) == undisturbed
             assert server.logged("run begins anew, its checkpoint is damaged", run_id) == 1
             assert server.logged("run goes on", run_id) == 0
-        until(lambda: not list(checkpoints.iterdir()), "the last checkpoint is removed")
+        until(lambda: not list(filter(Path.is_file, checkpoints.iterdir())), "the last checkpoint is removed")
 
 
 def test_what_crashes_have_left_is_swept_at_the_next_start(start: Start) -> None:
@@ -174,8 +197,9 @@ def test_a_database_of_a_newer_version_is_refused_in_one_sentence(tmp_path: Path
     assert path.read_bytes() == before
 
 
-def test_a_database_of_the_first_version_is_migrated_with_its_rows(start: Start, tmp_path: Path) -> None:
-    path = database(tmp_path / "home", 1)
+@pytest.mark.parametrize("version", range(1, len(migrations.STEPS)))
+def test_a_database_of_an_older_version_is_migrated_with_its_rows(start: Start, tmp_path: Path, version: int) -> None:
+    path = database(tmp_path / "home", version)
     hyperparams = {
         "epochs": 2, "batch_size": 200, "loss": "cross_entropy", "seed": 1, "train_split": 0.9, "shuffle": True,
         "optimizer": {"type": "sgd", "lr": 0.1, "momentum": 0.0},

@@ -88,19 +88,31 @@ def small_disk(tmp_path: Path) -> Iterator[Path]:
     place.mkdir()
     command = ["mount", "-t", "tmpfs", "-o", "size=6m", "tmpfs", str(place)]
     if os.geteuid() != 0 or subprocess.run(command, capture_output=True, timeout=PATIENCE, check=False).returncode:
-        pytest.skip("mounting takes privileges that the tests do not have")
+        reason = "mounting takes privileges that the tests do not have"
+        # What is promised is to be shown somewhere: here it may be left out, there it may not.
+        pytest.fail(reason) if os.environ.get("CI") else pytest.skip(reason)
     try:
         yield place
     finally:
         subprocess.run(["umount", "-l", str(place)], check=True, timeout=PATIENCE)
 
 
-def test_a_disk_that_is_really_full(small_disk: Path, tmp_path: Path, digits: Path, undisturbed: bytes) -> None:
+@pytest.mark.parametrize("what", ["rows", "files", "both"])
+def test_a_disk_that_is_really_full(
+    small_disk: Path, tmp_path: Path, digits: Path, undisturbed: bytes, what: str
+) -> None:
+    """The disk of the database and its log, that of parameter files and checkpoints, or both as one."""
     ballast = small_disk / "ballast"
+    database, storage = small_disk / "rows.db", small_disk / "storage"
+    places: dict[str, object] = {}
+    if what != "files":
+        places["database_url"] = f"sqlite:///{database}"
+    if what != "rows":
+        places["storage_url"] = storage
     with ended_after() as begin:
-        places = {"database_url": f"sqlite:///{small_disk / 'rows.db'}", "storage_url": small_disk / "storage"}
         server = begin(tmp_path / "home", digits, **places)
-        server.kept.database, server.kept.storage = small_disk / "rows.db", small_disk / "storage"
+        server.kept.database = database if what != "files" else server.kept.database
+        server.kept.storage = storage if what != "rows" else server.kept.storage
         server.switch(HOLD)
         with Client(server.url()) as client:
             saved = client.trained({"architecture": SMALL, "hyperparams": {"epochs": 1}})["param_id"]
@@ -112,7 +124,8 @@ def test_a_disk_that_is_really_full(small_disk: Path, tmp_path: Path, digits: Pa
                 except OSError:
                     pass
             body = {"architecture": architecture(*[16] * 4), "hyperparams": {"epochs": 1}}
-            until(lambda: refused(client, "/api/models", body), "there is no room for another model")
+            if what != "files":
+                until(lambda: refused(client, "/api/models", body), "there is no room for another model")
             client.infer(saved, ROWS)
             server.switch(HOLD, on=False)
             until(

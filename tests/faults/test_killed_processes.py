@@ -10,7 +10,7 @@ from collections.abc import Callable
 
 import pytest
 from disturbed import HOLD, RUN, Faulty, check_whole, expire, followed, kill, parameters
-from serving import SMALL, WRITE, Client, alive, until
+from serving import SMALL, WRITE, Client, alive, children, until
 
 Start = Callable[..., Faulty]
 
@@ -155,6 +155,23 @@ def test_sigterm_answers_what_is_in_flight_and_saves_what_is_running(start: Star
         check_whole(run)
         assert parameters(client, run) == undisturbed
     assert server.logged("run goes on in epoch 3", run_id) == 1
+
+
+@pytest.mark.parametrize("at", ["starting", "computing", "idle"])
+def test_nothing_outlives_a_server_that_is_killed(start: Start, at: str) -> None:
+    server = start("deaf", workers=2) if at == "computing" else start(workers=2)
+    with Client(server.url()) as client:
+        run_id = client.train(client.model(RUN))
+        if at == "computing":
+            until(lambda: server.logged("run trains", run_id), "the worker is at it")
+        if at == "idle":
+            client.wait(run_id)
+        until(lambda: server.workers(), "there are workers")
+    left = children(server.process.pid)
+    kill(server.process.pid)
+    server.stop(None)
+    for pid in left:
+        gone_soon(pid)
 
 
 def test_a_server_that_something_keeps_from_ending_ends_all_the_same(start: Start) -> None:

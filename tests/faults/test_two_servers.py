@@ -7,6 +7,7 @@ import signal
 from collections.abc import Callable
 from contextlib import ExitStack
 
+import pytest
 from disturbed import HOLD, RUN, Faulty, check_whole, expire, parameters
 from serving import Client, Kept, until
 
@@ -57,24 +58,29 @@ def test_each_run_is_executed_once_and_a_stopped_worker_writes_nothing_when_it_w
         assert len(list((first.kept.storage / "parameters").iterdir())) == 9
 
 
-def test_a_worker_that_wakes_at_its_last_write_takes_its_parameters_back(start: Start, undisturbed: bytes) -> None:
-    """It was stopped between writing its file and recording it."""
-    first = start()
-    first.switch("hold-written")
+@pytest.mark.parametrize(("switch", "kind"), [("hold-saved", "checkpoints"), ("hold-written", "parameters")])
+def test_a_worker_that_wakes_between_a_file_and_its_row_takes_the_file_back(
+    start: Start, undisturbed: bytes, switch: str, kind: str
+) -> None:
+    """It was stopped there until its lease had really run out."""
+    first = start(switch, "brief-leases")
     with Client(first.url()) as client:
         run_id = client.train(client.model(RUN))
-        folder = first.kept.storage / "parameters"
+        folder = first.kept.storage / kind
         (file,) = until(lambda: list(folder.glob("*.safetensors")), "the file is written")
         (worker,) = first.workers()
         os.kill(worker, signal.SIGSTOP)
-        first.switch("hold-written", on=False)
-        second = start()
-        expire(first.kept)
+        first.switch(switch, on=False)
+        second = start("brief-leases")
         with Client(second.url()) as other:
             run = other.wait(run_id)
+            check_whole(run)
             assert parameters(other, run) == undisturbed
-        assert {path.stem for path in folder.iterdir()} == {file.stem, run["param_id"]}
+        assert file.exists()
+        before = kept_of(first.kept, run_id)
         os.kill(worker, signal.SIGCONT)
         until(lambda: first.logged("run stopped: it is no longer this worker's", run_id), "the worker gives up")
-        assert [path.stem for path in folder.iterdir()] == [run["param_id"]]
-        assert client.run(run_id) == run
+        assert not file.exists()
+        rows, names = kept_of(first.kept, run_id)[:-1], kept_of(first.kept, run_id)[-1]
+        assert (rows, names) == (before[:-1], [f"{run['param_id']}.safetensors"])
+        until(lambda: not list((first.kept.storage / "checkpoints").iterdir()), "no checkpoint is left")
