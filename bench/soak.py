@@ -4,9 +4,9 @@
     python bench/soak.py --minutes 60
 
 Starts a server on a home of its own, on synthetic digits or what FALCON_MNIST_DATASET says, and trains, infers
-(JSON and bytes), reads lists and parameters and sends what must be refused, from several threads. Prints memory,
-descriptors and threads every 30 seconds. Ends with status 1 if they have grown since the first fifth of the time,
-or if any answer was a 5xx other than a full queue's 503.
+(JSON and bytes), reads lists and parameters and sends what must be refused, from several threads. Prints memory (of
+the server, and of its workers together), descriptors and threads every 30 seconds. Ends with status 1 if they have
+grown since the first fifth of the time, if any answer was a 5xx other than a full queue's 503, or if a run failed.
 """
 
 from __future__ import annotations
@@ -43,17 +43,24 @@ MODEL = {"architecture": {"input_size": 784, "layers": [LINEAR]}, "hyperparams":
 
 
 class Size(NamedTuple):
-    """What a process holds."""
+    """What a server holds."""
 
     memory: int
+    workers: int  # the memory of its children
     descriptors: int
     threads: int
 
 
 def size(pid: int) -> Size:
-    status = Path(f"/proc/{pid}/status").read_text()
-    found = {name: int(re.search(rf"^{name}:\s+(\d+)", status, re.MULTILINE)[1]) for name in ("VmRSS", "Threads")}  # type: ignore[index]
-    return Size(found["VmRSS"] * 1024, len(os.listdir(f"/proc/{pid}/fd")), found["Threads"])
+    children = [child for file in Path(f"/proc/{pid}/task").glob("*/children") for child in file.read_text().split()]
+    memory, *others = (counted(process, "VmRSS") * 1024 for process in (pid, *children))
+    return Size(memory, sum(others), len(os.listdir(f"/proc/{pid}/fd")), counted(pid, "Threads"))
+
+
+def counted(pid: int | str, name: str) -> int:
+    found = re.search(rf"^{name}:\s+(\d+)", Path(f"/proc/{pid}/status").read_text(), re.MULTILINE)
+    assert found
+    return int(found[1])
 
 
 class Traffic:
@@ -176,14 +183,14 @@ def soak(minutes: float) -> list[str]:
         try:
             begin = time.monotonic()
             traffic.start()
-            print("seconds  memory MB  descriptors  threads  answers")
+            print("seconds  memory MB  workers MB  descriptors  threads  answers")
             while (now := time.monotonic() - begin) < minutes * 60 and process.poll() is None:
                 time.sleep(min(EVERY, minutes * 60 / 10, minutes * 60 - now))
                 sizes.append(size(process.pid))
-                memory, descriptors, threads = sizes[-1]
-                answers = sum(traffic.answers.values())
-                seconds = time.monotonic() - begin
-                print(f"{seconds:7.0f}  {memory / 2**20:9.1f}  {descriptors:11}  {threads:7}  {answers:7}", flush=True)
+                memory, workers, descriptors, threads = sizes[-1]
+                answers, seconds = sum(traffic.answers.values()), time.monotonic() - begin
+                held = f"{memory / 2**20:9.1f}  {workers / 2**20:10.1f}  {descriptors:11}  {threads:7}"
+                print(f"{seconds:7.0f}  {held}  {answers:7}", flush=True)
         finally:
             traffic.stop()
             process.send_signal(signal.SIGTERM)
@@ -195,7 +202,8 @@ def soak(minutes: float) -> list[str]:
         print(f"answers by status: {json.dumps(dict(sorted(traffic.answers.items())))}")
         faults = sorted(set(traffic.faults))
         early = sizes[: max(1, len(sizes) // 5)]
-        for name, allowed in (("memory", MEMORY), ("descriptors", DESCRIPTORS), ("threads", THREADS)):
+        limits = {"memory": MEMORY, "workers": MEMORY, "descriptors": DESCRIPTORS, "threads": THREADS}
+        for name, allowed in limits.items():
             grown = getattr(sizes[-1], name) - max(getattr(entry, name) for entry in early)
             if grown > allowed:
                 faults.append(f"{name} has grown by {grown}")
