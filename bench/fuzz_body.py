@@ -3,6 +3,8 @@
     pip install atheris
     python bench/fuzz_body.py -max_total_time=60 [CORPUS]
 
+It begins from the seeds below; a corpus, a folder that it fills, is kept outside of the repository, if at all.
+
 Whatever a body holds, it must be taken or refused with a `Problem`; and what is refused must make a document
 that can be written.
 """

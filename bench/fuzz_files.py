@@ -3,6 +3,8 @@
     pip install atheris
     python bench/fuzz_files.py -max_total_time=60 [CORPUS]
 
+It begins from the seeds below; a corpus, a folder that it fills, is kept outside of the repository, if at all.
+
 A file must be taken or refused with its own error. Parameter sets and checkpoints are read as if their
 SHA-256 were the recorded one, which only a deliberate change of both could make so.
 """
