@@ -16,9 +16,10 @@ from falcon_mnist import dataset, kernels
 from falcon_mnist.checkpoints import Checkpoints
 from falcon_mnist.dataset import DataError
 from falcon_mnist.download import Progress
+from falcon_mnist.migrations import SchemaError
 from falcon_mnist.parameter_files import DamagedFileError, ParameterFiles, Written
 from falcon_mnist.settings import Settings, SettingsError
-from falcon_mnist.store import RESTORE, Store
+from falcon_mnist.store import RESTORE, DatabaseFileError, Store
 from falcon_mnist.tokens import Tokens
 
 # Room for a data set, its unpacking, and some hundred parameter sets.
@@ -34,12 +35,24 @@ class Finding(NamedTuple):
 
 
 def examine(settings: Settings, *, progress: Progress) -> Iterator[Finding]:
-    """Run every check. Raises `SchemaError` or `DatabaseFileError` where nothing can be opened at all."""
-    settings.home.mkdir(parents=True, exist_ok=True, mode=0o700)
+    """Run every check."""
     yield from _space(settings)
     yield _token(settings)
     yield _instruction_set()
-    store = Store(settings.database)
+    try:
+        settings.home.mkdir(parents=True, exist_ok=True, mode=0o700)
+        store = Store(settings.database)
+    except (DatabaseFileError, SchemaError) as error:  # sentences that end with what to do
+        found, _, advice = str(error).rpartition(": ")
+        yield Finding("database", found, advice)
+    except OSError as error:
+        yield Finding("database", f"{error.strerror} ({error.filename})", "see that it can be written to")
+    else:
+        yield from _stored(settings, store, progress)
+    yield _dataset(settings, progress)
+
+
+def _stored(settings: Settings, store: Store, progress: Progress) -> Iterator[Finding]:
     try:
         database = _database(store)
         yield database
@@ -49,7 +62,6 @@ def examine(settings: Settings, *, progress: Progress) -> Iterator[Finding]:
             yield _runs(store)
     finally:
         store.close()
-    yield _dataset(settings, progress)
 
 
 def _space(settings: Settings) -> Iterator[Finding]:
@@ -143,6 +155,8 @@ def _dataset(settings: Settings, progress: Progress) -> Finding:
         data = dataset.load(settings.dataset, settings.home, progress=progress)
     except DataError as error:
         return Finding("data set", str(error), "set FALCON_MNIST_DATASET to auto, synthetic, or a good folder")
+    except OSError as error:
+        return Finding("data set", f"it cannot be made ready: {error.strerror}", "make room for it in the home folder")
     return Finding("data set", f"{data.name}, {len(data.train_labels):,} digits to train on. {data.reason}")
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import fcntl
 import json
 import os
+import re
 import shutil
 import sqlite3
 import stat
@@ -183,17 +184,19 @@ def database(home: Path, version: int) -> Path:
     return path
 
 
-@pytest.mark.parametrize("arguments", [("serve", "--port", "0"), ("doctor",)])
-def test_a_database_of_a_newer_version_is_refused_in_one_sentence(tmp_path: Path, arguments: tuple[str, ...]) -> None:
+def test_a_database_of_a_newer_version_is_refused_in_one_sentence(tmp_path: Path, digits: Path) -> None:
     path = database(tmp_path, len(migrations.STEPS))
     with closing(sqlite3.connect(path)) as connection, connection:
         connection.execute("UPDATE meta SET value = '1000' WHERE key = 'schema_version'")
     before = path.read_bytes()
-    ran = command(tmp_path, *arguments)
+    ran = command(tmp_path, "serve", "--port", "0")
     assert ran.returncode == 1
     assert "schema version 1000" in ran.stderr
     assert ran.stderr.strip().count("\n") == 0
     assert ran.stderr.strip().startswith("falcon-mnist: ")
+    ran = command(tmp_path, "doctor", dataset=digits)
+    assert ran.returncode == 1
+    assert re.search(r"to do  database: .*schema version 1000.*\n +start the version that wrote it", ran.stdout)
     assert path.read_bytes() == before
 
 

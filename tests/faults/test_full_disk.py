@@ -6,14 +6,17 @@ the tests may mount one.
 
 from __future__ import annotations
 
+import contextlib
+import gzip
 import os
 import subprocess
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import BinaryIO
 
 import pytest
 from disturbed import HOLD, Faulty, check_whole, ended_after, expire, parameters
-from serving import PATIENCE, SMALL, Client, Document, architecture, kind, pixels, until
+from serving import COMMANDS, PATIENCE, SMALL, Client, Document, architecture, environment, kind, pixels, until
 
 Start = Callable[..., Faulty]
 
@@ -97,6 +100,13 @@ def small_disk(tmp_path: Path) -> Iterator[Path]:
         subprocess.run(["umount", "-l", str(place)], check=True, timeout=PATIENCE)
 
 
+def fill(file: BinaryIO) -> None:
+    """Write until there is no room."""
+    with contextlib.suppress(OSError):
+        while True:
+            file.write(bytes(4096))
+
+
 @pytest.mark.parametrize("what", ["rows", "files", "both"])
 def test_a_disk_that_is_really_full(
     small_disk: Path, tmp_path: Path, digits: Path, undisturbed: bytes, what: str
@@ -118,11 +128,7 @@ def test_a_disk_that_is_really_full(
             saved = client.trained({"architecture": SMALL, "hyperparams": {"epochs": 1}})["param_id"]
             run_id = server.held(client)
             with ballast.open("wb", buffering=0) as file:
-                try:
-                    while True:
-                        file.write(bytes(4096))
-                except OSError:
-                    pass
+                fill(file)
             body = {"architecture": architecture(*[16] * 4), "hyperparams": {"epochs": 1}}
             if what != "files":
                 until(lambda: refused(client, "/api/models", body), "there is no room for another model")
@@ -143,3 +149,26 @@ def test_a_disk_that_is_really_full(
             assert parameters(client, run) == undisturbed
         assert server.process.poll() is None
         assert server.stop() == 0
+
+
+def test_on_a_full_disk_doctor_says_so_and_a_server_starts_or_says_why_not(small_disk: Path, digits: Path) -> None:
+    """The digits are packed, and are unpacked into the home folder."""
+    for file in digits.iterdir():
+        (small_disk / f"{file.name}.gz").write_bytes(gzip.compress(file.read_bytes()))
+    home = small_disk / "home"
+    ballast = small_disk / "ballast"
+    with ballast.open("wb", buffering=0) as file:
+        fill(file)
+    doctor, serve = (
+        subprocess.run(
+            [COMMANDS / "falcon-mnist", *arguments], env=environment(home, dataset=small_disk, tokens=None),
+            capture_output=True, text=True, timeout=PATIENCE, check=False,
+        )
+        for arguments in (["doctor"], ["serve", "--port", "0"])
+    )  # fmt: skip
+    assert doctor.returncode == serve.returncode == 1
+    assert "Traceback" not in doctor.stderr + serve.stderr
+    for subject in ("free space", "database", "data set"):
+        assert f"to do  {subject}: " in doctor.stdout
+    assert serve.stderr.startswith("falcon-mnist: ")
+    assert serve.stderr.count("\n") == 1
