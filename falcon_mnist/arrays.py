@@ -34,6 +34,10 @@ _TOO_LARGE = 2.0**128 - 2.0**103
 _MAX_CONTAINERS = 200_000
 _SMALL_BODY = 8 * 2**20
 
+# simdjson looks a member up from the first on, so that many take quadratic time. A valid body has some hundred in all.
+_MAX_MEMBERS = 1000
+_MAX_MEMBERS_IN_ALL = 20_000
+
 # The members of bodies that hold large arrays of numbers.
 _NUMERIC = frozenset({"inputs", "W", "b"})
 
@@ -67,6 +71,8 @@ def decode(body: bytes, *, max_numbers: int) -> dict[str, Any]:
         if containers > _MAX_CONTAINERS:
             detail = f"it holds more than {_MAX_CONTAINERS} arrays and objects, too many to look for the fault in them"
             raise Problem("invalid-json", f"The body is not clean JSON, and {detail}.") from None
+        if len(body) > _MAX_MEMBERS_IN_ALL and _count(body, b":") > _MAX_MEMBERS_IN_ALL:
+            raise Problem("invalid-json", f"The body holds more than {_MAX_MEMBERS_IN_ALL} members.") from None
         document = _decode_plainly(body)
     if not isinstance(document, dict):
         raise Problem("invalid-json", f"The body must be a JSON object, but is {kind_of(document)}.")
@@ -109,6 +115,8 @@ class _Decoder:
 
     def _plain(self, value: Any) -> Any:
         if isinstance(value, simdjson.Object):
+            if len(value) > _MAX_MEMBERS:
+                raise Problem("invalid-json", f"An object in the body has more than {_MAX_MEMBERS} members.")
             keys = list(value)  # items() would turn every array into a list
             if len(set(keys)) != len(keys) or "\0" in "".join(keys):
                 raise ValueError("a member stands there twice, or has a name that value[key] would cut off")
