@@ -184,17 +184,18 @@ def test_a_server_that_something_keeps_from_ending_ends_all_the_same(start: Star
     assert "ending at once" in server.events()[-1]["event"]
 
 
-def test_a_worker_that_cannot_save_its_run_in_time_ends_all_the_same(start: Start, undisturbed: bytes) -> None:
-    """It is in the middle of a batch, say, that takes longer than the server may wait."""
-    server = start("deaf")
+def test_workers_that_cannot_save_their_runs_in_time_end_all_the_same(start: Start, undisturbed: bytes) -> None:
+    """They are in the middle of a batch, say, that takes longer than the server may wait."""
+    server = start("deaf", workers=3)
     with Client(server.url()) as client:
-        run_id = client.train(client.model(RUN))
-        until(lambda: server.logged("run trains", run_id), "the worker is at it")
-        (worker,) = server.workers()
+        runs = [client.train(client.model(RUN)) for _ in range(3)]
+        until(lambda: all(server.logged("run trains", run_id) for run_id in runs), "the workers are at it")
+        workers = server.workers()
         assert server.stop() == 0
-    assert not alive(worker)
-    assert server.kept.query("SELECT state, losses FROM runs") == [("queued", 0)]
+    assert not any(map(alive, workers))
+    assert server.kept.query("SELECT state, losses FROM runs") == [("queued", 0)] * 3
     server.switch("deaf", on=False)
     server = start()
     with Client(server.url()) as client:
-        assert parameters(client, client.wait(run_id)) == undisturbed
+        for run_id in runs:
+            assert parameters(client, client.wait(run_id)) == undisturbed
