@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import re
 import signal
-import sqlite3
 import stat
 import subprocess
 import sys
@@ -139,23 +138,6 @@ def test_a_run_that_loses_its_worker_again_and_again_has_failed(serve: Serve) ->
         assert run["state"] == "failed"
         assert run["error"]["code"] == "worker_lost"
         assert client.trained(epochs=1)["state"] == "succeeded"
-
-
-def test_a_run_that_a_power_cut_has_ended_is_taken_up_by_the_next(serve: Serve, undisturbed: bytes) -> None:
-    server = serve()
-    with Client(server.url()) as client:
-        run_id, worker = interrupted(client, server)
-    assert server.stop(signal.SIGKILL) == -signal.SIGKILL
-    os.kill(worker, signal.SIGKILL)
-    until(lambda: not alive(worker), "the worker is gone")
-    assert server.kept.query("SELECT state FROM runs") == [("running",)]
-    # As if the lease had run out meanwhile.
-    with sqlite3.connect(server.kept.database) as connection:
-        connection.execute("UPDATE runs SET lease_until = 0")
-    connection.close()
-    server = serve()
-    with Client(server.url()) as client:
-        assert parameter_bytes(client, client.wait(run_id, "succeeded")) == undisturbed
 
 
 def test_waitress_serve_serves_the_api_too(serve: Serve) -> None:
