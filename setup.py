@@ -15,7 +15,11 @@ from setuptools.command.build_ext import build_ext
 
 # contract=off: products are fused with sums where the source says so (kernels/simd.h) and nowhere else.
 # The two -fno flags allow loops with a condition or a square root to become vector code; they change no result.
-COMMON = ["-O3", "-ffp-contract=off", "-fno-math-errno", "-fno-trapping-math", "-Wno-psabi"]
+# Functions stay as they are written unless they are marked inline, so that a profile names them.
+COMMON = [
+    *("-O3", "-ffp-contract=off", "-fno-math-errno", "-fno-trapping-math", "-fno-inline-functions-called-once"),
+    *("-pthread", "-Wno-psabi"),
+]
 AVX2 = ["-mavx2", "-mfma"]
 AVX512 = [*AVX2, "-mavx512f", "-mavx512bw", "-mavx512dq", "-mavx512vl", "-mprefer-vector-width=512"]
 VARIANTS = {"baseline": [], "avx2": AVX2, "avx512": AVX512}
@@ -67,6 +71,7 @@ setup(
                 f"falcon_mnist.kernels._{name}",
                 [f"kernels/_{name}.pyx"],
                 extra_compile_args=[*COMMON, *flags],
+                extra_link_args=["-pthread"],
                 depends=SOURCES,
             )
             for name, flags in VARIANTS.items()

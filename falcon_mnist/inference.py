@@ -35,10 +35,9 @@ class Predictor:
     def __init__(self, net: kernels.Network, parameters: Array, *, model_id: str | None = None) -> None:
         self.model_id = model_id
         self._network = net
-        self._parameters = parameters
-        self._parameters.setflags(write=False)
+        self._parameters = net.pack(parameters)
         self._idle = [kernels.Workspace(net, net.slice_rows)]
-        self.size_bytes = parameters.nbytes + KEPT_WORKSPACES * self._idle[0].nbytes
+        self.size_bytes = self._parameters.nbytes + KEPT_WORKSPACES * self._idle[0].nbytes
 
     def __call__(self, rows: Array | npt.NDArray[np.uint8]) -> Answer:
         """Logits of `rows` (n, 784): float32, or uint8 from 0 to 255."""

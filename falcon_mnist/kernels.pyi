@@ -17,6 +17,8 @@ def supported() -> tuple[str, ...]: ...
 def variant(name: str) -> ModuleType: ...
 def isa() -> str: ...
 
+MAX_THREADS: int
+
 class Network:
     @property
     def layers(self) -> tuple[tuple[str, int, int], ...]: ...
@@ -31,24 +33,29 @@ class Network:
     @property
     def slice_rows(self) -> int: ...
     def __init__(self, layers: Iterable[tuple[str, int, int]]) -> None: ...
-    def forward(self, parameters: _Floats, inputs: _Images, out: _Floats, workspace: Workspace) -> _Floats: ...
+    def pack(self, parameters: _Floats) -> Packed: ...
+    def forward(self, parameters: _Floats | Packed, inputs: _Images, out: _Floats, workspace: Workspace) -> _Floats: ...
     def evaluate(
         self,
-        parameters: _Floats,
+        parameters: _Floats | Packed,
         images: _Images,
         labels: _Bytes,
         order: _Rows | None,
         workspace: Workspace,
         stop: _Bytes | None = None,
+        *,
+        threads: int = 1,
     ) -> tuple[int, float, int]: ...
     def gradients(
         self,
-        parameters: _Floats,
+        parameters: _Floats | Packed,
         images: _Images,
         labels: _Bytes,
         order: _Rows | None,
         out: _Floats,
         workspace: Workspace,
+        *,
+        threads: int = 1,
     ) -> tuple[float, int]: ...
     def train(
         self,
@@ -62,7 +69,16 @@ class Network:
         momentum: float,
         workspace: Workspace,
         stop: _Bytes | None = None,
+        *,
+        threads: int = 1,
     ) -> tuple[int, float, int]: ...
+
+class Packed:
+    @property
+    def network(self) -> Network: ...
+    @property
+    def nbytes(self) -> int: ...
+    def __init__(self, network: Network, parameters: _Floats | None) -> None: ...
 
 class Workspace:
     @property

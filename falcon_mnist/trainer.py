@@ -7,6 +7,8 @@ from saved parameters, velocity and epoch ends with the same bits as one that wa
 from __future__ import annotations
 
 import math
+import os
+import time
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import NamedTuple
@@ -20,8 +22,8 @@ from falcon_mnist.schemas import Hyperparams
 
 Rows = npt.NDArray[np.int64]
 
-# A quarter of a second on a machine of 80 GFLOP/s: how long a run may take to notice that it is to be saved.
-SEGMENT_FLOP = 20_000_000_000
+# A quarter of a second on a machine of 120 GFLOP/s: how long a run may take to notice that it is to be saved.
+SEGMENT_FLOP = 30_000_000_000
 
 # The largest float32 below 1, which a momentum even nearer to 1 would be rounded to.
 BELOW_ONE = 1 - 2**-24
@@ -63,6 +65,51 @@ def initial_state(net: kernels.Network, hyperparams: Hyperparams) -> State:
     return State(parameters, velocity)
 
 
+class Threads:
+    """How many threads the next segment gets: as many as are fastest at present. It changes no bit.
+
+    More than one pay where they have CPUs of their own and a step is long; beside other work they may cost many times
+    what they save. So the numbers are tried in turn, and again now and then, less often the longer nothing changes.
+    """
+
+    SOON, LATE = 8, 256  # segments from one trial to the next
+
+    def __init__(self, most: int) -> None:
+        """`most` is the number of CPUs."""
+        most = min(most, kernels.MAX_THREADS)
+        self.choices = sorted({most} | {2**i for i in range(most.bit_length())})
+        self._rates: dict[int, float] = {}
+        self._patience = self.SOON
+        self._since = 0
+        self._tried = 0
+
+    @property
+    def best(self) -> int:
+        """The fastest number by what was measured last for each."""
+        return max(self._rates, key=self._rates.__getitem__, default=1)
+
+    def next(self) -> int:
+        """What to use for the next segment."""
+        untried = [choice for choice in self.choices if choice not in self._rates]
+        if untried:
+            return untried[0]
+        if self._since < self._patience or len(self.choices) == 1:
+            return self.best
+        others = [choice for choice in self.choices if choice != self.best]
+        return others[self._tried % len(others)]
+
+    def took(self, threads: int, rows: int, seconds: float) -> None:
+        """Note how long a segment took."""
+        best = self.best
+        self._rates[threads] = rows / max(seconds, 1e-9)
+        if threads == best:
+            self._since += 1
+        else:
+            self._since = 0
+            self._tried += 1
+            self._patience = self.SOON if self.best != best else min(2 * self._patience, self.LATE)
+
+
 def split(count: int, hyperparams: Hyperparams) -> tuple[Rows, Rows]:
     """Row numbers for training and for validation, drawn by the seed; at least one is for training."""
     shuffled = network.generator(hyperparams.seed, network.SPLIT).permutation(count)
@@ -89,18 +136,21 @@ def train(
     training, validation = split(len(labels), hyperparams)
     workspace = kernels.Workspace(net, min(hyperparams.batch_size, net.slice_rows), training=True)
     rows = segment_rows(net, hyperparams)
+    threads = Threads(len(os.sched_getaffinity(0)))
     while state.epoch < hyperparams.epochs:
         order = training
         if hyperparams.shuffle:
             order = network.generator(hyperparams.seed, network.SHUFFLE, state.epoch).permutation(training)
         while state.done < len(order):
             segment = order[state.done : state.done + rows]
-            _train_segment(net, state, images, labels, segment, hyperparams, workspace, stop)
+            _train_segment(net, state, images, labels, segment, hyperparams, workspace, stop, threads)
             if state.done < len(order):
                 yield None
         val_loss = val_accuracy = None
         if len(validation):
-            count, loss, correct = net.evaluate(state.parameters, images, labels, validation, workspace, stop)
+            count, loss, correct = net.evaluate(
+                state.parameters, images, labels, validation, workspace, stop, threads=threads.best
+            )
             _check_stop(stop)
             val_loss, val_accuracy = loss / count, correct / count
         metrics = Metrics(state.loss / len(order), state.correct / len(order), val_loss, val_accuracy)
@@ -126,8 +176,10 @@ def _train_segment(
     hyperparams: Hyperparams,
     workspace: kernels.Workspace,
     stop: npt.NDArray[np.uint8] | None,
+    threads: Threads,
 ) -> None:
     optimizer = hyperparams.optimizer
+    count, start = threads.next(), time.perf_counter()
     _, loss, correct = net.train(
         state.parameters,
         state.velocity,
@@ -139,8 +191,10 @@ def _train_segment(
         min(optimizer.momentum, BELOW_ONE),
         workspace,
         stop,
+        threads=count,
     )
     _check_stop(stop)
+    threads.took(count, len(segment), time.perf_counter() - start)
     state.done += len(segment)
     state.loss += loss
     state.correct += correct

@@ -43,7 +43,10 @@ def isa() -> str:
 
 
 Network = _kernels.Network
+Packed = _kernels.Packed
 Workspace = _kernels.Workspace
+
+MAX_THREADS: int = _kernels.MAX_THREADS  # of one pass
 
 gemm = _kernels.gemm
 relu = _kernels.relu

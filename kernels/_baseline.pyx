@@ -12,7 +12,11 @@ include "edge.pxi"
 include "gemm.pxi"
 include "elementwise.pxi"
 include "loss.pxi"
+include "layers.pxi"
+include "dense.pxi"
+include "team.pxi"
 include "sparse.pxi"
+include "passes.pxi"
 include "network.pxi"
 
 cdef extern from "simd.h":

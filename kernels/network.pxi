@@ -1,19 +1,5 @@
-# A feed-forward network over one flat parameter vector: whole forward passes and whole epochs of training
-# without returning to Python, and without allocating.
-#
-# A batch goes through in slices of as many rows as the workspace holds:
-#
-#   images[order] --load_rows--> x --forward_slice--> activations --cross_entropy--> d --backward_slice--> gradients
-#
-# and after its last slice sgd_step updates the parameters. Gradients are summed over the rows of a batch from
-# first to last, also across slices (gemm.pxi), so the size of the workspace changes no bit.
-
-cdef extern from *:
-    """
-    /* The stop flag is set by another thread: each look at it must be a read of memory. */
-    static inline int is_set(const uint8_t *flag) { return flag && *(volatile const uint8_t *)flag; }
-    """
-    bint is_set(const uint8_t* flag) noexcept nogil
+# What Python calls: a network, its packed parameters, and the memory of its passes. Every size and every index is checked
+# here; passes.pxi computes.
 
 # More rows than these in one slice would only push the activations out of the second-level cache; and a very
 # wide network takes fewer at once, so that a workspace stays within these bytes where one row does.
@@ -21,49 +7,20 @@ SLICE_ROWS = 256
 SLICE_BYTES = 2**25
 MAX_WIDTH = 2**24
 
-cdef enum Kind:
-    LINEAR
-    RELU
-    SIGMOID
-    TANH
-
 KINDS = {"linear": LINEAR, "relu": RELU, "sigmoid": SIGMOID, "tanh": TANH}
 
 cdef enum:
-    LAYERS = 64
-    WORTH_A_SWITCH = 1_000_000  # multiplications, some 50 us: for less, giving up the GIL costs more than it frees
+    WORTH_A_SWITCH = 1_000_000  # multiplications, some 20 us: for less, giving up the GIL costs more than it frees
 
 
-cdef struct Layer:
-    Kind kind
-    Py_ssize_t inputs
-    Py_ssize_t outputs
-    Py_ssize_t weight  # where W (inputs, outputs) and b (outputs) begin in the parameters
-    Py_ssize_t bias
-    bint in_place  # an activation right after a linear layer overwrites its output, which nothing else needs
-    Py_ssize_t output_at  # floats before this layer's output, for each row of a workspace
+cdef Py_ssize_t _whole(Py_ssize_t count, Py_ssize_t unit) noexcept nogil:
+    return (count + unit - 1) // unit * unit
 
 
-cdef struct Rows:
-    # Images (n, inputs), uint8 or float32, one of them NULL; `order` picks rows, NULL for all as they are.
-    const uint8_t* bytes
-    const float* floats
-    const int64_t* order
-    Py_ssize_t inputs
-
-
-cdef void load_rows(const Rows* rows, Py_ssize_t first, Py_ssize_t count, float* x) noexcept nogil:
-    """x (count, inputs) = the picked rows; bytes become float32(byte / 255), correctly rounded."""
-    cdef Py_ssize_t i, j, row
-    cdef const uint8_t* source
-    for i in range(count):
-        row = first + i if rows.order == NULL else rows.order[first + i]
-        if rows.bytes != NULL:
-            source = rows.bytes + row * rows.inputs
-            for j in range(rows.inputs):
-                x[i * rows.inputs + j] = PIXEL[source[j]]
-        else:
-            memcpy(x + i * rows.inputs, rows.floats + row * rows.inputs, rows.inputs * sizeof(float))
+cdef Py_ssize_t _stride(Py_ssize_t width) noexcept nogil:
+    """Floats from row to row: whole vectors, and not a multiple of 1 KiB, or rows would share a few sets of the cache."""
+    cdef Py_ssize_t whole = _whole(width, LANES)
+    return whole + LANES if whole % 256 == 0 else whole
 
 
 cdef class Network:
@@ -76,11 +33,10 @@ cdef class Network:
     Raises `ValueError` for a layer that does not exist or does not fit the one before it.
     """
 
-    cdef Layer layer[LAYERS]
-    cdef Py_ssize_t count
-    cdef Py_ssize_t activation_width  # floats for each row, all outputs that are kept
-    cdef Py_ssize_t widest
-    cdef int first_linear
+    cdef Net net
+    cdef Py_ssize_t output_floats  # of all layers, for each row of a workspace
+    cdef Py_ssize_t widest_gradient  # outputs of the widest linear layer but the first
+    cdef Py_ssize_t packed_floats
     cdef readonly tuple layers
     cdef readonly tuple slices
     cdef readonly Py_ssize_t inputs
@@ -89,123 +45,144 @@ cdef class Network:
     cdef readonly Py_ssize_t slice_rows  # what a workspace best has room for
 
     def __init__(self, layers):
-        if self.count:
+        if self.inputs:
             raise RuntimeError("a network is made once")  # others may be computing with it
         self.layers = tuple((str(kind), int(inputs), int(outputs)) for kind, inputs, outputs in layers)
         if not 0 < len(self.layers) <= LAYERS:
             raise ValueError(f"a network has 1 to {LAYERS} layers, not {len(self.layers)}")
-        self.count = len(self.layers)
-        self.first_linear = -1
-        slices = []
-        cdef Py_ssize_t index
-        cdef Layer* layer
         before = self.layers[0][1]
         for index, (kind, inputs, outputs) in enumerate(self.layers):
             _check_layer(index, kind, inputs, outputs, before)
             before = outputs
-            layer = &self.layer[index]
-            layer.kind = KINDS[kind]
-            layer.inputs = inputs
-            layer.outputs = outputs
-            layer.in_place = layer.kind != LINEAR and index > 0 and self.layer[index - 1].kind == LINEAR
-            if layer.in_place:
-                layer.output_at = self.layer[index - 1].output_at
-            else:
-                layer.output_at = self.activation_width
-                self.activation_width += layer.outputs
-            self.widest = max(self.widest, layer.inputs, layer.outputs)
-            if layer.kind == LINEAR:
-                if self.first_linear < 0:
-                    self.first_linear = index
-                layer.weight = self.parameter_count
-                layer.bias = layer.weight + layer.inputs * layer.outputs
-                self.parameter_count = layer.bias + layer.outputs
-                slices.append((layer.weight, (inputs, outputs), layer.bias))
-        if self.first_linear < 0:
+        if all(kind != "linear" for kind, _, _ in self.layers):
             raise ValueError("a network needs at least one linear layer")
+        self.inputs = self.net.inputs = self.layers[0][1]
+        self.outputs = self.net.outputs = before
+        self.net.stride = _stride(self.inputs)
+        self.net.sparse = self.layers[0][0] == "linear"
+        slices = []
+        cdef int activations = 0
+        previous = None
+        for kind, inputs, outputs in self.layers:
+            if kind == "linear":
+                self._add_linear(inputs, outputs, activations)
+                slices.append((self._last().weight, (inputs, outputs), self._last().bias))
+            else:
+                if previous not in (None, "linear"):  # else it overwrites what no one else needs
+                    self.output_floats += _stride(outputs)
+                self.net.activation[activations] = KINDS[kind]
+                self.net.activation_at[activations] = self.output_floats - _stride(outputs)
+                activations += 1
+                if self.net.linears:
+                    self._last().end_activation = activations
+                else:
+                    self.output_floats = 0  # those before the first linear layer work on the rows themselves
+            previous = kind
         self.slices = tuple(slices)
-        self.inputs = self.layer[0].inputs
-        self.outputs = self.layer[self.count - 1].outputs
-        row_bytes = 4 * (2 * self.inputs + self.activation_width + 2 * self.widest)
+        row_bytes = 4 * (2 * self.net.stride + 2 * self.output_floats + 2 * self.widest_gradient) + 2 * self.inputs
         self.slice_rows = max(1, min(SLICE_ROWS, SLICE_BYTES // row_bytes))
+
+    cdef Linear* _last(self):
+        return &self.net.linear[self.net.linears - 1]
+
+    cdef _add_linear(self, Py_ssize_t inputs, Py_ssize_t outputs, int activations):
+        cdef Linear* layer = &self.net.linear[self.net.linears]
+        self.net.linears += 1
+        layer.inputs = inputs
+        layer.outputs = outputs
+        layer.padded = _whole(outputs, LANES)
+        # The panels of a first layer that may skip zeros are as wide as one list can be summed into.
+        layer.panel = min(layer.padded, <Py_ssize_t>(SPARSE_PANEL if self.net.sparse and self.net.linears == 1 else NR))
+        layer.stride = _stride(outputs)
+        layer.weight = self.parameter_count
+        layer.bias = layer.weight + inputs * outputs
+        self.parameter_count = layer.bias + outputs
+        layer.packed_weight = self.packed_floats
+        layer.packed_bias = layer.packed_weight + _whole(layer.padded, layer.panel) * inputs
+        self.packed_floats = layer.packed_bias + layer.padded
+        layer.output_at = self.output_floats
+        self.output_floats += layer.stride
+        layer.activation = layer.end_activation = activations
+        if self.net.linears > 1:
+            self.widest_gradient = max(self.widest_gradient, outputs)
+
+    def pack(self, parameters):
+        """`parameters` as the passes read them: for `forward`, which else packs them at each call."""
+        return Packed(self, parameters)
 
     def forward(self, parameters, inputs, out, Workspace workspace not None):
         """Write the network's outputs for `inputs` (n, inputs) to `out` (n, outputs); returns `out`.
 
-        `inputs` are float32, or uint8 that count as float32(byte / 255). A row's bits depend on that row alone.
+        `parameters` are the flat vector, or what `pack` made of it. `inputs` are float32, or uint8 that count
+        as float32(byte / 255). A row's bits depend on that row alone.
         """
-        self._parameters("parameters", parameters, False)
-        cdef Rows rows = self._rows("inputs", inputs, None)
-        cdef Py_ssize_t n = inputs.shape[0]
+        cdef Packed packed = self._packed(parameters)
+        cdef Pass p = self._pass("inputs", inputs, None)
         _contiguous("out", out, _FLOAT32, 2, True)
-        _same_shape("out", out, "the network's output", (n, self.outputs))
+        _same_shape("out", out, "the network's output", (p.n, self.outputs))
         _apart("out", out, "inputs", inputs)
-        _apart("out", out, "parameters", parameters)
-        cdef const float* w = <const float*>address(parameters)
+        if packed is not parameters:
+            _apart("out", out, "parameters", parameters)
         cdef float* to = <float*>address(out)
         with workspace.used_by(self, False):
-            if n * self.parameter_count < WORTH_A_SWITCH:
-                self.forward_rows(w, &rows, n, to, workspace)
+            p.packed = packed.buffer.data
+            p.memory = &workspace.memory
+            if p.n * self.parameter_count < WORTH_A_SWITCH:
+                forward_rows(&p, to)
             else:
                 with nogil:
-                    self.forward_rows(w, &rows, n, to, workspace)
+                    forward_rows(&p, to)
         return out
 
-    def evaluate(self, parameters, images, labels, order, Workspace workspace not None, stop=None):
-        """Cross-entropy over the rows of `images` that `order` picks (None: all).
+    def evaluate(
+        self, parameters, images, labels, order, Workspace workspace not None, stop=None, *, int threads=1
+    ):
+        """Cross-entropy over the rows of `images` that `order` picks (None: all), on so many threads.
 
         Returns (rows, loss summed over them, rows whose largest logit is the label's); fewer rows than asked
         for only if `stop[0]` became non-zero.
         """
-        self._parameters("parameters", parameters, False)
-        cdef Rows rows = self._rows("images", images, order)
-        cdef Py_ssize_t n = len(images if order is None else order)
-        _labels(labels, images.shape[0], self.outputs)
-        cdef const float* w = <const float*>address(parameters)
-        cdef const uint8_t* classes = <const uint8_t*>address(labels)
-        cdef const uint8_t* flag = _stop_flag(stop)
-        cdef Tally tally = Tally(0, 0)
-        cdef Py_ssize_t first = 0, count
-        with workspace.used_by(self, False), nogil:
-            while first < n and not is_set(flag):
-                count = min(n - first, workspace.rows)
-                self.loss_slice(w, &rows, classes, first, count, 1, workspace, &tally)
-                first += count
-        return first, tally.loss, tally.correct
+        cdef Packed packed = self._packed(parameters)
+        cdef Pass p = self._learning_pass(images, labels, order, stop)
+        p.work = EVALUATE
+        p.batch_size = max(p.n, 1)
+        p.packed = packed.buffer.data
+        workspace.run(self, &p, threads)
+        return p.done, p.tally.loss, p.tally.correct
 
-    def gradients(self, parameters, images, labels, order, out, Workspace workspace not None):
+    def gradients(self, parameters, images, labels, order, out, Workspace workspace not None, *, int threads=1):
         """Write the gradient of the mean cross-entropy over the picked rows to `out` (parameter_count,).
 
         Returns (loss summed over rows, correct rows), as `evaluate` does.
         """
-        self._parameters("parameters", parameters, False)
+        cdef Packed packed = self._packed(parameters)
         self._parameters("out", out, True)
-        _apart("out", out, "parameters", parameters)
-        cdef Rows rows = self._rows("images", images, order)
-        cdef Py_ssize_t n = len(images if order is None else order)
-        _labels(labels, images.shape[0], self.outputs)
-        cdef const float* w = <const float*>address(parameters)
-        cdef const uint8_t* classes = <const uint8_t*>address(labels)
-        cdef float* to = <float*>address(out)
-        cdef Tally tally = Tally(0, 0)
-        with workspace.used_by(self, True), nogil:
-            self.batch_gradients(w, &rows, classes, 0, n, workspace, &tally, NULL, NULL, 0)
-            memcpy(to, workspace.gradients, self.parameter_count * sizeof(float))
-        return tally.loss, tally.correct
+        if packed is not parameters:
+            _apart("out", out, "parameters", parameters)
+        cdef Pass p = self._learning_pass(images, labels, order, None)
+        cdef Packed gradients = Packed(self, None)
+        p.work = GRADIENTS
+        p.batch_size = max(p.n, 1)
+        p.packed = packed.buffer.data
+        p.update = Update(packed.buffer.data, NULL, gradients.buffer.data, 0, 0, False, False)
+        workspace.run(self, &p, threads)
+        gradients.unpack(out)
+        return p.tally.loss, p.tally.correct
 
     def train(
         self, parameters, velocity, images, labels, order, Py_ssize_t batch_size, double learning_rate,
-        double momentum, Workspace workspace not None, stop=None,
+        double momentum, Workspace workspace not None, stop=None, *, int threads=1,
     ):
         """One pass over the rows that `order` (int64) picks, in that order: a step of SGD for each batch.
 
         `images` (n, inputs) are uint8, read as float32(byte / 255), or float32; `labels` (n,) uint8;
         `parameters` and `velocity` (None if momentum is 0) are changed in place, as `sgd` does, with the
         gradient of the batch's mean loss. The last batch has the rows that are left. `workspace` is made
-        with `training=True`.
+        with `training=True`. The work is shared by so many `threads`, which changes no bit.
 
         Returns (finished batches, loss summed over their rows before each step, correct rows). Another
-        thread may set `stop[0]` (uint8): the pass ends before the next slice, without the batch under way.
+        thread may set `stop[0]` (uint8): the pass ends after the slice that is under way, and without the
+        batch of which it does not finish the last slice.
         """
         self._parameters("parameters", parameters, True)
         if velocity is not None:
@@ -215,203 +192,71 @@ cdef class Network:
             raise ValueError("momentum is not 0, but there is no velocity to keep it in")
         if batch_size < 1:
             raise ValueError(f"batch_size must be at least 1, not {batch_size}")
-        cdef Rows rows = self._rows("images", images, order)
-        cdef Py_ssize_t n = len(images if order is None else order)
-        _labels(labels, images.shape[0], self.outputs)
+        cdef Pass p = self._learning_pass(images, labels, order, stop)
         for name, changed in (("parameters", parameters), ("velocity", velocity)):
             if changed is not None:  # labels and order were checked: a step must not write into them
                 _apart(name, changed, "images", images)
                 _apart(name, changed, "labels", labels)
                 _apart(name, changed, "order", order)
-        cdef float* w = <float*>address(parameters)
-        cdef float* v = NULL if velocity is None else <float*>address(velocity)
-        cdef const uint8_t* classes = <const uint8_t*>address(labels)
-        cdef const uint8_t* flag = _stop_flag(stop)
-        cdef Tally tally = Tally(0, 0), batch_tally
-        cdef Py_ssize_t first = 0, count, batches = 0, updated
-        with workspace.used_by(self, True), nogil:
-            while first < n:
-                count = min(n - first, batch_size)
-                batch_tally = Tally(0, 0)
-                updated = self.batch_gradients(
-                    w, &rows, classes, first, count, workspace, &batch_tally, flag,
-                    w if v == NULL and count <= workspace.rows else NULL, <float>learning_rate,
-                )
-                if updated < 0:
-                    break
-                sgd_step(
-                    self.parameter_count - updated, w + updated, workspace.gradients + updated, v,
-                    <float>learning_rate, <float>momentum,
-                )
-                tally.loss += batch_tally.loss
-                tally.correct += batch_tally.correct
-                first += count
-                batches += 1
-        return batches, tally.loss, tally.correct
+        cdef Packed weights = Packed(self, parameters), gradients = None, velocities = None
+        p.work = TRAIN
+        p.batch_size = min(batch_size, max(p.n, 1))
+        p.packed = weights.buffer.data
+        p.update = Update(weights.buffer.data, NULL, NULL, <float>learning_rate, <float>momentum, False, False)
+        if velocity is not None:
+            velocities = Packed(self, velocity)
+            p.update.velocity = velocities.buffer.data
+        if p.batch_size > workspace.rows:
+            gradients = Packed(self, None)
+            p.update.gradients = gradients.buffer.data
+        workspace.run(self, &p, threads)
+        weights.unpack(parameters)
+        if velocity is not None:
+            velocities.unpack(velocity)
+        return (p.done + p.batch_size - 1) // p.batch_size, p.tally.loss, p.tally.correct
 
-    cdef Py_ssize_t batch_gradients(
-        self, const float* w, const Rows* rows, const uint8_t* classes, Py_ssize_t first, Py_ssize_t n,
-        Workspace workspace, Tally* tally, const uint8_t* stop, float* update, float learning_rate,
-    ) noexcept nogil:
-        """workspace.gradients = those of the mean loss of a batch.
-
-        A batch of one slice may be given the parameters as `update`: those of the first layer's weights then
-        take their step of SGD here, and their gradients are not kept. Returns how many parameters, from the
-        first one on, did; -1 if stopped on the way.
-        """
-        cdef Py_ssize_t done = 0, count, updated = 0
-        if n == 0:
-            memset(workspace.gradients, 0, self.parameter_count * sizeof(float))
-        while done < n:
-            if is_set(stop):
-                return -1
-            count = min(n - done, workspace.rows)
-            self.loss_slice(w, rows, classes, first + done, count, <float>1.0 / n, workspace, tally)
-            updated = self.backward_slice(w, count, workspace, 0 if done == 0 else 1, update, learning_rate)
-            done += count
-        return updated
-
-    cdef void forward_rows(
-        self, const float* w, const Rows* rows, Py_ssize_t n, float* to, Workspace workspace
-    ) noexcept nogil:
-        cdef Py_ssize_t first = 0, count
-        while first < n:
-            count = min(n - first, workspace.rows)
-            memcpy(
-                to + first * self.outputs,
-                self.forward_slice(w, rows, first, count, workspace),
-                count * self.outputs * sizeof(float),
-            )
-            first += count
-
-    cdef const float* forward_slice(
-        self, const float* w, const Rows* rows, Py_ssize_t first, Py_ssize_t count, Workspace workspace
-    ) noexcept nogil:
-        """The last layer's output (count, outputs), in the workspace."""
-        cdef Py_ssize_t index
-        cdef const Layer* layer
-        cdef const float* x = workspace.x
-        cdef float* y
-        if self.layer[0].kind == LINEAR and workspace.load_entries(rows, first, count):
-            x = NULL
-        elif rows.floats != NULL and rows.order == NULL:
-            x = rows.floats + first * rows.inputs  # already what the first layer reads
-        else:
-            load_rows(rows, first, count, workspace.x)
-        workspace.loaded = x
-        for index in range(self.count):
-            layer = &self.layer[index]
-            y = workspace.activations + layer.output_at * workspace.rows
-            if layer.kind == LINEAR and x == NULL:
-                sparse_gemm(
-                    count, layer.outputs, workspace.starts, workspace.entries, w + layer.weight, 0, y
-                )
-                add_bias_rows(count, layer.outputs, w + layer.bias, y)
-            elif layer.kind == LINEAR:
-                sgemm(
-                    count, layer.outputs, layer.inputs, 1, x, layer.inputs, 1,
-                    w + layer.weight, layer.outputs, 1, 0, y, layer.outputs, 1, workspace.packing,
-                )
-                add_bias_rows(count, layer.outputs, w + layer.bias, y)
-            elif layer.kind == RELU:
-                relu_forward(count * layer.outputs, x, y)
-            elif layer.kind == SIGMOID:
-                sigmoid_forward(count * layer.outputs, x, y)
-            else:
-                tanh_forward(count * layer.outputs, x, y)
-            x = y
-        return x
-
-    cdef void loss_slice(
-        self, const float* w, const Rows* rows, const uint8_t* classes, Py_ssize_t first, Py_ssize_t count,
-        float scale, Workspace workspace, Tally* tally,
-    ) noexcept nogil:
-        """Forward pass and loss; workspace.d = scale * (softmax - onehot)."""
-        cdef Py_ssize_t i
-        for i in range(count):
-            workspace.classes[i] = classes[first + i if rows.order == NULL else rows.order[first + i]]
-        cross_entropy(
-            count, self.outputs, self.forward_slice(w, rows, first, count, workspace), workspace.classes,
-            scale, workspace.d, tally,
-        )
-
-    cdef Py_ssize_t backward_slice(
-        self, const float* w, Py_ssize_t count, Workspace workspace, float beta, float* update, float learning_rate
-    ) noexcept nogil:
-        """workspace.gradients = beta * workspace.gradients + those of the slice that was last computed.
-
-        `update` and the answer are those of `batch_gradients`.
-        """
-        cdef Py_ssize_t index, updated = 0
-        cdef const Layer* layer
-        cdef const float* x
-        cdef const float* y
-        cdef float* d = workspace.d
-        cdef float* spare = workspace.spare
-        cdef float* gradients = workspace.gradients
-        for index in range(self.count - 1, self.first_linear - 1, -1):
-            layer = &self.layer[index]
-            y = workspace.activations + layer.output_at * workspace.rows
-            if layer.kind == LINEAR:
-                x = workspace.loaded
-                if index > 0:
-                    x = workspace.activations + self.layer[index - 1].output_at * workspace.rows
-                if x == NULL:
-                    transpose(
-                        count, layer.inputs, workspace.starts, workspace.entries,
-                        workspace.transposed_starts, workspace.transposed,
-                    )
-                    if update != NULL:
-                        sparse_update(
-                            layer.inputs, layer.outputs, workspace.transposed_starts, workspace.transposed, d,
-                            learning_rate, update + layer.weight,
-                        )
-                        updated = layer.bias
-                    else:
-                        sparse_gemm(
-                            layer.inputs, layer.outputs, workspace.transposed_starts, workspace.transposed, d,
-                            beta, gradients + layer.weight,
-                        )
-                else:
-                    sgemm(
-                        layer.inputs, layer.outputs, count, 1, x, 1, layer.inputs, d, layer.outputs, 1,
-                        beta, gradients + layer.weight, layer.outputs, 1, workspace.packing,
-                    )
-                if beta == 0:
-                    memset(gradients + layer.bias, 0, layer.outputs * sizeof(float))
-                bias_gradient(count, layer.outputs, d, gradients + layer.bias)
-                if index > self.first_linear:
-                    sgemm(
-                        count, layer.inputs, layer.outputs, 1, d, layer.outputs, 1,
-                        w + layer.weight, 1, layer.outputs, 0, spare, layer.inputs, 1, workspace.packing,
-                    )
-                    d, spare = spare, d
-            elif layer.kind == RELU:
-                relu_backward_of(count * layer.outputs, y, d, d)
-            elif layer.kind == SIGMOID:
-                sigmoid_backward_of(count * layer.outputs, y, d, d)
-            else:
-                tanh_backward_of(count * layer.outputs, y, d, d)
-        return updated
+    cdef Packed _packed(self, parameters):
+        if isinstance(parameters, Packed):
+            if (<Packed>parameters).network is not self:
+                raise ValueError("the parameters were packed for another network")
+            return parameters
+        self._parameters("parameters", parameters, False)
+        return Packed(self, parameters)
 
     cdef _parameters(self, str name, value, bint writable):
         _contiguous(name, value, _FLOAT32, 1, writable)
         _same_shape(name, value, "the network", (self.parameter_count,))
 
-    cdef Rows _rows(self, str name, images, order) except *:
+    cdef Pass _pass(self, str name, images, order) except *:
+        """A pass over the rows of `images` that `order` picks."""
         _contiguous(name, images, _ROWS, 2)
         _same_shape(name, images, "the network", (images.shape[0], self.inputs))
-        cdef Rows rows = Rows(NULL, NULL, NULL, self.inputs)
+        cdef Pass p
+        memset(&p, 0, sizeof(p))
+        p.net = &self.net
         if images.dtype == np.uint8:
-            rows.bytes = <const uint8_t*>address(images)
+            p.rows.bytes = <const uint8_t*>address(images)
         else:
-            rows.floats = <const float*>address(images)
+            p.rows.floats = <const float*>address(images)
+        p.n = images.shape[0]
         if order is not None:
             _contiguous("order", order, _INT64, 1)
             if order.size and (int(order.min()) < 0 or int(order.max()) >= images.shape[0]):
                 raise ValueError(f"order must hold row numbers from 0 to {images.shape[0] - 1}")
-            rows.order = <const int64_t*>address(order)
-        return rows
+            p.rows.order = <const int64_t*>address(order)
+            p.n = order.shape[0]
+        return p
+
+    cdef Pass _learning_pass(self, images, labels, order, stop) except *:
+        cdef Pass p = self._pass("images", images, order)
+        _labels(labels, images.shape[0], self.outputs)
+        p.labels = <const uint8_t*>address(labels)
+        if stop is not None:
+            _contiguous("stop", stop, _UINT8, 1)
+            if stop.size != 1:
+                raise ValueError(f"stop must hold one flag, not {stop.size}")
+            p.stop = <const uint8_t*>address(stop)
+        return p
 
 
 def _check_layer(index, kind, inputs, outputs, before):
@@ -425,17 +270,59 @@ def _check_layer(index, kind, inputs, outputs, before):
         raise ValueError(f"layer {index} has {inputs} inputs, but what comes before it has {before} outputs")
 
 
-cdef const uint8_t* _stop_flag(stop) except? NULL:
-    if stop is None:
-        return NULL
-    _contiguous("stop", stop, _UINT8, 1)
-    if stop.size != 1:
-        raise ValueError(f"stop must hold one flag, not {stop.size}")
-    return <const uint8_t*>address(stop)
+cdef class Packed:
+    """A network's parameters in the layout that its passes read (dense.pxi), on cache lines; what they are is not seen.
+
+    Raises `TypeError` and `ValueError` for what is no flat vector of the network, and `MemoryError`.
+    """
+
+    cdef readonly Network network
+    cdef Buffer buffer
+
+    def __init__(self, Network network not None, parameters):
+        if self.buffer is not None:
+            raise RuntimeError("parameters are packed once")  # others may be computing with them
+        self.network = network
+        if parameters is not None:
+            network._parameters("parameters", parameters, False)
+        self.buffer = Buffer(network.packed_floats)
+        memset(self.buffer.data, 0, network.packed_floats * sizeof(float))
+        if parameters is not None:
+            self._move(<float*>address(parameters), False)
+
+    @property
+    def nbytes(self):
+        """Bytes of memory."""
+        return self.buffer.nbytes
+
+    cdef unpack(self, parameters):
+        self._move(<float*>address(parameters), True)
+
+    cdef _move(self, float* flat, bint out):
+        """Between the flat vector and the panels, row by row."""
+        cdef int index
+        cdef const Linear* layer
+        cdef float* packed
+        cdef Py_ssize_t column, i, width
+        for index in range(self.network.net.linears):
+            layer = &self.network.net.linear[index]
+            for column from 0 <= column < layer.outputs by layer.panel:
+                width = min(layer.panel, layer.outputs - column)
+                packed = self.buffer.data + panel_start(layer, column)
+                for i in range(layer.inputs):
+                    _copy(packed + i * layer.panel, flat + layer.weight + i * layer.outputs + column, width, out)
+            _copy(self.buffer.data + layer.packed_bias, flat + layer.bias, layer.outputs, out)
+
+
+cdef inline void _copy(float* packed, float* flat, Py_ssize_t count, bint out) noexcept nogil:
+    if out:
+        memcpy(flat, packed, count * sizeof(float))
+    else:
+        memcpy(packed, flat, count * sizeof(float))
 
 
 cdef class Workspace:
-    """All memory that a network's passes need, for slices of `rows` rows; gradients only for training.
+    """All memory that a network's passes need, for slices of `rows` rows; that of gradients only for training.
 
     One call at a time may use it; a second one raises `RuntimeError`. Raises `MemoryError` if there is not
     enough memory.
@@ -446,21 +333,10 @@ cdef class Workspace:
     cdef readonly bint training
     cdef readonly Py_ssize_t nbytes
     cdef Buffer buffer
+    cdef Memory memory
     cdef bint busy
-    cdef float* x  # (rows, inputs)
-    cdef const float* loaded  # x, or the caller's own rows, or NULL if the slice is in `entries`
-    cdef Entry* entries  # the slice's non-zero inputs, row i from starts[i] to starts[i+1]
-    cdef Py_ssize_t* starts
-    cdef Entry* transposed
-    cdef Py_ssize_t* transposed_starts
-    cdef float* activations
-    cdef float* d  # (rows, widest), as is spare
-    cdef float* spare
-    cdef float* packing
-    cdef float* gradients  # (parameter_count,)
-    cdef uint8_t* classes  # (rows,)
 
-    def __init__(self, Network network not None, Py_ssize_t rows, *, bint training=False):
+    def __init__(self, Network network not None, rows, *, bint training=False):
         if self.buffer is not None:
             raise RuntimeError("a workspace is made once")  # others may be computing in it
         if not 0 < rows <= LARGEST_SIDE:
@@ -468,69 +344,64 @@ cdef class Workspace:
         self.network = network
         self.rows = rows
         self.training = training
-        cdef Py_ssize_t packing = 0, inputs, outputs
-        for _, inputs, outputs in network.layers:
-            packing = max(packing, packing_floats(outputs, inputs))
-            if training:
-                packing = max(packing, packing_floats(outputs, rows), packing_floats(inputs, outputs))
-        cdef Py_ssize_t widest = network.widest if training else network.outputs
-        # All that `load_entries` may write before it gives up.
-        cdef Py_ssize_t entries = (rows + 8) * network.inputs * SPARSE_PERCENT // 100 + network.inputs + 8
-        lines = [  # each part begins on a cache line of its own
-            (floats + 15) // 16
-            for floats in (
-                rows * network.inputs,
-                rows * network.activation_width,
-                rows * widest,
-                rows * widest if training else 0,
-                packing,
-                network.parameter_count if training else 0,
-                (rows + 3) // 4,
-                2 * entries,
-                2 * (rows + 1),
-                2 * entries if training else 0,
-                2 * (network.inputs + 2) if training else 0,
-            )
+        cdef Memory* memory = &self.memory
+        memory.rows = rows
+        memory.slices = 2 if training else 1
+        memory.panel_rows = NR if rows > LANES else LANES
+        memory.span = _whole(rows, WORD)
+        padded = _whole(network.outputs, LANES)
+        panels = -(-rows // memory.panel_rows) * memory.panel_rows * network.widest_gradient if training else 0
+        blocks = -(-rows // LANES) * LANES
+        sizes = [  # in floats; each part begins on a cache line of its own
+            rows * network.output_floats,
+            rows * network.output_floats if training else 0,
+            panels,
+            panels,
+            blocks * padded,
+            blocks * sizeof(Score) // 4,
+            rows * SPARSE_PANEL * THREAD_LIMIT if training and network.net.sparse else 0,
         ]
+        for _ in range(memory.slices):
+            sizes += [
+                rows * network.net.stride,
+                rows * THREAD_LIMIT * sizeof(Row) // 4,
+                memory.span * network.inputs // 4 if training and network.net.sparse else 0,
+                (rows + 3) // 4,
+            ]
+        lines = [(floats + 15) // 16 for floats in sizes]
         self.buffer = Buffer(16 * sum(lines))
         self.nbytes = self.buffer.nbytes
-        cdef float* at = self.buffer.data
-        self.x = at
-        at += 16 * <Py_ssize_t>lines[0]
-        self.activations = at
-        at += 16 * <Py_ssize_t>lines[1]
-        self.d = at
-        at += 16 * <Py_ssize_t>lines[2]
-        self.spare = at
-        at += 16 * <Py_ssize_t>lines[3]
-        self.packing = at
-        at += 16 * <Py_ssize_t>lines[4]
-        self.gradients = at
-        at += 16 * <Py_ssize_t>lines[5]
-        self.classes = <uint8_t*>at
-        at += 16 * <Py_ssize_t>lines[6]
-        self.entries = <Entry*>at
-        at += 16 * <Py_ssize_t>lines[7]
-        self.starts = <Py_ssize_t*>at
-        at += 16 * <Py_ssize_t>lines[8]
-        self.transposed = <Entry*>at
-        at += 16 * <Py_ssize_t>lines[9]
-        self.transposed_starts = <Py_ssize_t*>at
+        parts = [16 * sum(lines[:i]) for i in range(len(lines))]
+        memory.outputs = self._at(parts[0])
+        memory.gradients_of_outputs = self._at(parts[1])
+        memory.d_transposed[0] = self._at(parts[2])
+        memory.d_transposed[1] = self._at(parts[3])
+        memory.logits = self._at(parts[4])
+        memory.scores = <Score*>self._at(parts[5])
+        memory.compact = self._at(parts[6])
+        cdef int i
+        cdef Slice* s
+        for i in range(memory.slices):
+            s = &memory.slice[i]
+            s.buffer = self._at(parts[7 + 4 * i])
+            s.row = <Row*>self._at(parts[8 + 4 * i])
+            s.transposed = <uint8_t*>self._at(parts[9 + 4 * i])
+            s.labels = <uint8_t*>self._at(parts[10 + 4 * i])
+        # Gradients of outputs that are only there to fill a vector are never written: they stay 0.
+        memset(memory.gradients_of_outputs, 0, (parts[2] - parts[1]) * sizeof(float))
 
-    cdef bint load_entries(self, const Rows* rows, Py_ssize_t first, Py_ssize_t count) noexcept nogil:
-        """The non-zero elements of the picked rows; False, after a few rows, if they are too many."""
-        cdef Py_ssize_t i, row, found = 0
-        for i in range(count):
-            row = first + i if rows.order == NULL else rows.order[first + i]
-            self.starts[i] = found
-            if rows.bytes != NULL:
-                found += byte_entries(rows.inputs, rows.bytes + row * rows.inputs, self.entries + found)
-            else:
-                found += float_entries(rows.inputs, rows.floats + row * rows.inputs, self.entries + found)
-            if found > (i + 8) * rows.inputs * SPARSE_PERCENT // 100:
-                return False
-        self.starts[count] = found
-        return True
+    cdef float* _at(self, Py_ssize_t floats):
+        return self.buffer.data + floats
+
+    cdef run(self, Network network, Pass* p, int threads):
+        """Run a pass of `network` in this memory, unless it has no rows or is stopped before it begins."""
+        if not 1 <= threads <= THREAD_LIMIT:
+            raise ValueError(f"threads must be from 1 to {THREAD_LIMIT}, not {threads}")
+        with self.used_by(network, p.work != EVALUATE):
+            p.memory = &self.memory
+            if p.n and not is_set(p.stop):
+                with nogil:
+                    run_team(p, threads)
 
     cdef used_by(self, Network network, bint training):
         """A context in which `network` may use this memory."""

@@ -10,7 +10,7 @@
 
 #include <stdint.h>
 #include <string.h>
-#if defined(__FMA__)
+#if defined(__SSE2__)
 #include <immintrin.h>
 #elif defined(__ARM_NEON)
 #include <arm_neon.h>
@@ -46,6 +46,98 @@ static inline float sfma(float a, float b, float c)
     return __builtin_fmaf(a, b, c);
 #else
     return a * b + c;
+#endif
+}
+
+/* The elements of a and b in turn: a0 b0 a1 b1 ..., the first half of them and the second. */
+#if defined(__clang__)
+#define SHUFFLE(a, b, ...) __builtin_shufflevector(a, b, __VA_ARGS__)
+#else
+typedef int32_t vint __attribute__((vector_size(4 * LANES)));
+#define SHUFFLE(a, b, ...) __builtin_shuffle(a, b, (vint){__VA_ARGS__})
+#endif
+#if LANES == 16
+static inline vfloat vzip_low(vfloat a, vfloat b)
+{
+    return SHUFFLE(a, b, 0, 16, 1, 17, 2, 18, 3, 19, 4, 20, 5, 21, 6, 22, 7, 23);
+}
+static inline vfloat vzip_high(vfloat a, vfloat b)
+{
+    return SHUFFLE(a, b, 8, 24, 9, 25, 10, 26, 11, 27, 12, 28, 13, 29, 14, 30, 15, 31);
+}
+#elif LANES == 8
+static inline vfloat vzip_low(vfloat a, vfloat b) { return SHUFFLE(a, b, 0, 8, 1, 9, 2, 10, 3, 11); }
+static inline vfloat vzip_high(vfloat a, vfloat b) { return SHUFFLE(a, b, 4, 12, 5, 13, 6, 14, 7, 15); }
+#elif LANES == 4
+static inline vfloat vzip_low(vfloat a, vfloat b) { return SHUFFLE(a, b, 0, 4, 1, 5); }
+static inline vfloat vzip_high(vfloat a, vfloat b) { return SHUFFLE(a, b, 2, 6, 3, 7); }
+#endif
+
+/* The bytes of a and b in turn, as vzip_low and vzip_high do with floats. */
+typedef uint8_t vbytes __attribute__((vector_size(16)));
+typedef uint8_t vbytes_in_memory __attribute__((vector_size(16), aligned(1), may_alias));
+#undef SHUFFLE
+#if defined(__clang__)
+#define SHUFFLE(a, b, ...) __builtin_shufflevector(a, b, __VA_ARGS__)
+#else
+#define SHUFFLE(a, b, ...) __builtin_shuffle(a, b, (vbytes){__VA_ARGS__})
+#endif
+static inline vbytes bload(const uint8_t *from) { return *(const vbytes_in_memory *)from; }
+static inline void bstore(uint8_t *to, vbytes x) { *(vbytes_in_memory *)to = x; }
+static inline vbytes bzeros(void) { return (vbytes){0}; }
+static inline vbytes bzip_low(vbytes a, vbytes b)
+{
+    return SHUFFLE(a, b, 0, 16, 1, 17, 2, 18, 3, 19, 4, 20, 5, 21, 6, 22, 7, 23);
+}
+static inline vbytes bzip_high(vbytes a, vbytes b)
+{
+    return SHUFFLE(a, b, 8, 24, 9, 25, 10, 26, 11, 27, 12, 28, 13, 29, 14, 30, 15, 31);
+}
+
+/* Which of 64 bytes, or floats, are not zero (a NaN is not): bit i is element i. */
+static inline uint64_t nonzero_bytes(const uint8_t *x)
+{
+#if defined(__AVX512BW__)
+    __m512i bytes = _mm512_loadu_si512(x);
+    return _mm512_test_epi8_mask(bytes, bytes);
+#elif defined(__SSE2__)
+    uint64_t zero = 0;
+    for (int i = 0; i < 64; i += 16) {
+        __m128i bytes = _mm_loadu_si128((const __m128i *)(x + i));
+        zero |= (uint64_t)(uint32_t)_mm_movemask_epi8(_mm_cmpeq_epi8(bytes, _mm_setzero_si128())) << i;
+    }
+    return ~zero;
+#else
+    uint64_t mask = 0;
+    for (int i = 0; i < 64; i++)
+        mask |= (uint64_t)(x[i] != 0) << i;
+    return mask;
+#endif
+}
+
+static inline uint64_t nonzero_floats(const float *x)
+{
+    uint64_t mask = 0;
+#if defined(__AVX512F__)
+    for (int i = 0; i < 64; i += 16)
+        mask |= (uint64_t)_mm512_cmp_ps_mask(_mm512_loadu_ps(x + i), _mm512_setzero_ps(), _CMP_NEQ_UQ) << i;
+#elif defined(__SSE2__)
+    for (int i = 0; i < 64; i += 4)
+        mask |= (uint64_t)(uint32_t)_mm_movemask_ps(_mm_cmpneq_ps(_mm_loadu_ps(x + i), _mm_setzero_ps())) << i;
+#else
+    for (int i = 0; i < 64; i++)
+        mask |= (uint64_t)(x[i] != 0) << i;
+#endif
+    return mask;
+}
+
+/* What a thread does between two looks at memory that another one is about to change. */
+static inline void spin_pause(void)
+{
+#if defined(__x86_64__)
+    __builtin_ia32_pause();
+#elif defined(__aarch64__)
+    __asm__ volatile("yield");
 #endif
 }
 

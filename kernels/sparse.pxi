@@ -1,21 +1,39 @@
-# The first layer, without the zeros of its input: four in five pixels of MNIST are background.
+# The first layer without the zeros of its input: four in five pixels of MNIST are background.
 #
-#   C (m, n) = S (m, k) @ B (k, n) + beta * C,  S as compressed rows: entries[starts[i]:starts[i+1]] of row i
+#   forward          Y (rows, outputs) = X (rows, inputs) @ W    a row's mask of what is not zero picks rows of W
+#   weight gradient  G (inputs, outputs) = X.T @ D               an input's mask, over the batch, picks rows of D
 #
-# serves both passes: forward S is the slice of images, backward its transpose. Entries of a row are in
-# ascending order and each is one fma, so every element of C is summed as the dense path sums it, but for
-# products with 0, which change nothing: the same bits, whichever path is taken.
+# There are no lists: a mask of 64 elements is one or a few instructions away from the elements themselves, and the next
+# one set in it two more, hidden behind the arithmetic. For the masks of inputs the bytes of a slice are transposed.
 #
-# Measured at n = 128 and 1024, training in batches of 64 takes as long on either path where 30 in 100 elements are
-# not zero, be they scattered or in runs (CONTRIBUTING.md): SPARSE_PERCENT.
+# Forward, a row of W for each of 128 outputs comes from the second-level cache, which takes twice as long as the
+# arithmetic; so two images go through together, over the pixels of either, and share it. Backward, D lies in the first.
+#
+# Every element is summed over k in order, one fma at a time, as the dense products sum it but for products with 0,
+# which change nothing: the same bits, whichever path is taken and whichever rows are paired.
+#
+# SPARSE_PERCENT is where both paths take as long (CONTRIBUTING.md).
 
-cdef struct Entry:
-    float value
-    int32_t index
+cdef extern from "simd.h":
+    ctypedef uint8_t vbytes
+    vbytes bload(const uint8_t* source) noexcept nogil
+    void bstore(uint8_t* to, vbytes x) noexcept nogil
+    vbytes bzeros() noexcept nogil
+    vbytes bzip_low(vbytes a, vbytes b) noexcept nogil
+    vbytes bzip_high(vbytes a, vbytes b) noexcept nogil
+    uint64_t nonzero_bytes(const uint8_t* x) noexcept nogil
+    uint64_t nonzero_floats(const float* x) noexcept nogil
 
+cdef extern from * nogil:
+    int trailing_zeros "__builtin_ctzll"(uint64_t mask)
+    int ones "__builtin_popcountll"(uint64_t mask)
 
 cdef enum:
     SPARSE_PERCENT = 30  # so many elements in 100 may be non-zero
+    CHAINS = 8  # vectors that are summed into at once, to hide the latency of fma
+    WORD = 64  # elements of a mask
+    SPARSE_PANEL = 64  # columns of a first layer's panels: for one thread's share, D of a batch stays in the first cache
+    BLOCK = 16  # bytes are transposed in squares of this side
 
 # float32(byte / 255), correctly rounded.
 cdef float[256] PIXEL
@@ -23,119 +41,223 @@ for _byte in range(256):
     PIXEL[_byte] = np.float32(_byte) / np.float32(255)
 
 
-cdef inline Py_ssize_t byte_entries(Py_ssize_t n, const uint8_t* x, Entry* to) noexcept nogil:
-    """The non-zero bytes of a row, scaled; room for all n and 8 more is needed. Returns how many there are."""
-    cdef Py_ssize_t j = 0, t, found = 0
-    cdef int64_t eight
-    while j < n:
-        if j + 8 <= n:
-            memcpy(&eight, x + j, 8)
-            if eight == 0:
-                j += 8
-                continue
-        for t in range(j, min(j + 8, n)):
-            to[found].value = PIXEL[x[t]]
-            to[found].index = <int32_t>t
-            found += x[t] != 0  # without a branch, which would be mispredicted at every edge of a stroke
-        j += 8
-    return found
+cdef struct Row:
+    # An image: bytes, or floats where bytes is NULL.
+    const uint8_t* bytes
+    const float* floats
 
 
-cdef inline Py_ssize_t float_entries(Py_ssize_t n, const float* x, Entry* to) noexcept nogil:
-    """The non-zero elements of a row, a NaN being one. Returns how many there are."""
-    cdef Py_ssize_t j, found = 0
-    for j in range(n):
-        to[found].value = x[j]
-        to[found].index = <int32_t>j
-        found += x[j] != 0
-    return found
+cdef inline uint64_t mask_at(const Row* row, Py_ssize_t n, Py_ssize_t j) noexcept nogil:
+    """Which of the elements from j on are not zero, at most WORD of them; the row has n."""
+    cdef uint64_t mask = 0
+    cdef Py_ssize_t at = j
+    if n - j < WORD and n >= WORD:
+        at = n - WORD  # a whole word, of which the first elements have been seen
+    if n < WORD:
+        for at in range(n):
+            mask |= <uint64_t>(row.bytes[at] != 0 if row.bytes != NULL else row.floats[at] != 0) << at
+        return mask
+    if row.bytes != NULL:
+        mask = nonzero_bytes(row.bytes + at)
+    else:
+        mask = nonzero_floats(row.floats + at)
+    return mask >> (j - at)
 
 
-cdef void transpose(
-    Py_ssize_t m, Py_ssize_t k, const Py_ssize_t* starts, const Entry* entries, Py_ssize_t* to_starts, Entry* to
+cdef Py_ssize_t count_nonzero(const Row* row, Py_ssize_t first, Py_ssize_t end) noexcept nogil:
+    """Elements from `first`, a multiple of WORD, to `end` that are not zero."""
+    cdef Py_ssize_t j, count = 0
+    for j from first <= j < end by WORD:
+        count += ones(mask_at(row, end, j))
+    return count
+
+
+cdef inline float element(const bint bytes, const Row* row, Py_ssize_t p) noexcept nogil:
+    return PIXEL[row.bytes[p]] if bytes else row.floats[p]
+
+
+cdef inline void sparse_rows(
+    const int vectors, const bint two, const bint bytes, Py_ssize_t n, const Row* one, const Row* other,
+    const float* w, Py_ssize_t rs_w, float* y, Py_ssize_t rs_y,
 ) noexcept nogil:
-    """The compressed rows of the transpose (k, m), by counting. `to_starts` has room for k + 2."""
-    cdef Py_ssize_t i, p, at
-    memset(to_starts, 0, (k + 2) * sizeof(Py_ssize_t))
-    for p in range(starts[m]):
-        to_starts[entries[p].index + 2] += 1
-    for i in range(2, k + 2):
-        to_starts[i] += to_starts[i - 1]
-    for i in range(m):
-        for p in range(starts[i], starts[i + 1]):
-            at = to_starts[entries[p].index + 1]
-            to_starts[entries[p].index + 1] = at + 1
-            to[at].value = entries[p].value
-            to[at].index = <int32_t>i
+    """y[0] = one @ w, and if `two`, y[1] = other @ w, `vectors` of their columns: all literals where this is called."""
+    cdef vfloat acc[2 * CHAINS]
+    cdef vfloat x, x_other, b
+    cdef Py_ssize_t j, p
+    cdef uint64_t mask
+    cdef int v
+    x_other = vbroadcast(0)
+    for v in range(2 * vectors):
+        acc[v] = vbroadcast(0)
+    for j from 0 <= j < n by WORD:
+        mask = mask_at(one, n, j)
+        if two:
+            mask |= mask_at(other, n, j)
+        while mask:
+            p = j + trailing_zeros(mask)
+            mask &= mask - 1
+            x = vbroadcast(element(bytes, one, p))
+            if two:
+                x_other = vbroadcast(element(bytes, other, p))
+            for v in range(vectors):
+                b = vload(w + p * rs_w + v * LANES)
+                acc[v] = vfma(x, b, acc[v])
+                if two:
+                    acc[vectors + v] = vfma(x_other, b, acc[vectors + v])
+    for v in range(vectors):
+        vstore(y + v * LANES, acc[v])
+        if two:
+            vstore(y + rs_y + v * LANES, acc[vectors + v])
 
 
-cdef inline void sparse_row(
-    const int vectors, Py_ssize_t count, const Entry* entries, const float* b, Py_ssize_t rs_b,
-    float beta, float gamma, float* c,
+cdef inline void sparse_rows_of(
+    const int vectors, Py_ssize_t n, const Row* rows, Py_ssize_t count, const float* w, Py_ssize_t rs_w,
+    float* y, Py_ssize_t rs_y,
 ) noexcept nogil:
-    """sum = the sum of value * b[index], from beta * c on; c[:vectors*LANES] = sum, or c + gamma * sum.
+    cdef Py_ssize_t i = 0
+    while i + 2 <= count:
+        if rows.bytes != NULL:
+            sparse_rows(vectors, True, True, n, rows + i, rows + i + 1, w, rs_w, y + i * rs_y, rs_y)
+        else:
+            sparse_rows(vectors, True, False, n, rows + i, rows + i + 1, w, rs_w, y + i * rs_y, rs_y)
+        i += 2
+    if i < count:
+        if rows.bytes != NULL:
+            sparse_rows(vectors, False, True, n, rows + i, NULL, w, rs_w, y + i * rs_y, rs_y)
+        else:
+            sparse_rows(vectors, False, False, n, rows + i, NULL, w, rs_w, y + i * rs_y, rs_y)
 
-    `vectors` is a literal where this is called; gamma 0 asks for the plain sum.
+
+cdef void sparse_forward(
+    const Linear* layer, const float* packed, const Row* rows, Py_ssize_t count, Py_ssize_t first, Py_ssize_t end,
+    float* y,
+) noexcept nogil:
+    """Y (count, first to end) = X @ W; rows of Y lie layer.stride apart."""
+    cdef Py_ssize_t column = first, vectors
+    cdef const float* w
+    while column < end:
+        w = packed + panel_start(layer, column)
+        vectors = min(end - column, layer.panel - column % layer.panel) // LANES
+        if vectors >= 8 and LANES == 16:  # two rows of 8 sums are more than other registers hold
+            vectors = 8
+            sparse_rows_of(8, layer.inputs, rows, count, w, layer.panel, y + column, layer.stride)
+        elif vectors >= 4:
+            vectors = 4
+            sparse_rows_of(4, layer.inputs, rows, count, w, layer.panel, y + column, layer.stride)
+        else:
+            vectors = 1
+            sparse_rows_of(1, layer.inputs, rows, count, w, layer.panel, y + column, layer.stride)
+        column += vectors * LANES
+
+
+cdef void transpose_bytes(
+    const Row* rows, Py_ssize_t count, Py_ssize_t first, Py_ssize_t end, uint8_t* to, Py_ssize_t rs_to
+) noexcept nogil:
+    """to[first to end, BLOCK] = those elements of up to BLOCK rows, transposed as `transpose_vectors` does.
+
+    Zeros stand for the rows that are too few.
     """
-    cdef vfloat acc[WIDE]
-    cdef vfloat x
-    cdef const float* row
-    cdef Py_ssize_t p
-    cdef int j
-    for j in range(vectors):
-        acc[j] = vbroadcast(0) if beta == 0 else vbroadcast(beta) * vload(c + j * LANES)
-    for p in range(count):
-        x = vbroadcast(entries[p].value)
-        row = b + entries[p].index * rs_b
-        for j in range(vectors):
-            acc[j] = vfma(x, vload(row + j * LANES), acc[j])
-    for j in range(vectors):
-        vstore(c + j * LANES, acc[j] if gamma == 0 else vfma(vbroadcast(gamma), acc[j], vload(c + j * LANES)))
+    cdef vbytes t[BLOCK]
+    cdef vbytes u[BLOCK]
+    cdef Py_ssize_t j = first
+    cdef int i, turn
+    while j + BLOCK <= end:
+        for i in range(BLOCK):
+            t[i] = bload(rows[i].bytes + j) if i < count else bzeros()
+        for turn in range(4):
+            for i in range(BLOCK // 2):
+                u[2 * i] = bzip_low(t[i], t[i + BLOCK // 2])
+                u[2 * i + 1] = bzip_high(t[i], t[i + BLOCK // 2])
+            for i in range(BLOCK):
+                t[i] = u[i]
+        for i in range(BLOCK):
+            bstore(to + (j + i) * rs_to, t[i])
+        j += BLOCK
+    for j in range(j, end):
+        for i in range(BLOCK):
+            to[j * rs_to + i] = rows[i].bytes[j] if i < count else 0
 
 
-cdef inline void sparse_element(
-    Py_ssize_t count, const Entry* entries, const float* b, Py_ssize_t rs_b, float beta, float gamma, float* c
+cdef struct Columns:
+    # The bytes of a slice by inputs: input i's at bytes + i * span, `span` a multiple of WORD; or one row, and span 1.
+    const uint8_t* bytes
+    Py_ssize_t span
+    Py_ssize_t rows
+
+
+cdef inline uint64_t column_mask(const Columns* x, Py_ssize_t i, Py_ssize_t row) noexcept nogil:
+    """Which of the rows from `row` on are not zero at input i."""
+    cdef uint64_t mask
+    if x.span == 1:
+        return x.bytes[i] != 0
+    mask = nonzero_bytes(x.bytes + i * x.span + row)
+    if x.rows - row < WORD:
+        mask &= (<uint64_t>1 << (x.rows - row)) - 1  # beyond them are bytes of an earlier slice
+    return mask
+
+
+cdef inline void add_rows(
+    const int vectors, uint64_t mask, const uint8_t* bytes, const float* d, Py_ssize_t rs_d, vfloat* acc
 ) noexcept nogil:
-    """The same for one column."""
-    cdef Py_ssize_t p
-    cdef float total = 0 if beta == 0 else beta * c[0]
-    for p in range(count):
-        total = sfma(entries[p].value, b[entries[p].index * rs_b], total)
-    c[0] = total if gamma == 0 else sfma(gamma, total, c[0])
+    """acc += the sum of bytes[r] / 255 * d[r] over the rows r in the mask."""
+    cdef vfloat value
+    cdef Py_ssize_t r
+    cdef int v
+    while mask:
+        r = trailing_zeros(mask)
+        mask &= mask - 1
+        value = vbroadcast(PIXEL[bytes[r]])
+        for v in range(vectors):
+            acc[v] = vfma(value, vload(d + r * rs_d + v * LANES), acc[v])
 
 
 cdef inline void sparse_columns(
-    Py_ssize_t m, Py_ssize_t n, const Py_ssize_t* starts, const Entry* entries, const float* b,
-    float beta, float gamma, float* c,
+    const int vectors, const Linear* layer, const Columns* x, const float* d, Py_ssize_t first_input,
+    Py_ssize_t end_input, Py_ssize_t column, const Update* given,
 ) noexcept nogil:
-    cdef Py_ssize_t i, count, j = 0
-    while j < n:
-        for i in range(m):
-            count = starts[i + 1] - starts[i]
-            if gamma != 0 and count == 0:
-                continue
-            if j + WIDE * LANES <= n:  # this many columns of all rows of B fit into the second-level cache
-                sparse_row(WIDE, count, entries + starts[i], b + j, n, beta, gamma, c + i * n + j)
-            elif j + LANES <= n:
-                sparse_row(1, count, entries + starts[i], b + j, n, beta, gamma, c + i * n + j)
-            else:
-                sparse_element(count, entries + starts[i], b + j, n, beta, gamma, c + i * n + j)
-        j += WIDE * LANES if j + WIDE * LANES <= n else LANES if j + LANES <= n else 1
+    """For `vectors` columns from `column` on, which D (rows, SPARSE_PANEL) begins with."""
+    cdef vfloat acc[CHAINS]
+    cdef Py_ssize_t i, row, at = panel_start(layer, column) + first_input * layer.panel
+    cdef Py_ssize_t panel = layer.panel
+    cdef uint64_t mask
+    cdef int v
+    cdef Update update = given[0]
+    cdef bint skips = update.velocity == NULL and update.first and update.last and x.rows <= WORD
+    for i in range(first_input, end_input):
+        mask = column_mask(x, i, 0)
+        if not skips or mask:  # else it is 0 in the whole batch: its weights are not even read
+            for v in range(vectors):
+                acc[v] = update_start(&update, at + v * LANES)
+            add_rows(vectors, mask, x.bytes + i * x.span, d, SPARSE_PANEL, acc)
+            for row from WORD <= row < x.rows by WORD:
+                mask = column_mask(x, i, row)
+                add_rows(vectors, mask, x.bytes + i * x.span + row, d + row * SPARSE_PANEL, SPARSE_PANEL, acc)
+            for v in range(vectors):
+                update_finish(&update, at + v * LANES, acc[v])
+        at += panel
 
 
-cdef void sparse_gemm(
-    Py_ssize_t m, Py_ssize_t n, const Py_ssize_t* starts, const Entry* entries, const float* b, float beta, float* c
+cdef void sparse_weight_gradient(
+    const Linear* layer, const Columns* x, const float* d, Py_ssize_t first_input, Py_ssize_t end_input,
+    Py_ssize_t first, Py_ssize_t end, const Update* update, float* compact,
 ) noexcept nogil:
-    """C (m, n) = S @ B + beta * C; rows of B and C lie n apart. With beta 0, C is not read."""
-    sparse_columns(m, n, starts, entries, b, beta, 0, c)
+    """G[inputs, first to end] = X.T @ D, and on to what `update` says; `compact` has room for (rows, SPARSE_PANEL).
 
-
-cdef void sparse_update(
-    Py_ssize_t m, Py_ssize_t n, const Py_ssize_t* starts, const Entry* entries, const float* b,
-    float learning_rate, float* w,
-) noexcept nogil:
-    """W (m, n) -= learning_rate * (S @ B): the step of `sgd_step`, whose gradient is never written.
-
-    A row without entries, a pixel that is background in the whole batch, is not even read.
+    The columns of D that are needed are moved together, or their lines would share half of the cache's sets.
     """
-    sparse_columns(m, n, starts, entries, b, 0, -learning_rate, w)
+    cdef Py_ssize_t column = first, vectors, count, i
+    while column < end:
+        count = min(end - column, layer.panel - column % layer.panel)
+        for i in range(x.rows):
+            memcpy(compact + i * SPARSE_PANEL, d + i * layer.stride + column, count * sizeof(float))
+        vectors = count // LANES
+        if vectors >= 8:
+            vectors = 8
+            sparse_columns(8, layer, x, compact, first_input, end_input, column, update)
+        elif vectors >= 4:
+            vectors = 4
+            sparse_columns(4, layer, x, compact, first_input, end_input, column, update)
+        else:
+            vectors = 1
+            sparse_columns(1, layer, x, compact, first_input, end_input, column, update)
+        column += vectors * LANES

@@ -1,0 +1,452 @@
+# Whole forward passes and whole epochs of training over plain structures: no Python, no allocation.
+#
+# A batch goes through in slices of as many rows as the workspace holds. The members of a team do the same work, each on
+# its share, and meet where one needs what another has computed:
+#
+#   load ─┬─ forward of each linear layer ─ loss ─ input gradient of each layer, from the last ─┬─ barrier ─ next slice
+#         └── weight gradients and the step of SGD, each as soon as no one reads the weights any more ┘
+#
+# Columns of W are shared out rather than rows of the batch, so that each thread's weights stay in its own cache, and the
+# next slice is loaded before the barrier that ends this one. Gradients are summed over the rows of a batch from first to
+# last, also across slices, so neither the size of the workspace nor the number of threads changes a bit.
+
+cdef extern from *:
+    """
+    /* The stop flag is set by another thread: each look at it must be a read of memory. */
+    static inline int is_set(const uint8_t *flag) { return flag && *(volatile const uint8_t *)flag; }
+    """
+    bint is_set(const uint8_t* flag) noexcept nogil
+
+cdef enum Work:
+    EVALUATE
+    GRADIENTS
+    TRAIN
+
+
+cdef struct Rows:
+    # Images (n, inputs), uint8 or float32, one of them NULL; `order` picks rows, NULL for all as they are.
+    const uint8_t* bytes
+    const float* floats
+    const int64_t* order
+
+
+cdef struct Slice:
+    # Rows as the first layer reads them: where they lie, skipping what is zero, or x.
+    Py_ssize_t rows
+    bint sparse
+    Row* row  # each member's own (memory.rows,), for all rows
+    uint8_t* transposed  # (inputs, span)
+    float* buffer  # (rows, net.stride)
+    const float* x  # buffer, or the caller's own rows
+    Py_ssize_t stride
+    bint dense[THREAD_LIMIT]  # a member has found too much that is not zero
+    uint8_t* labels
+
+
+cdef struct Memory:
+    Py_ssize_t rows
+    int slices
+    Slice slice[2]  # this one and, where there is room for it, the next
+    float* outputs  # all activations
+    float* gradients_of_outputs  # laid out alike
+    float* d_transposed[2]  # of the layer whose turn it is, and of the one before it, in panels of panel_rows rows
+    Py_ssize_t panel_rows
+    float* logits  # (rows, outputs), transposed in blocks of LANES rows
+    Score* scores
+    float* compact  # each member's (rows, SPARSE_PANEL)
+    Py_ssize_t span  # bytes of an input's rows in slice.transposed
+
+
+cdef struct Pass:
+    # What a call asks for, and what its members share.
+    Work work
+    const Net* net
+    Memory* memory
+    const float* packed
+    Rows rows
+    const uint8_t* labels
+    Py_ssize_t n
+    Py_ssize_t batch_size
+    const uint8_t* stop
+    Update update
+    char[64] apart  # what changes lies on cache lines of its own
+    Tally tally
+    Py_ssize_t done  # rows of finished batches, or of finished slices where nothing is learnt
+    bint stopped
+    char[64] also_apart
+    Team team
+
+
+# Loading
+
+cdef extern from * nogil:
+    void prefetch "__builtin_prefetch"(const void* at, int for_writing, int level)
+
+
+cdef inline void prefetch_row(
+    const Net* net, const Rows* rows, Py_ssize_t i, Py_ssize_t first, Py_ssize_t end
+) noexcept nogil:
+    """Have part of a row brought into the cache: the order is random, so the machine cannot guess which is next.
+
+    Inline, because a call of a function that does nothing but this is dropped by gcc as one without effect.
+    """
+    cdef Py_ssize_t row = i if rows.order == NULL else rows.order[i], byte
+    if rows.bytes != NULL:
+        for byte from first <= byte < end by 64:
+            prefetch(rows.bytes + row * net.inputs + byte, 0, 2)
+    else:
+        for byte from 4 * first <= byte < 4 * end by 64:
+            prefetch(<const char*>(rows.floats + row * net.inputs) + byte, 0, 2)
+
+
+cdef void load_floats(
+    const Net* net, const Row* of_slice, Py_ssize_t begin, Py_ssize_t end, Slice* to
+) noexcept nogil:
+    """x = rows begin to end of the slice, bytes as float32(byte / 255), through the leading activations."""
+    cdef Py_ssize_t i, j
+    cdef const uint8_t* source
+    cdef float* x
+    cdef int k
+    for i in range(begin, end):
+        x = to.buffer + i * net.stride
+        if of_slice[i].bytes != NULL:
+            source = of_slice[i].bytes
+            for j in range(net.inputs):
+                x[j] = <float>source[j] / <float>255
+        else:
+            memcpy(x, of_slice[i].floats, net.inputs * sizeof(float))
+        for k in range(net.linear[0].activation):
+            activate(net.activation[k], net.inputs, x, x)
+
+
+cdef void load_slice(Pass* p, Py_ssize_t first, Py_ssize_t rows, Slice* to, int member) noexcept nogil:
+    """The member's part of the slice that begins at `first`; complete after a barrier and `settle_slice`."""
+    cdef Py_ssize_t begin, end, i, row
+    cdef Row* of_slice = to.row + member * p.memory.rows
+    for i in range(rows):
+        row = first + i if p.rows.order == NULL else p.rows.order[first + i]
+        of_slice[i] = Row(NULL, NULL)
+        if p.rows.bytes != NULL:
+            of_slice[i].bytes = p.rows.bytes + row * p.net.inputs
+        else:
+            of_slice[i].floats = p.rows.floats + row * p.net.inputs
+        if member == 0 and p.labels != NULL:
+            to.labels[i] = p.labels[row]
+    if p.net.sparse:
+        share(p.net.inputs, WORD, member, p.team.size, &begin, &end)
+        for i in range(min(rows, p.n - first - rows)):
+            prefetch_row(p.net, &p.rows, first + rows + i, begin, end)  # the same thread's part of the next slice
+        to.dense[member] = not load_columns(p, of_slice, rows, begin, end, to)
+    else:
+        share(rows, 1, member, p.team.size, &begin, &end)
+        load_floats(p.net, of_slice, begin, end, to)
+
+
+cdef bint load_columns(
+    Pass* p, const Row* of_slice, Py_ssize_t rows, Py_ssize_t first, Py_ssize_t end, Slice* to
+) noexcept nogil:
+    """Inputs first to end by columns, if few enough are not zero; no more is read than it takes to say no."""
+    cdef Py_ssize_t i, found = 0
+    if p.work != EVALUATE and p.rows.bytes == NULL:
+        return False  # floats are too rare in training for a way of their own
+    for i in range(rows):
+        found += count_nonzero(&of_slice[i], first, end)
+        if found > (i + 8) * (end - first) * SPARSE_PERCENT // 100:
+            return False
+    if p.work != EVALUATE and rows > 1:
+        for i from 0 <= i < rows by BLOCK:
+            transpose_bytes(of_slice + i, rows - i, first, end, to.transposed + i, p.memory.span)
+    return True
+
+
+cdef Slice settle_slice(Pass* p, Py_ssize_t first, Py_ssize_t rows, const Slice* loaded, int member) noexcept nogil:
+    """After the barrier: the slice as lists if all members' rows are, else as they are."""
+    cdef Slice s = loaded[0]
+    cdef Py_ssize_t begin, end
+    cdef int i
+    s.rows = rows
+    s.sparse = p.net.sparse
+    for i in range(p.team.size):
+        s.sparse = s.sparse and not s.dense[i]
+    s.row += member * p.memory.rows
+    s.x = s.buffer
+    s.stride = p.net.stride
+    if s.sparse or not p.net.sparse:
+        return s
+    if p.rows.floats != NULL and p.rows.order == NULL:
+        s.x = p.rows.floats + first * p.net.inputs  # already what the first layer reads
+        s.stride = p.net.inputs
+    else:
+        share(rows, 1, member, p.team.size, &begin, &end)
+        load_floats(p.net, s.row, begin, end, &s)
+        barrier(&p.team)
+    return s
+
+
+# Elementwise
+
+cdef inline void activate(Kind kind, Py_ssize_t n, const float* x, float* y) noexcept nogil:
+    if kind == RELU:
+        relu_forward(n, x, y)
+    elif kind == SIGMOID:
+        sigmoid_forward(n, x, y)
+    else:
+        tanh_forward(n, x, y)
+
+
+cdef inline void activate_backward(Kind kind, Py_ssize_t n, const float* y, float* d) noexcept nogil:
+    if kind == RELU:
+        relu_backward_of(n, y, d, d)
+    elif kind == SIGMOID:
+        sigmoid_backward_of(n, y, d, d)
+    else:
+        tanh_backward_of(n, y, d, d)
+
+
+cdef void bias_and_activations(
+    const Net* net, const Linear* layer, Memory* memory, const float* packed, Py_ssize_t first_row,
+    Py_ssize_t end_row, Py_ssize_t first, Py_ssize_t end,
+) noexcept nogil:
+    """What follows a linear layer's product, on a block of its output."""
+    cdef Py_ssize_t i, j
+    cdef float* x
+    cdef float* y
+    cdef int k
+    cdef const float* bias = packed + layer.packed_bias
+    for i in range(first_row, end_row):
+        x = memory.outputs + layer.output_at * memory.rows + i * layer.stride
+        for j in range(first, end):
+            x[j] += bias[j]
+        for k in range(layer.activation, layer.end_activation):
+            y = memory.outputs + net.activation_at[k] * memory.rows + i * layer.stride
+            activate(net.activation[k], end - first, x + first, y + first)
+            x = y
+
+
+cdef void activations_backward(
+    const Net* net, const Linear* layer, Memory* memory, Py_ssize_t first_row, Py_ssize_t end_row,
+    Py_ssize_t first, Py_ssize_t end,
+) noexcept nogil:
+    """The gradient of what follows a linear layer to that of its product, on a block."""
+    cdef Py_ssize_t i
+    cdef int k
+    cdef float* d
+    for i in range(first_row, end_row):
+        d = memory.gradients_of_outputs + layer.output_at * memory.rows + i * layer.stride
+        for k in range(layer.end_activation - 1, layer.activation - 1, -1):
+            activate_backward(
+                net.activation[k], end - first,
+                memory.outputs + net.activation_at[k] * memory.rows + i * layer.stride + first, d + first,
+            )
+
+
+# Passes
+
+cdef const float* input_of(const Net* net, const Memory* memory, const Slice* s, int index, Py_ssize_t* stride) noexcept nogil:
+    """What a linear layer reads: the slice, or the last activation of the layer before."""
+    cdef const Linear* before
+    if index == 0:
+        stride[0] = s.stride
+        return s.x
+    before = &net.linear[index - 1]
+    stride[0] = before.stride
+    return output_of(net, memory, before)
+
+
+cdef float* output_of(const Net* net, const Memory* memory, const Linear* layer) noexcept nogil:
+    cdef Py_ssize_t at = layer.output_at
+    if layer.end_activation > layer.activation:
+        at = net.activation_at[layer.end_activation - 1]
+    return memory.outputs + at * memory.rows
+
+
+cdef bint by_columns(const Linear* layer, const Team* team, Py_ssize_t* unit) noexcept nogil:
+    """Whether a layer has columns enough to share; else the rows of its product are shared."""
+    unit[0] = min(layer.panel, <Py_ssize_t>NR)
+    return layer.padded >= unit[0] * team.size
+
+
+cdef void forward(Pass* p, const Slice* s, int member) noexcept nogil:
+    """All layers. The last one ends without a barrier if its rows were shared, as they are for the loss."""
+    cdef Py_ssize_t first_row, end_row, first, end, unit, stride
+    cdef int index
+    cdef const Linear* layer
+    cdef const float* x
+    cdef float* y
+    for index in range(p.net.linears):
+        layer = &p.net.linear[index]
+        first_row, end_row, first, end = 0, s.rows, 0, layer.padded
+        if by_columns(layer, &p.team, &unit):
+            share(layer.padded, unit, member, p.team.size, &first, &end)
+        else:
+            share(s.rows, LANES, member, p.team.size, &first_row, &end_row)
+        y = p.memory.outputs + layer.output_at * p.memory.rows
+        if index == 0 and s.sparse:
+            sparse_forward(
+                layer, p.packed, s.row + first_row, end_row - first_row, first, end, y + first_row * layer.stride
+            )
+        else:
+            x = input_of(p.net, p.memory, s, index, &stride)
+            dense_forward(
+                layer, p.packed, end_row - first_row, x + first_row * stride, stride, first, end,
+                y + first_row * layer.stride,
+            )
+        bias_and_activations(p.net, layer, p.memory, p.packed, first_row, end_row, first, end)
+        if index + 1 < p.net.linears or by_columns(layer, &p.team, &unit):
+            barrier(&p.team)
+
+
+cdef void loss(Pass* p, const Slice* s, float scale, int member) noexcept nogil:
+    """The scores of the member's rows, and unless evaluating the gradient of `scale` times their loss."""
+    cdef const Net* net = p.net
+    cdef Memory* memory = p.memory
+    cdef const Linear* last = &net.linear[net.linears - 1]
+    cdef Py_ssize_t begin, end, i, j, count
+    cdef const float* z = output_of(net, memory, last)
+    cdef float* d = memory.gradients_of_outputs + last.output_at * memory.rows
+    cdef float* block
+    share(s.rows, LANES, member, p.team.size, &begin, &end)
+    for i from begin <= i < end by LANES:
+        count = min(end - i, <Py_ssize_t>LANES)
+        block = memory.logits + i * last.padded
+        for j from 0 <= j < last.padded by LANES:
+            transpose(z + i * last.stride + j, last.stride, count, block + j * LANES, LANES, LANES)
+        cross_entropy(count, last.outputs, block, LANES, s.labels + i, scale, memory.scores + i)
+        if p.work == EVALUATE:
+            continue
+        memset(block + last.outputs * LANES, 0, (last.padded - last.outputs) * LANES * sizeof(float))
+        for j from 0 <= j < last.padded by LANES:
+            transpose(block + j * LANES, LANES, LANES, d + i * last.stride + j, last.stride, count)
+    if p.work != EVALUATE:
+        activations_backward(net, last, memory, begin, end, 0, last.padded)
+        if net.linears > 1:
+            transpose_to_panels(
+                begin, end, 0, last.padded, d, last.stride, last.outputs, memory.panel_rows, memory.d_transposed[0]
+            )
+    barrier(&p.team)
+
+
+cdef void input_gradient(Pass* p, const Slice* s, int index, int member) noexcept nogil:
+    """The gradient of the output of the linear layer before this one: the member's columns of it."""
+    cdef const Linear* layer = &p.net.linear[index]
+    cdef const Linear* before = &p.net.linear[index - 1]
+    cdef Memory* memory = p.memory
+    cdef Py_ssize_t first, end, unit
+    cdef int turn = (p.net.linears - 1 - index) % 2
+    cdef float* d_x = memory.gradients_of_outputs + before.output_at * memory.rows
+    share(layer.inputs, LANES, member, p.team.size, &first, &end)
+    for unit from first <= unit < end by UNITS:
+        dense_input_gradient(
+            layer, p.packed, s.rows, memory.panel_rows, memory.d_transposed[turn], unit,
+            min(end - unit, <Py_ssize_t>UNITS), d_x, before.stride,
+        )
+    end = (end + LANES - 1) // LANES * LANES
+    activations_backward(p.net, before, memory, 0, s.rows, first, end)
+    if index > 1:
+        transpose_to_panels(
+            0, s.rows, first, end, d_x, before.stride, before.outputs, memory.panel_rows,
+            memory.d_transposed[1 - turn],
+        )
+    barrier(&p.team)
+
+
+cdef void weight_gradient(Pass* p, const Slice* s, int index, const Update* update, int member) noexcept nogil:
+    """The gradient of a layer's parameters, and the step if it is time; the member's share."""
+    cdef const Linear* layer = &p.net.linear[index]
+    cdef const float* d = p.memory.gradients_of_outputs + layer.output_at * p.memory.rows
+    cdef const float* x
+    cdef Py_ssize_t first_input = 0, end_input = layer.inputs, first = 0, end = layer.padded, unit, stride
+    cdef Columns columns
+    if by_columns(layer, &p.team, &unit):
+        share(layer.padded, unit, member, p.team.size, &first, &end)
+        bias_step(layer, s.rows, d, first, end, update)
+    else:
+        share(layer.inputs, MR, member, p.team.size, &first_input, &end_input)
+        if member == 0:
+            bias_step(layer, s.rows, d, first, end, update)
+    if index == 0 and s.sparse:
+        columns = Columns(s.transposed, p.memory.span, s.rows)
+        if s.rows == 1:
+            columns = Columns(s.row[0].bytes, 1, 1)
+        sparse_weight_gradient(
+            layer, &columns, d, first_input, end_input, first, end, update,
+            p.memory.compact + member * p.memory.rows * SPARSE_PANEL,
+        )
+    else:
+        x = input_of(p.net, p.memory, s, index, &stride)
+        dense_weight_gradient(layer, s.rows, x, stride, d, first_input, end_input, first, end, update)
+
+
+cdef void learn(Pass* p, const Slice* s, const Update* update, int member) noexcept nogil:
+    """Backward through all layers, from the last; the gradient of its output is there."""
+    cdef int index
+    for index in range(p.net.linears - 1, -1, -1):
+        if index > 0:
+            input_gradient(p, s, index, member)
+        weight_gradient(p, s, index, update, member)
+
+
+cdef Py_ssize_t rows_of_slice(const Pass* p, Py_ssize_t first) noexcept nogil:
+    """Rows of the slice that begins at `first`: at most up to the end of its batch."""
+    return min(p.memory.rows, min(p.n, (first // p.batch_size + 1) * p.batch_size) - first)
+
+
+cdef void run_member(Pass* p, int member) noexcept nogil:
+    """One member's part of a pass over all rows."""
+    cdef Py_ssize_t first = 0, rows, batch, end
+    cdef Update update = p.update
+    cdef Tally of_batch = Tally(0, 0)
+    cdef int turn = 0
+    cdef Slice s
+    load_slice(p, 0, rows_of_slice(p, 0), &p.memory.slice[0], member)
+    barrier(&p.team)
+    while first < p.n:
+        rows = rows_of_slice(p, first)
+        s = settle_slice(p, first, rows, &p.memory.slice[turn], member)
+        batch = first // p.batch_size * p.batch_size
+        end = min(p.n, batch + p.batch_size)
+        forward(p, &s, member)
+        loss(p, &s, <float>1.0 / (end - batch), member)
+        update.first = first == batch
+        update.last = p.work == TRAIN and first + rows == end
+        if member == 0:
+            p.stopped = is_set(p.stop)
+            add_scores(rows, p.memory.scores, &of_batch)
+            if p.work == EVALUATE or first + rows == end:
+                p.done = first + rows
+            if first + rows == end:
+                p.tally.loss += of_batch.loss
+                p.tally.correct += of_batch.correct
+                of_batch = Tally(0, 0)
+            elif p.work == EVALUATE and p.stopped:
+                p.tally = of_batch
+        if p.work != EVALUATE:
+            learn(p, &s, &update, member)
+        first += rows
+        if p.memory.slices == 1:
+            barrier(&p.team)
+        else:
+            turn = 1 - turn
+        if first < p.n:
+            load_slice(p, first, rows_of_slice(p, first), &p.memory.slice[turn], member)
+        barrier(&p.team)
+        if p.stopped:
+            return
+
+
+cdef void forward_rows(Pass* p, float* to) noexcept nogil:
+    """The outputs of all rows, by this thread alone, to `to` (n, outputs)."""
+    cdef Py_ssize_t first, i, rows
+    cdef const Linear* last = &p.net.linear[p.net.linears - 1]
+    cdef const float* y = output_of(p.net, p.memory, last)
+    cdef Slice s
+    p.work = EVALUATE
+    p.batch_size = p.n
+    p.team.size = 1
+    for first from 0 <= first < p.n by p.memory.rows:
+        rows = min(p.memory.rows, p.n - first)
+        load_slice(p, first, rows, &p.memory.slice[0], 0)
+        s = settle_slice(p, first, rows, &p.memory.slice[0], 0)
+        forward(p, &s, 0)
+        for i in range(rows):
+            memcpy(to + (first + i) * p.net.outputs, y + i * last.stride, p.net.outputs * sizeof(float))
