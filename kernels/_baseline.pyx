@@ -14,6 +14,7 @@ include "elementwise.pxi"
 include "loss.pxi"
 include "sparse.pxi"
 include "network.pxi"
+include "probe.pxi"
 
 cdef extern from "simd.h":
     int cpu_has_avx2()
