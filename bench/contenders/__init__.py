@@ -7,6 +7,7 @@ does not offer, it does not define. `use()` sets its number of threads, which an
 
 from __future__ import annotations
 
+import functools
 import os
 from importlib import import_module
 from importlib.util import find_spec
@@ -42,11 +43,12 @@ def variants(library: str) -> list[Any]:
     return [make(threads) for threads in thread_counts]
 
 
-def contenders() -> list[Any]:
+@functools.cache
+def contenders() -> tuple[Any, ...]:
     """All of them; this project's first, best instruction set first."""
     from contenders.ours import Ours
 
-    return [*map(Ours, kernels.supported()), *(each for library in installed() for each in variants(library))]
+    return (*map(Ours, kernels.supported()), *(each for library in installed() for each in variants(library)))
 
 
 def offering(what: str) -> list[Any]:
