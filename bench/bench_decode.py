@@ -2,10 +2,12 @@
 
 import json
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import numpy as np
 import orjson
+import paired
 import pytest
 
 from falcon_mnist.arrays import decode
@@ -29,3 +31,6 @@ def bench_decode(benchmark: Any, name: str, digits: np.ndarray) -> None:
     result = benchmark(DECODERS[name], body)
     assert result.dtype == np.float32
     assert (result == rows).all()
+    if name != "falcon-mnist":
+        ours, theirs = (partial(DECODERS[each], body) for each in ("falcon-mnist", name))
+        benchmark.extra_info["paired"] = paired.paired(ours, theirs, pairs=15)._asdict()

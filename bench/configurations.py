@@ -63,10 +63,10 @@ CONFIGURATIONS = {
     each.name: each
     for each in (
         Configuration("784-128-10"),
-        Configuration("batch 1", batch_size=1, lr=0.01, part=0.05, epochs=6),
+        Configuration("batch 1", batch_size=1, lr=0.01, part=0.02, epochs=6),
         Configuration("batch 4096", batch_size=4096),
-        Configuration("784-512-256-10, batch 128", hidden=(512, 256), batch_size=128, epochs=6),
-        Configuration("784-1024-1024-10", hidden=(1024, 1024), part=0.125, epochs=3),
+        Configuration("784-512-256-10, batch 128", hidden=(512, 256), batch_size=128, part=0.5, epochs=5),
+        Configuration("784-1024-1024-10", hidden=(1024, 1024), part=0.05, epochs=2),
         Configuration("no zeros", zeros=False, epochs=11),
         Configuration("momentum 0.9", momentum=0.9, lr=0.01, beside="784-128-10"),
         Configuration("sigmoid", activation="sigmoid", beside="784-128-10"),

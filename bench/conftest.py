@@ -7,8 +7,6 @@ import os
 
 os.environ.pop("OPENBLAS_CORETYPE", None)  # NumPy's BLAS chooses its kernels itself, before it is imported
 
-import shlex
-import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -43,7 +41,6 @@ def pytest_benchmark_update_machine_info(machine_info: dict[str, Any]) -> None:
     """What the README's table says below the figures."""
     machine_info |= {
         "machine": machine(),
-        "command": shlex.join(["pytest", *sys.argv[1:]]),
         "limits": {isa: limits.limits(isa)._asdict() for isa in kernels.supported()},
         "versions": {each.name: each.version for each in contenders.contenders()},
         "left_out": contenders.missing(),

@@ -19,7 +19,6 @@ import contextlib
 import json
 import os
 import re
-import shlex
 import statistics
 import subprocess
 import sys
@@ -108,6 +107,9 @@ class Waiting:
             stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True,
             env={name: value for name, value in os.environ.items() if not CHOICES.fullmatch(name)},
         )  # fmt: skip
+
+    def wait(self) -> None:
+        """Until it has loaded the data and was found to compute what it should."""
         if self._line() != "ready":
             sys.exit(f"{self.name} failed")
 
@@ -136,6 +138,8 @@ def measure(configuration: Configuration, data: Path, rounds: int) -> dict[str, 
             if library in contenders.installed()
             for threads in contenders.LIBRARIES[library][2]
         ]
+        for each in waiting:
+            each.wait()
         home = stack.enter_context(tempfile.TemporaryDirectory())
         server = stack.enter_context(serving(Path(home), data))
         for _ in range(rounds):
@@ -208,7 +212,8 @@ def main() -> None:
     print(machine())
     if left_out := [name for name in LIBRARIES if name not in contenders.installed()]:
         print(f"Not installed, so left out: {', '.join(left_out)}")
-    command = shlex.join(["python", "bench/training.py", *sys.argv[1:]])
+    named = "NAME " if options.configuration else ""
+    command = f"python bench/training.py {named}--rounds {options.rounds}"
     report: dict[str, Any] = {"machine": machine(), "command": command, "training": {}}
     with tempfile.TemporaryDirectory() as folder:
         source = digits()
