@@ -25,10 +25,8 @@ LIBRARIES = ("NumPy", "PyTorch", "JAX", "scikit-learn")
 
 def duration(seconds: float) -> str:
     """Three digits and the unit."""
-    for unit, size in (("s", 1.0), ("ms", 1e-3), ("µs", 1e-6)):
-        if seconds >= size or unit == "µs":
-            return f"{seconds / size:.3g} {unit}" if seconds < 1000 * size else f"{seconds / size:.0f} {unit}"
-    raise AssertionError
+    unit, size = ("s", 1.0) if seconds >= 1 else ("ms", 1e-3) if seconds >= 1e-3 else ("µs", 1e-6)
+    return f"{seconds / size:.3g} {unit}" if seconds < 999.5 * size else f"{seconds / size:.0f} {unit}"
 
 
 def sources(commands: list[str], reports: list[dict[str, Any]]) -> list[str]:

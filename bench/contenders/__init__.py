@@ -16,11 +16,12 @@ from typing import Any
 from falcon_mnist import kernels
 
 CPUS = os.cpu_count() or 1
+THREADS: list[int | None] = sorted({1, max(1, CPUS // 2), CPUS})
 
 # Module to import, module of this package, thread counts to try (None: the library decides).
 LIBRARIES: dict[str, tuple[str, str, list[int | None]]] = {
-    "NumPy": ("numpy", "with_numpy", sorted({1, CPUS})),
-    "PyTorch": ("torch", "with_torch", sorted({1, CPUS})),
+    "NumPy": ("numpy", "with_numpy", THREADS),
+    "PyTorch": ("torch", "with_torch", THREADS),
     "JAX": ("jax", "with_jax", [None]),
     "scikit-learn": ("sklearn", "with_sklearn", [1]),
 }
