@@ -16,6 +16,7 @@ import limits
 import numpy as np
 import paired
 import pytest
+from configurations import CONFIGURATIONS
 from contenders import with_numpy
 from readme import machine
 
@@ -24,10 +25,7 @@ from falcon_mnist.service import Service
 from falcon_mnist.settings import Settings
 from falcon_mnist.store import new_id
 
-ARCHITECTURE = {
-    "input_size": 784,
-    "layers": [{"type": "linear", "in": 784, "out": 128}, {"type": "relu"}, {"type": "linear", "in": 128, "out": 10}],
-}
+ARCHITECTURE = CONFIGURATIONS["784-128-10"].architecture
 
 
 def pytest_report_header() -> list[str]:
@@ -55,9 +53,9 @@ Make = Callable[[Any], Callable[[], Any]]
 def compare(benchmark: Any) -> Callable[..., None]:
     """Check a contender's operation, time it, and time it in pairs with ours on the best instruction set.
 
-    `make` prepares the operation of a contender; `check` gets its result as NumPy has it. `flop` and `moved`
-    (bytes) are what one call takes at least, held against what one thread can do at most. `once` is for
-    operations that take long: fewer repetitions.
+    `make` prepares the operation of a contender; `check` gets its result as NumPy has it. `flop` (of
+    the arithmetic without skipping) and `moved` (bytes) of one call are held against what one thread can do at
+    most. `once` is for operations that take long: fewer repetitions.
     """
 
     def run(
