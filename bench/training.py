@@ -159,21 +159,21 @@ class Timed(kernels.Network):
         super().__init__(layers)
         self.training = self.validating = 0.0
 
-    def train(self, *arguments: Any) -> Any:  # type: ignore[override]
+    def train(self, *arguments: Any, **options: Any) -> Any:  # type: ignore[override]
         start = time.perf_counter()
-        result = super().train(*arguments)
+        result = super().train(*arguments, **options)
         self.training += time.perf_counter() - start
         return result
 
-    def evaluate(self, *arguments: Any) -> Any:  # type: ignore[override]
+    def evaluate(self, *arguments: Any, **options: Any) -> Any:  # type: ignore[override]
         start = time.perf_counter()
-        result = super().evaluate(*arguments)
+        result = super().evaluate(*arguments, **options)
         self.validating += time.perf_counter() - start
         return result
 
 
 def outside(configuration: Configuration, data: Path) -> dict[str, float]:
-    """Shares of a run's time: outside of the kernels that train, and of that in those that validate."""
+    """Shares of a run's time: all but `Network.train`, and what of that is validation."""
     with tempfile.TemporaryDirectory() as folder:
         settings = Settings(home=Path(folder), dataset=str(data))
         for each, epochs in ((CONFIGURATIONS["784-128-10"], 1), (configuration, configuration.epochs)):
@@ -186,7 +186,7 @@ def outside(configuration: Configuration, data: Path) -> dict[str, float]:
             with mock.patch.object(network, "build", return_value=net):
                 worker.execute(settings, run_id, "bench")
         with contextlib.closing(Store(settings.database)) as store:
-            took = seconds(vars(store.run(run_id))["__data__"])
+            took = seconds(store.run(run_id).__data__)
     return {"outside": 1 - net.training / took, "validation": net.validating / took}
 
 
