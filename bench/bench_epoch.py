@@ -24,11 +24,6 @@ from falcon_mnist.dataset import Dataset
 pytestmark = pytest.mark.benchmark(disable_gc=True)
 
 
-@pytest.fixture(scope="session")
-def data() -> Dataset:
-    return configurations.digits()
-
-
 @pytest.mark.parametrize("contender", offering("training"), ids=lambda each: each.name)
 @pytest.mark.parametrize("configuration", CONFIGURATIONS.values(), ids=lambda each: each.name)
 def bench_epoch(compare: Callable[..., None], configuration: Configuration, data: Dataset, contender: Any) -> None:

@@ -10,6 +10,7 @@ from contenders import offering
 from contenders.ours import initial
 
 from falcon_mnist import inference, kernels
+from falcon_mnist.dataset import Dataset
 from falcon_mnist.kernels import reference
 
 pytestmark = pytest.mark.benchmark(disable_gc=True, max_time=0.3, min_rounds=5)
@@ -25,11 +26,11 @@ CASES = {
 
 
 @pytest.fixture(params=CASES)
-def rows(request: pytest.FixtureRequest, digits: np.ndarray) -> np.ndarray:
+def rows(request: pytest.FixtureRequest, data: Dataset) -> np.ndarray:
     """Float32, as JSON bodies give them."""
     count, zeros = CASES[request.param]
-    pixels = digits if zeros else np.maximum(digits, 1)
-    return pixels[:count] / np.float32(255)
+    pixels = data.test_images[:count] if zeros else np.maximum(data.test_images[:count], 1)
+    return pixels / np.float32(255)
 
 
 @pytest.fixture

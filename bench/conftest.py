@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
+import configurations
 import contenders
 import limits
 import numpy as np
@@ -21,6 +22,7 @@ from contenders import with_numpy
 from readme import machine
 
 from falcon_mnist import kernels, network
+from falcon_mnist.dataset import Dataset
 from falcon_mnist.service import Service
 from falcon_mnist.settings import Settings
 from falcon_mnist.store import new_id
@@ -100,6 +102,12 @@ def param_id(service: Service) -> str:
     written = service.files.write(param_id, net, network.initial_parameters(net, seed=1))
     store.succeed(run.id, "bench", param_id, size_bytes=written.size_bytes, sha256=written.sha256)
     return param_id
+
+
+@pytest.fixture(scope="session")
+def data() -> Dataset:
+    """What FALCON_MNIST_DATASET says, or MNIST where it is there or can be downloaded."""
+    return configurations.digits()
 
 
 @pytest.fixture(scope="session")
