@@ -43,5 +43,5 @@ def bench_epoch(compare: Callable[..., None], configuration: Configuration, data
         assert loss < 2.4  # of chance: it has learned, on the real data as well
 
     facts = {"rows": len(order), "of": len(training_rows), "dataset": data.name}
-    flop = 6 * len(order) * sum(inputs * outputs for kind, inputs, outputs in configuration.layers if kind == "linear")
+    flop = len(order) * configuration.training_flop
     compare(contender, make, check, group=f"epoch {configuration.name}", flop=flop, once=True, **facts)

@@ -45,6 +45,16 @@ class Configuration:
         return layers[:-1]
 
     @property
+    def forward_flop(self) -> int:
+        """Of one row, without skipping anything."""
+        return sum(2 * inputs * outputs for kind, inputs, outputs in self.layers if kind == "linear")
+
+    @property
+    def training_flop(self) -> int:
+        """Of one row: forward, gradients of the weights, and of what goes into each layer but the first."""
+        return 3 * self.forward_flop - 2 * idx.PIXELS * self.hidden[0]
+
+    @property
     def architecture(self) -> dict[str, Any]:
         """As the API takes it."""
         layers = [

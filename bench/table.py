@@ -152,14 +152,14 @@ def training(reports: list[dict[str, Any]]) -> list[str]:
     """The table of training through the API."""
     configurations = {name: found for report in reports for name, found in report["training"].items()}
     header = ["an epoch through the API", OURS, "PyTorch", "times as fast", "NumPy", "times as fast"]
-    header += ["outside the kernels", "peak memory"]
+    header += ["one thread, dense, at FMA peak", "outside the kernels", "peak memory"]
     rows, beside = [], []
     for name, found in configurations.items():
         row = [name, duration(statistics.median(found["seconds"]["ours"]))]
         for library in ("PyTorch", "NumPy"):
             other = best(found["seconds"], library)
             row += [f"{duration(other[1].theirs)}, {other[0]}", str(other[1])] if other else ["", ""]
-        rows.append([*row, f"{found['outside']:.0%}", f"{found['memory_mb']:.0f} MB"])
+        rows.append([*row, duration(found["dense_limit"]), f"{found['outside']:.0%}", f"{found['memory_mb']:.0f} MB"])
         for other_name, theirs in found["seconds"].items():
             if other_name in configurations or other_name == "784-128-10":
                 beside.append(f"{name} {paired.of(theirs, found['seconds']['ours'])}")

@@ -35,6 +35,7 @@ import contenders
 import load
 import paired
 from configurations import CONFIGURATIONS, Configuration, digits, write_folder
+from limits import limits
 from readme import machine
 
 from falcon_mnist import kernels, network, schemas, worker
@@ -172,6 +173,13 @@ class Timed(kernels.Network):
         return result
 
 
+def dense_limit(configuration: Configuration, rows: int) -> float:
+    """Seconds of an epoch's arithmetic with its validation at one thread's FMA peak, if no zero is skipped."""
+    validating = rows // 10
+    flop = (rows - validating) * configuration.training_flop + validating * configuration.forward_flop
+    return flop / limits(kernels.isa()).flop
+
+
 def outside(configuration: Configuration, data: Path) -> dict[str, float]:
     """Shares of a run's time: all but `Network.train`, and what of that is validation."""
     with tempfile.TemporaryDirectory() as folder:
@@ -195,7 +203,8 @@ def show(name: str, found: dict[str, Any]) -> None:
     ours = found["seconds"]["ours"]
     print(
         f"{name}: {statistics.median(ours):.4f} s an epoch; {found['memory_mb']:.0f} MB; "
-        f"{found['outside']:.1%} outside the kernels, {found['validation']:.1%} validation"
+        f"{found['outside']:.1%} outside the kernels, {found['validation']:.1%} validation; "
+        f"{found['dense_limit']:.4f} s dense at FMA peak"
     )
     for other, theirs in found["seconds"].items():
         if other != "ours":
@@ -226,8 +235,10 @@ def main() -> None:
             if not data.exists():
                 write_folder(source, data, zeros=configuration.zeros)
             report["dataset"] = source.name
-            report["training"][name] = measure(configuration, data, options.rounds) | outside(configuration, data)
-            show(name, report["training"][name])
+            found = measure(configuration, data, options.rounds) | outside(configuration, data)
+            found["dense_limit"] = dense_limit(configuration, len(source.train_labels))
+            report["training"][name] = found
+            show(name, found)
             if options.json:
                 options.json.write_text(json.dumps(report, indent=1) + "\n")
 
