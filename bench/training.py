@@ -8,7 +8,7 @@ For each configuration a server is started on a home of its own. A round takes a
 of 1 through the API, from `started_at` to `finished_at`: the difference, over the other epochs, is the time of
 an epoch with validation, metrics and checkpoints. Then each contender, checked beforehand and waiting in a
 process of its own, trains for an epoch (or a part, where an epoch takes seconds). Ratios are taken round by
-round. Memory is the peak of the worker process; the time outside the kernels is that of a run in this process,
+round. Memory is the peak of a worker process; the time outside the kernels is that of a run in this process,
 less what it spends in `Network.train`.
 """
 
@@ -55,7 +55,7 @@ def seconds(run: dict[str, Any]) -> float:
 
 
 class Server:
-    """`falcon-mnist serve` with one worker, and the runs that are asked of it."""
+    """`falcon-mnist serve`, and the runs that are asked of it, one at a time."""
 
     def __init__(self, url: str, pid: int) -> None:
         self._pid = pid
@@ -67,18 +67,23 @@ class Server:
         return (more - one) / (configuration.epochs - 1)
 
     def warm_up(self) -> None:
-        """Let the worker start and load the data."""
-        self._run(CONFIGURATIONS["784-128-10"], 1)
+        """Let the workers start, and each load the data."""
+        example = CONFIGURATIONS["784-128-10"]
+        for run_id in [self._start(example, 2) for _ in range(Settings.from_env().workers)]:
+            load.wait_for(self._client, run_id, "succeeded")
+
+    def _start(self, configuration: Configuration, epochs: int) -> str:
+        return load.start_run(self._client, configuration.architecture, **configuration.hyperparams(epochs))
 
     def _run(self, configuration: Configuration, epochs: int) -> float:
-        run_id = load.start_run(self._client, configuration.architecture, **configuration.hyperparams(epochs))
+        run_id = self._start(configuration, epochs)
         run = load.wait_for(self._client, run_id, "succeeded", "failed")
         if run["state"] != "succeeded":
             sys.exit(f"{configuration.name}: the run failed: {run['error']}")
         return seconds(run)
 
     def worker_memory(self) -> float:
-        """The most that the worker process had in memory, in MB."""
+        """The most that a worker process had in memory, in MB."""
         tasks = Path(f"/proc/{self._pid}/task").iterdir()
         children = {child for task in tasks for child in (task / "children").read_text().split()}
         statuses = [Path(f"/proc/{child}/status").read_text() for child in children]
@@ -90,7 +95,7 @@ def serving(home: Path, data: Path) -> Iterator[Server]:
     """A server that has trained once."""
     port = load.free_port()
     command = [str(Path(sys.executable).parent / "falcon-mnist"), "serve", "--port", str(port)]
-    environment = {"HOME": str(home), "DATASET": str(data), "TOKENS": load.TOKEN, "WORKERS": "1"}
+    environment = {"HOME": str(home), "DATASET": str(data), "TOKENS": load.TOKEN}
     variables = {f"FALCON_MNIST_{name}": value for name, value in environment.items()}
     with load.started(command, port, "/readyz", **variables) as (url, pid):
         server = Server(url, pid)
@@ -130,7 +135,7 @@ class Waiting:
 
 
 def measure(configuration: Configuration, data: Path, rounds: int) -> dict[str, Any]:
-    """The seconds of an epoch, round by round, and the worker's memory."""
+    """The seconds of an epoch, round by round, and a worker's memory."""
     beside = CONFIGURATIONS[configuration.beside] if configuration.beside else None
     times: dict[str, list[float]] = {}
     with contextlib.ExitStack() as stack:
