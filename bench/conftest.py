@@ -1,20 +1,88 @@
-"""A service with a trained parameter set, for benchmarks that look inside a request."""
+"""What the benchmarks share: the comparison with its facts, and a service for those that look inside a request.
 
-from collections.abc import Iterator
+pytest bench/bench_gemm.py --benchmark-columns=median,iqr --benchmark-json gemm.json
+"""
+
+import os
+
+os.environ.pop("OPENBLAS_CORETYPE", None)  # NumPy's BLAS chooses its kernels itself, before it is imported
+
+from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
+import configurations
+import contenders
+import limits
 import numpy as np
+import paired
 import pytest
+from configurations import CONFIGURATIONS
+from contenders import with_numpy
+from readme import machine
 
-from falcon_mnist import network
+from falcon_mnist import kernels, network
+from falcon_mnist.dataset import Dataset
 from falcon_mnist.service import Service
 from falcon_mnist.settings import Settings
 from falcon_mnist.store import new_id
 
-ARCHITECTURE = {
-    "input_size": 784,
-    "layers": [{"type": "linear", "in": 784, "out": 128}, {"type": "relu"}, {"type": "linear", "in": 128, "out": 10}],
-}
+ARCHITECTURE = CONFIGURATIONS["784-128-10"].architecture
+
+
+def pytest_report_header() -> list[str]:
+    """Who takes part, and who does not."""
+    found = ", ".join(f"{each.name} {each.version}".strip() for each in contenders.contenders())
+    left_out = ", ".join(contenders.missing()) or "none"
+    return [f"contenders: {found}", f"not installed, so left out: {left_out}", f"NumPy's BLAS: {with_numpy.blas()}"]
+
+
+def pytest_benchmark_update_machine_info(machine_info: dict[str, Any]) -> None:
+    """What the README's table says below the figures."""
+    machine_info |= {
+        "machine": machine(),
+        "limits": {isa: limits.limits(isa)._asdict() for isa in kernels.supported()},
+        "versions": {each.name: each.version for each in contenders.contenders()},
+        "left_out": contenders.missing(),
+        "blas": with_numpy.blas(),
+    }
+
+
+Make = Callable[[Any], Callable[[], Any]]
+
+
+@pytest.fixture
+def compare(benchmark: Any) -> Callable[..., None]:
+    """Check a contender's operation, time it, and time it in pairs with ours on the best instruction set.
+
+    `make` prepares the operation of a contender; `check` gets its result as NumPy has it. `flop` (of
+    the arithmetic without skipping) and `moved` (bytes) of one call are held against what one thread can do at
+    most. `once` is for operations that take long: fewer repetitions.
+    """
+
+    def run(
+        contender: Any, make: Make, check: Callable[[Any], None], *,
+        group: str, flop: int = 0, moved: int = 0, once: bool = False, **facts: Any,
+    ) -> None:  # fmt: skip
+        benchmark.group = group
+        contender.use()
+        call = make(contender)
+        check(contender.as_numpy(call()))
+        benchmark.pedantic(call, rounds=3) if once else benchmark(call)
+        facts |= {"contender": contender.name, "isa": contender.isa, "threads": contender.threads}
+        median, best = benchmark.stats.stats.median, limits.limits(contender.isa or kernels.supported()[0])
+        if flop:
+            facts |= {"flop": flop, "share_of_fma_peak": flop / median / best.flop}
+        if moved:
+            facts |= {"bytes": moved, "share_of_cache_bandwidth": moved / median / best.bandwidth}
+        if not contender.isa:
+            ours = make(contenders.contenders()[0])
+            ours()
+            found = paired.paired(ours, call, pairs=3, seconds=0) if once else paired.paired(ours, call)
+            facts["paired"] = found._asdict()
+        benchmark.extra_info |= facts
+
+    return run
 
 
 @pytest.fixture(scope="session")
@@ -34,6 +102,12 @@ def param_id(service: Service) -> str:
     written = service.files.write(param_id, net, network.initial_parameters(net, seed=1))
     store.succeed(run.id, "bench", param_id, size_bytes=written.size_bytes, sha256=written.sha256)
     return param_id
+
+
+@pytest.fixture(scope="session")
+def data() -> Dataset:
+    """What FALCON_MNIST_DATASET says, or MNIST where it is there or can be downloaded."""
+    return configurations.digits()
 
 
 @pytest.fixture(scope="session")

@@ -12,11 +12,9 @@ from __future__ import annotations
 
 import argparse
 import contextlib
-import datetime
 import http.client
 import json
 import os
-import platform
 import re
 import secrets
 import shutil
@@ -34,8 +32,9 @@ from pathlib import Path
 import httpx
 import numpy as np
 import orjson
+from readme import machine, put_into_readme
 
-from falcon_mnist import dataset, kernels, server
+from falcon_mnist import dataset, server
 
 HERE = Path(__file__).parent
 OPTIONS = [
@@ -329,13 +328,6 @@ def table(found: dict[str, dict[str, Figures]]) -> list[str]:
     return lines
 
 
-def machine() -> str:
-    """Processor, number of CPUs, Python and day."""
-    names = re.findall(r"model name\s*: (.*)", Path("/proc/cpuinfo").read_text()) or [platform.machine()]
-    day = datetime.datetime.now(datetime.UTC).date()
-    return f"{names[0]}, {os.cpu_count()} CPUs, {kernels.isa()}, Python {platform.python_version()}, {day}"
-
-
 def main() -> None:
     """Start the servers, compare their answers, drive them, write the table."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
@@ -391,15 +383,6 @@ def eight_at_once(base: str, pid: int, trained: Trained, seconds: int) -> float:
     everywhere = Case(largest.name, largest.path, largest.media_type, largest.rows, connections=8)
     drive(everywhere, base, trained, seconds)
     return resident(pid)
-
-
-def put_into_readme(name: str, lines: list[str]) -> None:
-    """Replace what stands between the markers of `name` in README.md."""
-    file = HERE.parent / "README.md"
-    text = file.read_text()
-    start, end = f"<!-- bench:{name} -->", f"<!-- /bench:{name} -->"
-    before, after = text.split(start)[0], text.split(end)[1]
-    file.write_text("\n".join([before + start, *lines, end]) + after)
 
 
 if __name__ == "__main__":

@@ -90,7 +90,8 @@ def _setting(
     return field(default=default, metadata=metadata, repr=not secret)
 
 
-def _cpus() -> int:
+def cpus() -> int:
+    """How many CPUs this process may use."""
     return max(1, len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1)
 
 
@@ -127,7 +128,7 @@ class Settings:
         "`auto`, `mnist`, `synthetic`, or a folder with the four IDX files (gzipped or not)",
         shown="`auto`: cached or downloaded MNIST, else synthetic, said plainly",
     )
-    workers: int = _setting(_count(1, 256), _cpus, "training processes", shown="the number of CPUs")
+    workers: int = _setting(_count(1, 256), cpus, "training processes", shown="the number of CPUs")
     max_body_bytes: int = _setting(_count(1024, 2**40), 67_108_864, "largest request body")
     # Ten million float32 are 40 MB of file and about 110 MB of JSON: what one answer may reasonably weigh.
     max_parameters: int = _setting(_count(1, 2**31 - 1), 10_000_000, "most parameters in an architecture")

@@ -7,7 +7,6 @@ from saved parameters, velocity and epoch ends with the same bits as one that wa
 from __future__ import annotations
 
 import math
-import os
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -19,6 +18,7 @@ import numpy.typing as npt
 from falcon_mnist import kernels, network
 from falcon_mnist.arrays import Array
 from falcon_mnist.schemas import Hyperparams
+from falcon_mnist.settings import cpus
 
 Rows = npt.NDArray[np.int64]
 
@@ -136,7 +136,7 @@ def train(
     training, validation = split(len(labels), hyperparams)
     workspace = kernels.Workspace(net, min(hyperparams.batch_size, net.slice_rows), training=True)
     rows = segment_rows(net, hyperparams)
-    threads = Threads(len(os.sched_getaffinity(0)))
+    threads = Threads(cpus())
     while state.epoch < hyperparams.epochs:
         order = training
         if hyperparams.shuffle:

@@ -61,3 +61,5 @@ softmax_cross_entropy = _kernels.softmax_cross_entropy
 add_bias = _kernels.add_bias
 bias_backward = _kernels.bias_backward
 sgd = _kernels.sgd
+fma_peak = _kernels.fma_peak
+cache_bandwidth = _kernels.cache_bandwidth

@@ -18,6 +18,7 @@ include "team.pxi"
 include "sparse.pxi"
 include "passes.pxi"
 include "network.pxi"
+include "probe.pxi"
 
 cdef extern from "simd.h":
     int cpu_has_avx2()

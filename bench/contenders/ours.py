@@ -1,0 +1,95 @@
+"""These kernels, one instruction set."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+from configurations import Configuration
+
+from falcon_mnist import kernels, network
+
+Array = np.ndarray[Any, Any]
+
+
+class Ours:
+    """One variant of the kernels; they use one thread."""
+
+    threads = 1
+
+    def __init__(self, isa: str) -> None:
+        self.isa = isa
+        self.name = f"falcon-mnist, {isa}"
+        self.version = ""
+        self.kernels = kernels.variant(isa)
+
+    def use(self) -> None:
+        """Nothing has to be set."""
+
+    def as_numpy(self, result: Any) -> Any:
+        """Results are arrays already."""
+        return result
+
+    def gemm(self, a: Array, b: Array) -> Callable[[], Array]:
+        out = np.empty((a.shape[0], b.shape[1]), np.float32)
+        gemm = self.kernels.gemm
+        return lambda: gemm(a, b, out)
+
+    def activation(self, kind: str, x: Array) -> Callable[[], Array]:
+        forward, out = getattr(self.kernels, kind), np.empty_like(x)
+        return lambda: forward(x, out)
+
+    def activation_backward(self, kind: str, y: Array, d_y: Array) -> Callable[[], Array]:
+        backward, out = getattr(self.kernels, f"{kind}_backward"), np.empty_like(y)
+        return lambda: backward(y, d_y, out)
+
+    def loss(self, logits: Array, labels: Array) -> Callable[[], tuple[float, Array]]:
+        """Summed over rows, and its gradient."""
+        d_logits = np.empty_like(logits)
+        loss = self.kernels.softmax_cross_entropy
+        return lambda: (loss(logits, labels, d_logits)[0], d_logits)
+
+    def forward(self, configuration: Configuration, parameters: Array, rows: Array) -> Callable[[], Array]:
+        net = self.kernels.Network(configuration.layers)
+        workspace = self.kernels.Workspace(net, net.slice_rows)
+        out = np.empty((len(rows), net.outputs), np.float32)
+        return lambda: net.forward(parameters, rows, out, workspace)
+
+    def training(self, configuration: Configuration, images: Array, labels: Array, parameters: Array) -> Training:
+        return Training(self.kernels, configuration, images, labels, parameters)
+
+
+class Training:
+    """`Network.train`, as the trainer calls it: on bytes."""
+
+    def __init__(self, variant: Any, configuration: Configuration, images: Array, labels: Array, start: Array) -> None:
+        self._configuration = configuration
+        self._images, self._labels = images, labels
+        self._network = variant.Network(configuration.layers)
+        rows = min(configuration.batch_size, self._network.slice_rows)
+        self._workspace = variant.Workspace(self._network, rows, training=True)
+        self._parameters = start.copy()
+        self._velocity = np.zeros_like(start) if configuration.momentum else None
+
+    def epoch(self, order: Array) -> float:
+        """One pass over the rows in that order; returns the mean loss."""
+        _, loss, _ = self._network.train(
+            self._parameters, self._velocity, self._images, self._labels, order, self._configuration.batch_size,
+            self._configuration.lr, self._configuration.momentum, self._workspace,
+        )  # fmt: skip
+        return float(loss / len(order))
+
+    def parameters(self) -> Array:
+        """The flat vector."""
+        return self._parameters
+
+
+def initial(configuration: Configuration) -> Array:
+    """The parameters that every contender begins with."""
+    return network.initial_parameters(kernels.Network(configuration.layers), seed=1)
+
+
+def pairs(configuration: Configuration, parameters: Array) -> list[tuple[Array, Array]]:
+    """`(W, b)` of each linear layer, as views."""
+    return list(network.views(kernels.Network(configuration.layers), parameters))

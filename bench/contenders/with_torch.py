@@ -1,0 +1,111 @@
+"""PyTorch on the CPU, as one writes it: a Sequential, SGD, tensors that are in memory once and picked by rows."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import torch
+from configurations import Configuration
+
+from contenders.ours import Array, pairs
+
+ACTIVATIONS = {"relu": torch.nn.ReLU, "sigmoid": torch.nn.Sigmoid, "tanh": torch.nn.Tanh}
+BACKWARD = {
+    "relu": lambda y, d_y: torch.ops.aten.threshold_backward(d_y, y, 0),
+    "sigmoid": lambda y, d_y: torch.ops.aten.sigmoid_backward(d_y, y),
+    "tanh": lambda y, d_y: torch.ops.aten.tanh_backward(d_y, y),
+}
+
+
+def sequential(configuration: Configuration, parameters: Array) -> torch.nn.Sequential:
+    """The network with these parameters; PyTorch's weights are (out, in)."""
+    layers: list[torch.nn.Module] = []
+    for weight, bias in pairs(configuration, parameters):
+        linear = torch.nn.Linear(*weight.shape)
+        with torch.no_grad():
+            linear.weight.copy_(torch.from_numpy(weight.T.copy()))
+            linear.bias.copy_(torch.from_numpy(bias.copy()))
+        layers += [linear, ACTIVATIONS[configuration.activation]()]
+    return torch.nn.Sequential(*layers[:-1])
+
+
+class Contender:
+    """PyTorch limited to a number of threads."""
+
+    isa = ""
+    version = torch.__version__
+
+    def __init__(self, threads: int) -> None:
+        self.threads = threads
+        self.name = f"PyTorch, {threads} thread{'s' * (threads > 1)}"
+
+    def use(self) -> None:
+        torch.set_num_threads(self.threads)
+
+    def as_numpy(self, result: Any) -> Any:
+        return result.detach().numpy() if isinstance(result, torch.Tensor) else result
+
+    def gemm(self, a: Array, b: Array) -> Callable[[], torch.Tensor]:
+        left, right, out = torch.from_numpy(a), torch.from_numpy(b), torch.empty(a.shape[0], b.shape[1])
+        return lambda: torch.mm(left, right, out=out)
+
+    def activation(self, kind: str, x: Array) -> Callable[[], torch.Tensor]:
+        forward, tensor = getattr(torch, kind), torch.from_numpy(x)
+        return lambda: forward(tensor)
+
+    def activation_backward(self, kind: str, y: Array, d_y: Array) -> Callable[[], torch.Tensor]:
+        backward, outputs, gradients = BACKWARD[kind], torch.from_numpy(y), torch.from_numpy(d_y)
+        return lambda: backward(outputs, gradients)
+
+    def loss(self, logits: Array, labels: Array) -> Callable[[], tuple[float, Array]]:
+        z, classes = torch.from_numpy(logits).requires_grad_(), torch.from_numpy(labels.astype(np.int64))
+
+        def call() -> tuple[float, Array]:
+            loss = torch.nn.functional.cross_entropy(z, classes, reduction="sum")
+            (gradient,) = torch.autograd.grad(loss, z)
+            return loss.item(), gradient.numpy()
+
+        return call
+
+    def forward(self, configuration: Configuration, parameters: Array, rows: Array) -> Callable[[], torch.Tensor]:
+        model, x = sequential(configuration, parameters).eval(), torch.from_numpy(rows)
+
+        def call() -> torch.Tensor:
+            with torch.inference_mode():
+                return model(x)
+
+        return call
+
+    def training(self, configuration: Configuration, images: Array, labels: Array, parameters: Array) -> Training:
+        return Training(configuration, images, labels, parameters)
+
+
+class Training:
+    """The usual loop; the loss is looked at once an epoch."""
+
+    def __init__(self, configuration: Configuration, images: Array, labels: Array, start: Array) -> None:
+        self._images = torch.from_numpy(images.astype(np.float32) / np.float32(255))
+        self._labels = torch.from_numpy(labels.astype(np.int64))
+        self._model = sequential(configuration, start)
+        self._optimizer = torch.optim.SGD(
+            self._model.parameters(), lr=configuration.lr, momentum=configuration.momentum
+        )
+        self._loss = torch.nn.CrossEntropyLoss()
+        self._batch_size = configuration.batch_size
+
+    def epoch(self, order: Array) -> float:
+        total = torch.zeros(())
+        for rows in torch.from_numpy(order).split(self._batch_size):
+            self._optimizer.zero_grad()
+            loss = self._loss(self._model(self._images[rows]), self._labels[rows])
+            loss.backward()
+            self._optimizer.step()
+            total += loss.detach() * len(rows)
+        return total.item() / len(order)
+
+    def parameters(self) -> Array:
+        linear = [layer for layer in self._model if isinstance(layer, torch.nn.Linear)]
+        parts = [part for layer in linear for part in (layer.weight.T, layer.bias)]
+        return np.concatenate([part.detach().numpy().ravel() for part in parts])

@@ -1,0 +1,105 @@
+"""How figures of bench/ become the README's tables: the arithmetic of pairs, and what is written where."""
+
+import json
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[2]
+KERNELS = {
+    "machine_info": {
+        "machine": "a machine", "left_out": ["JAX"], "blas": "openblas", "versions": {"NumPy, 1 thread": "2.0"},
+        "limits": {"avx2": {"flop": 100e9, "bandwidth": 200e9}},
+    },
+    "benchmarks": [
+        {
+            "group": "gemm 10x10x10", "fullname": "bench/bench_gemm.py::bench_gemm", "stats": {"median": 1e-7},
+            "extra_info": {"contender": "falcon-mnist, avx2", "isa": "avx2", "flop": 2000},
+        },
+        {
+            "group": "gemm 10x10x10", "fullname": "bench/bench_gemm.py::bench_gemm", "stats": {"median": 9e-7},
+            "extra_info": {
+                "contender": "NumPy, 1 thread", "isa": "", "flop": 2000,
+                "paired": {"ours": 4e-8, "theirs": 5e-8, "ratio": 1.25, "low": 1.2, "high": 1.3},
+            },
+        },
+    ],
+}  # fmt: skip
+TRAINING = {
+    "machine": "a machine",
+    "command": "python bench/training.py --rounds 3",
+    "training": {
+        "784-128-10": {
+            "seconds": {"ours": [0.1, 0.2, 0.1], "PyTorch, 1 thread": [1, 1, 1], "PyTorch, 2 threads": [0.5, 0.8, 0.4]},
+            "memory_mb": 99.6, "outside": 0.071, "validation": 0.03, "dense_limit": 0.2,
+        },
+        "tanh": {
+            "seconds": {"ours": [0.12, 0.2, 0.12], "784-128-10": [0.1, 0.2, 0.1]},
+            "memory_mb": 99.6, "outside": 0.071, "validation": 0.03, "dense_limit": 0.2,
+        },
+    },
+}  # fmt: skip
+
+
+@pytest.fixture(autouse=True)
+def on_the_path(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.syspath_prepend(str(ROOT / "bench"))
+
+
+def test_ratios_are_taken_pair_by_pair() -> None:
+    import paired
+
+    found = paired.of([1, 10, 2], [2, 30, 2])
+    assert found == (2, 2, 2, 1.5, 2.5)
+    assert str(found) == "2.00 (1.50 to 2.50)"
+    assert paired.of([2], [3]) == (2, 3, 1.5, 1.5, 1.5)
+
+
+def test_both_of_a_pair_are_called_alike() -> None:
+    import paired
+
+    calls = []
+    found = paired.paired(lambda: calls.append("ours"), lambda: calls.append("theirs"), pairs=3, seconds=0)
+    assert calls[-6:] == ["ours", "theirs"] * 3
+    assert found.low <= found.ratio <= found.high
+
+
+def test_tables_go_between_their_markers(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    import readme
+    import table
+
+    monkeypatch.setattr(readme, "README", tmp_path / "README.md")
+    empty = "".join(f"before\n<!-- bench:{name} -->\nold\n<!-- /bench:{name} -->\n" for name in ("training", "kernels"))
+    readme.README.write_text(empty + "after\n")
+    files = [tmp_path / "kernels.json", tmp_path / "training.json"]
+    for file, report in zip(files, (KERNELS, TRAINING), strict=True):
+        file.write_text(json.dumps(report))
+    monkeypatch.setattr("sys.argv", ["table.py", *map(str, files), "--readme"])
+    table.main()
+    written = readme.README.read_text()
+    assert "old" not in written
+    assert written.count("before\n<!-- bench:") == 2
+    assert written.endswith("<!-- /bench:kernels -->\nafter\n")
+    # 2,000 operations in the 40 ns of the pair, half of a peak of 100
+    assert "| 10x10x10 | 50.0 | 50% | 40.0 | 1.25 |  |  |  |" in written
+    assert "`pytest bench/bench_gemm.py --benchmark-json FILE`; a machine." in written
+    assert "Not installed, so left out: JAX." in written
+    assert "| 784-128-10 | 100 ms | 500 ms, 2 threads | 4.00 (4.00 to 4.50) |  |  | 200 ms | 7% | 100 MB |" in written
+    assert "without momentum: tanh 1.20 (1.10 to 1.20)." in written
+    assert "`python bench/training.py --rounds 3`; a machine." in written
+
+
+@pytest.mark.parametrize("name", ["training", "kernels", "load"])
+def test_the_readme_has_room_for_each_table(name: str) -> None:
+    text = (ROOT / "README.md").read_text()
+    assert text.index(f"<!-- bench:{name} -->") < text.index(f"<!-- /bench:{name} -->")
+
+
+DURATIONS = {2.5: "2.5 s", 1234: "1234 s", 0.01234: "12.3 ms", 0.9996: "1000 ms", 5e-6: "5 µs", 1e-8: "0.01 µs"}
+
+
+@pytest.mark.parametrize(("seconds", "shown"), DURATIONS.items())
+def test_durations(seconds: float, shown: str) -> None:
+    import table
+
+    assert table.duration(seconds) == shown
