@@ -30,7 +30,7 @@ cdef extern from * nogil:
 
 cdef enum:
     SPARSE_PERCENT = 30  # so many elements in 100 may be non-zero
-    CHAINS = 8  # vectors that are summed into at once, to hide the latency of fma
+    SUMS = 8  # vectors that are summed into at once, to hide the latency of fma
     WORD = 64  # elements of a mask
     SPARSE_PANEL = 64  # columns of a first layer's panels: for one thread's share, D of a batch stays in the first cache
     BLOCK = 16  # bytes are transposed in squares of this side
@@ -81,7 +81,7 @@ cdef inline void sparse_rows(
     const float* w, Py_ssize_t rs_w, float* y, Py_ssize_t rs_y,
 ) noexcept nogil:
     """y[0] = one @ w, and if `two`, y[1] = other @ w, `vectors` of their columns: all literals where this is called."""
-    cdef vfloat acc[2 * CHAINS]
+    cdef vfloat acc[2 * SUMS]
     cdef vfloat x, x_other, b
     cdef Py_ssize_t j, p
     cdef uint64_t mask
@@ -216,7 +216,7 @@ cdef inline void sparse_columns(
     Py_ssize_t end_input, Py_ssize_t column, const Update* given,
 ) noexcept nogil:
     """For `vectors` columns from `column` on, which D (rows, SPARSE_PANEL) begins with."""
-    cdef vfloat acc[CHAINS]
+    cdef vfloat acc[SUMS]
     cdef Py_ssize_t i, row, at = panel_start(layer, column) + first_input * layer.panel
     cdef Py_ssize_t panel = layer.panel
     cdef uint64_t mask
