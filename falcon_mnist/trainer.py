@@ -72,7 +72,7 @@ class Threads:
     what they save. So the numbers are tried in turn, and again now and then, less often the longer nothing changes.
     """
 
-    SOON, LATE = 8, 256  # segments from one trial to the next
+    SOON, LATE = 32, 256  # segments from one trial to the next
 
     def __init__(self, most: int) -> None:
         """`most` is the number of CPUs."""

@@ -38,10 +38,10 @@ def test_the_fastest_is_used_and_the_others_are_tried_less_and_less_often():
 
 def test_it_changes_its_mind_when_the_machine_becomes_busy_and_again_when_it_is_idle():
     threads = Threads(2)
-    chosen(threads, {1: 2.0, 2: 1.0}, 20)
+    chosen(threads, {1: 2.0, 2: 1.0}, 10)
     assert threads.best == 2
     assert chosen(threads, {1: 2.0, 2: 50.0}, 3)[-1] == 1
-    chosen(threads, {1: 2.0, 2: 1.0}, 300)
+    chosen(threads, {1: 2.0, 2: 1.0}, 600)
     assert threads.best == 2
 
 
