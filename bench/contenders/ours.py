@@ -14,13 +14,12 @@ Array = np.ndarray[Any, Any]
 
 
 class Ours:
-    """One variant of the kernels; they use one thread."""
+    """One variant of the kernels. Only training can be shared among threads."""
 
-    threads = 1
-
-    def __init__(self, isa: str) -> None:
+    def __init__(self, isa: str, threads: int = 1) -> None:
         self.isa = isa
-        self.name = f"falcon-mnist, {isa}"
+        self.threads = threads
+        self.name = f"falcon-mnist, {isa}" + (f", {threads} threads" if threads > 1 else "")
         self.version = ""
         self.kernels = kernels.variant(isa)
 
@@ -53,17 +52,18 @@ class Ours:
     def forward(self, configuration: Configuration, parameters: Array, rows: Array) -> Callable[[], Array]:
         net = self.kernels.Network(configuration.layers)
         workspace = self.kernels.Workspace(net, net.slice_rows)
-        out = np.empty((len(rows), net.outputs), np.float32)
-        return lambda: net.forward(parameters, rows, out, workspace)
+        packed, out = net.pack(parameters), np.empty((len(rows), net.outputs), np.float32)
+        return lambda: net.forward(packed, rows, out, workspace)
 
     def training(self, configuration: Configuration, images: Array, labels: Array, parameters: Array) -> Training:
-        return Training(self.kernels, configuration, images, labels, parameters)
+        return Training(self, configuration, images, labels, parameters)
 
 
 class Training:
     """`Network.train`, as the trainer calls it: on bytes."""
 
-    def __init__(self, variant: Any, configuration: Configuration, images: Array, labels: Array, start: Array) -> None:
+    def __init__(self, ours: Ours, configuration: Configuration, images: Array, labels: Array, start: Array) -> None:
+        variant, self._threads = ours.kernels, ours.threads
         self._configuration = configuration
         self._images, self._labels = images, labels
         self._network = variant.Network(configuration.layers)
@@ -77,6 +77,7 @@ class Training:
         _, loss, _ = self._network.train(
             self._parameters, self._velocity, self._images, self._labels, order, self._configuration.batch_size,
             self._configuration.lr, self._configuration.momentum, self._workspace,
+            threads=self._threads,
         )  # fmt: skip
         return float(loss / len(order))
 
