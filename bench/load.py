@@ -175,7 +175,7 @@ def wait_for(http_client: httpx.Client, run_id: str, *states: str) -> dict[str, 
         run: dict[str, object] = http_client.get(f"/api/runs/{run_id}").raise_for_status().json()
         if run["state"] in states:
             return run
-        time.sleep(0.1)
+        time.sleep(0.25)
     sys.exit(f"run {run_id} did not become {' or '.join(states)} within 10 minutes")
 
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import math
 import time
+from collections import defaultdict, deque
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import NamedTuple
@@ -22,8 +23,10 @@ from falcon_mnist.settings import cpus
 
 Rows = npt.NDArray[np.int64]
 
-# A quarter of a second on a machine of 120 GFLOP/s: how long a run may take to notice that it is to be saved.
-SEGMENT_FLOP = 30_000_000_000
+# A segment is long beside what it takes to begin one, which for a large network is to pack its weights, but no longer
+# than a run may take to notice that it is to be saved: half a second on a machine of 120 GFLOP/s.
+SEGMENT_ROWS = 4096
+SEGMENT_FLOP = (12_000_000_000, 60_000_000_000)
 
 # The largest float32 below 1, which a momentum even nearer to 1 would be rounded to.
 BELOW_ONE = 1 - 2**-24
@@ -69,16 +72,18 @@ class Threads:
     """How many threads the next segment gets: as many as are fastest at present. It changes no bit.
 
     More than one pay where they have CPUs of their own and a step is long; beside other work they may cost many times
-    what they save. So the numbers are tried in turn, and again now and then, less often the longer nothing changes.
+    what they save. So the numbers are tried in turn, and again now and then, less often the longer nothing changes. A
+    number is as fast as the best of its last segments: one that something else disturbed changes no mind.
     """
 
-    SOON, LATE = 32, 256  # segments from one trial to the next
+    SOON, LATE = 4, 256  # segments from one trial to the next
+    LAST = 3
 
     def __init__(self, most: int) -> None:
         """`most` is the number of CPUs."""
         most = min(most, kernels.MAX_THREADS)
         self.choices = sorted({most} | {2**i for i in range(most.bit_length())})
-        self._rates: dict[int, float] = {}
+        self._rates: dict[int, deque[float]] = defaultdict(lambda: deque(maxlen=self.LAST))
         self._patience = self.SOON
         self._since = 0
         self._tried = 0
@@ -86,7 +91,7 @@ class Threads:
     @property
     def best(self) -> int:
         """The fastest number by what was measured last for each."""
-        return max(self._rates, key=self._rates.__getitem__, default=1)
+        return max(self._rates, key=lambda choice: max(self._rates[choice]), default=1)
 
     def next(self) -> int:
         """What to use for the next segment."""
@@ -101,7 +106,7 @@ class Threads:
     def took(self, threads: int, rows: int, seconds: float) -> None:
         """Note how long a segment took."""
         best = self.best
-        self._rates[threads] = rows / max(seconds, 1e-9)
+        self._rates[threads].append(rows / max(seconds, 1e-9))
         if threads == best:
             self._since += 1
         else:
@@ -135,6 +140,7 @@ def train(
     """
     training, validation = split(len(labels), hyperparams)
     workspace = kernels.Workspace(net, min(hyperparams.batch_size, net.slice_rows), training=True)
+    evaluation = kernels.Workspace(net, net.slice_rows)  # larger slices: fewer meetings of the threads
     rows = segment_rows(net, hyperparams)
     threads = Threads(cpus())
     while state.epoch < hyperparams.epochs:
@@ -149,7 +155,7 @@ def train(
         val_loss = val_accuracy = None
         if len(validation):
             count, loss, correct = net.evaluate(
-                state.parameters, images, labels, validation, workspace, stop, threads=threads.best
+                state.parameters, images, labels, validation, evaluation, stop, threads=threads.best
             )
             _check_stop(stop)
             val_loss, val_accuracy = loss / count, correct / count
@@ -164,7 +170,9 @@ def segment_rows(net: kernels.Network, hyperparams: Hyperparams) -> int:
     """Rows in a segment: a function of the run alone, so that its sums do not depend on what befalls it."""
     widths = sum(outputs for _, _, outputs in net.layers)
     flop = 6 * net.parameter_count + 50 * widths  # a row's: forward, and backward twice as much; its activations
-    return max(1, SEGMENT_FLOP // (flop * hyperparams.batch_size)) * hyperparams.batch_size
+    least, most = SEGMENT_FLOP
+    wanted = min(max(SEGMENT_ROWS * flop, least), most)
+    return max(1, wanted // (flop * hyperparams.batch_size)) * hyperparams.batch_size
 
 
 def _train_segment(

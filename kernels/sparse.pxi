@@ -29,7 +29,7 @@ cdef extern from * nogil:
     int ones "__builtin_popcountll"(uint64_t mask)
 
 cdef enum:
-    SPARSE_PERCENT = 30  # so many elements in 100 may be non-zero
+    SPARSE_PERCENT = 60  # so many elements in 100 may be non-zero
     SUMS = 8  # vectors that are summed into at once, to hide the latency of fma
     WORD = 64  # elements of a mask
     SPARSE_PANEL = 64  # columns of a first layer's panels: for one thread's share, D of a batch stays in the first cache

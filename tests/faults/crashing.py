@@ -295,7 +295,7 @@ def fail_server(home: Path, digits: str) -> None:
 
 checkpoints.SECONDS = 0.0
 checkpoints.SHARE = math.inf
-trainer.SEGMENT_FLOP = 1
+trainer.SEGMENT_FLOP = (1, 1)
 
 if __name__ == "__main__":
     fail_worker(Path(sys.argv[1]), sys.argv[2])

@@ -101,7 +101,7 @@ def compute(*_: object) -> None:
 # A checkpoint after each batch.
 checkpoints.SECONDS = 0.0
 checkpoints.SHARE = math.inf
-trainer.SEGMENT_FLOP = 1
+trainer.SEGMENT_FLOP = (1, 1)
 after(checkpoints.Keeper, "keep", lambda _, state, **__: hold(f"hold-{state.epoch}-{state.done}"))
 resumed, worker._resumed = worker._resumed, resume
 before(Store, "record_checkpoint", lambda *_, **__: hold("hold-saved"))
