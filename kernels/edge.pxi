@@ -14,7 +14,9 @@ cnp.import_array()
 ctypedef const float* floats_in
 ctypedef float* floats_out
 
-LARGEST_SIDE = 2**31 - 1  # keeps every product of two sides within 64 bits
+cdef enum:
+    LARGEST_SIDE = 0x7FFFFFFF  # keeps every product of two sides within 64 bits
+    WORTH_A_SWITCH = 1_000_000  # multiplications, 10 to 50 us: for less, giving up the GIL costs more than it frees
 
 cdef _FLOAT32 = (np.dtype(np.float32),)
 cdef _UINT8 = (np.dtype(np.uint8),)
@@ -23,16 +25,16 @@ cdef _ROWS = (np.dtype(np.float32), np.dtype(np.uint8))
 
 
 cdef cnp.ndarray _array(str name, value, tuple dtypes, int ndim):
-    if not isinstance(value, cnp.ndarray) or value.ndim != ndim or (<cnp.ndarray>value).descr not in dtypes:
+    cdef cnp.ndarray array = value if isinstance(value, cnp.ndarray) else None
+    if array is None or array.ndim != ndim or array.descr not in dtypes:
         given = (
             f"a {value.ndim}-D {value.dtype} array" if isinstance(value, cnp.ndarray) else type(value).__name__
         )
         wanted = " or ".join(str(dtype) for dtype in dtypes)
         raise TypeError(f"{name} must be a {ndim}-D {wanted} array, not {given}")
-    cdef cnp.ndarray array = value
     cdef int axis
     for axis in range(ndim):
-        if array.shape[axis] > <Py_ssize_t>LARGEST_SIDE and array.size:
+        if array.shape[axis] > LARGEST_SIDE and array.size:
             raise ValueError(f"{name} has a side longer than {LARGEST_SIDE}: {value.shape}")
     return array
 

@@ -11,15 +11,15 @@ from hypothesis import strategies as st
 from falcon_mnist.kernels import reference, supported, variant
 
 EPS, SMALLEST = np.finfo(np.float32).eps, 2.0**-149
-KC, NC = 256, 2048  # of kernels/gemm.pxi
+KC, NC, NARROW, B_NEAR = 400, 2048, 12, 512  # of kernels/gemm.pxi
 
 # Around the register tiles of all variants: MR is 6 or 12, a vector 4, 8 or 16 wide, NR two vectors.
 ROWS = [1, 2, 3, 4, 5, 6, 7, 11, 12, 13, 23, 25]
 COLUMNS = [1, 3, 4, 5, 7, 8, 9, 15, 16, 17, 31, 32, 33, 63, 65]
 # Few-row products take eight vectors at once: 32, 64 or 128 columns.
 DEPTHS = [0, 1, 2, KC - 1, KC, KC + 1, 2 * KC + 3]
-# MC is 24 * MR: 144 or 288.
-TALL = [143, 144, 145, 287, 288, 289]
+# B is read in place for 12 * MR rows, 72 or 144; MC is 24 * MR, 144 or 288.
+TALL = [71, 72, 73, 143, 144, 145, 287, 288, 289]
 
 
 def floats(random, *shape):
@@ -53,9 +53,16 @@ def test_matches_float64_around_tile_edges(kernels, random, k):
 
 
 @pytest.mark.parametrize("m", TALL)
-def test_matches_float64_around_a_block_of_rows(kernels, random, m):
-    a, b = floats(random, m, 31), floats(random, 31, 19)
-    assert_close(kernels.gemm(a, b), a, b)
+@pytest.mark.parametrize("n", [NARROW - 1, NARROW, NARROW + 1, 19, 70, B_NEAR, B_NEAR + 9])
+@pytest.mark.parametrize("transposed", [False, True])
+def test_matches_float64_around_a_block_of_rows(kernels, random, m, n, transposed):
+    """And the same bits from operands that lie by columns, which are read and packed in other ways."""
+    for k in (31, 143, 289):
+        a, b = floats(random, m, k), floats(random, k, n)
+        result = kernels.gemm(a, b)
+        assert_close(result, a, b)
+        by_columns = kernels.gemm(np.asfortranarray(a), np.asfortranarray(b) if transposed else b)
+        assert same_bits(by_columns, result)
 
 
 @pytest.mark.parametrize("m", [2, 17])
@@ -113,7 +120,7 @@ def laid_out(layout, values):
     return whole, part
 
 
-SHAPES = [(1, 9, 4), (2, 40, 9), (3, 67, 257), (5, 1, 8), (13, 33, 20), (31, 18, 258)]
+SHAPES = [(1, 9, 4), (2, 40, 9), (3, 67, 257), (5, 1, 8), (13, 33, 20), (31, 18, 258), (40, 10, 430)]
 
 
 @pytest.mark.parametrize("shape", SHAPES, ids=str)
