@@ -1,14 +1,22 @@
 # C = alpha * A @ B + beta * C, float32, any strides. The five loops around a micro-kernel of Goto and van de
 # Geijn (2008), named as in BLIS (Van Zee and van de Geijn 2015, section 3).
 #
-#   jc  columns of B and C by NC     B block (KC, NC) is packed once for all rows of A
-#   pc  the sum over k by KC
+#   jc  columns of B and C by NC
+#   pc  the sum over k by KC         B block (KC, NC) is packed once for all rows of A
 #   ic  rows of A and C by MC        A block (MC, KC) is packed to stay in the second-level cache
-#   jr  micro-panels of B by NR      (KC, NR) stays in the first-level cache
+#   jr  micro-panels of B by NR
 #   ir  micro-panels of A by MR      one register tile: micro_kernel
 #
-# Packed micro-panels, p running over k (a panel at the edge is as narrow as it has rows, or whole vectors):
-#   A: a(0,p) a(1,p) … a(MR-1,p) | a(0,p+1) …        B: b(p,0) b(p,1) … b(p,NR-1) | b(p+1,0) …
+#            p →                                      NR = 2 vectors
+#         ┌────────┐                               p ┌───────┐
+#      MR │ A panel│   a(0,p) … a(MR-1,p) |        ↓ │B panel│   b(p,0) … b(p,NR-1) |
+#         └────────┘   a(0,p+1) …                    └───────┘   b(p+1,0) …
+#
+# A panel at the edge is as narrow as it has rows; one of B has one or two whole vectors, zeros in the surplus.
+#
+# Packing moves every element once more, which only pays if enough tiles read it. Where they are few, a panel is
+# read where the matrix lies: the micro-kernel takes any stride between two steps of p. And a product of few
+# columns, such as ten digits, is turned round, C.T = B.T @ A.T, so that its vectors lie along the many rows.
 #
 # Every element of C is summed over k from first to last, one fma at a time, whatever the tile it falls into:
 # the first block of k starts from beta * C, each later one from where the last one stopped. So the bits of
@@ -18,50 +26,62 @@ cdef extern from "simd.h":
     ctypedef float vfloat  # a vector; Cython needs to know only that it can be copied
     vfloat vload(const float* source) noexcept nogil
     void vstore(float* to, vfloat x) noexcept nogil
+    vfloat vload_part(const float* source, Py_ssize_t count) noexcept nogil
+    void vstore_part(float* to, vfloat x, Py_ssize_t count) noexcept nogil
     vfloat vbroadcast(float x) noexcept nogil
     vfloat vfma(vfloat a, vfloat b, vfloat c) noexcept nogil
+    void transpose_4x4(const float* source, Py_ssize_t rs, float* to, Py_ssize_t rs_to) noexcept nogil
+    void transpose_8x4(const float* source, Py_ssize_t rs, float* to, Py_ssize_t rs_to) noexcept nogil
     enum:
         LANES
         MR
 
 cdef enum:
-    KC = 256  # a micro-panel of B, KC * NR * 4 bytes, takes half of a 32 KiB first-level cache or less
+    KC = 400  # 784 in two passes over C; a micro-panel of B is read ahead from the second-level cache
     NC = 2048
-    A_IN_PLACE = 256  # columns of B up to which A is read once or twice where it lies: packing would cost more
-    FEW_ROWS = 3  # with so few rows, packing B costs more than it saves
+    NARROW = 12  # columns of C up to which a product is turned round
+    FEW_ROWS = 3  # rows that are computed one by one
     WIDE = 8  # vectors of one row that hide the latency of fma where there is no second row
+    A_IN_PLACE = 256  # columns of B up to which packing A would cost more than it saves
+    B_NEAR = 512  # floats from row to row of a B that is read in place; farther apart, its lines share too few sets
+    BAND = 128  # columns that are transposed at once: few enough to stay in the first-level cache
 
-# One tile is MR rows by two vectors.
+# So many micro-panels of A make a block; up to so many, packing B would cost more than it saves. A whose columns lie
+# apart is packed where its depth takes so many pages that they are forgotten before the next micro-panel.
 cdef extern from *:
     """
     #define NR (2 * LANES)
     #define MC (24 * MR)
+    #define B_IN_PLACE (12 * MR)
+    #define A_PAGES (24 * MR)
     """
     enum:
         NR
         MC
+        B_IN_PLACE
+        A_PAGES
 
 
 cdef Py_ssize_t packing_floats(Py_ssize_t n, Py_ssize_t k) noexcept nogil:
-    """Room that `sgemm` needs to pack its operands."""
-    cdef Py_ssize_t depth = min(k, <Py_ssize_t>KC)
-    return depth * (MC + min(n + LANES, <Py_ssize_t>NC + NR))
+    """Room that `sgemm` needs to pack its operands: a block of A, then one of B and a panel at its edge."""
+    return min(k, <Py_ssize_t>KC) * (MC + min(n, <Py_ssize_t>NC) + NR)
 
 
 cdef inline void micro_kernel(
     const int rows, const int vectors, Py_ssize_t k,
     const float* a, Py_ssize_t rs_a, Py_ssize_t cs_a,
     const float* b, Py_ssize_t rs_b,
-    float beta, float* c, Py_ssize_t rs_c,
+    float beta, float* c, Py_ssize_t rs_c, Py_ssize_t last,
 ) noexcept nogil:
-    """c[:rows, :vectors*LANES] = a @ b + beta * c, the accumulators in registers.
+    """c = a @ b + beta * c, the accumulators in registers.
 
-    `rows` and `vectors` are literals where this is called, so that the compiler unrolls the loops over them.
+    c has `rows` rows of `vectors` vectors, the last of which counts `last` columns; b has whole vectors. `rows` and
+    `vectors` are literals where this is called, so that the compiler unrolls the loops over them.
     """
     cdef vfloat acc[MR * WIDE]
     cdef vfloat x, scale
     cdef Py_ssize_t p
-    cdef int i, j
+    cdef int i, j, end = (vectors - 1) * LANES
     if beta == 0:
         x = vbroadcast(0)
         for i in range(rows):
@@ -70,8 +90,9 @@ cdef inline void micro_kernel(
     else:
         scale = vbroadcast(beta)
         for i in range(rows):
-            for j in range(vectors):
+            for j in range(vectors - 1):
                 acc[i * vectors + j] = scale * vload(c + i * rs_c + j * LANES)
+            acc[i * vectors + vectors - 1] = scale * vload_part(c + i * rs_c + end, last)
     for p in range(k):
         for i in range(rows):
             x = vbroadcast(a[i * rs_a])
@@ -80,105 +101,149 @@ cdef inline void micro_kernel(
         a += cs_a
         b += rs_b
     for i in range(rows):
-        for j in range(vectors):
+        for j in range(vectors - 1):
             vstore(c + i * rs_c + j * LANES, acc[i * vectors + j])
+        vstore_part(c + i * rs_c + end, acc[i * vectors + vectors - 1], last)
 
 
-cdef void full_tile(
-    Py_ssize_t k, const float* a, Py_ssize_t rs_a, Py_ssize_t cs_a, const float* b, float beta,
-    float* c, Py_ssize_t rs_c,
-) noexcept nogil:
-    if rs_a == 1:
-        micro_kernel(MR, 2, k, a, 1, cs_a, b, NR, beta, c, rs_c)
-    else:
-        micro_kernel(MR, 2, k, a, rs_a, 1, b, NR, beta, c, rs_c)
-
-
-cdef void edge_tile(
-    Py_ssize_t rows, Py_ssize_t columns, Py_ssize_t k, const float* a, Py_ssize_t rs_a, Py_ssize_t cs_a,
-    const float* b, float beta, float* c, Py_ssize_t rs_c, Py_ssize_t cs_c,
-) noexcept nogil:
-    """A tile with fewer rows or columns than the register tile, or whose columns lie apart in memory."""
-    cdef float tile[MR * 2 * LANES]
-    cdef Py_ssize_t i, j
-    cdef Py_ssize_t vectors = (columns + LANES - 1) // LANES, width = vectors * LANES
-    if beta != 0:
-        for i in range(rows):
-            for j in range(columns):
-                tile[i * width + j] = c[i * rs_c + j * cs_c]
-            for j in range(columns, width):
-                tile[i * width + j] = 0
-    # Each step computes as many rows as are left, in tiles whose height the compiler knows.
-    i = 0
-    while i < rows:
-        if vectors == 2:
-            i += edge_rows(rows - i, 2, k, a + i * rs_a, rs_a, cs_a, b, beta, tile + i * width)
-        else:
-            i += edge_rows(rows - i, 1, k, a + i * rs_a, rs_a, cs_a, b, beta, tile + i * width)
-    for i in range(rows):
-        for j in range(columns):
-            c[i * rs_c + j * cs_c] = tile[i * width + j]
-
-
-cdef inline Py_ssize_t edge_rows(
+cdef inline Py_ssize_t first_rows(
     Py_ssize_t rows, const int vectors, Py_ssize_t k, const float* a, Py_ssize_t rs_a, Py_ssize_t cs_a,
-    const float* b, float beta, float* c,
+    const float* b, Py_ssize_t rs_b, float beta, float* c, Py_ssize_t rs_c, Py_ssize_t last,
 ) noexcept nogil:
-    """Compute the first rows of a tile; how many is the answer."""
+    """Compute the first rows of a tile, in one whose height the compiler knows; how many is the answer."""
     if rows >= MR:
-        micro_kernel(MR, vectors, k, a, rs_a, cs_a, b, vectors * LANES, beta, c, vectors * LANES)
+        micro_kernel(MR, vectors, k, a, rs_a, cs_a, b, rs_b, beta, c, rs_c, last)
         return MR
+    if MR > 10 and rows >= 10:  # the ten digits
+        micro_kernel(10, vectors, k, a, rs_a, cs_a, b, rs_b, beta, c, rs_c, last)
+        return 10
+    if MR > 8 and rows >= 8:
+        micro_kernel(8, vectors, k, a, rs_a, cs_a, b, rs_b, beta, c, rs_c, last)
+        return 8
     if rows >= 4:
-        micro_kernel(4, vectors, k, a, rs_a, cs_a, b, vectors * LANES, beta, c, vectors * LANES)
+        micro_kernel(4, vectors, k, a, rs_a, cs_a, b, rs_b, beta, c, rs_c, last)
         return 4
     if rows >= 2:
-        micro_kernel(2, vectors, k, a, rs_a, cs_a, b, vectors * LANES, beta, c, vectors * LANES)
+        micro_kernel(2, vectors, k, a, rs_a, cs_a, b, rs_b, beta, c, rs_c, last)
         return 2
-    micro_kernel(1, vectors, k, a, rs_a, cs_a, b, vectors * LANES, beta, c, vectors * LANES)
+    micro_kernel(1, vectors, k, a, rs_a, cs_a, b, rs_b, beta, c, rs_c, last)
     return 1
+
+
+cdef void gemm_tile(
+    Py_ssize_t rows, Py_ssize_t columns, Py_ssize_t k, const float* a, Py_ssize_t rs_a, Py_ssize_t cs_a,
+    const float* b, Py_ssize_t rs_b, float beta, float* c, Py_ssize_t rs_c,
+) noexcept nogil:
+    """c (rows, columns) = a @ b + beta * c, at most MR by NR; the rows or the columns of a lie side by side."""
+    cdef Py_ssize_t done, last = columns - LANES if columns > LANES else columns
+    while rows > 0:
+        if columns > LANES and rs_a == 1:
+            done = first_rows(rows, 2, k, a, 1, cs_a, b, rs_b, beta, c, rs_c, last)
+        elif columns > LANES:
+            done = first_rows(rows, 2, k, a, rs_a, 1, b, rs_b, beta, c, rs_c, last)
+        elif rs_a == 1:
+            done = first_rows(rows, 1, k, a, 1, cs_a, b, rs_b, beta, c, rs_c, last)
+        else:
+            done = first_rows(rows, 1, k, a, rs_a, 1, b, rs_b, beta, c, rs_c, last)
+        rows -= done
+        a += done * rs_a
+        c += done * rs_c
+
+
+cdef void gemm_tile_apart(
+    Py_ssize_t rows, Py_ssize_t columns, Py_ssize_t k, const float* a, Py_ssize_t rs_a, Py_ssize_t cs_a,
+    const float* b, Py_ssize_t rs_b, float beta, float* c, Py_ssize_t rs_c, Py_ssize_t cs_c,
+) noexcept nogil:
+    """The same for a C whose columns lie apart in memory."""
+    cdef float near[MR * 2 * LANES]
+    if beta != 0:
+        copy(rows, columns, c, rs_c, cs_c, near, NR, 1)
+    gemm_tile(rows, columns, k, a, rs_a, cs_a, b, rs_b, beta, near, NR)
+    copy(rows, columns, near, NR, 1, c, rs_c, cs_c)
+
+
+cdef void copy(
+    Py_ssize_t m, Py_ssize_t n, const float* x, Py_ssize_t rs_x, Py_ssize_t cs_x,
+    float* to, Py_ssize_t rs_to, Py_ssize_t cs_to,
+) noexcept nogil:
+    """to (m, n) = x. Quick where both lie by rows, or both by columns, or one so and the other so."""
+    cdef Py_ssize_t i, j
+    if rs_x == 1 and cs_x != 1:
+        copy(n, m, x, cs_x, 1, to, cs_to, rs_to)
+    elif cs_x == 1 and cs_to == 1 and n == MR:
+        for i in range(m):
+            memcpy(to + i * rs_to, x + i * rs_x, MR * sizeof(float))
+    elif cs_x == 1 and cs_to == 1:
+        for i in range(m):
+            for j from 0 <= j <= n - LANES by LANES:
+                vstore(to + i * rs_to + j, vload(x + i * rs_x + j))
+            if n % LANES:
+                j = n - n % LANES
+                vstore_part(to + i * rs_to + j, vload_part(x + i * rs_x + j, n - j), n - j)
+    elif cs_x == 1 and rs_to == 1 and m >= 4 and n >= 4:
+        for j from 0 <= j < n - n % 4 by BAND:
+            copy_transposed(m, min(n - n % 4 - j, <Py_ssize_t>BAND), x + j, rs_x, to + j * cs_to, cs_to)
+        if n % 4:  # the last four columns, some of them for the second time
+            copy_transposed(m, 4, x + n - 4, rs_x, to + (n - 4) * cs_to, cs_to)
+    else:
+        for i in range(m):
+            for j in range(n):
+                to[i * rs_to + j * cs_to] = x[i * rs_x + j * cs_x]
+
+
+cdef void copy_transposed(
+    Py_ssize_t m, Py_ssize_t n, const float* x, Py_ssize_t rs_x, float* to, Py_ssize_t cs_to
+) noexcept nogil:
+    """to (m, n) by columns = x by rows, m >= 4, n a multiple of 4, in registers."""
+    cdef Py_ssize_t i = 0, j, row
+    while i < m:
+        if i + 8 <= m:
+            for j from 0 <= j < n by 4:
+                transpose_8x4(x + i * rs_x + j, rs_x, to + i + j * cs_to, cs_to)
+            i += 8
+        else:  # the last four rows, some of them for the second time
+            row = min(i, m - 4)
+            for j from 0 <= j < n by 4:
+                transpose_4x4(x + row * rs_x + j, rs_x, to + row + j * cs_to, cs_to)
+            i += 4
 
 
 cdef void pack_a(
     Py_ssize_t m, Py_ssize_t k, float alpha, const float* a, Py_ssize_t rs_a, Py_ssize_t cs_a, float* to
 ) noexcept nogil:
     """alpha * A block (m, k) into micro-panels of MR rows; the last one has the rows that are left."""
-    cdef Py_ssize_t i, p, r, rows
+    cdef Py_ssize_t i, p, rows
     for i from 0 <= i < m by MR:
         rows = min(m - i, <Py_ssize_t>MR)
-        if rs_a == 1:
-            for p in range(k):
-                for r in range(rows):
-                    to[p * rows + r] = alpha * a[i + r + p * cs_a]
-        else:
-            for r in range(rows):
-                for p in range(k):
-                    to[p * rows + r] = alpha * a[(i + r) * rs_a + p * cs_a]
-        to += rows * k
+        copy(rows, k, a + i * rs_a, rs_a, cs_a, to + i * k, 1, rows)
+    if alpha != 1:
+        for p in range(m * k):
+            to[p] *= alpha
 
 
-cdef void pack_b(
-    Py_ssize_t n, Py_ssize_t k, const float* b, Py_ssize_t rs_b, Py_ssize_t cs_b, float* to
+cdef void pack_rows_of_b(Py_ssize_t n, Py_ssize_t k, const float* b, Py_ssize_t rs_b, float* to) noexcept nogil:
+    """B block (k, n), n a multiple of NR, into micro-panels, row by row: as it lies in memory."""
+    cdef Py_ssize_t p, j
+    for p in range(k):
+        for j from 0 <= j < n by NR:
+            vstore(to + p * NR + j * k, vload(b + p * rs_b + j))
+            vstore(to + p * NR + j * k + LANES, vload(b + p * rs_b + j + LANES))
+
+
+cdef void pack_panel_of_b(
+    Py_ssize_t columns, Py_ssize_t k, const float* b, Py_ssize_t rs_b, Py_ssize_t cs_b, float* to
 ) noexcept nogil:
-    """B block (k, n) into micro-panels of NR columns; the last one has whole vectors, zeros in the surplus."""
-    cdef Py_ssize_t j, p, s, columns, width
-    for j from 0 <= j < n by NR:
-        columns = min(n - j, <Py_ssize_t>NR)
-        width = (columns + LANES - 1) // LANES * LANES
+    """One micro-panel of B (k, columns)."""
+    cdef Py_ssize_t p, width = LANES if columns <= LANES else NR
+    if cs_b == 1:
+        for p in range(k):
+            if width == NR:
+                vstore(to + p * width, vload(b + p * rs_b))
+            vstore(to + (p + 1) * width - LANES, vload_part(b + p * rs_b + width - LANES, columns + LANES - width))
+    else:
         if columns < width:
             memset(to, 0, width * k * sizeof(float))
-        if cs_b == 1 and columns == NR:
-            for p in range(k):
-                vstore(to + p * NR, vload(b + p * rs_b + j))
-                vstore(to + p * NR + LANES, vload(b + p * rs_b + j + LANES))
-        elif cs_b == 1:
-            for p in range(k):
-                for s in range(columns):
-                    to[p * width + s] = b[p * rs_b + j + s]
-        else:
-            for s in range(columns):
-                for p in range(k):
-                    to[p * width + s] = b[p * rs_b + (j + s) * cs_b]
-        to += width * k
+        copy(k, columns, b, rs_b, cs_b, to, width, 1)
 
 
 cdef void scale_matrix(
@@ -192,32 +257,29 @@ cdef void scale_matrix(
 
 cdef void few_rows(
     Py_ssize_t m, Py_ssize_t n, Py_ssize_t k, const float* a, Py_ssize_t rs_a, Py_ssize_t cs_a,
-    const float* b, Py_ssize_t rs_b, float beta, float* c, Py_ssize_t rs_c, float* packed,
+    const float* b, Py_ssize_t rs_b, float beta, float* c, Py_ssize_t rs_c, float* packing,
 ) noexcept nogil:
     """A matrix-vector product for each row: B (unit column stride) is read where it lies."""
-    cdef Py_ssize_t i, j
+    cdef Py_ssize_t i, j, p, kc
     cdef Py_ssize_t whole = n - n % LANES
-    cdef float tail[LANES]
     for i in range(m):
         j = 0
         while j + WIDE * LANES <= n:
-            micro_kernel(1, WIDE, k, a + i * rs_a, 0, cs_a, b + j, rs_b, beta, c + i * rs_c + j, 0)
+            micro_kernel(1, WIDE, k, a + i * rs_a, 0, cs_a, b + j, rs_b, beta, c + i * rs_c + j, 0, LANES)
             j += WIDE * LANES
         while j + LANES <= n:
-            micro_kernel(1, 1, k, a + i * rs_a, 0, cs_a, b + j, rs_b, beta, c + i * rs_c + j, 0)
+            micro_kernel(1, 1, k, a + i * rs_a, 0, cs_a, b + j, rs_b, beta, c + i * rs_c + j, 0, LANES)
             j += LANES
     if whole == n:
         return
-    for j from 0 <= j < k by KC:  # the columns that fill no vector, in the packing buffer
-        pack_b(n - whole, min(k - j, <Py_ssize_t>KC), b + j * rs_b + whole, rs_b, 1, packed)
+    for p from 0 <= p < k by KC:  # the columns that fill no vector
+        kc = min(k - p, <Py_ssize_t>KC)
+        pack_panel_of_b(n - whole, kc, b + p * rs_b + whole, rs_b, 1, packing)
         for i in range(m):
-            memset(tail, 0, sizeof(tail))
-            memcpy(tail, c + i * rs_c + whole, (n - whole) * sizeof(float))
             micro_kernel(
-                1, 1, min(k - j, <Py_ssize_t>KC), a + i * rs_a + j * cs_a, 0, cs_a, packed, LANES,
-                beta if j == 0 else 1, tail, 0,
+                1, 1, kc, a + i * rs_a + p * cs_a, 0, cs_a, packing, LANES, beta if p == 0 else 1,
+                c + i * rs_c + whole, 0, n - whole,
             )
-            memcpy(c + i * rs_c + whole, tail, (n - whole) * sizeof(float))
 
 
 cdef void sgemm(
@@ -232,11 +294,12 @@ cdef void sgemm(
     `packing` has room for `packing_floats(n, k)`, at least 64-byte aligned. With beta 0, C is not read; with
     alpha 0, A and B are not.
     """
-    cdef Py_ssize_t jc, pc, ic, jr, ir, nc, kc, mc, rows, columns
-    cdef Py_ssize_t rs_panel, cs_panel
-    cdef bint in_place = alpha == 1 and (rs_a == 1 or cs_a == 1) and n <= A_IN_PLACE
+    cdef Py_ssize_t jc, pc, ic, jr, ir, nc, kc, mc, rows, columns, depth
+    cdef Py_ssize_t rs_panel_a, cs_panel_a, rs_panel_b
+    cdef bint a_in_place, b_by_rows, b_in_place
     cdef float start
     cdef float* packed_a
+    cdef float* packed_b
     cdef const float* panel_a
     cdef const float* panel_b
     if m <= 0 or n <= 0:
@@ -248,38 +311,77 @@ cdef void sgemm(
     if m <= FEW_ROWS and alpha == 1 and cs_b == 1 and cs_c == 1:
         few_rows(m, n, k, a, rs_a, cs_a, b, rs_b, beta, c, rs_c, packing)
         return
-    packed_a = packing + min(k, <Py_ssize_t>KC) * min(n + LANES, <Py_ssize_t>NC + NR)
+    if n <= NARROW and m > NARROW and alpha == 1:
+        sgemm(n, m, k, 1, b, cs_b, rs_b, a, cs_a, rs_a, beta, c, cs_c, rs_c, packing)
+        return
+    a_in_place = alpha == 1 and (cs_a == 1 or (rs_a == 1 and k <= A_PAGES)) and (n <= A_IN_PLACE or m <= MR)
+    b_by_rows = cs_b == 1
+    b_in_place = b_by_rows and (m <= NARROW or (m <= B_IN_PLACE and rs_b <= B_NEAR))
+    depth = (k + KC - 1) // KC  # as many blocks, of one size
+    depth = (k + depth - 1) // depth
+    packed_a, packed_b = packing, packing + depth * MC
     for jc from 0 <= jc < n by NC:
         nc = min(n - jc, <Py_ssize_t>NC)
-        for pc from 0 <= pc < k by KC:
-            kc = min(k - pc, <Py_ssize_t>KC)
+        for pc from 0 <= pc < k by depth:
+            kc = min(k - pc, depth)
             start = beta if pc == 0 else 1
-            pack_b(nc, kc, b + pc * rs_b + jc * cs_b, rs_b, cs_b, packing)
+            if b_by_rows and not b_in_place:
+                pack_rows_of_b(nc - nc % NR, kc, b + pc * rs_b + jc, rs_b, packed_b)
             for ic from 0 <= ic < m by MC:
                 mc = min(m - ic, <Py_ssize_t>MC)
-                if not in_place:
+                if not a_in_place:
                     pack_a(mc, kc, alpha, a + ic * rs_a + pc * cs_a, rs_a, cs_a, packed_a)
                 for jr from 0 <= jr < nc by NR:
                     columns = min(nc - jr, <Py_ssize_t>NR)
-                    panel_b = packing + jr * kc
+                    panel_b, rs_panel_b = packed_b + jr * kc, NR if columns > LANES else LANES
+                    if b_in_place and columns == NR:
+                        panel_b, rs_panel_b = b + pc * rs_b + jc + jr, rs_b
+                    elif not b_by_rows or columns < NR:
+                        if m <= MC:
+                            panel_b = packed_b  # no other block of A will ask for it
+                        if ic == 0:
+                            pack_panel_of_b(
+                                columns, kc, b + pc * rs_b + (jc + jr) * cs_b, rs_b, cs_b, <float*>panel_b
+                            )
                     for ir from 0 <= ir < mc by MR:
                         rows = min(mc - ir, <Py_ssize_t>MR)
-                        if in_place:
+                        if a_in_place:
                             panel_a = a + (ic + ir) * rs_a + pc * cs_a
-                            rs_panel, cs_panel = rs_a, cs_a
+                            rs_panel_a, cs_panel_a = rs_a, cs_a
                         else:
                             panel_a = packed_a + ir * kc
-                            rs_panel, cs_panel = 1, rows
-                        if rows == MR and columns == NR and cs_c == 1:
-                            full_tile(
-                                kc, panel_a, rs_panel, cs_panel, panel_b, start,
+                            rs_panel_a, cs_panel_a = 1, rows
+                        if cs_c == 1:
+                            gemm_tile(
+                                rows, columns, kc, panel_a, rs_panel_a, cs_panel_a, panel_b, rs_panel_b, start,
                                 c + (ic + ir) * rs_c + jc + jr, rs_c,
                             )
                         else:
-                            edge_tile(
-                                rows, columns, kc, panel_a, rs_panel, cs_panel, panel_b, start,
+                            gemm_tile_apart(
+                                rows, columns, kc, panel_a, rs_panel_a, cs_panel_a, panel_b, rs_panel_b, start,
                                 c + (ic + ir) * rs_c + (jc + jr) * cs_c, rs_c, cs_c,
                             )
+
+
+cdef void multiply(
+    const Matrix* a, const Matrix* b, Matrix* c, float alpha, float beta, float* packing
+) noexcept nogil:
+    sgemm(
+        c.rows, c.columns, a.columns, alpha, a.data, a.rs, a.cs, b.data, b.rs, b.cs, beta, c.data, c.rs, c.cs, packing
+    )
+
+
+cdef list _idle = []  # packing buffers that no call is using; a call takes one and gives it back
+
+
+cdef Buffer _packing(Py_ssize_t floats):
+    """Fresh memory would cost as much as a small product: the system clears its pages."""
+    cdef Buffer buffer
+    if _idle:
+        buffer = _idle.pop()
+        if buffer.nbytes >= 4 * floats:
+            return buffer
+    return Buffer(floats)
 
 
 def gemm(a, b, out=None, *, double alpha=1, double beta=0):
@@ -293,34 +395,27 @@ def gemm(a, b, out=None, *, double alpha=1, double beta=0):
     Raises `TypeError` for another dtype or number of dimensions, `ValueError` for shapes that do not fit,
     memory that cannot be written, or an `out` that overlaps an operand.
     """
-    _strided_matrix("a", a)
-    _strided_matrix("b", b)
-    cdef Py_ssize_t m = a.shape[0], k = a.shape[1], n = b.shape[1]
-    if b.shape[0] != k:
+    cdef Matrix x = _strided_matrix("a", a), y = _strided_matrix("b", b), z
+    if y.rows != x.columns:
         raise ValueError(f"a has shape {a.shape} and b {b.shape}: a's columns must be as many as b's rows")
     if out is None:
         if beta != 0:
             raise ValueError("beta is not 0, but there is no out to scale: give out, or beta=0")
-        out = np.empty((m, n), dtype=np.float32)
+        out = np.empty((x.rows, y.columns), dtype=np.float32)
+        z = _strided_matrix("out", out)
     else:
-        _strided_matrix("out", out)
-        _same_shape("out", out, "the product", (m, n))
-        if not out.flags.writeable:
-            raise ValueError("out must be writable")
-        if out.size and ((n > 1 and out.strides[1] == 0) or (m > 1 and out.strides[0] == 0)):
+        z = _strided_matrix("out", out, True)
+        if z.rows != x.rows or z.columns != y.columns:
+            _same_shape("out", out, "the product", (x.rows, y.columns))
+        if (z.rows > 1 and z.rs == 0 and z.columns) or (z.columns > 1 and z.cs == 0 and z.rows):
             raise ValueError("out has elements that share memory (a stride of 0)")
         _apart("out", out, "a", a)
         _apart("out", out, "b", b)
-    cdef Buffer packing = Buffer(packing_floats(n, k))
-    cdef const float* a_data = <const float*>address(a)
-    cdef const float* b_data = <const float*>address(b)
-    cdef float* c_data = <float*>address(out)
-    cdef Py_ssize_t rs_a = a.strides[0] // 4, cs_a = a.strides[1] // 4
-    cdef Py_ssize_t rs_b = b.strides[0] // 4, cs_b = b.strides[1] // 4
-    cdef Py_ssize_t rs_c = out.strides[0] // 4, cs_c = out.strides[1] // 4
-    with nogil:
-        sgemm(
-            m, n, k, <float>alpha, a_data, rs_a, cs_a, b_data, rs_b, cs_b, <float>beta, c_data, rs_c, cs_c,
-            packing.data,
-        )
+    cdef Buffer packing = _packing(packing_floats(y.columns, x.columns))
+    if <double>x.rows * x.columns * y.columns < WORTH_A_SWITCH:
+        multiply(&x, &y, &z, <float>alpha, <float>beta, packing.data)
+    else:
+        with nogil:
+            multiply(&x, &y, &z, <float>alpha, <float>beta, packing.data)
+    _idle.append(packing)
     return out

@@ -9,9 +9,6 @@ MAX_WIDTH = 2**24
 
 KINDS = {"linear": LINEAR, "relu": RELU, "sigmoid": SIGMOID, "tanh": TANH}
 
-cdef enum:
-    WORTH_A_SWITCH = 1_000_000  # multiplications, some 20 us: for less, giving up the GIL costs more than it frees
-
 
 cdef Py_ssize_t _whole(Py_ssize_t count, Py_ssize_t unit) noexcept nogil:
     return (count + unit - 1) // unit * unit

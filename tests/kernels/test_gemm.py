@@ -1,6 +1,7 @@
 """gemm against float64, at every edge of its tiles, for any strides, and bit by bit."""
 
 from itertools import product
+from threading import Thread
 
 import numpy as np
 import pytest
@@ -10,15 +11,15 @@ from hypothesis import strategies as st
 from falcon_mnist.kernels import reference, supported, variant
 
 EPS, SMALLEST = np.finfo(np.float32).eps, 2.0**-149
-KC, NC = 256, 2048  # of kernels/gemm.pxi
+KC, NC, NARROW, B_NEAR = 400, 2048, 12, 512  # of kernels/gemm.pxi
 
 # Around the register tiles of all variants: MR is 6 or 12, a vector 4, 8 or 16 wide, NR two vectors.
 ROWS = [1, 2, 3, 4, 5, 6, 7, 11, 12, 13, 23, 25]
 COLUMNS = [1, 3, 4, 5, 7, 8, 9, 15, 16, 17, 31, 32, 33, 63, 65]
 # Few-row products take eight vectors at once: 32, 64 or 128 columns.
 DEPTHS = [0, 1, 2, KC - 1, KC, KC + 1, 2 * KC + 3]
-# MC is 24 * MR: 144 or 288.
-TALL = [143, 144, 145, 287, 288, 289]
+# B is read in place for 12 * MR rows, 72 or 144; MC is 24 * MR, 144 or 288.
+TALL = [71, 72, 73, 143, 144, 145, 287, 288, 289]
 
 
 def floats(random, *shape):
@@ -52,9 +53,16 @@ def test_matches_float64_around_tile_edges(kernels, random, k):
 
 
 @pytest.mark.parametrize("m", TALL)
-def test_matches_float64_around_a_block_of_rows(kernels, random, m):
-    a, b = floats(random, m, 31), floats(random, 31, 19)
-    assert_close(kernels.gemm(a, b), a, b)
+@pytest.mark.parametrize("n", [NARROW - 1, NARROW, NARROW + 1, 19, 70, B_NEAR, B_NEAR + 9])
+@pytest.mark.parametrize("transposed", [False, True])
+def test_matches_float64_around_a_block_of_rows(kernels, random, m, n, transposed):
+    """And the same bits from operands that lie by columns, which are read and packed in other ways."""
+    for k in (31, 143, 289):
+        a, b = floats(random, m, k), floats(random, k, n)
+        result = kernels.gemm(a, b)
+        assert_close(result, a, b)
+        by_columns = kernels.gemm(np.asfortranarray(a), np.asfortranarray(b) if transposed else b)
+        assert same_bits(by_columns, result)
 
 
 @pytest.mark.parametrize("m", [2, 17])
@@ -112,7 +120,7 @@ def laid_out(layout, values):
     return whole, part
 
 
-SHAPES = [(1, 9, 4), (2, 40, 9), (3, 67, 257), (5, 1, 8), (13, 33, 20), (31, 18, 258)]
+SHAPES = [(1, 9, 4), (2, 40, 9), (3, 67, 257), (5, 1, 8), (13, 33, 20), (31, 18, 258), (40, 10, 430)]
 
 
 @pytest.mark.parametrize("shape", SHAPES, ids=str)
@@ -301,3 +309,46 @@ def test_out_must_be_writable_memory_of_its_own(kernels):
     repeating = np.lib.stride_tricks.as_strided(memory[6:], (3, 3), (0, 4))
     with pytest.raises(ValueError, match="out has elements that share memory"):
         kernels.gemm(a, b, repeating)
+
+
+def test_out_is_refused_where_its_bounds_meet_an_operand_and_nowhere_else(kernels, random):
+    """NumPy's `may_share_memory` is the oracle, for views of one memory with strides of either sign."""
+    memory = np.zeros((40, 40), dtype=np.float32)
+    met = 0
+    for _ in range(300):
+        m, n, k = random.integers(0, 5, 3)
+        views = []
+        for rows, columns in ((m, k), (k, n), (m, n)):
+            top, left = random.integers(0, 40 - 8, 2)
+            view = memory[top : top + 2 * rows : random.integers(1, 3), left : left + 2 * columns][:rows, :columns]
+            views.append(view[:: random.choice([-1, 1]), :: random.choice([-1, 1])])
+        a, b, out = views
+        if a.shape[1] != b.shape[0] or out.shape != (a.shape[0], b.shape[1]):
+            continue
+        if np.may_share_memory(out, a) or np.may_share_memory(out, b):
+            met += 1
+            with pytest.raises(ValueError, match="out shares memory with"):
+                kernels.gemm(a, b, out)
+        else:
+            assert kernels.gemm(a, b, out) is out
+    assert met > 20
+
+
+def test_many_threads_at_once(kernels, random):
+    """Each call packs into memory of its own."""
+    jobs = [(floats(random, m, 270), floats(random, 270, n)) for m, n in product((5, 30, 70), (10, 40, 300))]
+    alone = [kernels.gemm(a, b) for a, b in jobs]
+    wrong = []
+
+    def work():
+        for _ in range(20):
+            for (a, b), expected in zip(jobs, alone, strict=True):
+                if not same_bits(kernels.gemm(a, b), expected):
+                    wrong.append((a.shape, b.shape))
+
+    threads = [Thread(target=work) for _ in range(6)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert not wrong
