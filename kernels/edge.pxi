@@ -28,6 +28,7 @@ cdef _array(str name, value, tuple dtypes, int ndim):
 
 
 cdef _FLOAT32 = (np.dtype(np.float32),)
+cdef _FLOAT64 = (np.dtype(np.float64),)
 cdef _UINT8 = (np.dtype(np.uint8),)
 cdef _INT64 = (np.dtype(np.int64),)
 cdef _ROWS = (np.dtype(np.float32), np.dtype(np.uint8))
