@@ -12,7 +12,7 @@ import falcon
 import orjson
 import peewee
 
-from falcon_mnist import errors, resources
+from falcon_mnist import dispatcher, errors, resources
 from falcon_mnist.errors import Problem
 from falcon_mnist.openapi import Description
 from falcon_mnist.parameter_files import DamagedFileError
@@ -53,8 +53,10 @@ def create_app(settings: Settings | None = None) -> App:
     """The WSGI application, for `waitress-serve --call falcon_mnist.app:create_app`.
 
     Settings come from the environment unless given. Starts no process and no thread, and touches no network:
-    the first request starts the executor. Raises `SettingsError` or `SchemaError`.
+    the first request starts the executor. A waitress that this process starts works with our `Dispatcher`.
+    Raises `SettingsError` or `SchemaError`.
     """
+    dispatcher.use()
     return build_app(Service.open(settings or Settings.from_env()))
 
 
