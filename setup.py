@@ -9,6 +9,7 @@ import sys
 import tempfile
 from pathlib import Path
 
+import numpy as np
 from Cython.Build import cythonize
 from setuptools import Extension, setup
 from setuptools.command.build_ext import build_ext
@@ -70,6 +71,8 @@ setup(
             Extension(
                 f"falcon_mnist.kernels._{name}",
                 [f"kernels/_{name}.pyx"],
+                include_dirs=[np.get_include()],
+                define_macros=[("NPY_NO_DEPRECATED_API", "NPY_2_0_API_VERSION")],
                 extra_compile_args=[*COMMON, *flags],
                 extra_link_args=["-pthread"],
                 depends=SOURCES,

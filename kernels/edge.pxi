@@ -1,31 +1,20 @@
 # What Python may hand to the kernels: every dtype, shape, size and stride is checked here, before a pointer
 # is taken. Errors name the argument, the rule, and what was given.
 
+cimport numpy as cnp
 import numpy as np
 
-from cpython.buffer cimport PyBUF_STRIDED_RO, PyBuffer_Release, PyObject_GetBuffer
 from libc.stdint cimport int32_t, int64_t, uint8_t, uint64_t
 from libc.stdlib cimport free
 from libc.string cimport memcpy, memset
 from posix.stdlib cimport posix_memalign
 
+cnp.import_array()
+
 ctypedef const float* floats_in
 ctypedef float* floats_out
 
 LARGEST_SIDE = 2**31 - 1  # keeps every product of two sides within 64 bits
-
-
-cdef _array(str name, value, tuple dtypes, int ndim):
-    if not isinstance(value, np.ndarray) or value.dtype not in dtypes or value.ndim != ndim:
-        given = (
-            f"a {value.ndim}-D {value.dtype} array" if isinstance(value, np.ndarray) else type(value).__name__
-        )
-        wanted = " or ".join(str(dtype) for dtype in dtypes)
-        raise TypeError(f"{name} must be a {ndim}-D {wanted} array, not {given}")
-    if value.size and max(value.shape, default=0) > LARGEST_SIDE:
-        raise ValueError(f"{name} has a side longer than {LARGEST_SIDE}: {value.shape}")
-    return value
-
 
 cdef _FLOAT32 = (np.dtype(np.float32),)
 cdef _FLOAT64 = (np.dtype(np.float64),)
@@ -34,21 +23,49 @@ cdef _INT64 = (np.dtype(np.int64),)
 cdef _ROWS = (np.dtype(np.float32), np.dtype(np.uint8))
 
 
-cdef _strided_matrix(str name, value):
+cdef cnp.ndarray _array(str name, value, tuple dtypes, int ndim):
+    if not isinstance(value, cnp.ndarray) or value.ndim != ndim or (<cnp.ndarray>value).descr not in dtypes:
+        given = (
+            f"a {value.ndim}-D {value.dtype} array" if isinstance(value, cnp.ndarray) else type(value).__name__
+        )
+        wanted = " or ".join(str(dtype) for dtype in dtypes)
+        raise TypeError(f"{name} must be a {ndim}-D {wanted} array, not {given}")
+    cdef cnp.ndarray array = value
+    cdef int axis
+    for axis in range(ndim):
+        if array.shape[axis] > <Py_ssize_t>LARGEST_SIDE and array.size:
+            raise ValueError(f"{name} has a side longer than {LARGEST_SIDE}: {value.shape}")
+    return array
+
+
+cdef struct Matrix:
+    # Element (i, j) lies at `data[i * rs + j * cs]`.
+    float* data
+    Py_ssize_t rows
+    Py_ssize_t columns
+    Py_ssize_t rs
+    Py_ssize_t cs
+
+
+cdef Matrix _strided_matrix(str name, value, bint writable=False) except *:
     """A float32 matrix whose elements lie on whole multiples of their size: any view but a field of records."""
-    _array(name, value, _FLOAT32, 2)
-    if not value.flags.aligned or any(stride % 4 for stride in value.strides):
+    cdef cnp.ndarray array = _array(name, value, _FLOAT32, 2)
+    if not cnp.PyArray_ISALIGNED(array) or array.strides[0] % 4 or array.strides[1] % 4:
         raise ValueError(f"{name} must be aligned: its elements must lie on multiples of 4 bytes")
-    return value
-
-
-cdef _contiguous(str name, value, tuple dtypes, int ndim, bint writable=False):
-    _array(name, value, dtypes, ndim)
-    if not value.flags.c_contiguous or not value.flags.aligned:
-        raise ValueError(f"{name} must be aligned and C-contiguous")
-    if writable and not value.flags.writeable:
+    if writable and not cnp.PyArray_ISWRITEABLE(array):
         raise ValueError(f"{name} must be writable")
-    return value
+    return Matrix(
+        <float*>cnp.PyArray_DATA(array), array.shape[0], array.shape[1], array.strides[0] // 4, array.strides[1] // 4
+    )
+
+
+cdef cnp.ndarray _contiguous(str name, value, tuple dtypes, int ndim, bint writable=False):
+    cdef cnp.ndarray array = _array(name, value, dtypes, ndim)
+    if not cnp.PyArray_ISCARRAY_RO(array):
+        raise ValueError(f"{name} must be aligned and C-contiguous")
+    if writable and not cnp.PyArray_ISWRITEABLE(array):
+        raise ValueError(f"{name} must be writable")
+    return array
 
 
 cdef _same_shape(str name, value, str like_name, tuple shape):
@@ -56,18 +73,38 @@ cdef _same_shape(str name, value, str like_name, tuple shape):
         raise ValueError(f"{name} has shape {value.shape}, but {like_name} needs {shape}")
 
 
-cdef _apart(str name, out, str other_name, other):
-    if np.may_share_memory(out, other):
+cdef _apart(str name, cnp.ndarray out, str other_name, cnp.ndarray other):
+    """Their bounds in memory may not meet, even where no element of one is one of the other; None has none."""
+    if other is None:
+        return
+    cdef Extent one = _extent(out), two = _extent(other)
+    if out.size and other.size and one.first < two.end and two.first < one.end:
         raise ValueError(f"{name} shares memory with {other_name}: give it memory of its own")
 
 
-cdef void* address(array) except? NULL:
+cdef struct Extent:
+    const char* first
+    const char* end
+
+
+cdef Extent _extent(cnp.ndarray array):
+    """The bytes from an array's first one in memory to its last."""
+    cdef const char* data = <const char*>cnp.PyArray_DATA(array)
+    cdef Extent extent = Extent(data, data + cnp.PyArray_ITEMSIZE(array))
+    cdef Py_ssize_t reach
+    cdef int axis
+    for axis in range(cnp.PyArray_NDIM(array)):
+        reach = (array.shape[axis] - 1) * array.strides[axis]
+        if reach < 0:
+            extent.first += reach
+        else:
+            extent.end += reach
+    return extent
+
+
+cdef void* address(cnp.ndarray array):
     """Where the first element lies; valid as long as the array lives."""
-    cdef Py_buffer view
-    PyObject_GetBuffer(array, &view, PyBUF_STRIDED_RO)
-    cdef void* at = view.buf
-    PyBuffer_Release(&view)
-    return at
+    return cnp.PyArray_DATA(array)
 
 
 cdef class Buffer:

@@ -282,6 +282,19 @@ cdef void sgemm(
                             )
 
 
+cdef list _idle = []  # packing buffers that no call is using; a call takes one and gives it back
+
+
+cdef Buffer _packing(Py_ssize_t floats):
+    """Fresh memory costs as much as a small product: its pages are cleared by the kernel."""
+    cdef Buffer buffer
+    if _idle:
+        buffer = _idle.pop()
+        if buffer.nbytes >= 4 * floats:
+            return buffer
+    return Buffer(floats)
+
+
 def gemm(a, b, out=None, *, double alpha=1, double beta=0):
     """`alpha * a @ b + beta * out`, written to `out` (m, n) and returned.
 
@@ -293,34 +306,27 @@ def gemm(a, b, out=None, *, double alpha=1, double beta=0):
     Raises `TypeError` for another dtype or number of dimensions, `ValueError` for shapes that do not fit,
     memory that cannot be written, or an `out` that overlaps an operand.
     """
-    _strided_matrix("a", a)
-    _strided_matrix("b", b)
-    cdef Py_ssize_t m = a.shape[0], k = a.shape[1], n = b.shape[1]
-    if b.shape[0] != k:
+    cdef Matrix x = _strided_matrix("a", a), y = _strided_matrix("b", b), z
+    if y.rows != x.columns:
         raise ValueError(f"a has shape {a.shape} and b {b.shape}: a's columns must be as many as b's rows")
     if out is None:
         if beta != 0:
             raise ValueError("beta is not 0, but there is no out to scale: give out, or beta=0")
-        out = np.empty((m, n), dtype=np.float32)
+        out = np.empty((x.rows, y.columns), dtype=np.float32)
+        z = _strided_matrix("out", out)
     else:
-        _strided_matrix("out", out)
-        _same_shape("out", out, "the product", (m, n))
-        if not out.flags.writeable:
-            raise ValueError("out must be writable")
-        if out.size and ((n > 1 and out.strides[1] == 0) or (m > 1 and out.strides[0] == 0)):
+        z = _strided_matrix("out", out, True)
+        if z.rows != x.rows or z.columns != y.columns:
+            _same_shape("out", out, "the product", (x.rows, y.columns))
+        if (z.rows > 1 and z.rs == 0 and z.columns) or (z.columns > 1 and z.cs == 0 and z.rows):
             raise ValueError("out has elements that share memory (a stride of 0)")
         _apart("out", out, "a", a)
         _apart("out", out, "b", b)
-    cdef Buffer packing = Buffer(packing_floats(n, k))
-    cdef const float* a_data = <const float*>address(a)
-    cdef const float* b_data = <const float*>address(b)
-    cdef float* c_data = <float*>address(out)
-    cdef Py_ssize_t rs_a = a.strides[0] // 4, cs_a = a.strides[1] // 4
-    cdef Py_ssize_t rs_b = b.strides[0] // 4, cs_b = b.strides[1] // 4
-    cdef Py_ssize_t rs_c = out.strides[0] // 4, cs_c = out.strides[1] // 4
+    cdef Buffer packing = _packing(packing_floats(y.columns, x.columns))
     with nogil:
         sgemm(
-            m, n, k, <float>alpha, a_data, rs_a, cs_a, b_data, rs_b, cs_b, <float>beta, c_data, rs_c, cs_c,
-            packing.data,
+            x.rows, y.columns, x.columns, <float>alpha, x.data, x.rs, x.cs, y.data, y.rs, y.cs,
+            <float>beta, z.data, z.rs, z.cs, packing.data,
         )
+    _idle.append(packing)
     return out

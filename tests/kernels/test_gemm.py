@@ -1,6 +1,7 @@
 """gemm against float64, at every edge of its tiles, for any strides, and bit by bit."""
 
 from itertools import product
+from threading import Thread
 
 import numpy as np
 import pytest
@@ -301,3 +302,46 @@ def test_out_must_be_writable_memory_of_its_own(kernels):
     repeating = np.lib.stride_tricks.as_strided(memory[6:], (3, 3), (0, 4))
     with pytest.raises(ValueError, match="out has elements that share memory"):
         kernels.gemm(a, b, repeating)
+
+
+def test_out_is_refused_where_its_bounds_meet_an_operand_and_nowhere_else(kernels, random):
+    """NumPy's `may_share_memory` is the oracle, for views of one memory with strides of either sign."""
+    memory = np.zeros((40, 40), dtype=np.float32)
+    met = 0
+    for _ in range(300):
+        m, n, k = random.integers(0, 5, 3)
+        views = []
+        for rows, columns in ((m, k), (k, n), (m, n)):
+            top, left = random.integers(0, 40 - 8, 2)
+            view = memory[top : top + 2 * rows : random.integers(1, 3), left : left + 2 * columns][:rows, :columns]
+            views.append(view[:: random.choice([-1, 1]), :: random.choice([-1, 1])])
+        a, b, out = views
+        if a.shape[1] != b.shape[0] or out.shape != (a.shape[0], b.shape[1]):
+            continue
+        if np.may_share_memory(out, a) or np.may_share_memory(out, b):
+            met += 1
+            with pytest.raises(ValueError, match="out shares memory with"):
+                kernels.gemm(a, b, out)
+        else:
+            assert kernels.gemm(a, b, out) is out
+    assert met > 20
+
+
+def test_many_threads_at_once(kernels, random):
+    """Each call packs into memory of its own."""
+    jobs = [(floats(random, m, 270), floats(random, 270, n)) for m, n in product((5, 30, 70), (10, 40, 300))]
+    alone = [kernels.gemm(a, b) for a, b in jobs]
+    wrong = []
+
+    def work():
+        for _ in range(20):
+            for (a, b), expected in zip(jobs, alone, strict=True):
+                if not same_bits(kernels.gemm(a, b), expected):
+                    wrong.append((a.shape, b.shape))
+
+    threads = [Thread(target=work) for _ in range(6)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert not wrong
