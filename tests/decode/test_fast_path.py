@@ -93,7 +93,7 @@ def test_a_body_of_numbers_that_simdjson_is_slow_to_read_is_read_another_way() -
 @pytest.mark.parametrize("unit", [b'"a":1', b"{}", b'"a":{}'])
 def test_more_objects_or_members_than_any_body_has_are_refused(unit: bytes) -> None:
     opening, closing = (b"{", b"}") if unit.startswith(b'"') else (b'{"a":[', b"]}")
-    assert "The body holds more than" in refused(opening + b",".join([unit] * 200_001) + closing)
+    assert "more than" in refused(opening + b",".join([unit] * 200_001) + closing)
 
 
 @pytest.mark.parametrize("unit", [b"1", b"null", b'"a"', b"[1]"])
