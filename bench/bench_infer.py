@@ -68,8 +68,8 @@ def bench_1_read(benchmark: Any, body: bytes, path: str, media_type: str) -> Non
     """The bytes of a request, in the pieces that the socket gives, to a body in memory."""
     head = f"POST {path} HTTP/1.1\r\nHost: bench\r\nContent-Type: {media_type}\r\nContent-Length: {len(body)}\r\n\r\n"
     sent = head.encode() + body
-    adjustments = Adjustments(**server.ADJUSTMENTS)
-    size = adjustments.recv_bytes
+    size = server.ADJUSTMENTS["recv_bytes"]
+    adjustments = Adjustments(recv_bytes=size, inbuf_overflow=server.ADJUSTMENTS["inbuf_overflow"])
 
     def read() -> bytes:
         parser = HTTPRequestParser(adjustments)

@@ -38,7 +38,8 @@ from falcon_mnist import dataset, server
 
 HERE = Path(__file__).parent
 OPTIONS = [
-    f"--{name.replace('_', '-')}={server.ADJUSTMENTS[name]}" for name in ("threads", "recv_bytes", "inbuf_overflow")
+    f"--{name.replace('_', '-')}={server.ADJUSTMENTS[name]}"
+    for name in ("threads", "recv_bytes", "inbuf_overflow", "send_bytes")
 ]
 JSON, BINARY = "application/json", "application/octet-stream"
 TOKEN = secrets.token_urlsafe(16)

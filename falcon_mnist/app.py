@@ -12,7 +12,7 @@ import falcon
 import orjson
 import peewee
 
-from falcon_mnist import errors, resources
+from falcon_mnist import dispatcher, errors, resources
 from falcon_mnist.errors import Problem
 from falcon_mnist.openapi import Description
 from falcon_mnist.parameter_files import DamagedFileError
@@ -53,8 +53,10 @@ def create_app(settings: Settings | None = None) -> App:
     """The WSGI application, for `waitress-serve --call falcon_mnist.app:create_app`.
 
     Settings come from the environment unless given. Starts no process and no thread, and touches no network:
-    the first request starts the executor. Raises `SettingsError` or `SchemaError`.
+    the first request starts the executor. A waitress that this process starts works with our `Dispatcher`.
+    Raises `SettingsError` or `SchemaError`.
     """
+    dispatcher.use()
     return build_app(Service.open(settings or Settings.from_env()))
 
 
@@ -124,8 +126,8 @@ def new_request_id() -> str:
 
 def _identify(req: falcon.Request, resp: falcon.Response) -> str:
     if "request_id" not in req.context:
-        sent = req.get_header("X-Request-ID", default="")
-        req.context.request_id = sent if _PLAIN.fullmatch(sent) else new_request_id()
+        sent = req.env.get("HTTP_X_REQUEST_ID")
+        req.context.request_id = sent if sent and _PLAIN.fullmatch(sent) else new_request_id()
         resp.set_header("X-Request-ID", req.context.request_id)
     return str(req.context.request_id)
 
@@ -136,10 +138,13 @@ class Gate:
     def __init__(self, service: Service) -> None:
         self._tokens = service.tokens
         self._executor = service.executor
+        self._started = False
 
     def process_request(self, req: falcon.Request, resp: falcon.Response) -> None:
         """Before routing, so that a stranger cannot tell which paths there are."""
-        self._executor.start()
+        if not self._started:
+            self._executor.start()
+            self._started = True
         if req.path != "/api" and not req.path.startswith("/api/"):
             return
         scheme, _, token = (req.auth or "").partition(" ")

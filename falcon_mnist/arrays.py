@@ -7,10 +7,10 @@ anything that this could hide (see `_Decoder`), it is decoded again into plain l
 
 from __future__ import annotations
 
+import contextlib
 import json
 import math
 import threading
-from decimal import Decimal
 from typing import Any
 
 import numpy as np
@@ -18,6 +18,7 @@ import numpy.typing as npt
 import orjson
 import simdjson
 
+from falcon_mnist import kernels
 from falcon_mnist.errors import Problem, kind_of
 
 Array = npt.NDArray[np.float32]
@@ -29,10 +30,14 @@ LARGEST = 3.4028235e38
 _TOO_LARGE = 2.0**128 - 2.0**103
 
 # A body within its size limit may still hold tens of millions of tiny values, each of them a Python object of
-# fifty bytes and more. A valid body has no more numbers than parameters; one with very many arrays is decoded if
-# they are clean, but not taken apart to find out what is wrong.
-_MAX_CONTAINERS = 200_000
+# fifty bytes and more. A valid body has no more numbers than parameters, and few values of other kinds: one with
+# very many arrays is decoded if they are clean, but not taken apart to find out what is wrong.
+_MAX_PLAIN = 200_000
 _SMALL_BODY = 8 * 2**20
+# A larger body than this, room for 512 rows in all digits of a double, is not read by Python's slow decoder.
+_MAX_EXAMINED = 12 * 2**20
+# simdjson takes 10 us for a number with an exponent after more than 19 digits, orjson 0.2 us.
+_MAX_HARD = 30_000
 
 # simdjson looks a member up from the first on, so that many take quadratic time. A valid body has some hundred in all.
 _MAX_MEMBERS = 1000
@@ -54,24 +59,21 @@ class FaultAt(ValueError):
 def decode(body: bytes, *, max_numbers: int) -> dict[str, Any]:
     """The JSON object in `body`, arrays of numbers as float32 arrays wherever they are clean.
 
-    Raises a 400 `Problem` if the body is not UTF-8, not JSON, not an object, or holds more than
-    `max_numbers` values.
+    Raises a 400 `Problem` if the body is not UTF-8, not JSON, not an object, or holds more than `max_numbers`
+    numbers or `_MAX_PLAIN` other values.
     """
     brackets = _count(body, b"[")
-    containers = brackets + (_count(body, b"{") if len(body) > _MAX_CONTAINERS else 0)
-    if containers > max_numbers:
-        raise Problem("invalid-json", f"The body holds more than {max_numbers} arrays and objects.")
-    if len(body) > _SMALL_BODY and _count(body, b",") > max_numbers:
+    if brackets > max_numbers or (len(body) > _SMALL_BODY and _count(body, b",") > max_numbers):
         raise Problem("invalid-json", f"The body holds more than {max_numbers} values.")
     try:
+        if _is_hard(body):
+            raise ValueError("simdjson would take seconds")
         document = _Decoder(body, brackets).document
-    except _MiddleError:
-        document = _decode_plainly(body, exactly=True)
     except (ValueError, TypeError, RuntimeError):
-        if containers > _MAX_CONTAINERS:
-            detail = f"it holds more than {_MAX_CONTAINERS} arrays and objects, too many to look for the fault in them"
+        if brackets > _MAX_PLAIN:
+            detail = f"it holds more than {_MAX_PLAIN} arrays, too many to look for the fault in them"
             raise Problem("invalid-json", f"The body is not clean JSON, and {detail}.") from None
-        if len(body) > _MAX_MEMBERS_IN_ALL and _count(body, b":") > _MAX_MEMBERS_IN_ALL:
+        if len(body) > _MAX_MEMBERS_IN_ALL and max(_count(body, b":"), _count(body, b"{")) > _MAX_MEMBERS_IN_ALL:
             raise Problem("invalid-json", f"The body holds more than {_MAX_MEMBERS_IN_ALL} members.") from None
         document = _decode_plainly(body)
     if not isinstance(document, dict):
@@ -79,9 +81,19 @@ def decode(body: bytes, *, max_numbers: int) -> dict[str, Any]:
     return document
 
 
+def _is_hard(body: bytes) -> bool:
+    """Whether simdjson would take seconds for the body's numbers."""
+    if len(body) < 20 * _MAX_HARD or body.count(b"e") + body.count(b"E") < _MAX_HARD:
+        return False
+    return kernels.hard_numbers(body) > _MAX_HARD
+
+
 def _count(body: bytes, byte: bytes) -> int:
-    """How often a byte stands in the body; NumPy looks at a vector of bytes at a time, `bytes.count` at one."""
-    if len(body) < 1000:
+    """How often a byte stands in the body.
+
+    NumPy looks at a vector of bytes at a time, but gives up the GIL, which costs more than a small body's count.
+    """
+    if len(body) < 2**15:
         return body.count(byte)
     return int(np.count_nonzero(np.frombuffer(body, dtype=np.uint8) == byte[0]))
 
@@ -97,36 +109,49 @@ class _Decoder:
     _kept = threading.local()
 
     def __init__(self, body: bytes, brackets: int) -> None:
+        self._body = body
         self._arrays = 0
-        root = self._parser(len(body)).parse(body)
+        self._values = 0
+        self._numbers_before = 0  # those that stand before the member that is looked at
+        root = self._parse(body)
         self.document = self._plain(root)
         if self._arrays != brackets:
             raise ValueError("a bracket is not accounted for")
 
     @classmethod
-    def _parser(cls, size: int) -> simdjson.Parser:
-        """A parser whose buffers are kept for the thread's next body, unless they would be large."""
-        if size > _SMALL_BODY:
-            return simdjson.Parser()
-        parser = getattr(cls._kept, "parser", None)
-        if parser is None:
-            parser = cls._kept.parser = simdjson.Parser()
-        return parser
+    def _parse(cls, body: bytes) -> Any:
+        """The document, by a parser whose buffers are kept for the thread's next body unless they would be large."""
+        if len(body) <= _SMALL_BODY:
+            parser = getattr(cls._kept, "parser", None)
+            if parser is not None:
+                with contextlib.suppress(RuntimeError):  # it may be that somebody still holds the document before
+                    return parser.parse(body)
+            cls._kept.parser = simdjson.Parser()
+            return cls._kept.parser.parse(body)
+        return simdjson.Parser().parse(body)
 
     def _plain(self, value: Any) -> Any:
         if isinstance(value, simdjson.Object):
             if len(value) > _MAX_MEMBERS:
                 raise Problem("invalid-json", f"An object in the body has more than {_MAX_MEMBERS} members.")
+            self._visit(len(value))
             keys = list(value)  # items() would turn every array into a list
             if len(set(keys)) != len(keys) or "\0" in "".join(keys):
                 raise ValueError("a member stands there twice, or has a name that value[key] would cut off")
             return {key: self._member(key, value[key]) for key in keys}
         if isinstance(value, simdjson.Array):
             self._arrays += 1
-            if self._arrays > _MAX_CONTAINERS:
-                raise ValueError("more arrays than any body has outside of its numbers")
+            self._visit(len(value))
             return [self._plain(entry) for entry in value]
+        if isinstance(value, int | float) and not isinstance(value, bool):
+            self._numbers_before += 1
         return value
+
+    def _visit(self, values: int) -> None:
+        self._values += values
+        if self._values > _MAX_PLAIN:
+            detail = f"more than {_MAX_PLAIN} values that are no numbers in {', '.join(sorted(_NUMERIC))}"
+            raise Problem("invalid-json", f"The body holds {detail}.")
 
     def _member(self, key: str, value: Any) -> Any:
         if key in _NUMERIC and isinstance(value, simdjson.Array):
@@ -141,43 +166,27 @@ class _Decoder:
             self._arrays += len(values)
             if any(not isinstance(row, simdjson.Array) or len(row) != shape[1] for row in values):
                 raise ValueError("ragged rows")
-        numbers = np.frombuffer(values.as_buffer(of_type="d"), dtype=np.float64)
-        if not numbers.size or not -_TOO_LARGE < np.minimum.reduce(numbers) <= np.maximum.reduce(numbers) < _TOO_LARGE:
-            raise ValueError("empty, or beyond the range of float32")
-        if ((numbers.view(np.uint64) & _REST) == _HALF).any():
-            raise _MiddleError
-        return numbers.astype(np.float32).reshape(shape)
+        doubles = np.frombuffer(values.as_buffer(of_type="d"), dtype=np.float64)
+        if not doubles.size:
+            raise ValueError("empty")
+        numbers = np.empty(doubles.size, dtype=np.float32)
+        in_range, settled = kernels.narrow(doubles, numbers)
+        if not in_range:
+            raise ValueError("beyond the range of float32")
+        if not settled:
+            kernels.settle(self._body, self._numbers_before, doubles, numbers)
+        self._numbers_before += doubles.size
+        return numbers.reshape(shape)
 
 
-# What a double has beyond a float32's 24 bits, and the one value there that lies between two of them.
-_REST, _HALF = np.uint64(2**29 - 1), np.uint64(2**28)
-
-
-class _MiddleError(Exception):
-    """A double in the middle of two float32: which of them its number is nearer to, only its digits say.
-
-    It comes up for one shortest form of a float32, 7.038531e-26, and hardly ever else.
-    """
-
-
-def _nearest(digits: str) -> float:
-    """The double of a number, moved from the middle of two float32 to the side that its digits are on."""
-    number = float(digits)
-    if np.float64(number).view(np.uint64) & _REST == _HALF:
-        exact, middle = Decimal(digits), Decimal(number)
-        if exact != middle:
-            return math.nextafter(number, math.inf if exact > middle else -math.inf)
-    return number
-
-
-def _decode_plainly(body: bytes, *, exactly: bool = False) -> Any:
+def _decode_plainly(body: bytes) -> Any:
     """Strictly, but with numbers beyond a double's range as infinity, so that they are refused in place."""
     try:
-        document = orjson.loads(body)
+        return orjson.loads(body)
     except orjson.JSONDecodeError as error:
         problem = Problem("invalid-json", f"The body is not valid JSON: {error}.")
-    else:
-        return json.loads(body, parse_float=_nearest, parse_int=_integer) if exactly else document
+    if len(body) > _MAX_EXAMINED:
+        raise problem
     try:
         document = json.loads(body.decode("utf-8"), parse_constant=_refuse, parse_int=_integer)
         orjson.dumps(document)  # refuses strings that are no Unicode text
@@ -235,12 +244,19 @@ def vector(value: Any) -> Array:
 
 
 def _row(row: list[Any], *place: int) -> Array:
-    for index, number in enumerate(row):
-        if isinstance(number, bool) or not isinstance(number, int | float):
-            raise FaultAt(f"must be a number, but is {_kind(number)}", *place, index)
-        if not -_TOO_LARGE < number < _TOO_LARGE:
-            raise FaultAt("is beyond the range of float32", *place, index)
-    return np.array(row, dtype=np.float64).astype(np.float32)
+    kinds = list(map(type, row))
+    count = min((kinds.index(kind) for kind in set(kinds) - _NUMBERS), default=len(row))
+    doubles = np.array(row[:count], dtype=np.float64)
+    numbers = np.empty(count, dtype=np.float32)
+    in_range, _ = kernels.narrow(doubles, numbers)
+    if not in_range:
+        raise FaultAt("is beyond the range of float32", *place, int(np.argmax(np.abs(doubles) >= _TOO_LARGE)))
+    if count < len(row):
+        raise FaultAt(f"must be a number, but is {_kind(row[count])}", *place, count)
+    return numbers
+
+
+_NUMBERS = {int, float}  # not their subclass bool
 
 
 def _kind(value: object) -> str:

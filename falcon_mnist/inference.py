@@ -98,7 +98,7 @@ def outputs(logits: Array, *, want_logits: bool, want_probabilities: bool, want_
     """The `outputs` member of an answer: exactly what was asked for, as arrays."""
     found: dict[str, Any] = {}
     if want_labels:
-        found["labels"] = logits.argmax(axis=1)
+        found["labels"] = kernels.argmax(logits)
     if want_probabilities:
         found["probabilities"] = kernels.softmax(logits)
     if want_logits:

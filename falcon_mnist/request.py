@@ -29,19 +29,19 @@ def read_body(req: falcon.Request, service: Service, *media_types: str, optional
     An `optional` body that is empty needs no media type: it counts as the first of them.
     """
     limit = service.settings.max_body_bytes
-    stream, length = req.bounded_stream, req.content_length or 0
-    chunked = req.get_header("Transfer-Encoding") is not None
-    if req.content_length is None and chunked and req.env.get("wsgi.input_terminated"):
-        stream, length = req.env["wsgi.input"], limit + 1
-    if length > limit and req.content_length is not None:
+    declared = req.content_length
+    length = declared or 0
+    if declared is None and "HTTP_TRANSFER_ENCODING" in req.env and req.env.get("wsgi.input_terminated"):
+        length = limit + 1
+    elif length > limit:
         raise _too_large(limit)
     media_type = (req.content_type or "").partition(";")[0].strip().lower()
     if media_type not in media_types and not (optional and length == 0):
         sent = f"not {media_type!r}" if media_type else "and was not sent"
         raise Problem("unsupported-media-type", f"Content-Type must be {' or '.join(media_types)}, {sent[:100]}.")
-    if req.get_header("Content-Encoding", default="identity").lower() != "identity":
+    if req.env.get("HTTP_CONTENT_ENCODING", "identity").lower() != "identity":
         raise Problem("unsupported-media-type", "Content-Encoding must be identity: send the body as it is.")
-    body = stream.read(length)
+    body = req.stream.read(length)
     if len(body) > limit:
         raise _too_large(limit)
     return media_type or media_types[0], body

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator, Mapping, Sequence
+from functools import cache
 from typing import Annotated, Any, Literal, TypeVar, cast
 
 import numpy as np
@@ -221,20 +222,26 @@ def parse(schema: type[Body], body: Mapping[str, Any], *, max_parameters: int) -
     faults: list[tuple[tuple[str | int, ...], str]] = []
     parsed: Body | None = None
     try:
-        parsed = schema.model_validate(dict(body))
+        parsed = schema.model_validate(body)
     except ValidationError as error:
         faults += [(_place(entry), _sentence(entry)) for entry in error.errors(include_url=False)]
-    if "architecture" in schema.model_fields:
+    members = _members(schema)
+    if "architecture" in members:
         faults += _architecture_faults(body.get("architecture"), max_parameters)
-    if "parameters" in schema.model_fields:
+    if "parameters" in members:
         faults += _parameter_faults(body.get("architecture"), body.get("parameters"))
-    if "returns" in schema.model_fields:
+    if "returns" in members:
         faults += _return_faults(body.get("return"))
     if faults:
         faults.sort(key=lambda fault: not _structural(fault[0]))  # what makes the status stands first
         structural = _structural(faults[0][0])
         raise invalid_fields([Fault(pointer(place), detail) for place, detail in faults], structural=structural)
     return cast(Body, parsed)
+
+
+@cache
+def _members(schema: type[Strict]) -> frozenset[str]:
+    return frozenset(schema.model_fields)
 
 
 def _structural(place: Sequence[str | int]) -> bool:

@@ -9,6 +9,7 @@ import logging
 import os
 import secrets
 import threading
+import time
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 
@@ -17,6 +18,10 @@ from falcon_mnist.settings import Settings, SettingsError
 log = logging.getLogger(__name__)
 
 READ, WRITE = "read", "write"
+
+# How often, at most, the file of tokens is looked at: not for each request, because that asks the system, and
+# meanwhile another thread takes the GIL.
+LOOK_SECONDS = 0.1
 
 
 class Tokens:
@@ -27,6 +32,7 @@ class Tokens:
         self._lock = threading.Lock()
         self._file: Path | None = None
         self._seen: object = None
+        self._next_look = 0.0
         if settings.tokens:
             self._scopes = _digests((token, WRITE) for token in settings.tokens)
             return
@@ -49,7 +55,10 @@ class Tokens:
 
     def _reread_if_replaced(self) -> None:
         """A file that cannot be used leaves the last good tokens in force, and says so once."""
-        if self._file is None or (state := _state(self._file)) == self._seen:
+        if self._file is None or time.monotonic() < self._next_look:
+            return
+        self._next_look = time.monotonic() + LOOK_SECONDS
+        if (state := _state(self._file)) == self._seen:
             return
         with self._lock:
             if state == self._seen:

@@ -4,7 +4,7 @@ import numpy as np
 import orjson
 import pytest
 
-from falcon_mnist.arrays import Array, decode
+from falcon_mnist.arrays import Array, FaultAt, decode, vector
 from falcon_mnist.errors import Problem
 
 
@@ -59,3 +59,57 @@ def test_no_object_has_so_many_members_that_they_take_long(
 
 def test_of_a_member_that_stands_there_twice_the_last_one_counts() -> None:
     assert decode(b'{"inputs": [[1]], "inputs": [[2]]}', max_numbers=100) == {"inputs": [[2]]}
+
+
+def test_digits_that_a_double_does_not_hold_decide_between_two_float32() -> None:
+    """1 + 2^-24 lies in the middle of 1 and the next float32; so do 1e5 of them, wherever they stand."""
+    middle = b"1.000000059604644775390625"
+    units = [middle, middle + b"1", b"1.0000000596046447753906249", b"7.038531e-26"]
+    body = b'{"a": [1, {"b c": "2", "d": 3}], "inputs": [[%s]], "b": [%s]}' % (b",".join(units * 2), b",".join(units))
+    document = decode(body, max_numbers=1000)
+    above = float(np.nextafter(np.float32(1), np.float32(2)))
+    assert document["b"][:3].tolist() == [1, above, 1]
+    assert document["b"][3].view(np.uint32) == 0x15AE43FD
+    assert document["inputs"][0].tolist() == document["b"].tolist() * 2
+
+
+def refused(body: bytes, *, max_numbers: int = 10**7) -> str:
+    with pytest.raises(Problem) as caught:
+        decode(body, max_numbers=max_numbers)
+    assert caught.value.kind == "invalid-json"
+    return caught.value.detail
+
+
+def test_a_body_of_numbers_that_simdjson_is_slow_to_read_is_read_another_way() -> None:
+    hard = b"2.4703282292062327208e-324"
+    document = decode(b'{"b": [%s]}' % b",".join([hard] * 30_001), max_numbers=10**6)
+    assert isinstance(document["b"], list)
+    assert vector(document["b"]).tolist() == [0.0] * 30_001
+    with pytest.raises(FaultAt) as caught:
+        vector(decode(b'{"b": [%s, 1e39]}' % b",".join([hard] * 30_001), max_numbers=10**6)["b"])
+    assert caught.value.place == (30_001,)
+
+
+@pytest.mark.parametrize("unit", [b'"a":1', b"{}", b'"a":{}'])
+def test_more_objects_or_members_than_any_body_has_are_refused(unit: bytes) -> None:
+    opening, closing = (b"{", b"}") if unit.startswith(b'"') else (b'{"a":[', b"]}")
+    assert "more than" in refused(opening + b",".join([unit] * 200_001) + closing)
+
+
+@pytest.mark.parametrize("unit", [b"1", b"null", b'"a"', b"[1]"])
+def test_more_values_outside_of_numbers_than_any_body_has_are_refused(unit: bytes) -> None:
+    assert "more than 200000" in refused(b'{"a":[%s]}' % b",".join([unit] * 200_001))
+
+
+def test_a_number_beyond_a_double_is_found_in_a_body_that_is_not_very_large() -> None:
+    rows = b",".join([b"[%s]" % b",".join([b"0.12345678901234568"] * 784)] * 511)
+    last = b"[%s1e400]" % (b"0," * 783)
+    assert decode(b'{"inputs": [%s, %s]}' % (rows, last), max_numbers=10**6)["inputs"][-1][-1] == float("inf")
+    assert "not valid JSON" in refused(b'{"inputs": [%s, %s]}' % (b",".join([rows] * 2), last))
+
+
+def test_a_document_that_is_still_held_does_not_slow_down_the_next() -> None:
+    with pytest.raises(Problem) as held:  # with its frames, and all that they hold
+        decode(b'{"a":[%s]}' % b",".join([b"1"] * 200_001), max_numbers=10**6)
+    assert isinstance(decode(b'{"b": [1]}', max_numbers=10)["b"], np.ndarray)
+    assert held.tb is not None

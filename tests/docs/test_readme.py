@@ -76,7 +76,7 @@ def test_commands_in_the_readme_exist(command: str) -> None:
 
 def test_the_options_for_waitress_serve_are_those_of_serve() -> None:
     options = dict(re.findall(r"--([a-z-]+)=(\d+)", README))
-    assert set(options) == {"threads", "recv-bytes", "inbuf-overflow"}
+    assert set(options) == {"threads", "recv-bytes", "inbuf-overflow", "send-bytes"}
     for name, value in options.items():
         assert server.ADJUSTMENTS[name.replace("-", "_")] == int(value)
 

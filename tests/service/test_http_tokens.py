@@ -9,7 +9,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from serving import READ, SMALL, WRITE, Client, Document, Kept, Server, pixels
+from serving import READ, SMALL, WRITE, Client, Document, Kept, Server, pixels, until
 
 from falcon_mnist.settings import Settings, SettingsError
 from falcon_mnist.tokens import Tokens
@@ -99,10 +99,20 @@ def test_a_replaced_file_of_tokens_is_read_again(serve: Callable[..., Server], t
     server = serve(tokens=None, tokens_file=tokens)
     with Client(server.url()) as client:
 
-        def replace(text: str) -> None:
-            new = tmp_path / "new"
-            new.write_text(text)
-            new.replace(tokens)
+        def looked() -> int:
+            """How often the file was found to be another one; a request makes the server look."""
+            client.request("GET", "/api/openapi.json", token="nobody's")
+            return server.log().count("tokens were read again") + server.log().count("replaced file of tokens cannot")
+
+        def replace(text: str | None) -> None:
+            before = looked()
+            if text is None:
+                tokens.unlink()
+            else:
+                new = tmp_path / "new"
+                new.write_text(text)
+                new.replace(tokens)
+            until(lambda: looked() > before, "the file was looked at")
 
         def status(token: str, method: str = "GET", path: str = "/api/openapi.json") -> int:
             return client.request(method, path, token=token).status_code
@@ -117,7 +127,7 @@ def test_a_replaced_file_of_tokens_is_read_again(serve: Callable[..., Server], t
             replace(unusable)
             assert status("second") == 200
             assert status("fourth") == 401
-        tokens.unlink()
+        replace(None)
         assert status("second") == 200
         replace(f"{WRITE}\n")
         assert status(WRITE) == 200
