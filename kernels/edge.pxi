@@ -19,6 +19,7 @@ cdef enum:
     WORTH_A_SWITCH = 1_000_000  # multiplications, 10 to 50 us: for less, giving up the GIL costs more than it frees
 
 cdef _FLOAT32 = (np.dtype(np.float32),)
+cdef _FLOAT64 = (np.dtype(np.float64),)
 cdef _UINT8 = (np.dtype(np.uint8),)
 cdef _INT64 = (np.dtype(np.int64),)
 cdef _ROWS = (np.dtype(np.float32), np.dtype(np.uint8))
