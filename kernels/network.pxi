@@ -331,7 +331,7 @@ cdef class Workspace:
     cdef readonly Py_ssize_t nbytes
     cdef Buffer buffer
     cdef Memory memory
-    cdef bint busy
+    cdef readonly bint busy  # a call is using it
 
     def __init__(self, Network network not None, rows, *, bint training=False):
         if self.buffer is not None:

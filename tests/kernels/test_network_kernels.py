@@ -71,12 +71,8 @@ def drawn_rows(random, net, count, dtype=np.float32):
 
 
 def forward(kernels, net, parameters, images, rows=64):
-    return forward_in(kernels.Workspace(net, rows), net, parameters, images)
-
-
-def forward_in(workspace, net, parameters, images):
     out = np.full((len(images), net.outputs), np.nan, dtype=np.float32)
-    assert net.forward(parameters, images, out, workspace) is out
+    assert net.forward(parameters, images, out, kernels.Workspace(net, rows)) is out
     return out
 
 
@@ -367,16 +363,9 @@ class Training(threading.Thread):
 
     def __enter__(self):
         self.start()
-        while self.is_alive() and not self.is_computing():
+        while self.is_alive() and not self.workspace.busy:
             time.sleep(0.001)
         return self
-
-    def is_computing(self):
-        try:
-            forward_in(self.workspace, self.net, self.start_parameters, self.images)
-        except RuntimeError:
-            return True
-        return False
 
     def __exit__(self, *error):
         self.stop[0] = 1
