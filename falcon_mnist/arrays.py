@@ -158,7 +158,8 @@ class _Decoder:
             return self._numbers(value)
         return self._plain(value)
 
-    def _numbers(self, values: simdjson.Array) -> Array:
+    def _numbers(self, values: simdjson.Array) -> npt.NDArray[Any]:
+        """A float32 array; float64 where some number is beyond float32, for `matrix` and `vector` to find it."""
         shape = [len(values)]
         self._arrays += 1
         if len(values) and isinstance(values[0], simdjson.Array):
@@ -171,12 +172,10 @@ class _Decoder:
             raise ValueError("empty")
         numbers = np.empty(doubles.size, dtype=np.float32)
         in_range, settled = kernels.narrow(doubles, numbers)
-        if not in_range:
-            raise ValueError("beyond the range of float32")
-        if not settled:
+        if in_range and not settled:
             kernels.settle(self._body, self._numbers_before, doubles, numbers)
         self._numbers_before += doubles.size
-        return numbers.reshape(shape)
+        return (numbers if in_range else doubles).reshape(shape)
 
 
 def _decode_plainly(body: bytes) -> Any:
@@ -218,7 +217,7 @@ def matrix(value: Any, *, columns: int | None = None, rows: tuple[int, int] | No
     if isinstance(value, np.ndarray) and value.ndim == 2:
         if columns is not None and value.shape[1] != columns:
             raise FaultAt(f"must have {columns} numbers, but has {value.shape[1]}", 0)
-        return value
+        return _in_range(value)
     width = columns
     for index, row in enumerate(value):
         if not isinstance(row, list | np.ndarray):
@@ -230,6 +229,18 @@ def matrix(value: Any, *, columns: int | None = None, rows: tuple[int, int] | No
     return np.stack([row if isinstance(row, np.ndarray) else _row(row, index) for index, row in enumerate(value)])
 
 
+def shape_of(value: Any) -> tuple[int, ...] | None:
+    """The shape of a decoded array, whatever its numbers are; None if it is empty, ragged, or no array."""
+    if isinstance(value, np.ndarray):
+        return tuple(value.shape)
+    if not isinstance(value, list) or not value:
+        return None
+    if not isinstance(value[0], list | np.ndarray):
+        return (len(value),)
+    lengths = {len(row) if isinstance(row, list | np.ndarray) else 0 for row in value}
+    return None if len(lengths) > 1 or 0 in lengths else (len(value), lengths.pop())
+
+
 def vector(value: Any) -> Array:
     """`value` as a float32 array (entries,); raises `FaultAt` at the first entry that is no finite float32."""
     if not isinstance(value, list | np.ndarray):
@@ -239,8 +250,19 @@ def vector(value: Any) -> Array:
     if isinstance(value, np.ndarray):
         if value.ndim == 2:
             raise FaultAt("must be a number, but is an array", 0)
-        return value
+        return _in_range(value)
     return _row(value)
+
+
+def _in_range(numbers: npt.NDArray[Any]) -> Array:
+    """`numbers`, if they are what `_Decoder` makes of clean ones."""
+    if numbers.dtype == np.float64:
+        first = int(np.argmax(np.abs(numbers) >= _TOO_LARGE))
+        raise FaultAt(_BEYOND, *map(int, np.unravel_index(first, numbers.shape)))
+    return numbers
+
+
+_BEYOND = "is beyond the range of float32"
 
 
 def _row(row: list[Any], *place: int) -> Array:
@@ -250,7 +272,7 @@ def _row(row: list[Any], *place: int) -> Array:
     numbers = np.empty(count, dtype=np.float32)
     in_range, _ = kernels.narrow(doubles, numbers)
     if not in_range:
-        raise FaultAt("is beyond the range of float32", *place, int(np.argmax(np.abs(doubles) >= _TOO_LARGE)))
+        raise FaultAt(_BEYOND, *place, int(np.argmax(np.abs(doubles) >= _TOO_LARGE)))
     if count < len(row):
         raise FaultAt(f"must be a number, but is {_kind(row[count])}", *place, count)
     return numbers

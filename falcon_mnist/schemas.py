@@ -15,7 +15,7 @@ import numpy as np
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, WithJsonSchema
 from pydantic_core import ErrorDetails, PydanticCustomError
 
-from falcon_mnist.arrays import LARGEST, FaultAt, matrix, vector
+from falcon_mnist.arrays import LARGEST, FaultAt, matrix, shape_of, vector
 from falcon_mnist.errors import Fault, invalid_fields, kind_of
 
 PIXELS = 784
@@ -316,12 +316,9 @@ def _shape_faults(here: tuple[str | int, ...], layer: dict[str, Any], values: di
     inputs, outputs = _size(layer.get("in")), _size(layer.get("out"))
     if inputs is None or outputs is None:
         return
-    for name, check, shape in (("W", matrix, (inputs, outputs)), ("b", vector, (outputs,))):
-        try:
-            found = check(values.get(name)).shape
-        except FaultAt:
-            continue  # already reported by its own validator
-        if found != shape:
+    for name, shape in (("W", (inputs, outputs)), ("b", (outputs,))):
+        found = shape_of(values.get(name))
+        if found is not None and len(found) == len(shape) and found != shape:
             yield (*here, name), f"must have shape {_by(shape)}, but has {_by(found)}"
 
 

@@ -4,7 +4,7 @@ import numpy as np
 import orjson
 import pytest
 
-from falcon_mnist.arrays import Array, FaultAt, decode, vector
+from falcon_mnist.arrays import Array, FaultAt, decode, matrix, vector
 from falcon_mnist.errors import Problem
 
 
@@ -33,7 +33,7 @@ def test_clean_arrays_are_decoded_into_float32_bit_for_bit() -> None:
 
 @pytest.mark.parametrize(
     "inputs",
-    ["[[1, [2]], [3, 4]]", "[[1, 2], [3]]", "[[1, true], [2, 3]]", "[[1, 1e39]]", "[]", "[[]]", "[1, [2]]"],
+    ["[[1, [2]], [3, 4]]", "[[1, 2], [3]]", "[[1, true], [2, 3]]", "[[1, 1e400]]", "[]", "[[]]", "[1, [2]]"],
 )
 def test_arrays_in_which_flattening_could_hide_something_stay_lists(inputs: str) -> None:
     assert isinstance(decode(b'{"inputs": %s}' % inputs.encode(), max_numbers=100)["inputs"], list)
@@ -55,6 +55,18 @@ def test_no_object_has_so_many_members_that_they_take_long(
             decode(body, max_numbers=1_000_000)
     else:
         assert decode(body, max_numbers=1_000_000)
+
+
+@pytest.mark.parametrize(
+    ("text", "place"),
+    [("[1, 1e39, true]", None), ("[1, 2, -1e39]", (2,)), ("[[1, 2], [3.5e38, 1e300]]", (1, 0)), ("[[1e39]]", (0, 0))],
+)
+def test_a_number_beyond_float32_is_found_without_taking_the_array_apart(text: str, place: tuple[int] | None) -> None:
+    value = decode(b'{"b": %s}' % text.encode(), max_numbers=100)["b"]
+    assert isinstance(value, np.ndarray) == (place is not None)
+    with pytest.raises(FaultAt) as caught:
+        (matrix if text.startswith("[[") else vector)(value)
+    assert caught.value.place == (place or (1,))
 
 
 def test_of_a_member_that_stands_there_twice_the_last_one_counts() -> None:
