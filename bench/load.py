@@ -32,7 +32,7 @@ from pathlib import Path
 import httpx
 import numpy as np
 import orjson
-from readme import machine, put_into_readme
+from readme import machine, markdown, put_into_readme
 
 from falcon_mnist import dataset, server
 
@@ -79,6 +79,11 @@ class Figures:
     p50: float
     p95: float
     p99: float
+
+
+# Of one case: the rounds of each server.
+Runs = dict[str, list[Figures]]
+OURS, THEIRS = "falcon-mnist", "FastAPI + PyTorch"
 
 
 @dataclass(frozen=True)
@@ -153,7 +158,17 @@ def serve(home: Path, port: int) -> contextlib.AbstractContextManager[tuple[str,
 
 def contender(python: str, parameters: Path, port: int) -> contextlib.AbstractContextManager[tuple[str, int]]:
     """FastAPI with PyTorch under uvicorn, one process."""
-    command = [python, "-m", "uvicorn", "fastapi_torch:app", "--port", str(port), "--log-level", "warning"]
+    command = [
+        python,
+        "-m",
+        "uvicorn",
+        "fastapi_torch:app",
+        "--port",
+        str(port),
+        "--log-level",
+        "warning",
+        "--no-access-log",
+    ]
     return started(command, port, "/openapi.json", CONTENDER_PARAMETERS=str(parameters))
 
 
@@ -276,23 +291,24 @@ def median(figures: list[Figures]) -> Figures:
     return Figures(*(statistics.median(getattr(each, name) for each in figures) for name in Figures.__annotations__))
 
 
-def resident(pid: int) -> float:
-    """Resident memory of a process, in MB."""
+def resident(pid: int, name: str = "VmRSS") -> float:
+    """Resident memory of a process now, or (`VmHWM`) at most so far, in MB."""
     status = Path(f"/proc/{pid}/status").read_text()
-    return int(re.search(r"VmRSS:\s+(\d+)", status)[1]) / 1024  # type: ignore[index]
+    return int(re.search(rf"{name}:\s+(\d+)", status)[1]) / 1024  # type: ignore[index]
 
 
-def measure(servers: dict[str, str], trained: Trained, rounds: int, seconds: int) -> dict[str, dict[str, Figures]]:
-    """Case to server to figures; servers take turns within each round."""
-    found: dict[str, dict[str, Figures]] = {}
+def measure(servers: dict[str, str], trained: Trained, rounds: int, seconds: int) -> dict[str, Runs]:
+    """Case to server to figures, round by round; servers take turns within each round."""
+    found: dict[str, Runs] = {}
     for case in CASES:
-        runs: dict[str, list[Figures]] = {}
+        runs = found.setdefault(case.name, {})
         for _ in range(rounds):
             for name, base in servers.items():
-                if case.peer or name == "falcon-mnist":
+                if case.peer or name == OURS:
                     runs.setdefault(name, []).append(drive(case, base, trained, seconds))
-        found[case.name] = {name: median(figures) for name, figures in runs.items()}
-        print(case.name, {name: f"{each.rate:.1f}/s" for name, each in found[case.name].items()}, flush=True)
+        print(
+            case.name, {name: [f"{each.rate:.1f}/s" for each in figures] for name, figures in runs.items()}, flush=True
+        )
     return found
 
 
@@ -314,19 +330,24 @@ def measure_beside_training(base: str, trained: Trained, rounds: int, seconds: i
     return median(idle), median(busy)
 
 
-def table(found: dict[str, dict[str, Figures]]) -> list[str]:
-    """The figures as a Markdown table."""
-    lines = [
-        "| request | server | requests/s | p50 ms | p95 ms | p99 ms | times as many |",
-        "|---|---|---:|---:|---:|---:|---:|",
-    ]
-    for case, servers in found.items():
-        slowest = servers.get("FastAPI + PyTorch")
-        for name, each in servers.items():
-            times = f"{each.rate / slowest.rate:.1f}" if slowest and each is not slowest else ""
-            row = (case, name, f"{each.rate:,.1f}", f"{each.p50:.2f}", f"{each.p95:.2f}", f"{each.p99:.2f}", times)
-            lines.append("| " + " | ".join(row) + " |")
-    return lines
+def times_as_many(case: str, name: str, found: dict[str, Runs]) -> str:
+    """How many requests of one of the contender's are answered, or of our own JSON where bytes are sent."""
+    if name != OURS:
+        return ""
+    others = found[case].get(THEIRS, []) if "bytes" not in case else found[CASES[1].name][OURS]
+    ratios = [ours.rate / other.rate for ours, other in zip(found[case][OURS], others, strict=False)]
+    return f"{statistics.median(ratios):.1f}{' (our JSON)' if 'bytes' in case else ''}" if ratios else ""
+
+
+def table(found: dict[str, Runs]) -> list[str]:
+    """The medians as a Markdown table."""
+    rows = []
+    for case, runs in found.items():
+        for name, figures in runs.items():
+            each = median(figures)
+            numbers = [f"{each.rate:,.1f}", f"{each.p50:.2f}", f"{each.p95:.2f}", f"{each.p99:.2f}"]
+            rows.append([case, name, *numbers, times_as_many(case, name, found)])
+    return markdown(["request", "server", "requests/s", "p50 ms", "p95 ms", "p99 ms", "times as many"], rows, words=2)
 
 
 def main() -> None:
@@ -346,22 +367,25 @@ def main() -> None:
         base, pid = stack.enter_context(serve(home, free_port()))
         memory = {"started": resident(pid)}
         trained = train(base, images, home / "parameters.safetensors")
-        servers = {"falcon-mnist": base}
+        servers = {OURS: base}
         if options.peers:
             peer, _ = stack.enter_context(contender(options.peers, home / "parameters.safetensors", free_port()))
-            servers["FastAPI + PyTorch"] = peer
+            servers[THEIRS] = peer
         for case in CASES:
             ours = answer(case, base, trained)
             check_equal(ours, answer(CASES[0 if case.rows == 1 else 1], base, trained), exactly=True)
             if case.peer and options.peers:
-                check_equal(ours, answer(case, servers["FastAPI + PyTorch"], trained), exactly=False)
+                check_equal(ours, answer(case, servers[THEIRS], trained), exactly=False)
         found = measure(servers, trained, options.rounds, options.seconds)
-        memory["after 512-row bodies on 8 connections"] = eight_at_once(base, pid, trained, options.seconds)
+        memory["at most, with 512-row bodies on 8 connections"] = eight_at_once(base, pid, trained, options.seconds)
         idle, busy = measure_beside_training(base, trained, options.rounds, options.seconds)
     lines = table(found)
     command = "python bench/load.py --peers …" if options.peers else "python bench/load.py"
     held = ", ".join(f"{value:.0f} MB {when}" for when, value in memory.items())
     lines += [
+        "",
+        f"{OURS} runs under `waitress-serve {' '.join(OPTIONS)}`, {THEIRS} under `uvicorn`, one process each;",
+        f"medians of {options.rounds} rounds of {options.seconds} s, in which they took turns.",
         "",
         f"While two runs train, the 95th percentile of a 1-row request is {busy.p95:.2f} ms ({idle.p95:.2f} ms idle).",
         f"Memory of the server: {held}.",
@@ -370,7 +394,7 @@ def main() -> None:
     ]
     print("\n".join(lines))
     if options.json:
-        figures = {case: {name: vars(each) for name, each in servers.items()} for case, servers in found.items()}
+        figures = {case: {name: list(map(vars, runs[name])) for name in runs} for case, runs in found.items()}
         beside = {"idle": vars(idle), "busy": vars(busy)}
         report = {"machine": machine(), "cases": figures, "beside training": beside, "memory_mb": memory}
         options.json.write_text(json.dumps(report, indent=1) + "\n")
@@ -379,11 +403,11 @@ def main() -> None:
 
 
 def eight_at_once(base: str, pid: int, trained: Trained, seconds: int) -> float:
-    """The server's memory, in MB, after 512-row JSON bodies on as many connections as it has threads."""
+    """The most memory, in MB, that the server ever held, with 512-row JSON bodies on as many connections as threads."""
     largest = CASES[1]
     everywhere = Case(largest.name, largest.path, largest.media_type, largest.rows, connections=8)
     drive(everywhere, base, trained, seconds)
-    return resident(pid)
+    return resident(pid, "VmHWM")
 
 
 if __name__ == "__main__":

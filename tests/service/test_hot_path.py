@@ -23,10 +23,13 @@ def another(client: Client) -> Document:
 
 
 def test_requests_at_the_same_time_never_mix(client: Client, trained: Document, another: Document) -> None:
-    """Hundreds of them, no two alike, each answered bit for bit as it is when it comes alone."""
+    """Hundreds of them, no two alike, each answered bit for bit as it is when it comes alone.
+
+    Many have the same number of rows, so many that the forward pass gives up the GIL.
+    """
     asked = []
     for seed in range(40):
-        rows, param_id = pixels(1 + seed * 7 % 33, seed=seed), (trained, another)[seed % 2]["param_id"]
+        rows, param_id = pixels((1, 2, 160, 160, 160)[seed % 5], seed=seed), (trained, another)[seed % 2]["param_id"]
         if seed % 3:
             body = {"param_id": param_id, "inputs": (rows / 255).tolist()}
             asked.append(lambda body=body: client.post("/api/infer", body).json())
@@ -44,7 +47,7 @@ def test_requests_at_the_same_time_never_mix(client: Client, trained: Document, 
     alone = [answer(ask) for ask in asked]
     assert len({str(document) for document in alone}) == len(asked)
     with ThreadPoolExecutor(16) as threads:
-        assert list(threads.map(answer, asked * 8)) == alone * 8
+        assert list(threads.map(answer, asked * 5)) == alone * 5
 
 
 def test_a_second_request_asks_neither_the_database_nor_the_disk(
