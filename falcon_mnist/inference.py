@@ -6,6 +6,7 @@ import threading
 import time
 from collections import OrderedDict
 from collections.abc import Mapping
+from functools import lru_cache
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -18,8 +19,11 @@ from falcon_mnist.store import Store
 
 # Enough for several parameter sets of the largest size, or fifty of the specification's example.
 CACHE_BYTES = 256 * 2**20
-# Workspaces that a predictor keeps for its next calls; more threads than these make and drop theirs.
+# Workspaces that are kept for the next calls, of so many architectures; more threads than these make and drop theirs.
 KEPT_WORKSPACES = 2
+KEPT_ARCHITECTURES = 8
+# A larger one takes its time to compute in: beside that, to make it anew costs nothing.
+KEPT_BYTES = 4 * 2**20
 
 
 class Answer(NamedTuple):
@@ -29,29 +33,43 @@ class Answer(NamedTuple):
     milliseconds: float
 
 
+class Passes:
+    """The forward passes of an architecture, with their memory: all its parameter sets share them."""
+
+    def __init__(self, layers: tuple[tuple[str, int, int], ...]) -> None:
+        self.network = kernels.Network(layers)
+        self._idle: list[kernels.Workspace] = []
+
+    def forward(self, parameters: kernels.Packed, rows: Array | npt.NDArray[np.uint8], logits: Array) -> float:
+        """Write the logits of `rows`; returns the milliseconds that it took. Any number of threads may call it."""
+        try:
+            workspace = self._idle.pop()
+        except IndexError:
+            workspace = kernels.Workspace(self.network, self.network.slice_rows)
+        start = time.perf_counter()
+        self.network.forward(parameters, rows, logits, workspace)
+        milliseconds = (time.perf_counter() - start) * 1e3
+        if len(self._idle) < KEPT_WORKSPACES and workspace.nbytes <= KEPT_BYTES:
+            self._idle.append(workspace)
+        return milliseconds
+
+
+passes = lru_cache(KEPT_ARCHITECTURES)(Passes)
+
+
 class Predictor:
     """A network with its parameters; any number of threads may call it."""
 
     def __init__(self, net: kernels.Network, parameters: Array, *, model_id: str | None = None) -> None:
         self.model_id = model_id
-        self._network = net
-        self._parameters = net.pack(parameters)
-        self._idle = [kernels.Workspace(net, net.slice_rows)]
-        self.size_bytes = self._parameters.nbytes + KEPT_WORKSPACES * self._idle[0].nbytes
+        self._passes = passes(net.layers)
+        self._parameters = self._passes.network.pack(parameters)
+        self.size_bytes = self._parameters.nbytes
 
     def __call__(self, rows: Array | npt.NDArray[np.uint8]) -> Answer:
         """Logits of `rows` (n, 784): float32, or uint8 from 0 to 255."""
-        logits = np.empty((len(rows), self._network.outputs), dtype=np.float32)
-        try:
-            workspace = self._idle.pop()
-        except IndexError:
-            workspace = kernels.Workspace(self._network, self._network.slice_rows)
-        start = time.perf_counter()
-        self._network.forward(self._parameters, rows, logits, workspace)
-        milliseconds = (time.perf_counter() - start) * 1e3
-        if len(self._idle) < KEPT_WORKSPACES:
-            self._idle.append(workspace)
-        return Answer(logits, milliseconds)
+        logits = np.empty((len(rows), self._passes.network.outputs), dtype=np.float32)
+        return Answer(logits, self._passes.forward(self._parameters, rows, logits))
 
 
 class Predictors:
