@@ -27,6 +27,8 @@ Rows = npt.NDArray[np.int64]
 # than a run may take to notice that it is to be saved: half a second on a machine of 120 GFLOP/s.
 SEGMENT_ROWS = 4096
 SEGMENT_FLOP = (12_000_000_000, 60_000_000_000)
+# A step of less than this, some 20 us, is not shared: the threads would meet for longer than they save.
+SHARED_FLOP = 4_000_000
 
 # The largest float32 below 1, which a momentum even nearer to 1 would be rounded to.
 BELOW_ONE = 1 - 2**-24
@@ -142,7 +144,7 @@ def train(
     workspace = kernels.Workspace(net, min(hyperparams.batch_size, net.slice_rows), training=True)
     evaluation = kernels.Workspace(net, net.slice_rows)  # larger slices: fewer meetings of the threads
     rows = segment_rows(net, hyperparams)
-    threads = Threads(cpus())
+    threads = Threads(cpus() if row_flop(net) * hyperparams.batch_size >= SHARED_FLOP else 1)
     while state.epoch < hyperparams.epochs:
         order = training
         if hyperparams.shuffle:
@@ -166,10 +168,14 @@ def train(
         yield metrics
 
 
+def row_flop(net: kernels.Network) -> int:
+    """A row's arithmetic without skipping anything: forward, backward twice as much, and activations."""
+    return 6 * net.parameter_count + 50 * sum(outputs for _, _, outputs in net.layers)
+
+
 def segment_rows(net: kernels.Network, hyperparams: Hyperparams) -> int:
     """Rows in a segment: a function of the run alone, so that its sums do not depend on what befalls it."""
-    widths = sum(outputs for _, _, outputs in net.layers)
-    flop = 6 * net.parameter_count + 50 * widths  # a row's: forward, and backward twice as much; its activations
+    flop = row_flop(net)
     least, most = SEGMENT_FLOP
     wanted = min(max(SEGMENT_ROWS * flop, least), most)
     return max(1, wanted // (flop * hyperparams.batch_size)) * hyperparams.batch_size

@@ -64,3 +64,15 @@ def test_whatever_is_chosen_the_run_ends_with_the_same_bits(monkeypatch):
         ended.append((metrics, state.parameters.tobytes()))
     assert ended[0] == ended[1] == ended[2]
     assert ended[0][1] != network.initial_parameters(net, hyperparams.seed).tobytes()
+
+
+@pytest.mark.parametrize(("batch_size", "most"), [(1, 1), (64, 7)])
+def test_a_step_that_is_soon_done_is_not_shared(monkeypatch, batch_size, most):
+    asked = []
+    monkeypatch.setattr(trainer, "cpus", lambda: 7)
+    monkeypatch.setattr(trainer, "Threads", lambda count: asked.append(count) or Threads(1))
+    images, labels = np.zeros((70, 784), dtype=np.uint8), np.zeros(70, dtype=np.uint8)
+    net = kernels.Network([("linear", 784, 128), ("relu", 128, 128), ("linear", 128, 10)])
+    hyperparams = Hyperparams(epochs=1, batch_size=batch_size)
+    list(trainer.train(net, trainer.initial_state(net, hyperparams), images, labels, hyperparams))
+    assert asked == [most]
