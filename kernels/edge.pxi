@@ -109,6 +109,10 @@ cdef void* address(cnp.ndarray array):
     return cnp.PyArray_DATA(array)
 
 
+cdef extern from "Python.h":
+    Py_ssize_t PY_SSIZE_T_MAX
+
+
 cdef class Buffer:
     """Memory on a cache line's boundary that lives as long as this object. Raises `MemoryError`."""
 
@@ -117,11 +121,11 @@ cdef class Buffer:
 
     def __cinit__(self, Py_ssize_t floats):
         cdef void* data = NULL
-        cdef size_t nbytes = 4 * <size_t>max(floats, 1)  # of the largest network it is more than a Py_ssize_t holds
-        if posix_memalign(&data, 64, nbytes):
-            raise MemoryError(f"{nbytes} bytes for the kernels' workspace are not to be had")
+        # The largest networks ask for more than a size_t holds.
+        if floats > PY_SSIZE_T_MAX // 4 or posix_memalign(&data, 64, 4 * max(floats, 1)):
+            raise MemoryError(f"{4 * int(floats)} bytes for the kernels' workspace are not to be had")
         self.data = <float*>data
-        self.nbytes = nbytes
+        self.nbytes = 4 * max(floats, 1)
 
     def __dealloc__(self):
         free(self.data)

@@ -88,7 +88,7 @@ cdef class Network:
         layer.inputs = inputs
         layer.outputs = outputs
         layer.padded = _whole(outputs, LANES)
-        # The panels of a first layer that may skip zeros are as wide as one list can be summed into.
+        # The panels of a first layer that may skip zeros are wider than a register tile (sparse.pxi).
         layer.panel = min(layer.padded, <Py_ssize_t>(SPARSE_PANEL if self.net.sparse and self.net.linears == 1 else NR))
         layer.stride = _stride(outputs)
         layer.weight = self.parameter_count
@@ -384,8 +384,6 @@ cdef class Workspace:
             s.row = <Row*>self._at(parts[8 + 4 * i])
             s.transposed = <uint8_t*>self._at(parts[9 + 4 * i])
             s.labels = <uint8_t*>self._at(parts[10 + 4 * i])
-        # Gradients of outputs that are only there to fill a vector are never written: they stay 0.
-        memset(memory.gradients_of_outputs, 0, (parts[2] - parts[1]) * sizeof(float))
 
     cdef float* _at(self, Py_ssize_t floats):
         return self.buffer.data + floats

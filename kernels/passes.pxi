@@ -160,7 +160,7 @@ cdef bint load_columns(
 
 
 cdef Slice settle_slice(Pass* p, Py_ssize_t first, Py_ssize_t rows, const Slice* loaded, int member) noexcept nogil:
-    """After the barrier: the slice as lists if all members' rows are, else as they are."""
+    """After the barrier: the slice as the first layer reads it, by masks if no member has found too much, else as x."""
     cdef Slice s = loaded[0]
     cdef Py_ssize_t begin, end
     cdef int i

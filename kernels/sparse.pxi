@@ -10,7 +10,8 @@
 # arithmetic; so two images go through together, over the pixels of either, and share it. Backward, D lies in the first.
 #
 # Every element is summed over k in order, one fma at a time, as the dense products sum it but for products with 0,
-# which change nothing: the same bits, whichever path is taken and whichever rows are paired.
+# which change nothing: the same bits, whichever path is taken and whichever rows are paired. (The one exception is a sum
+# that has underflowed to -0 and becomes +0; a bias or the next product that is not 0 makes them the same again.)
 #
 # SPARSE_PERCENT is where both paths take as long (CONTRIBUTING.md).
 

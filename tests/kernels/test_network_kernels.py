@@ -492,6 +492,9 @@ def test_a_workspace_that_cannot_be_had(kernels):
     widest = kernels.Network([("relu", 2**24, 2**24)] * 63 + [("linear", 2**24, 1)])
     with pytest.raises(MemoryError, match=r"^\d+ bytes for the kernels' workspace"):
         kernels.Workspace(widest, 2**31 - 1)  # more than any address space
+    square = kernels.Network([("linear", 2**24, 2**24)] * 64)
+    with pytest.raises(MemoryError, match=r"^\d{20} bytes"):  # as bytes, more than 64 bits hold
+        kernels.Workspace(square, 2059008998, training=True)
     for rows in (0, -1, 2**31):
         with pytest.raises(ValueError, match=f"rows must be from 1 to 2147483647, not {rows}"):
             kernels.Workspace(widest, rows)
