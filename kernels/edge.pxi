@@ -118,6 +118,7 @@ cdef class Buffer:
 
     cdef float* data
     cdef readonly Py_ssize_t nbytes
+    cdef Buffer next  # in a list of those that wait to be used again
 
     def __cinit__(self, Py_ssize_t floats):
         cdef void* data = NULL

@@ -371,17 +371,25 @@ cdef void multiply(
     )
 
 
-cdef list _idle = []  # packing buffers that no call is using; a call takes one and gives it back
+cdef Buffer _idle = None  # packing buffers that no call is using; a call takes the first and gives it back
 
 
-cdef Buffer _packing(Py_ssize_t floats):
+cdef Buffer _take_packing(Py_ssize_t floats):
     """Fresh memory would cost as much as a small product: the system clears its pages."""
-    cdef Buffer buffer
-    if _idle:
-        buffer = _idle.pop()
+    global _idle
+    cdef Buffer buffer = _idle
+    if buffer is not None:
+        _idle = buffer.next
+        buffer.next = None
         if buffer.nbytes >= 4 * floats:
             return buffer
     return Buffer(floats)
+
+
+cdef void _give_back(Buffer buffer):
+    global _idle
+    buffer.next = _idle
+    _idle = buffer
 
 
 def gemm(a, b, out=None, *, double alpha=1, double beta=0):
@@ -411,11 +419,11 @@ def gemm(a, b, out=None, *, double alpha=1, double beta=0):
             raise ValueError("out has elements that share memory (a stride of 0)")
         _apart("out", out, "a", a)
         _apart("out", out, "b", b)
-    cdef Buffer packing = _packing(packing_floats(y.columns, x.columns))
+    cdef Buffer packing = _take_packing(packing_floats(y.columns, x.columns))
     if <double>x.rows * x.columns * y.columns < WORTH_A_SWITCH:
         multiply(&x, &y, &z, <float>alpha, <float>beta, packing.data)
     else:
         with nogil:
             multiply(&x, &y, &z, <float>alpha, <float>beta, packing.data)
-    _idle.append(packing)
+    _give_back(packing)
     return out
