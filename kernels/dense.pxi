@@ -12,7 +12,8 @@
 #
 # The last one is computed transposed so that it runs along the rows of W; D.T lies in panels of NR rows of the batch,
 # and the result is transposed back tile by tile. The step of the optimizer is taken where a tile of G is finished,
-# so a gradient is only written where a batch has several slices. Every sum runs over k in order, one fma at a time.
+# so a gradient is only written where a batch has several slices. Every sum runs over k in order, one fma at a time
+# (`accumulate`, gemm.pxi).
 
 cdef extern from "simd.h":
     vfloat vzip_low(vfloat a, vfloat b) noexcept nogil
@@ -67,23 +68,6 @@ cdef struct Product:
     Py_ssize_t rs_c
     const Update* update
     Py_ssize_t at
-
-
-cdef inline void accumulate(
-    const int rows, const int vectors, Py_ssize_t k, const float* a, Py_ssize_t rs_a, Py_ssize_t cs_a,
-    const float* b, Py_ssize_t rs_b, vfloat* acc,
-) noexcept nogil:
-    """acc (rows, vectors) += A @ B, in registers: `rows` and `vectors` are literals where this is called."""
-    cdef vfloat x
-    cdef Py_ssize_t p
-    cdef int i, j
-    for p in range(k):
-        for i in range(rows):
-            x = vbroadcast(a[i * rs_a])
-            for j in range(vectors):
-                acc[i * vectors + j] = vfma(x, vload(b + j * LANES), acc[i * vectors + j])
-        a += cs_a
-        b += rs_b
 
 
 cdef inline void tile(const int rows, const int vectors, const Product* p, Py_ssize_t first) noexcept nogil:

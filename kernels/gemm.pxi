@@ -67,6 +67,23 @@ cdef Py_ssize_t packing_floats(Py_ssize_t n, Py_ssize_t k) noexcept nogil:
     return min(k, <Py_ssize_t>KC) * (MC + min(n, <Py_ssize_t>NC) + NR)
 
 
+cdef inline void accumulate(
+    const int rows, const int vectors, Py_ssize_t k, const float* a, Py_ssize_t rs_a, Py_ssize_t cs_a,
+    const float* b, Py_ssize_t rs_b, vfloat* acc,
+) noexcept nogil:
+    """acc (rows, vectors) += A @ B, in registers: `rows` and `vectors` are literals where this is called."""
+    cdef vfloat x
+    cdef Py_ssize_t p
+    cdef int i, j
+    for p in range(k):
+        for i in range(rows):
+            x = vbroadcast(a[i * rs_a])
+            for j in range(vectors):
+                acc[i * vectors + j] = vfma(x, vload(b + j * LANES), acc[i * vectors + j])
+        a += cs_a
+        b += rs_b
+
+
 cdef inline void micro_kernel(
     const int rows, const int vectors, Py_ssize_t k,
     const float* a, Py_ssize_t rs_a, Py_ssize_t cs_a,
@@ -80,7 +97,6 @@ cdef inline void micro_kernel(
     """
     cdef vfloat acc[MR * WIDE]
     cdef vfloat x, scale
-    cdef Py_ssize_t p
     cdef int i, j, end = (vectors - 1) * LANES
     if beta == 0:
         x = vbroadcast(0)
@@ -93,13 +109,7 @@ cdef inline void micro_kernel(
             for j in range(vectors - 1):
                 acc[i * vectors + j] = scale * vload(c + i * rs_c + j * LANES)
             acc[i * vectors + vectors - 1] = scale * vload_part(c + i * rs_c + end, last)
-    for p in range(k):
-        for i in range(rows):
-            x = vbroadcast(a[i * rs_a])
-            for j in range(vectors):
-                acc[i * vectors + j] = vfma(x, vload(b + j * LANES), acc[i * vectors + j])
-        a += cs_a
-        b += rs_b
+    accumulate(rows, vectors, k, a, rs_a, cs_a, b, rs_b, acc)
     for i in range(rows):
         for j in range(vectors - 1):
             vstore(c + i * rs_c + j * LANES, acc[i * vectors + j])

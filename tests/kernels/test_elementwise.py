@@ -4,6 +4,7 @@ import math
 
 import numpy as np
 import pytest
+from bits import same_bits
 
 from falcon_mnist.kernels import reference
 
@@ -13,10 +14,6 @@ EPS = np.finfo(np.float32).eps
 ULPS = {"sigmoid": 3, "tanh": 2}
 NEARLY_SUBNORMAL = 1.3e-38
 KINDS = ["relu", "sigmoid", "tanh"]
-
-
-def same_bits(x, y):
-    return x.shape == y.shape and x.tobytes() == y.tobytes()
 
 
 def ulps(result, exact):

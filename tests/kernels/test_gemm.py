@@ -5,6 +5,7 @@ from threading import Thread
 
 import numpy as np
 import pytest
+from bits import same_bits
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -24,10 +25,6 @@ TALL = [71, 72, 73, 143, 144, 145, 287, 288, 289]
 
 def floats(random, *shape):
     return random.uniform(-1, 1, shape).astype(np.float32)
-
-
-def same_bits(x, y):
-    return x.shape == y.shape and x.tobytes() == y.tobytes()
 
 
 def assert_close(result, a, b, out=None, alpha=1.0, beta=0.0):

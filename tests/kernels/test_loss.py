@@ -4,15 +4,12 @@ import math
 
 import numpy as np
 import pytest
+from bits import same_bits
 
 from falcon_mnist.kernels import reference
 
 EPS = np.finfo(np.float32).eps
 SHAPES = [(1, 1), (1, 10), (2, 2), (5, 3), (7, 10), (9, 33), (4, 256)]
-
-
-def same_bits(x, y):
-    return x.shape == y.shape and x.tobytes() == y.tobytes()
 
 
 def bytes_(*values):
