@@ -25,6 +25,13 @@ def gone_soon(pid: int) -> None:
         time.sleep(0.02)
 
 
+def ends_undisturbed(client: Client, run_id: str, undisturbed: bytes) -> None:
+    """The run ends whole, and with the bits of one that nothing happened to."""
+    run = followed(client, run_id, least=2)
+    check_whole(run)
+    assert parameters(client, run) == undisturbed
+
+
 def test_runs_whose_workers_are_killed_go_on_from_their_checkpoints(start: Start, undisturbed: bytes) -> None:
     """First one of two workers, then both at once, after which Pebble's pool is of no use any more."""
     server = start(workers=2)
@@ -43,9 +50,7 @@ def test_runs_whose_workers_are_killed_go_on_from_their_checkpoints(start: Start
         until(lambda: sum(server.logged("run goes on in epoch 3", run) for run in (first, second)) == 3, "both go on")
         server.switch(HOLD, on=False)
         for run_id in (first, second):
-            run = followed(client, run_id, least=2)
-            check_whole(run)
-            assert parameters(client, run) == undisturbed
+            ends_undisturbed(client, run_id, undisturbed)
         folder = server.kept.storage / "checkpoints"
         until(lambda: not list(folder.iterdir()), "the last checkpoints are removed")
 
@@ -66,9 +71,7 @@ def test_runs_whose_server_is_killed_go_on_with_the_next(start: Start, undisturb
     expire(server.kept)
     server = start()
     with Client(server.url()) as client:
-        run = followed(client, run_id, least=2)
-        check_whole(run)
-        assert parameters(client, run) == undisturbed
+        ends_undisturbed(client, run_id, undisturbed)
     assert server.logged("run goes on in epoch 3", run_id) == 1
 
 
@@ -102,9 +105,7 @@ def test_a_run_that_gets_further_is_not_blamed_for_servers_that_are_killed(start
         expire(server.kept)
         server = start()
     with Client(server.url()) as client:
-        run = followed(client, run_id, least=2)
-        check_whole(run)
-        assert parameters(client, run) == undisturbed
+        ends_undisturbed(client, run_id, undisturbed)
     assert server.logged("run claimed", run_id) == 4
 
 
@@ -151,9 +152,7 @@ def test_sigterm_answers_what_is_in_flight_and_saves_what_is_running(start: Star
     server.switch(HOLD, on=False)
     server = start()
     with Client(server.url()) as client:
-        run = followed(client, run_id, least=2)
-        check_whole(run)
-        assert parameters(client, run) == undisturbed
+        ends_undisturbed(client, run_id, undisturbed)
     assert server.logged("run goes on in epoch 3", run_id) == 1
 
 
