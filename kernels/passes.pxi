@@ -356,7 +356,6 @@ cdef void weight_gradient(Pass* p, const Slice* s, int index, const Update* upda
     cdef const float* d = p.memory.gradients_of_outputs + layer.output_at * p.memory.rows
     cdef const float* x
     cdef Py_ssize_t first_input = 0, end_input = layer.inputs, first = 0, end = layer.padded, unit, stride
-    cdef Columns columns
     if by_columns(layer, &p.team, &unit):
         share(layer.padded, unit, member, p.team.size, &first, &end)
         bias_step(layer, s.rows, d, first, end, update)
@@ -364,12 +363,11 @@ cdef void weight_gradient(Pass* p, const Slice* s, int index, const Update* upda
         share(layer.inputs, MR, member, p.team.size, &first_input, &end_input)
         if member == 0:
             bias_step(layer, s.rows, d, first, end, update)
-    if index == 0 and s.sparse:
-        columns = Columns(s.transposed, p.memory.span, s.rows)
-        if s.rows == 1:
-            columns = Columns(s.row[0].bytes, 1, 1)
+    if index == 0 and s.sparse and s.rows == 1:
+        sparse_outer_product(layer, s.row[0].bytes, d, first_input, end_input, first, end, update)
+    elif index == 0 and s.sparse:
         sparse_weight_gradient(
-            layer, &columns, d, first_input, end_input, first, end, update,
+            layer, s.rows, s.transposed, p.memory.span, d, first_input, end_input, first, end, update,
             p.memory.compact + member * p.memory.rows * SPARSE_PANEL,
         )
     else:

@@ -27,6 +27,17 @@ static inline vfloat vload(const float *from) { return *(const vfloat_in_memory 
 static inline void vstore(float *to, vfloat x) { *(vfloat_in_memory *)to = x; }
 static inline vfloat vbroadcast(float x) { return x - (vfloat){0}; } /* x + 0 would lose the sign of -0 */
 
+/* x, held in a register: else gcc may read it from memory again for each use. */
+static inline vfloat in_register(vfloat x)
+{
+#if defined(__SSE2__)
+    __asm__("" : "+v"(x));
+#elif defined(__ARM_NEON)
+    __asm__("" : "+w"(x));
+#endif
+    return x;
+}
+
 static inline vfloat vfma(vfloat a, vfloat b, vfloat c) /* a*b + c, rounded once where the machine can */
 {
 #if LANES == 16 && defined(__AVX512F__)

@@ -1,19 +1,21 @@
 # The first layer without the zeros of its input: four in five pixels of MNIST are background.
 #
-#   forward          Y (rows, outputs) = X (rows, inputs) @ W    a row's mask of what is not zero picks rows of W
-#   weight gradient  G (inputs, outputs) = X.T @ D               an input's mask, over the batch, picks rows of D
+#   forward          Y (rows, outputs) = X (rows, inputs) @ W
+#   weight gradient  G (inputs, outputs) = X.T @ D               the bytes of a slice are transposed for it
+#
+# In both, A @ B with a sparse A, two rows of A go through together: their elements that are not both zero pick rows of
+# B, each of which is read once for two sums. So the arithmetic is the limit and not the cache, although neighbours
+# have zeros of their own (rows of a batch 228 of 784 together, 150 each; inputs 4.7 products where 4 would do).
 #
 # There are no lists: a mask of 64 elements is one or a few instructions away from the elements themselves, and the next
-# one set in it two more, hidden behind the arithmetic. For the masks of inputs the bytes of a slice are transposed.
-#
-# Forward, a row of W for each of 128 outputs comes from the second-level cache, which takes twice as long as the
-# arithmetic; so two images go through together, over the pixels of either, and share it. Backward, D lies in the first.
+# one set in it two more, hidden behind the arithmetic. Where the loop over a mask ends, no machine predicts; so that
+# nothing waits there but the next turn of the loop, the masks are made beforehand.
 #
 # Every element is summed over k in order, one fma at a time, as the dense products sum it but for products with 0,
 # which change nothing: the same bits, whichever path is taken and whichever rows are paired. (The one exception is a sum
 # that has underflowed to -0 and becomes +0; a bias or the next product that is not 0 makes them the same again.)
 #
-# SPARSE_PERCENT is where both paths take as long (CONTRIBUTING.md).
+# Up to SPARSE_PERCENT skipping pays on every instruction set (CONTRIBUTING.md).
 
 cdef extern from "simd.h":
     ctypedef uint8_t vbytes
@@ -24,15 +26,17 @@ cdef extern from "simd.h":
     vbytes bzip_high(vbytes a, vbytes b) noexcept nogil
     uint64_t nonzero_bytes(const uint8_t* x) noexcept nogil
     uint64_t nonzero_floats(const float* x) noexcept nogil
+    vfloat in_register(vfloat x) noexcept nogil
 
 cdef extern from * nogil:
     int trailing_zeros "__builtin_ctzll"(uint64_t mask)
     int ones "__builtin_popcountll"(uint64_t mask)
 
 cdef enum:
-    SPARSE_PERCENT = 60  # so many elements in 100 may be non-zero
-    SUMS = 8  # vectors that are summed into at once, to hide the latency of fma
+    SPARSE_PERCENT = 70  # so many elements in 100 may be non-zero
+    SUMS = 4  # vectors of each of two rows that are summed into at once, to hide the latency of fma
     WORD = 64  # elements of a mask
+    WORDS = 16  # masks that are made at once
     SPARSE_PANEL = 64  # columns of a first layer's panels: for one thread's share, D of a batch stays in the first cache
     BLOCK = 16  # bytes are transposed in squares of this side
 
@@ -43,33 +47,52 @@ for _byte in range(256):
 
 
 cdef struct Row:
-    # An image: bytes, or floats where bytes is NULL.
+    # A sparse row: bytes, or floats where bytes is NULL.
     const uint8_t* bytes
     const float* floats
 
 
-cdef inline uint64_t mask_at(const Row* row, Py_ssize_t n, Py_ssize_t j) noexcept nogil:
-    """Which of the elements from j on are not zero, at most WORD of them; the row has n."""
+cdef struct SparseProduct:
+    # C (rows, up to SUMS * LANES) = A @ B, of whose k elements a row `readable` may be read. A's rows lie where `rows`
+    # says, or, if that is NULL, as bytes every `span`. C is memory, or with `update` parameters from `at` on.
+    const Row* rows
+    const uint8_t* bytes
+    Py_ssize_t span
+    Py_ssize_t k, readable
+    const float* b
+    Py_ssize_t rs_b
+    float* c
+    Py_ssize_t rs_c
+    const Update* update
+    Py_ssize_t at
+
+
+cdef uint64_t last_mask(const Row* row, Py_ssize_t n, Py_ssize_t readable, Py_ssize_t j) noexcept nogil:
+    """`mask_at` where fewer than WORD elements are left."""
     cdef uint64_t mask = 0
-    cdef Py_ssize_t at = j
-    if n - j < WORD and n >= WORD:
-        at = n - WORD  # a whole word, of which the first elements have been seen
-    if n < WORD:
-        for at in range(n):
-            mask |= <uint64_t>(row.bytes[at] != 0 if row.bytes != NULL else row.floats[at] != 0) << at
+    cdef Py_ssize_t at = min(j, readable - WORD)  # a whole word, of which the first elements have been seen
+    if at < 0:
+        for at in range(j, n):
+            mask |= <uint64_t>(row.bytes[at] != 0 if row.bytes != NULL else row.floats[at] != 0) << (at - j)
         return mask
-    if row.bytes != NULL:
-        mask = nonzero_bytes(row.bytes + at)
-    else:
-        mask = nonzero_floats(row.floats + at)
-    return mask >> (j - at)
+    mask = nonzero_bytes(row.bytes + at) if row.bytes != NULL else nonzero_floats(row.floats + at)
+    return mask >> (j - at) & ((<uint64_t>1 << (n - j)) - 1)
+
+
+cdef inline uint64_t mask_at(
+    const bint bytes, const Row* row, Py_ssize_t n, Py_ssize_t readable, Py_ssize_t j
+) noexcept nogil:
+    """Which of the elements from j on are not zero, at most WORD of them; the row has n, and `readable` may be read."""
+    if n - j < WORD:
+        return last_mask(row, n, readable, j)
+    return nonzero_bytes(row.bytes + j) if bytes else nonzero_floats(row.floats + j)
 
 
 cdef Py_ssize_t count_nonzero(const Row* row, Py_ssize_t first, Py_ssize_t end) noexcept nogil:
     """Elements from `first`, a multiple of WORD, to `end` that are not zero."""
     cdef Py_ssize_t j, count = 0
     for j from first <= j < end by WORD:
-        count += ones(mask_at(row, end, j))
+        count += ones(mask_at(True, row, end, end, j) if row.bytes != NULL else mask_at(False, row, end, end, j))
     return count
 
 
@@ -77,56 +100,128 @@ cdef inline float element(const bint bytes, const Row* row, Py_ssize_t p) noexce
     return PIXEL[row.bytes[p]] if bytes else row.floats[p]
 
 
-cdef inline void sparse_rows(
-    const int vectors, const bint two, const bint bytes, Py_ssize_t n, const Row* one, const Row* other,
-    const float* w, Py_ssize_t rs_w, float* y, Py_ssize_t rs_y,
+cdef inline Row row_at(const SparseProduct* p, Py_ssize_t i) noexcept nogil:
+    return p.rows[i] if p.rows != NULL else Row(p.bytes + i * p.span, NULL)
+
+
+cdef inline uint64_t scan(
+    const bint bytes, const SparseProduct* p, Py_ssize_t i, Py_ssize_t end, Py_ssize_t first, uint64_t* masks
 ) noexcept nogil:
-    """y[0] = one @ w, and if `two`, y[1] = other @ w, `vectors` of their columns: all literals where this is called."""
-    cdef vfloat acc[2 * SUMS]
-    cdef vfloat x, x_other, b
-    cdef Py_ssize_t j, p
+    """The masks of rows i and i + 1 in one, of up to WORDS words from element `first` on; whether there is any."""
+    cdef Row one = row_at(p, i), other = row_at(p, min(i + 1, end - 1))
+    cdef Py_ssize_t j, last = min(p.k, first + WORDS * WORD)
+    cdef uint64_t found = 0
+    for j from first <= j < last by WORD:
+        masks[0] = mask_at(bytes, &one, p.k, p.readable, j) | mask_at(bytes, &other, p.k, p.readable, j)
+        found |= masks[0]
+        masks += 1
+    return found
+
+
+cdef inline void accumulate_sparse(
+    const int vectors, const bint bytes, const SparseProduct* p, const Row* one, const Row* other, Py_ssize_t first,
+    const uint64_t* masks, vfloat* acc,
+) noexcept nogil:
+    """acc (2, vectors) += the rows' elements in the masks, which begin at `first`, @ B."""
+    cdef Py_ssize_t word, j, last = min(p.k, first + WORDS * WORD)
     cdef uint64_t mask
+    cdef vfloat x, y, b
     cdef int v
-    x_other = vbroadcast(0)
+    for word from first <= word < last by WORD:
+        mask = masks[0]
+        masks += 1
+        while mask:
+            j = word + trailing_zeros(mask)
+            mask &= mask - 1
+            x = vbroadcast(element(bytes, one, j))
+            y = vbroadcast(element(bytes, other, j))
+            for v in range(vectors):
+                b = in_register(vload(p.b + j * p.rs_b + v * LANES))
+                acc[v] = vfma(x, b, acc[v])
+                acc[vectors + v] = vfma(y, b, acc[vectors + v])
+
+
+cdef inline void sparse_tile(
+    const int vectors, const bint bytes, const SparseProduct* p, const Update* update, Py_ssize_t i, Py_ssize_t end,
+    uint64_t* masks,
+) noexcept nogil:
+    """Rows i and, unless that is `end`, i + 1."""
+    cdef vfloat acc[2 * SUMS]
+    cdef Row one = row_at(p, i), other = row_at(p, min(i + 1, end - 1))
+    cdef Py_ssize_t at = p.at + i * p.rs_c, step = p.rs_c if i + 1 < end else 0, first = 0
+    cdef int v
     for v in range(2 * vectors):
         acc[v] = vbroadcast(0)
-    for j from 0 <= j < n by WORD:
-        mask = mask_at(one, n, j)
-        if two:
-            mask |= mask_at(other, n, j)
-        while mask:
-            p = j + trailing_zeros(mask)
-            mask &= mask - 1
-            x = vbroadcast(element(bytes, one, p))
-            if two:
-                x_other = vbroadcast(element(bytes, other, p))
-            for v in range(vectors):
-                b = vload(w + p * rs_w + v * LANES)
-                acc[v] = vfma(x, b, acc[v])
-                if two:
-                    acc[vectors + v] = vfma(x_other, b, acc[vectors + v])
+    if update != NULL and not update.first:
+        for v in range(vectors):
+            acc[v] = update_start(update, at + v * LANES)
+            acc[vectors + v] = update_start(update, at + step + v * LANES)
+    while True:
+        accumulate_sparse(vectors, bytes, p, &one, &other, first, masks, acc)
+        first += WORDS * WORD
+        if first >= p.k:
+            break
+        scan(bytes, p, i, end, first, masks)
     for v in range(vectors):
-        vstore(y + v * LANES, acc[v])
-        if two:
-            vstore(y + rs_y + v * LANES, acc[vectors + v])
+        if update != NULL:
+            update_finish(update, at + v * LANES, acc[v])
+        else:
+            vstore(p.c + at + v * LANES, acc[v])
+    for v in range(vectors):
+        if step and update != NULL:
+            update_finish(update, at + step + v * LANES, acc[vectors + v])
+        elif step:
+            vstore(p.c + at + step + v * LANES, acc[vectors + v])
 
 
-cdef inline void sparse_rows_of(
-    const int vectors, Py_ssize_t n, const Row* rows, Py_ssize_t count, const float* w, Py_ssize_t rs_w,
-    float* y, Py_ssize_t rs_y,
+cdef inline bint skips_zeros(const Update* update) noexcept nogil:
+    """Whether a gradient of 0 changes nothing: its weights are not even read."""
+    return update.velocity == NULL and update.first and update.last
+
+
+cdef inline void sparse_tiles(
+    const int vectors, const bint bytes, const SparseProduct* given, Py_ssize_t first, Py_ssize_t end
 ) noexcept nogil:
-    cdef Py_ssize_t i = 0
-    while i + 2 <= count:
-        if rows.bytes != NULL:
-            sparse_rows(vectors, True, True, n, rows + i, rows + i + 1, w, rs_w, y + i * rs_y, rs_y)
+    """Rows first to end. Two are scanned before the two before them are multiplied, for the reason given above."""
+    cdef uint64_t masks[2][WORDS]
+    cdef uint64_t here, after
+    cdef int turn = 0
+    cdef Py_ssize_t i
+    cdef SparseProduct p = given[0]
+    cdef Update update
+    cdef const Update* step = NULL
+    cdef bint skips = False
+    if p.update != NULL:
+        update = p.update[0]  # else it would be read again for each vector
+        step = &update
+        skips = skips_zeros(step) and p.k <= WORDS * WORD
+    after = scan(bytes, &p, first, end, 0, masks[0])
+    for i from first <= i < end by 2:
+        here = after
+        if i + 2 < end:
+            after = scan(bytes, &p, i + 2, end, 0, masks[1 - turn])
+        if here or not skips:
+            sparse_tile(vectors, bytes, &p, step, i, end, masks[turn])
+        turn = 1 - turn
+
+
+cdef void sparse_product(const SparseProduct* p, Py_ssize_t first, Py_ssize_t end, Py_ssize_t columns) noexcept nogil:
+    """Rows first to end of A, and up to SUMS vectors of columns."""
+    cdef bint bytes = p.rows == NULL or p.rows[first].bytes != NULL
+    if columns == SUMS * LANES:
+        if bytes:
+            sparse_tiles(SUMS, True, p, first, end)
         else:
-            sparse_rows(vectors, True, False, n, rows + i, rows + i + 1, w, rs_w, y + i * rs_y, rs_y)
-        i += 2
-    if i < count:
-        if rows.bytes != NULL:
-            sparse_rows(vectors, False, True, n, rows + i, NULL, w, rs_w, y + i * rs_y, rs_y)
-        else:
-            sparse_rows(vectors, False, False, n, rows + i, NULL, w, rs_w, y + i * rs_y, rs_y)
+            sparse_tiles(SUMS, False, p, first, end)
+    elif bytes:
+        sparse_tiles(1, True, p, first, end)
+    else:
+        sparse_tiles(1, False, p, first, end)
+
+
+cdef inline Py_ssize_t columns_at(const Linear* layer, Py_ssize_t column, Py_ssize_t end) noexcept nogil:
+    """How many of the columns up to `end` are multiplied at once: SUMS vectors, or one."""
+    return SUMS * LANES if min(end - column, layer.panel - column % layer.panel) >= SUMS * LANES else LANES
 
 
 cdef void sparse_forward(
@@ -134,21 +229,15 @@ cdef void sparse_forward(
     float* y,
 ) noexcept nogil:
     """Y (count, first to end) = X @ W; rows of Y lie layer.stride apart."""
-    cdef Py_ssize_t column = first, vectors
-    cdef const float* w
-    while column < end:
-        w = packed + panel_start(layer, column)
-        vectors = min(end - column, layer.panel - column % layer.panel) // LANES
-        if vectors >= 8 and LANES == 16:  # two rows of 8 sums are more than other registers hold
-            vectors = 8
-            sparse_rows_of(8, layer.inputs, rows, count, w, layer.panel, y + column, layer.stride)
-        elif vectors >= 4:
-            vectors = 4
-            sparse_rows_of(4, layer.inputs, rows, count, w, layer.panel, y + column, layer.stride)
-        else:
-            vectors = 1
-            sparse_rows_of(1, layer.inputs, rows, count, w, layer.panel, y + column, layer.stride)
-        column += vectors * LANES
+    cdef Py_ssize_t column = first
+    cdef SparseProduct p = SparseProduct(
+        rows, NULL, 0, layer.inputs, layer.inputs, NULL, layer.panel, NULL, layer.stride, NULL, 0
+    )
+    while column < end and count > 0:
+        p.b = packed + panel_start(layer, column)
+        p.c = y + column
+        sparse_product(&p, 0, count, columns_at(layer, column, end))
+        column += columns_at(layer, column, end)
 
 
 cdef void transpose_bytes(
@@ -179,86 +268,65 @@ cdef void transpose_bytes(
             to[j * rs_to + i] = rows[i].bytes[j] if i < count else 0
 
 
-cdef struct Columns:
-    # The bytes of a slice by inputs: input i's at bytes + i * span, `span` a multiple of WORD; or one row, and span 1.
-    const uint8_t* bytes
-    Py_ssize_t span
-    Py_ssize_t rows
-
-
-cdef inline uint64_t column_mask(const Columns* x, Py_ssize_t i, Py_ssize_t row) noexcept nogil:
-    """Which of the rows from `row` on are not zero at input i."""
-    cdef uint64_t mask
-    if x.span == 1:
-        return x.bytes[i] != 0
-    mask = nonzero_bytes(x.bytes + i * x.span + row)
-    if x.rows - row < WORD:
-        mask &= (<uint64_t>1 << (x.rows - row)) - 1  # beyond them are bytes of an earlier slice
-    return mask
-
-
-cdef inline void add_rows(
-    const int vectors, uint64_t mask, const uint8_t* bytes, const float* d, Py_ssize_t rs_d, vfloat* acc
+cdef void sparse_weight_gradient(
+    const Linear* layer, Py_ssize_t rows, const uint8_t* x, Py_ssize_t span, const float* d, Py_ssize_t first_input,
+    Py_ssize_t end_input, Py_ssize_t first, Py_ssize_t end, const Update* update, float* compact,
 ) noexcept nogil:
-    """acc += the sum of bytes[r] / 255 * d[r] over the rows r in the mask."""
-    cdef vfloat value
-    cdef Py_ssize_t r
-    cdef int v
-    while mask:
-        r = trailing_zeros(mask)
-        mask &= mask - 1
-        value = vbroadcast(PIXEL[bytes[r]])
-        for v in range(vectors):
-            acc[v] = vfma(value, vload(d + r * rs_d + v * LANES), acc[v])
+    """G[inputs, first to end] = X.T @ D, and on to what `update` says. Input i's bytes are at x + i * span, `span` a
+
+    multiple of WORD. `compact` has room for (rows, SPARSE_PANEL): the columns of D that are needed are moved together, or
+    their lines would share half of the cache's sets.
+    """
+    cdef Py_ssize_t column = first, columns, i
+    cdef SparseProduct p = SparseProduct(
+        NULL, x, span, rows, span, compact, SPARSE_PANEL, NULL, layer.panel, update, 0
+    )
+    while column < end and first_input < end_input:
+        columns = columns_at(layer, column, end)
+        for i in range(rows):
+            memcpy(compact + i * SPARSE_PANEL, d + i * layer.stride + column, columns * sizeof(float))
+        p.at = panel_start(layer, column)
+        sparse_product(&p, first_input, end_input, columns)
+        column += columns
 
 
-cdef inline void sparse_columns(
-    const int vectors, const Linear* layer, const Columns* x, const float* d, Py_ssize_t first_input,
+cdef inline void outer_product(
+    const int vectors, const Linear* layer, const uint8_t* x, const float* d, Py_ssize_t first_input,
     Py_ssize_t end_input, Py_ssize_t column, const Update* given,
 ) noexcept nogil:
-    """For `vectors` columns from `column` on, which D (rows, SPARSE_PANEL) begins with."""
-    cdef vfloat acc[SUMS]
-    cdef Py_ssize_t i, row, at = panel_start(layer, column) + first_input * layer.panel
-    cdef Py_ssize_t panel = layer.panel
+    """`sparse_outer_product` for `vectors` columns."""
+    cdef vfloat row[SUMS]
+    cdef vfloat value, gradient
+    cdef Row bytes = Row(x, NULL)
+    cdef Update update = given[0]
+    cdef Py_ssize_t word, i, at
     cdef uint64_t mask
     cdef int v
-    cdef Update update = given[0]
-    cdef bint skips = update.velocity == NULL and update.first and update.last and x.rows <= WORD
-    for i in range(first_input, end_input):
-        mask = column_mask(x, i, 0)
-        if not skips or mask:  # else it is 0 in the whole batch: its weights are not even read
+    for v in range(vectors):
+        row[v] = vload(d + column + v * LANES)
+    for word from first_input <= word < end_input by WORD:
+        mask = mask_at(True, &bytes, end_input, layer.inputs, word)
+        if not skips_zeros(&update):
+            mask = ~<uint64_t>0 >> max(0, WORD - (end_input - word))
+        while mask:
+            i = word + trailing_zeros(mask)
+            mask &= mask - 1
+            value = vbroadcast(PIXEL[x[i]])
+            at = panel_start(layer, column) + i * layer.panel
             for v in range(vectors):
-                acc[v] = update_start(&update, at + v * LANES)
-            add_rows(vectors, mask, x.bytes + i * x.span, d, SPARSE_PANEL, acc)
-            for row from WORD <= row < x.rows by WORD:
-                mask = column_mask(x, i, row)
-                add_rows(vectors, mask, x.bytes + i * x.span + row, d + row * SPARSE_PANEL, SPARSE_PANEL, acc)
-            for v in range(vectors):
-                update_finish(&update, at + v * LANES, acc[v])
-        at += panel
+                gradient = vfma(value, row[v], update_start(&update, at + v * LANES))
+                update_finish(&update, at + v * LANES, gradient)
 
 
-cdef void sparse_weight_gradient(
-    const Linear* layer, const Columns* x, const float* d, Py_ssize_t first_input, Py_ssize_t end_input,
-    Py_ssize_t first, Py_ssize_t end, const Update* update, float* compact,
+cdef void sparse_outer_product(
+    const Linear* layer, const uint8_t* x, const float* d, Py_ssize_t first_input, Py_ssize_t end_input,
+    Py_ssize_t first, Py_ssize_t end, const Update* update,
 ) noexcept nogil:
-    """G[inputs, first to end] = X.T @ D, and on to what `update` says; `compact` has room for (rows, SPARSE_PANEL).
-
-    The columns of D that are needed are moved together, or their lines would share half of the cache's sets.
-    """
-    cdef Py_ssize_t column = first, vectors, count, i
+    """The weight gradient of one row x (inputs,): G[inputs, first to end] = x.T @ d, and on to what `update` says."""
+    cdef Py_ssize_t column = first
     while column < end:
-        count = min(end - column, layer.panel - column % layer.panel)
-        for i in range(x.rows):
-            memcpy(compact + i * SPARSE_PANEL, d + i * layer.stride + column, count * sizeof(float))
-        vectors = count // LANES
-        if vectors >= 8:
-            vectors = 8
-            sparse_columns(8, layer, x, compact, first_input, end_input, column, update)
-        elif vectors >= 4:
-            vectors = 4
-            sparse_columns(4, layer, x, compact, first_input, end_input, column, update)
+        if columns_at(layer, column, end) == SUMS * LANES:
+            outer_product(SUMS, layer, x, d, first_input, end_input, column, update)
         else:
-            vectors = 1
-            sparse_columns(1, layer, x, compact, first_input, end_input, column, update)
-        column += vectors * LANES
+            outer_product(1, layer, x, d, first_input, end_input, column, update)
+        column += columns_at(layer, column, end)
