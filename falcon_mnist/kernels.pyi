@@ -71,6 +71,7 @@ class Network:
         stop: _Bytes | None = None,
         *,
         threads: int = 1,
+        loss: float = 0.0,
     ) -> tuple[int, float, int]: ...
 
 class Packed:

@@ -24,9 +24,11 @@ from falcon_mnist.settings import cpus
 Rows = npt.NDArray[np.int64]
 
 # A segment is long beside what it takes to begin one, which for a large network is to pack its weights, but no longer
-# than a run may take to notice that it is to be saved: half a second on a machine of 120 GFLOP/s.
+# than a run may take to notice that it is to be saved: half a second on a machine of 120 GFLOP/s. What it is to be
+# found out with, how many threads are fastest, is a part of one.
 SEGMENT_ROWS = 4096
-SEGMENT_FLOP = (12_000_000_000, 60_000_000_000)
+SEGMENT_FLOP = (24_000_000_000, 60_000_000_000)
+TRIAL_PARTS = 8
 # A step of less than this, some 20 us, is not shared: the threads would meet for longer than they save.
 SHARED_FLOP = 4_000_000
 
@@ -74,11 +76,12 @@ class Threads:
     """How many threads the next segment gets: as many as are fastest at present. It changes no bit.
 
     More than one pay where they have CPUs of their own and a step is long; beside other work they may cost many times
-    what they save. So the numbers are tried in turn, and again now and then, less often the longer nothing changes. A
-    number is as fast as the best of its last segments: one that something else disturbed changes no mind.
+    what they save. So the numbers are tried in turn, on short segments, at first and ever again, but so rarely that
+    what a trial loses is little beside the time until the next one. A number is as fast as the best of its last
+    segments: one that something else disturbed changes no mind.
     """
 
-    SOON, LATE = 4, 256  # segments from one trial to the next
+    LOSS = 0.01  # of the time
     LAST = 3
 
     def __init__(self, most: int) -> None:
@@ -86,35 +89,37 @@ class Threads:
         most = min(most, kernels.MAX_THREADS)
         self.choices = sorted({most} | {2**i for i in range(most.bit_length())})
         self._rates: dict[int, deque[float]] = defaultdict(lambda: deque(maxlen=self.LAST))
-        self._patience = self.SOON
-        self._since = 0
-        self._tried = 0
+        self._until_trial = 0.0  # seconds of segments that are no trials
+        self._trials = 0
 
     @property
     def best(self) -> int:
         """The fastest number by what was measured last for each."""
-        return max(self._rates, key=lambda choice: max(self._rates[choice]), default=1)
+        return max(self._rates or self.choices, key=self._rate)
 
-    def next(self) -> int:
-        """What to use for the next segment."""
-        untried = [choice for choice in self.choices if choice not in self._rates]
-        if untried:
-            return untried[0]
-        if self._since < self._patience or len(self.choices) == 1:
-            return self.best
+    def _rate(self, choice: int) -> float:
+        return max(self._rates[choice], default=0.0)
+
+    def next(self) -> tuple[int, bool]:
+        """What to use for the next segment, and whether that is a trial."""
+        rarest = min(self.choices, key=lambda choice: len(self._rates[choice]))
+        if len(self._rates[rarest]) < self.LAST:
+            return rarest, len(self.choices) > 1
         others = [choice for choice in self.choices if choice != self.best]
-        return others[self._tried % len(others)]
+        if others and self._until_trial <= 0:
+            return others[self._trials % len(others)], True
+        return self.best, False
 
-    def took(self, threads: int, rows: int, seconds: float) -> None:
+    def took(self, threads: int, rows: int, seconds: float, *, trial: bool) -> None:
         """Note how long a segment took."""
-        best = self.best
-        self._rates[threads].append(rows / max(seconds, 1e-9))
-        if threads == best:
-            self._since += 1
+        seconds = max(seconds, 1e-9)
+        self._rates[threads].append(rows / seconds)
+        if trial:
+            lost = rows / self._rate(threads) - rows / self._rate(self.best)
+            self._until_trial = max(lost, seconds / 10) / self.LOSS
+            self._trials += 1
         else:
-            self._since = 0
-            self._tried += 1
-            self._patience = self.SOON if self.best != best else min(2 * self._patience, self.LATE)
+            self._until_trial -= seconds
 
 
 def split(count: int, hyperparams: Hyperparams) -> tuple[Rows, Rows]:
@@ -143,15 +148,18 @@ def train(
     training, validation = split(len(labels), hyperparams)
     workspace = kernels.Workspace(net, min(hyperparams.batch_size, net.slice_rows), training=True)
     evaluation = kernels.Workspace(net, net.slice_rows)  # larger slices: fewer meetings of the threads
-    rows = segment_rows(net, hyperparams)
+    rows, trial_rows = segment_rows(net, hyperparams)
     threads = Threads(cpus() if row_flop(net) * hyperparams.batch_size >= SHARED_FLOP else 1)
     while state.epoch < hyperparams.epochs:
         order = training
         if hyperparams.shuffle:
             order = network.generator(hyperparams.seed, network.SHUFFLE, state.epoch).permutation(training)
         while state.done < len(order):
-            segment = order[state.done : state.done + rows]
-            _train_segment(net, state, images, labels, segment, hyperparams, workspace, stop, threads)
+            count, trial = threads.next()
+            segment = order[state.done : state.done + (trial_rows if trial else rows)]
+            started = time.perf_counter()
+            _train_segment(net, state, images, labels, segment, hyperparams, workspace, stop, count)
+            threads.took(count, len(segment), time.perf_counter() - started, trial=trial)
             if state.done < len(order):
                 yield None
         val_loss = val_accuracy = None
@@ -173,12 +181,13 @@ def row_flop(net: kernels.Network) -> int:
     return 6 * net.parameter_count + 50 * sum(outputs for _, _, outputs in net.layers)
 
 
-def segment_rows(net: kernels.Network, hyperparams: Hyperparams) -> int:
-    """Rows in a segment: a function of the run alone, so that its sums do not depend on what befalls it."""
+def segment_rows(net: kernels.Network, hyperparams: Hyperparams) -> tuple[int, int]:
+    """Rows in a segment, and in one that is a trial: whole batches. They change no bit."""
     flop = row_flop(net)
     least, most = SEGMENT_FLOP
     wanted = min(max(SEGMENT_ROWS * flop, least), most)
-    return max(1, wanted // (flop * hyperparams.batch_size)) * hyperparams.batch_size
+    batches = max(1, wanted // (flop * hyperparams.batch_size))
+    return batches * hyperparams.batch_size, max(1, batches // TRIAL_PARTS) * hyperparams.batch_size
 
 
 def _train_segment(
@@ -190,10 +199,9 @@ def _train_segment(
     hyperparams: Hyperparams,
     workspace: kernels.Workspace,
     stop: npt.NDArray[np.uint8] | None,
-    threads: Threads,
+    threads: int,
 ) -> None:
     optimizer = hyperparams.optimizer
-    count, start = threads.next(), time.perf_counter()
     _, loss, correct = net.train(
         state.parameters,
         state.velocity,
@@ -205,12 +213,12 @@ def _train_segment(
         min(optimizer.momentum, BELOW_ONE),
         workspace,
         stop,
-        threads=count,
+        threads=threads,
+        loss=state.loss,
     )
     _check_stop(stop)
-    threads.took(count, len(segment), time.perf_counter() - start)
     state.done += len(segment)
-    state.loss += loss
+    state.loss = loss
     state.correct += correct
     if not math.isfinite(state.loss) or not np.isfinite(state.parameters).all():
         raise _diverged(state.epoch + 1)

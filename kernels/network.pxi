@@ -168,7 +168,7 @@ cdef class Network:
 
     def train(
         self, parameters, velocity, images, labels, order, Py_ssize_t batch_size, double learning_rate,
-        double momentum, Workspace workspace not None, stop=None, *, int threads=1,
+        double momentum, Workspace workspace not None, stop=None, *, int threads=1, double loss=0,
     ):
         """One pass over the rows that `order` (int64) picks, in that order: a step of SGD for each batch.
 
@@ -177,7 +177,8 @@ cdef class Network:
         gradient of the batch's mean loss. The last batch has the rows that are left. `workspace` is made
         with `training=True`. The work is shared by so many `threads`, which changes no bit.
 
-        Returns (finished batches, loss summed over their rows before each step, correct rows). Another
+        Returns (finished batches, loss summed over their rows before each step, correct rows); the sum begins with
+        `loss`, so that passes over parts of an epoch end with the bits of one over all of it. Another
         thread may set `stop[0]` (uint8): the pass ends after the slice that is under way, and without the
         batch of which it does not finish the last slice.
         """
@@ -197,6 +198,7 @@ cdef class Network:
                 _apart(name, changed, "order", order)
         cdef Packed weights = Packed(self, parameters), gradients = None, velocities = None
         p.work = TRAIN
+        p.tally.loss = loss
         p.batch_size = min(batch_size, max(p.n, 1))
         p.packed = weights.buffer.data
         p.update = Update(weights.buffer.data, NULL, NULL, <float>learning_rate, <float>momentum, False, False)

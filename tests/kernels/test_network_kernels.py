@@ -275,6 +275,23 @@ def test_training_is_a_loop_of_steps(kernels, random, layers, batch_size, moment
         np.testing.assert_allclose(velocity, expected[4], rtol=0, atol=1e-4)
 
 
+@pytest.mark.parametrize("cuts", [(8,), (8, 8, 24), (40, 8)])
+def test_where_an_epoch_is_cut_changes_no_bit(kernels, random, cuts):
+    net = kernels.Network([("linear", 30, 12), ("relu", 12, 12), ("linear", 12, 10)])
+    start, (images, labels) = drawn_parameters(random, net), drawn_rows(random, net, 60, np.uint8)
+    workspace = kernels.Workspace(net, 16, training=True)
+
+    whole = start.copy()
+    _, loss, correct = net.train(whole, None, images, labels, np.arange(60), 8, 0.1, 0, workspace)
+    parts, summed, right, first = start.copy(), 0.0, 0, 0
+    for rows in (*cuts, 60 - sum(cuts)):
+        order = np.arange(first, first + rows)
+        _, summed, some = net.train(parts, None, images, labels, order, 8, 0.1, 0, workspace, loss=summed)
+        right, first = right + some, first + rows
+    assert (summed, right) == (loss, correct)
+    assert same_bits(parts, whole)
+
+
 @pytest.mark.parametrize("dtype", [np.uint8, np.float32])
 def test_evaluate_is_the_loss_of_forward(kernels, random, layers, dtype):
     net = kernels.Network(layers)
