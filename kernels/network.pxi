@@ -56,7 +56,7 @@ cdef class Network:
         self.inputs = self.net.inputs = self.layers[0][1]
         self.outputs = self.net.outputs = before
         self.net.stride = _stride(self.inputs)
-        self.net.sparse = self.layers[0][0] == "linear"
+        self.net.sparse = self.layers[0][0] == "linear" and self.inputs <= WORDS * WORD
         slices = []
         cdef int activations = 0
         previous = None

@@ -3,12 +3,14 @@
 # A batch goes through in slices of as many rows as the workspace holds. The members of a team do the same work, each on
 # its share, and meet where one needs what another has computed:
 #
-#   load ─┬─ forward of each linear layer ─ loss ─ input gradient of each layer, from the last ─┬─ barrier ─ next slice
-#         └── weight gradients and the step of SGD, each as soon as no one reads the weights any more ┘
+#   load | layer 0 | layer 1 | ... loss | layer n: input gradient, step | ... layer 1: input gradient, step; layer 0: step |
+#   \------------- forward -----------/                                                              | = barrier
 #
-# Columns of W are shared out rather than rows of the batch, so that each thread's weights stay in its own cache, and the
-# next slice is loaded before the barrier that ends this one. Gradients are summed over the rows of a batch from first to
-# last, also across slices, so neither the size of the workspace nor the number of threads changes a bit.
+# Columns of a layer's output are shared out rather than rows of the batch, so that each thread's weights stay in its own
+# cache. In the input gradient the columns of a layer's input are rows of W: a member takes the step of those at once, as
+# no other reads them, and goes on to its columns of layer 0, whose gradient it has computed itself. The next slice is
+# loaded before the barrier that ends this one. Gradients are summed over the rows of a batch from first to last, also
+# across slices, so neither the size of the workspace nor the number of threads changes a bit.
 
 cdef extern from *:
     """
@@ -79,6 +81,10 @@ cdef struct Pass:
 
 # Loading
 
+cdef extern from "simd.h":
+    vfloat vrelu(vfloat x) noexcept nogil
+    vfloat vrelu_backward(vfloat y, vfloat d) noexcept nogil
+
 cdef extern from * nogil:
     void prefetch "__builtin_prefetch"(const void* at, int for_writing, int level)
 
@@ -145,13 +151,13 @@ cdef void load_slice(Pass* p, Py_ssize_t first, Py_ssize_t rows, Slice* to, int 
 cdef bint load_columns(
     Pass* p, const Row* of_slice, Py_ssize_t rows, Py_ssize_t first, Py_ssize_t end, Slice* to
 ) noexcept nogil:
-    """Inputs first to end by columns, if few enough are not zero; no more is read than it takes to say no."""
+    """Inputs first to end by columns, if few enough are not zero, as far as a sample of the rows tells."""
     cdef Py_ssize_t i, found = 0
-    if p.work != EVALUATE and p.rows.bytes == NULL:
+    if p.work != EVALUATE and (p.rows.bytes == NULL or rows > WORDS * WORD):
         return False  # floats are too rare in training for a way of their own
-    for i in range(rows):
+    for i from 0 <= i < rows by SAMPLE:
         found += count_nonzero(&of_slice[i], first, end)
-        if found > (i + 8) * (end - first) * SPARSE_PERCENT // 100:
+        if found > (i // SAMPLE + 1) * (end - first) * SPARSE_PERCENT // 100:
             return False
     if p.work != EVALUATE and rows > 1:
         for i from 0 <= i < rows by BLOCK:
@@ -207,17 +213,21 @@ cdef void bias_and_activations(
     const Net* net, const Linear* layer, Memory* memory, const float* packed, Py_ssize_t first_row,
     Py_ssize_t end_row, Py_ssize_t first, Py_ssize_t end,
 ) noexcept nogil:
-    """What follows a linear layer's product, on a block of its output."""
+    """What follows a linear layer's product, on a block of its output: whole vectors of columns."""
     cdef Py_ssize_t i, j
     cdef float* x
     cdef float* y
     cdef int k
     cdef const float* bias = packed + layer.packed_bias
+    cdef bint rectified = layer.activation < layer.end_activation and net.activation[layer.activation] == RELU
     for i in range(first_row, end_row):
         x = memory.outputs + layer.output_at * memory.rows + i * layer.stride
-        for j in range(first, end):
-            x[j] += bias[j]
-        for k in range(layer.activation, layer.end_activation):
+        for j from first <= j < end by LANES:
+            if rectified:
+                vstore(x + j, vrelu(vload(x + j) + vload(bias + j)))
+            else:
+                vstore(x + j, vload(x + j) + vload(bias + j))
+        for k in range(layer.activation + rectified, layer.end_activation):
             y = memory.outputs + net.activation_at[k] * memory.rows + i * layer.stride
             activate(net.activation[k], end - first, x + first, y + first)
             x = y
@@ -227,17 +237,20 @@ cdef void activations_backward(
     const Net* net, const Linear* layer, Memory* memory, Py_ssize_t first_row, Py_ssize_t end_row,
     Py_ssize_t first, Py_ssize_t end,
 ) noexcept nogil:
-    """The gradient of what follows a linear layer to that of its product, on a block."""
-    cdef Py_ssize_t i
+    """The gradient of what follows a linear layer to that of its product, on a block: whole vectors of columns."""
+    cdef Py_ssize_t i, j
     cdef int k
     cdef float* d
+    cdef const float* y
     for i in range(first_row, end_row):
         d = memory.gradients_of_outputs + layer.output_at * memory.rows + i * layer.stride
         for k in range(layer.end_activation - 1, layer.activation - 1, -1):
-            activate_backward(
-                net.activation[k], end - first,
-                memory.outputs + net.activation_at[k] * memory.rows + i * layer.stride + first, d + first,
-            )
+            y = memory.outputs + net.activation_at[k] * memory.rows + i * layer.stride
+            if net.activation[k] == RELU:
+                for j from first <= j < end by LANES:
+                    vstore(d + j, vrelu_backward(vload(y + j), vload(d + j)))
+            else:
+                activate_backward(net.activation[k], end - first, y + first, d + first)
 
 
 # Passes
@@ -260,39 +273,53 @@ cdef float* output_of(const Net* net, const Memory* memory, const Linear* layer)
     return memory.outputs + at * memory.rows
 
 
-cdef bint by_columns(const Linear* layer, const Team* team, Py_ssize_t* unit) noexcept nogil:
-    """Whether a layer has columns enough to share; else the rows of its product are shared."""
-    unit[0] = min(layer.panel, <Py_ssize_t>NR)
-    return layer.padded >= unit[0] * team.size
+cdef bint by_columns(const Linear* layer, const Team* team) noexcept nogil:
+    """Whether a layer has columns enough for each member to have some whole tiles; else the rows are shared."""
+    return layer.padded >= min(layer.panel, <Py_ssize_t>NR) * team.size
+
+
+cdef void own_columns(
+    const Linear* layer, const Team* team, int member, Py_ssize_t* first, Py_ssize_t* end
+) noexcept nogil:
+    """The member's columns of a layer's output, and of its gradient: whole tiles if there are enough of them."""
+    share(
+        layer.padded, min(layer.panel, <Py_ssize_t>NR) if by_columns(layer, team) else LANES, member, team.size, first, end
+    )
+
+
+cdef void forward_block(
+    Pass* p, const Slice* s, int index, Py_ssize_t first_row, Py_ssize_t end_row, Py_ssize_t first, Py_ssize_t end
+) noexcept nogil:
+    """A block of a linear layer's output, through the activations behind it."""
+    cdef const Linear* layer = &p.net.linear[index]
+    cdef float* y = p.memory.outputs + layer.output_at * p.memory.rows + first_row * layer.stride
+    cdef const float* x
+    cdef Py_ssize_t stride
+    if index == 0 and s.sparse:
+        sparse_forward(layer, p.packed, s.row + first_row, end_row - first_row, first, end, y)
+    else:
+        x = input_of(p.net, p.memory, s, index, &stride)
+        dense_forward(layer, p.packed, end_row - first_row, x + first_row * stride, stride, first, end, y)
+    bias_and_activations(p.net, layer, p.memory, p.packed, first_row, end_row, first, end)
 
 
 cdef void forward(Pass* p, const Slice* s, int member) noexcept nogil:
     """All layers. The last one ends without a barrier if its rows were shared, as they are for the loss."""
-    cdef Py_ssize_t first_row, end_row, first, end, unit, stride
+    cdef Py_ssize_t first_row, end_row, first, end, column
     cdef int index
     cdef const Linear* layer
-    cdef const float* x
-    cdef float* y
     for index in range(p.net.linears):
         layer = &p.net.linear[index]
         first_row, end_row, first, end = 0, s.rows, 0, layer.padded
-        if by_columns(layer, &p.team, &unit):
-            share(layer.padded, unit, member, p.team.size, &first, &end)
+        if by_columns(layer, &p.team):
+            own_columns(layer, &p.team, member, &first, &end)
         else:
             share(s.rows, LANES, member, p.team.size, &first_row, &end_row)
-        y = p.memory.outputs + layer.output_at * p.memory.rows
-        if index == 0 and s.sparse:
-            sparse_forward(
-                layer, p.packed, s.row + first_row, end_row - first_row, first, end, y + first_row * layer.stride
-            )
-        else:
-            x = input_of(p.net, p.memory, s, index, &stride)
-            dense_forward(
-                layer, p.packed, end_row - first_row, x + first_row * stride, stride, first, end,
-                y + first_row * layer.stride,
-            )
-        bias_and_activations(p.net, layer, p.memory, p.packed, first_row, end_row, first, end)
-        if index + 1 < p.net.linears or by_columns(layer, &p.team, &unit):
+        while first < end:  # panel by panel, so that what was computed is still in the first-level cache
+            column = min(end, first + layer.panel - first % layer.panel)
+            forward_block(p, s, index, first_row, end_row, first, column)
+            first = column
+        if index + 1 < p.net.linears or by_columns(layer, &p.team):
             barrier(&p.team)
 
 
@@ -331,57 +358,74 @@ cdef void input_gradient(Pass* p, const Slice* s, int index, int member) noexcep
     cdef const Linear* layer = &p.net.linear[index]
     cdef const Linear* before = &p.net.linear[index - 1]
     cdef Memory* memory = p.memory
-    cdef Py_ssize_t first, end, unit
+    cdef Py_ssize_t first, end, count, columns
     cdef int turn = (p.net.linears - 1 - index) % 2
     cdef float* d_x = memory.gradients_of_outputs + before.output_at * memory.rows
-    share(layer.inputs, LANES, member, p.team.size, &first, &end)
-    for unit from first <= unit < end by UNITS:
+    own_columns(before, &p.team, member, &first, &end)
+    while first < end:  # so many that they are still in the first-level cache when they are transposed
+        columns = min(end - first, <Py_ssize_t>UNITS)
+        count = min(columns, layer.inputs - first)
         dense_input_gradient(
-            layer, p.packed, s.rows, memory.panel_rows, memory.d_transposed[turn], unit,
-            min(end - unit, <Py_ssize_t>UNITS), d_x, before.stride,
+            layer, p.packed, s.rows, memory.panel_rows, memory.d_transposed[turn], first, count, d_x, before.stride
         )
-    end = (end + LANES - 1) // LANES * LANES
-    activations_backward(p.net, before, memory, 0, s.rows, first, end)
-    if index > 1:
-        transpose_to_panels(
-            0, s.rows, first, end, d_x, before.stride, before.outputs, memory.panel_rows,
-            memory.d_transposed[1 - turn],
-        )
-    barrier(&p.team)
+        activations_backward(p.net, before, memory, 0, s.rows, first, first + columns)
+        if index > 1:
+            transpose_to_panels(
+                0, s.rows, first, first + columns, d_x, before.stride, before.outputs, memory.panel_rows,
+                memory.d_transposed[1 - turn],
+            )
+        first += columns
 
 
 cdef void weight_gradient(Pass* p, const Slice* s, int index, const Update* update, int member) noexcept nogil:
-    """The gradient of a layer's parameters, and the step if it is time; the member's share."""
+    """The gradient of a later layer's parameters, and the step if it is time: the member's rows of W, which no other
+
+    member reads in `input_gradient`.
+    """
     cdef const Linear* layer = &p.net.linear[index]
     cdef const float* d = p.memory.gradients_of_outputs + layer.output_at * p.memory.rows
-    cdef const float* x
-    cdef Py_ssize_t first_input = 0, end_input = layer.inputs, first = 0, end = layer.padded, unit, stride
-    if by_columns(layer, &p.team, &unit):
-        share(layer.padded, unit, member, p.team.size, &first, &end)
+    cdef Py_ssize_t first, end, stride
+    cdef const float* x = input_of(p.net, p.memory, s, index, &stride)
+    own_columns(&p.net.linear[index - 1], &p.team, member, &first, &end)
+    dense_weight_gradient(
+        layer, s.rows, x, stride, d, first, min(end, layer.inputs), 0, layer.padded, update
+    )
+    share(layer.padded, LANES, member, p.team.size, &first, &end)
+    bias_step(layer, s.rows, d, first, end, update)
+
+
+cdef void first_weight_gradient(Pass* p, const Slice* s, const Update* update, int member) noexcept nogil:
+    """Of the first layer the member's columns, whose gradient it has computed itself, or rows if there are too few."""
+    cdef const Linear* layer = &p.net.linear[0]
+    cdef const float* d = p.memory.gradients_of_outputs + layer.output_at * p.memory.rows
+    cdef Py_ssize_t first_input = 0, end_input = layer.inputs, first = 0, end = layer.padded
+    if by_columns(layer, &p.team):
+        own_columns(layer, &p.team, member, &first, &end)
         bias_step(layer, s.rows, d, first, end, update)
     else:
         share(layer.inputs, MR, member, p.team.size, &first_input, &end_input)
         if member == 0:
             bias_step(layer, s.rows, d, first, end, update)
-    if index == 0 and s.sparse and s.rows == 1:
+    if s.sparse and s.rows == 1:
         sparse_outer_product(layer, s.row[0].bytes, d, first_input, end_input, first, end, update)
-    elif index == 0 and s.sparse:
+    elif s.sparse:
         sparse_weight_gradient(
             layer, s.rows, s.transposed, p.memory.span, d, first_input, end_input, first, end, update,
             p.memory.compact + member * p.memory.rows * SPARSE_PANEL,
         )
     else:
-        x = input_of(p.net, p.memory, s, index, &stride)
-        dense_weight_gradient(layer, s.rows, x, stride, d, first_input, end_input, first, end, update)
+        dense_weight_gradient(layer, s.rows, s.x, s.stride, d, first_input, end_input, first, end, update)
 
 
 cdef void learn(Pass* p, const Slice* s, const Update* update, int member) noexcept nogil:
     """Backward through all layers, from the last; the gradient of its output is there."""
     cdef int index
-    for index in range(p.net.linears - 1, -1, -1):
-        if index > 0:
-            input_gradient(p, s, index, member)
+    for index in range(p.net.linears - 1, 0, -1):
+        input_gradient(p, s, index, member)
         weight_gradient(p, s, index, update, member)
+        if index > 1 or not by_columns(&p.net.linear[0], &p.team):
+            barrier(&p.team)
+    first_weight_gradient(p, s, update, member)
 
 
 cdef Py_ssize_t rows_of_slice(const Pass* p, Py_ssize_t first) noexcept nogil:

@@ -51,6 +51,11 @@ static inline vfloat vfma(vfloat a, vfloat b, vfloat c) /* a*b + c, rounded once
 #endif
 }
 
+/* relu and its derivative at its output y times d, as relu_forward and relu_backward_of compute them. */
+typedef int32_t vint __attribute__((vector_size(4 * LANES)));
+static inline vfloat vrelu(vfloat x) { return (vfloat)((vint)x & ~(x < (vfloat){0})); }
+static inline vfloat vrelu_backward(vfloat y, vfloat d) { return (vfloat)((vint)d & (y > (vfloat){0})); }
+
 /* The first `count` floats of a vector; the others are 0, and are not stored. */
 static inline vfloat vload_part(const float *from, long count)
 {
@@ -100,7 +105,6 @@ static inline float sfma(float a, float b, float c)
 #endif
 
 /* The elements of a and b in turn: a0 b0 a1 b1 ..., the first half of them and the second. */
-typedef int32_t vint __attribute__((vector_size(4 * LANES)));
 #if LANES == 16
 static inline vfloat vzip_low(vfloat a, vfloat b)
 {

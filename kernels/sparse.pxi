@@ -34,9 +34,10 @@ cdef extern from * nogil:
 
 cdef enum:
     SPARSE_PERCENT = 70  # so many elements in 100 may be non-zero
+    SAMPLE = 8  # of so many rows one is looked at to find that out
     SUMS = 4  # vectors of each of two rows that are summed into at once, to hide the latency of fma
     WORD = 64  # elements of a mask
-    WORDS = 16  # masks that are made at once
+    WORDS = 64  # masks of a row, at most: a longer one is not sparse
     SPARSE_PANEL = 64  # columns of a first layer's panels: for one thread's share, D of a batch stays in the first cache
     BLOCK = 16  # bytes are transposed in squares of this side
 
@@ -53,18 +54,18 @@ cdef struct Row:
 
 
 cdef struct SparseProduct:
-    # C (rows, up to SUMS * LANES) = A @ B, of whose k elements a row `readable` may be read. A's rows lie where `rows`
-    # says, or, if that is NULL, as bytes every `span`. C is memory, or with `update` parameters from `at` on.
+    # C (rows, up to SUMS * LANES) = A @ B, A's rows sparse. Forward they are images, at `rows`, and C is memory. In the
+    # weight gradient they are the bytes of inputs, every `span`, and C are parameters, `update`d from `at` on.
     const Row* rows
     const uint8_t* bytes
     Py_ssize_t span
-    Py_ssize_t k, readable
+    Py_ssize_t k, readable  # elements of a row, and those that may be read
     const float* b
     Py_ssize_t rs_b
     float* c
-    Py_ssize_t rs_c
     const Update* update
     Py_ssize_t at
+    Py_ssize_t rs_c
 
 
 cdef uint64_t last_mask(const Row* row, Py_ssize_t n, Py_ssize_t readable, Py_ssize_t j) noexcept nogil:
@@ -100,41 +101,39 @@ cdef inline float element(const bint bytes, const Row* row, Py_ssize_t p) noexce
     return PIXEL[row.bytes[p]] if bytes else row.floats[p]
 
 
-cdef inline Row row_at(const SparseProduct* p, Py_ssize_t i) noexcept nogil:
-    return p.rows[i] if p.rows != NULL else Row(p.bytes + i * p.span, NULL)
+cdef inline Row row_at(const bint learning, const SparseProduct* p, Py_ssize_t i) noexcept nogil:
+    return Row(p.bytes + i * p.span, NULL) if learning else p.rows[i]
 
 
 cdef inline uint64_t scan(
-    const bint bytes, const SparseProduct* p, Py_ssize_t i, Py_ssize_t end, Py_ssize_t first, uint64_t* masks
+    const bint learning, const bint bytes, const SparseProduct* p, Py_ssize_t i, Py_ssize_t end, uint64_t* masks
 ) noexcept nogil:
-    """The masks of rows i and i + 1 in one, of up to WORDS words from element `first` on; whether there is any."""
-    cdef Row one = row_at(p, i), other = row_at(p, min(i + 1, end - 1))
-    cdef Py_ssize_t j, last = min(p.k, first + WORDS * WORD)
-    cdef uint64_t found = 0
-    for j from first <= j < last by WORD:
-        masks[0] = mask_at(bytes, &one, p.k, p.readable, j) | mask_at(bytes, &other, p.k, p.readable, j)
-        found |= masks[0]
-        masks += 1
+    """The masks of rows i and i + 1 in one; whether there is anything in them. The last row may be one alone."""
+    cdef Row one = row_at(learning, p, i), other = row_at(learning, p, min(i + 1, end - 1))
+    cdef Py_ssize_t j
+    cdef uint64_t mask, found = 0
+    for j from 0 <= j < p.k by WORD:
+        mask = mask_at(bytes, &one, p.k, p.readable, j) | mask_at(bytes, &other, p.k, p.readable, j)
+        masks[j // WORD] = mask
+        found |= mask
     return found
 
 
 cdef inline void accumulate_sparse(
-    const int vectors, const bint bytes, const SparseProduct* p, const Row* one, const Row* other, Py_ssize_t first,
-    const uint64_t* masks, vfloat* acc,
+    const int vectors, const bint bytes, const SparseProduct* p, Row one, Row other, const uint64_t* masks, vfloat* acc
 ) noexcept nogil:
-    """acc (2, vectors) += the rows' elements in the masks, which begin at `first`, @ B."""
-    cdef Py_ssize_t word, j, last = min(p.k, first + WORDS * WORD)
+    """acc (2, vectors) += the elements of two rows that are in the masks, @ B."""
+    cdef Py_ssize_t word, j
     cdef uint64_t mask
     cdef vfloat x, y, b
     cdef int v
-    for word from first <= word < last by WORD:
-        mask = masks[0]
-        masks += 1
+    for word from 0 <= word < p.k by WORD:
+        mask = masks[word // WORD]
         while mask:
             j = word + trailing_zeros(mask)
             mask &= mask - 1
-            x = vbroadcast(element(bytes, one, j))
-            y = vbroadcast(element(bytes, other, j))
+            x = vbroadcast(element(bytes, &one, j))
+            y = vbroadcast(element(bytes, &other, j))
             for v in range(vectors):
                 b = in_register(vload(p.b + j * p.rs_b + v * LANES))
                 acc[v] = vfma(x, b, acc[v])
@@ -142,35 +141,33 @@ cdef inline void accumulate_sparse(
 
 
 cdef inline void sparse_tile(
-    const int vectors, const bint bytes, const SparseProduct* p, const Update* update, Py_ssize_t i, Py_ssize_t end,
-    uint64_t* masks,
+    const int vectors, const bint learning, const bint bytes, const SparseProduct* p, const Update* update, Py_ssize_t i,
+    Py_ssize_t end, const uint64_t* masks,
 ) noexcept nogil:
     """Rows i and, unless that is `end`, i + 1."""
     cdef vfloat acc[2 * SUMS]
-    cdef Row one = row_at(p, i), other = row_at(p, min(i + 1, end - 1))
-    cdef Py_ssize_t at = p.at + i * p.rs_c, step = p.rs_c if i + 1 < end else 0, first = 0
+    cdef Py_ssize_t at = p.at + i * p.rs_c, step = p.rs_c if i + 1 < end else 0
     cdef int v
     for v in range(2 * vectors):
         acc[v] = vbroadcast(0)
-    if update != NULL and not update.first:
+    if learning and not update.first:
         for v in range(vectors):
             acc[v] = update_start(update, at + v * LANES)
             acc[vectors + v] = update_start(update, at + step + v * LANES)
-    while True:
-        accumulate_sparse(vectors, bytes, p, &one, &other, first, masks, acc)
-        first += WORDS * WORD
-        if first >= p.k:
-            break
-        scan(bytes, p, i, end, first, masks)
+    accumulate_sparse(
+        vectors, bytes, p, row_at(learning, p, i), row_at(learning, p, min(i + 1, end - 1)), masks, acc
+    )
     for v in range(vectors):
-        if update != NULL:
+        if learning:
             update_finish(update, at + v * LANES, acc[v])
         else:
             vstore(p.c + at + v * LANES, acc[v])
+    if step == 0:
+        return
     for v in range(vectors):
-        if step and update != NULL:
+        if learning:
             update_finish(update, at + step + v * LANES, acc[vectors + v])
-        elif step:
+        else:
             vstore(p.c + at + step + v * LANES, acc[vectors + v])
 
 
@@ -180,43 +177,25 @@ cdef inline bint skips_zeros(const Update* update) noexcept nogil:
 
 
 cdef inline void sparse_tiles(
-    const int vectors, const bint bytes, const SparseProduct* given, Py_ssize_t first, Py_ssize_t end
+    const int vectors, const bint learning, const bint bytes, const SparseProduct* given, Py_ssize_t end
 ) noexcept nogil:
-    """Rows first to end. Two are scanned before the two before them are multiplied, for the reason given above."""
+    """Rows 0 to end. Two are scanned before the two before them are multiplied, for the reason given above."""
     cdef uint64_t masks[2][WORDS]
     cdef uint64_t here, after
     cdef int turn = 0
     cdef Py_ssize_t i
     cdef SparseProduct p = given[0]
-    cdef Update update
-    cdef const Update* step = NULL
-    cdef bint skips = False
-    if p.update != NULL:
-        update = p.update[0]  # else it would be read again for each vector
-        step = &update
-        skips = skips_zeros(step) and p.k <= WORDS * WORD
-    after = scan(bytes, &p, first, end, 0, masks[0])
-    for i from first <= i < end by 2:
+    cdef Update update  # a copy, or it would be read again after each store
+    if learning:
+        update = p.update[0]
+    after = scan(learning, bytes, &p, 0, end, masks[0])
+    for i from 0 <= i < end by 2:
         here = after
         if i + 2 < end:
-            after = scan(bytes, &p, i + 2, end, 0, masks[1 - turn])
-        if here or not skips:
-            sparse_tile(vectors, bytes, &p, step, i, end, masks[turn])
+            after = scan(learning, bytes, &p, i + 2, end, masks[1 - turn])
+        if here or not learning or not skips_zeros(&update):
+            sparse_tile(vectors, learning, bytes, &p, &update, i, end, masks[turn])
         turn = 1 - turn
-
-
-cdef void sparse_product(const SparseProduct* p, Py_ssize_t first, Py_ssize_t end, Py_ssize_t columns) noexcept nogil:
-    """Rows first to end of A, and up to SUMS vectors of columns."""
-    cdef bint bytes = p.rows == NULL or p.rows[first].bytes != NULL
-    if columns == SUMS * LANES:
-        if bytes:
-            sparse_tiles(SUMS, True, p, first, end)
-        else:
-            sparse_tiles(SUMS, False, p, first, end)
-    elif bytes:
-        sparse_tiles(1, True, p, first, end)
-    else:
-        sparse_tiles(1, False, p, first, end)
 
 
 cdef inline Py_ssize_t columns_at(const Linear* layer, Py_ssize_t column, Py_ssize_t end) noexcept nogil:
@@ -231,12 +210,20 @@ cdef void sparse_forward(
     """Y (count, first to end) = X @ W; rows of Y lie layer.stride apart."""
     cdef Py_ssize_t column = first
     cdef SparseProduct p = SparseProduct(
-        rows, NULL, 0, layer.inputs, layer.inputs, NULL, layer.panel, NULL, layer.stride, NULL, 0
+        rows, NULL, 0, layer.inputs, layer.inputs, NULL, layer.panel, y, NULL, 0, layer.stride
     )
     while column < end and count > 0:
         p.b = packed + panel_start(layer, column)
-        p.c = y + column
-        sparse_product(&p, 0, count, columns_at(layer, column, end))
+        p.at = column
+        if columns_at(layer, column, end) == LANES:
+            if rows.bytes != NULL:
+                sparse_tiles(1, False, True, &p, count)
+            else:
+                sparse_tiles(1, False, False, &p, count)
+        elif rows.bytes != NULL:
+            sparse_tiles(SUMS, False, True, &p, count)
+        else:
+            sparse_tiles(SUMS, False, False, &p, count)
         column += columns_at(layer, column, end)
 
 
@@ -279,14 +266,17 @@ cdef void sparse_weight_gradient(
     """
     cdef Py_ssize_t column = first, columns, i
     cdef SparseProduct p = SparseProduct(
-        NULL, x, span, rows, span, compact, SPARSE_PANEL, NULL, layer.panel, update, 0
+        NULL, x + first_input * span, span, rows, span, compact, SPARSE_PANEL, NULL, update, 0, layer.panel
     )
     while column < end and first_input < end_input:
         columns = columns_at(layer, column, end)
         for i in range(rows):
             memcpy(compact + i * SPARSE_PANEL, d + i * layer.stride + column, columns * sizeof(float))
-        p.at = panel_start(layer, column)
-        sparse_product(&p, first_input, end_input, columns)
+        p.at = panel_start(layer, column) + first_input * layer.panel
+        if columns == LANES:
+            sparse_tiles(1, True, True, &p, end_input - first_input)
+        else:
+            sparse_tiles(SUMS, True, True, &p, end_input - first_input)
         column += columns
 
 

@@ -5,9 +5,18 @@ from types import ModuleType
 import numpy as np
 import pytest
 
-# Rows, inputs, outputs of the first layer: what masks and panels hold, one more and one less; a single one; more than
-# the masks that are made at once, both of inputs and of a batch.
-SHAPES = [(70, 784, 37), (64, 783, 64), (65, 128, 130), (1, 65, 70), (3, 1, 64), (1100, 1091, 80)]
+# Rows, inputs, outputs of the first layer: what masks and panels hold, one more and one less; a single one; as many as
+# there are masks for and one more, both of inputs and of a batch.
+SHAPES = [
+    (70, 784, 37),
+    (64, 783, 64),
+    (65, 128, 130),
+    (1, 65, 70),
+    (3, 1, 64),
+    (6, 4096, 20),
+    (5, 4097, 64),
+    (4097, 17, 70),
+]
 
 
 def images(rows: int, inputs: int, density: float, seed: int = 0) -> np.ndarray:
@@ -56,7 +65,7 @@ def by_hand(kernels: ModuleType, network, parameters: np.ndarray, x: np.ndarray,
 @pytest.mark.parametrize(("rows", "inputs", "outputs"), SHAPES)
 @pytest.mark.parametrize("density", [0.0, 0.02, 0.19, 0.45, 0.6, 1.0])
 @pytest.mark.parametrize("dtype", ["uint8", "float32"])
-@pytest.mark.parametrize("workspace_rows", [1, 16, 256, 2048])
+@pytest.mark.parametrize("workspace_rows", [1, 16, 256, 5000])
 def test_skipping_zeros_changes_no_bit(
     kernels: ModuleType, rows: int, inputs: int, outputs: int, density: float, dtype: str, workspace_rows: int
 ) -> None:
@@ -77,8 +86,8 @@ def test_skipping_zeros_changes_no_bit(
 
 
 @pytest.mark.parametrize(("rows", "inputs", "outputs"), SHAPES)
-@pytest.mark.parametrize("batch_size", [1, 7, 64, 2000])
-@pytest.mark.parametrize("workspace_rows", [5, 64, 2048])
+@pytest.mark.parametrize("batch_size", [1, 7, 64, 4096, 5000])
+@pytest.mark.parametrize("workspace_rows", [5, 64, 5000])
 @pytest.mark.parametrize("momentum", [0.0, 0.9])
 def test_a_step_that_writes_no_gradient_is_the_same_step(
     kernels: ModuleType, rows: int, inputs: int, outputs: int, batch_size: int, workspace_rows: int, momentum: float
