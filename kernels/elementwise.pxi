@@ -30,7 +30,7 @@ cdef inline float exp_of_negative(float x) noexcept nogil:
     p = sfma(p, r, 0.166665733)
     p = sfma(p, r, 0.5)
     p = sfma(p, r * r, r)
-    cdef float power = bits_float((float_bits(shifted) + 127) << 23)
+    cdef float power = bits_float(<int32_t>(<uint32_t>(float_bits(shifted) + 127) << 23))
     cdef float result = sfma(p, power, power)
     return <float>0.0 if x < -87.3 else result
 
