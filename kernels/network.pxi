@@ -76,7 +76,9 @@ cdef class Network:
                     self.output_floats = 0  # those before the first linear layer work on the rows themselves
             previous = kind
         self.slices = tuple(slices)
-        row_bytes = 4 * (2 * self.net.stride + 2 * self.output_floats + 2 * self.widest_gradient) + 2 * self.inputs
+        row_bytes = 4 * (self.net.stride + 2 * self.output_floats + 2 * self.widest_gradient)
+        if self.net.sparse:
+            row_bytes += THREAD_LIMIT * self.inputs
         self.slice_rows = max(1, min(SLICE_ROWS, SLICE_BYTES // row_bytes))
 
     cdef Linear* _last(self):
@@ -345,12 +347,12 @@ cdef class Workspace:
         self.training = training
         cdef Memory* memory = &self.memory
         memory.rows = rows
-        memory.slices = 2 if training else 1
         memory.panel_rows = NR if rows > LANES else LANES
         memory.span = _whole(rows, WORD)
         padded = _whole(network.outputs, LANES)
         panels = -(-rows // memory.panel_rows) * memory.panel_rows * network.widest_gradient if training else 0
         blocks = -(-rows // LANES) * LANES
+        transposed = memory.span * network.inputs if training and network.net.sparse else 0
         sizes = [  # in floats; each part begins on a cache line of its own
             rows * network.output_floats,
             rows * network.output_floats if training else 0,
@@ -358,15 +360,12 @@ cdef class Workspace:
             panels,
             blocks * padded,
             blocks * sizeof(Score) // 4,
-            rows * SPARSE_PANEL * THREAD_LIMIT if training and network.net.sparse else 0,
+            rows * network.net.stride,
+            rows * THREAD_LIMIT * sizeof(Row) // 4,
+            transposed * THREAD_LIMIT // 4,
+            rows * THREAD_LIMIT // 4,
+            rows * SPARSE_PANEL * THREAD_LIMIT if transposed else 0,
         ]
-        for _ in range(memory.slices):
-            sizes += [
-                rows * network.net.stride,
-                rows * THREAD_LIMIT * sizeof(Row) // 4,
-                memory.span * network.inputs // 4 if training and network.net.sparse else 0,
-                (rows + 3) // 4,
-            ]
         lines = [(floats + 15) // 16 for floats in sizes]
         self.buffer = Buffer(16 * sum(lines))
         self.nbytes = self.buffer.nbytes
@@ -377,15 +376,11 @@ cdef class Workspace:
         memory.d_transposed[1] = self._at(parts[3])
         memory.logits = self._at(parts[4])
         memory.scores = <Score*>self._at(parts[5])
-        memory.compact = self._at(parts[6])
-        cdef int i
-        cdef Slice* s
-        for i in range(memory.slices):
-            s = &memory.slice[i]
-            s.buffer = self._at(parts[7 + 4 * i])
-            s.row = <Row*>self._at(parts[8 + 4 * i])
-            s.transposed = <uint8_t*>self._at(parts[9 + 4 * i])
-            s.labels = <uint8_t*>self._at(parts[10 + 4 * i])
+        memory.x = self._at(parts[6])
+        memory.row = <Row*>self._at(parts[7])
+        memory.transposed = <uint8_t*>self._at(parts[8])
+        memory.labels = <uint8_t*>self._at(parts[9])
+        memory.compact = self._at(parts[10])
 
     cdef float* _at(self, Py_ssize_t floats):
         return self.buffer.data + floats

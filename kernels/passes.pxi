@@ -33,30 +33,31 @@ cdef struct Rows:
 
 
 cdef struct Slice:
-    # Rows as the first layer reads them: where they lie, skipping what is zero, or x.
+    # A member's view of some rows as the first layer reads them: where they lie, skipping what is zero, or x.
     Py_ssize_t rows
     bint sparse
-    Row* row  # each member's own (memory.rows,), for all rows
-    uint8_t* transposed  # (inputs, span)
-    float* buffer  # (rows, net.stride)
-    const float* x  # buffer, or the caller's own rows
-    Py_ssize_t stride
-    bint dense[THREAD_LIMIT]  # a member has found too much that is not zero
+    Row* row
+    uint8_t* transposed  # (inputs, memory.span), of bytes
     uint8_t* labels
+    const float* x
+    Py_ssize_t stride
 
 
 cdef struct Memory:
     Py_ssize_t rows
-    int slices
-    Slice slice[2]  # this one and, where there is room for it, the next
     float* outputs  # all activations
     float* gradients_of_outputs  # laid out alike
     float* d_transposed[2]  # of the layer whose turn it is, and of the one before it, in panels of panel_rows rows
     Py_ssize_t panel_rows
     float* logits  # (rows, outputs), transposed in blocks of LANES rows
     Score* scores
-    float* compact  # each member's (rows, SPARSE_PANEL)
-    Py_ssize_t span  # bytes of an input's rows in slice.transposed
+    float* x  # (rows, net.stride), for slices that are not sparse
+    # What each member has for itself, one after the other:
+    Row* row  # (rows,)
+    uint8_t* transposed  # (inputs, span)
+    uint8_t* labels  # (rows,)
+    float* compact  # (rows, SPARSE_PANEL)
+    Py_ssize_t span
 
 
 cdef struct Pass:
@@ -73,6 +74,7 @@ cdef struct Pass:
     Update update
     char[64] apart  # what changes lies on cache lines of its own
     Tally tally
+    Py_ssize_t seen  # rows of finished slices
     Py_ssize_t done  # rows of finished batches, or of finished slices where nothing is learnt
     bint stopped
     char[64] also_apart
@@ -84,107 +86,90 @@ cdef struct Pass:
 cdef extern from "simd.h":
     vfloat vrelu(vfloat x) noexcept nogil
     vfloat vrelu_backward(vfloat y, vfloat d) noexcept nogil
+    void fetch_to_write(const void* at) noexcept nogil
 
 cdef extern from * nogil:
     void prefetch "__builtin_prefetch"(const void* at, int for_writing, int level)
 
 
-cdef inline void prefetch_row(
-    const Net* net, const Rows* rows, Py_ssize_t i, Py_ssize_t first, Py_ssize_t end
-) noexcept nogil:
-    """Have part of a row brought into the cache: the order is random, so the machine cannot guess which is next.
+cdef inline void prefetch_row(const Net* net, const Rows* rows, Py_ssize_t i) noexcept nogil:
+    """Have a row brought into the cache: the order is random, so the machine cannot guess which is next.
 
     Inline, because a call of a function that does nothing but this is dropped by gcc as one without effect.
     """
     cdef Py_ssize_t row = i if rows.order == NULL else rows.order[i], byte
-    if rows.bytes != NULL:
-        for byte from first <= byte < end by 64:
-            prefetch(rows.bytes + row * net.inputs + byte, 0, 2)
-    else:
-        for byte from 4 * first <= byte < 4 * end by 64:
-            prefetch(<const char*>(rows.floats + row * net.inputs) + byte, 0, 2)
+    cdef Py_ssize_t size = net.inputs * (1 if rows.bytes != NULL else sizeof(float))
+    cdef const char* at = <const char*>rows.bytes if rows.bytes != NULL else <const char*>rows.floats
+    for byte from 0 <= byte < size by 64:
+        prefetch(at + row * size + byte, 0, 2)
 
 
-cdef void load_floats(
-    const Net* net, const Row* of_slice, Py_ssize_t begin, Py_ssize_t end, Slice* to
-) noexcept nogil:
-    """x = rows begin to end of the slice, bytes as float32(byte / 255), through the leading activations."""
+cdef void load_floats(const Net* net, const Row* row, Py_ssize_t begin, Py_ssize_t end, float* to) noexcept nogil:
+    """x = rows begin to end of a slice, bytes as float32(byte / 255), through the leading activations."""
     cdef Py_ssize_t i, j
-    cdef const uint8_t* source
     cdef float* x
     cdef int k
     for i in range(begin, end):
-        x = to.buffer + i * net.stride
-        if of_slice[i].bytes != NULL:
-            source = of_slice[i].bytes
+        x = to + i * net.stride
+        if row[i].bytes != NULL:
             for j in range(net.inputs):
-                x[j] = <float>source[j] / <float>255
+                x[j] = <float>row[i].bytes[j] / <float>255
         else:
-            memcpy(x, of_slice[i].floats, net.inputs * sizeof(float))
+            memcpy(x, row[i].floats, net.inputs * sizeof(float))
         for k in range(net.linear[0].activation):
             activate(net.activation[k], net.inputs, x, x)
 
 
-cdef void load_slice(Pass* p, Py_ssize_t first, Py_ssize_t rows, Slice* to, int member) noexcept nogil:
-    """The member's part of the slice that begins at `first`; complete after a barrier and `settle_slice`."""
-    cdef Py_ssize_t begin, end, i, row
-    cdef Row* of_slice = to.row + member * p.memory.rows
-    for i in range(rows):
-        row = first + i if p.rows.order == NULL else p.rows.order[first + i]
-        of_slice[i] = Row(NULL, NULL)
-        if p.rows.bytes != NULL:
-            of_slice[i].bytes = p.rows.bytes + row * p.net.inputs
-        else:
-            of_slice[i].floats = p.rows.floats + row * p.net.inputs
-        if member == 0 and p.labels != NULL:
-            to.labels[i] = p.labels[row]
-    if p.net.sparse:
-        share(p.net.inputs, WORD, member, p.team.size, &begin, &end)
-        for i in range(min(rows, p.n - first - rows)):
-            prefetch_row(p.net, &p.rows, first + rows + i, begin, end)  # the same thread's part of the next slice
-        to.dense[member] = not load_columns(p, of_slice, rows, begin, end, to)
-    else:
-        share(rows, 1, member, p.team.size, &begin, &end)
-        load_floats(p.net, of_slice, begin, end, to)
-
-
-cdef bint load_columns(
-    Pass* p, const Row* of_slice, Py_ssize_t rows, Py_ssize_t first, Py_ssize_t end, Slice* to
-) noexcept nogil:
-    """Inputs first to end by columns, if few enough are not zero, as far as a sample of the rows tells."""
+cdef bint is_sparse(const Pass* p, const Slice* s) noexcept nogil:
+    """Whether few enough elements are not zero, as far as a sample of the rows tells. All members find the same."""
     cdef Py_ssize_t i, found = 0
-    if p.work != EVALUATE and (p.rows.bytes == NULL or rows > WORDS * WORD):
+    if not p.net.sparse:
+        return False
+    if p.work != EVALUATE and (p.rows.bytes == NULL or s.rows > WORDS * WORD):
         return False  # floats are too rare in training for a way of their own
-    for i from 0 <= i < rows by SAMPLE:
-        found += count_nonzero(&of_slice[i], first, end)
-        if found > (i // SAMPLE + 1) * (end - first) * SPARSE_PERCENT // 100:
+    for i from 0 <= i < s.rows by SAMPLE:
+        found += count_nonzero(&s.row[i], p.net.inputs)
+        if found > (i // SAMPLE + 1) * p.net.inputs * SPARSE_PERCENT // 100:
             return False
-    if p.work != EVALUATE and rows > 1:
-        for i from 0 <= i < rows by BLOCK:
-            transpose_bytes(of_slice + i, rows - i, first, end, to.transposed + i, p.memory.span)
     return True
 
 
-cdef Slice settle_slice(Pass* p, Py_ssize_t first, Py_ssize_t rows, const Slice* loaded, int member) noexcept nogil:
-    """After the barrier: the slice as the first layer reads it, by masks if no member has found too much, else as x."""
-    cdef Slice s = loaded[0]
-    cdef Py_ssize_t begin, end
-    cdef int i
+cdef Slice load_slice(Pass* p, Py_ssize_t first, Py_ssize_t rows, int member) noexcept nogil:
+    """The rows from `first` on. What a member can do with the bytes, it does for itself: to fetch what another has made
+
+    of them takes longer where two CPUs have no cache in common.
+    """
+    cdef Slice s
+    cdef Memory* memory = p.memory
+    cdef Py_ssize_t i, row, begin, end
     s.rows = rows
-    s.sparse = p.net.sparse
-    for i in range(p.team.size):
-        s.sparse = s.sparse and not s.dense[i]
-    s.row += member * p.memory.rows
-    s.x = s.buffer
+    s.row = memory.row + member * memory.rows
+    s.transposed = memory.transposed + member * p.net.inputs * memory.span
+    s.labels = memory.labels + member * memory.rows
+    for i in range(rows):
+        row = first + i if p.rows.order == NULL else p.rows.order[first + i]
+        s.row[i] = Row(NULL, NULL)
+        if p.rows.bytes != NULL:
+            s.row[i].bytes = p.rows.bytes + row * p.net.inputs
+        else:
+            s.row[i].floats = p.rows.floats + row * p.net.inputs
+        if p.labels != NULL:
+            s.labels[i] = p.labels[row]
+    for i in range(min(rows, p.n - first - rows)):
+        prefetch_row(p.net, &p.rows, first + rows + i)
+    s.x = memory.x
     s.stride = p.net.stride
-    if s.sparse or not p.net.sparse:
-        return s
-    if p.rows.floats != NULL and p.rows.order == NULL:
+    s.sparse = is_sparse(p, &s)
+    if s.sparse and p.work != EVALUATE and rows > 1:
+        for i from 0 <= i < rows by BLOCK:
+            transpose_bytes(s.row + i, rows - i, p.net.inputs, s.transposed + i, memory.span)
+    elif not s.sparse and p.rows.floats != NULL and p.rows.order == NULL and p.net.linear[0].activation == 0:
         s.x = p.rows.floats + first * p.net.inputs  # already what the first layer reads
         s.stride = p.net.inputs
-    else:
+    elif not s.sparse:
+        barrier(&p.team)  # others may still be reading x
         share(rows, 1, member, p.team.size, &begin, &end)
-        load_floats(p.net, s.row, begin, end, &s)
+        load_floats(p.net, s.row, begin, end, memory.x)
         barrier(&p.team)
     return s
 
@@ -354,17 +339,24 @@ cdef void loss(Pass* p, const Slice* s, float scale, int member) noexcept nogil:
 
 
 cdef void input_gradient(Pass* p, const Slice* s, int index, int member) noexcept nogil:
-    """The gradient of the output of the linear layer before this one: the member's columns of it."""
+    """The gradient of the output of the linear layer before this one: the member's columns of it.
+
+    That output, part of which another has read, is brought back meanwhile, also for the next forward pass to write to.
+    """
     cdef const Linear* layer = &p.net.linear[index]
     cdef const Linear* before = &p.net.linear[index - 1]
     cdef Memory* memory = p.memory
-    cdef Py_ssize_t first, end, count, columns
+    cdef Py_ssize_t first, end, count, columns, i, j
+    cdef const float* y = memory.outputs + before.output_at * memory.rows
     cdef int turn = (p.net.linears - 1 - index) % 2
     cdef float* d_x = memory.gradients_of_outputs + before.output_at * memory.rows
     own_columns(before, &p.team, member, &first, &end)
     while first < end:  # so many that they are still in the first-level cache when they are transposed
         columns = min(end - first, <Py_ssize_t>UNITS)
         count = min(columns, layer.inputs - first)
+        for i in range(s.rows):
+            for j from first <= j < first + columns by LANES:
+                fetch_to_write(y + i * before.stride + j)
         dense_input_gradient(
             layer, p.packed, s.rows, memory.panel_rows, memory.d_transposed[turn], first, count, d_x, before.stride
         )
@@ -433,47 +425,46 @@ cdef Py_ssize_t rows_of_slice(const Pass* p, Py_ssize_t first) noexcept nogil:
     return min(p.memory.rows, min(p.n, (first // p.batch_size + 1) * p.batch_size) - first)
 
 
+cdef void count(Pass* p, Py_ssize_t done, bint ends, Tally* of_batch) noexcept nogil:
+    """Add the scores of a slice to its batch, and those of a batch that ends to the pass; `done` rows lie behind."""
+    add_scores(done - p.seen, p.memory.scores, of_batch)
+    p.seen = done
+    if p.work == EVALUATE or ends:
+        p.done = done
+    if ends:
+        p.tally.loss += of_batch.loss
+        p.tally.correct += of_batch.correct
+        of_batch[0] = Tally(0, 0)
+    elif p.work == EVALUATE and p.stopped:
+        p.tally = of_batch[0]
+
+
 cdef void run_member(Pass* p, int member) noexcept nogil:
     """One member's part of a pass over all rows."""
     cdef Py_ssize_t first = 0, rows, batch, end
     cdef Update update = p.update
     cdef Tally of_batch = Tally(0, 0)
-    cdef int turn = 0
     cdef Slice s
-    load_slice(p, 0, rows_of_slice(p, 0), &p.memory.slice[0], member)
-    barrier(&p.team)
-    while first < p.n:
+    cdef bint stopped = False
+    while first < p.n and not stopped:
         rows = rows_of_slice(p, first)
-        s = settle_slice(p, first, rows, &p.memory.slice[turn], member)
         batch = first // p.batch_size * p.batch_size
         end = min(p.n, batch + p.batch_size)
+        s = load_slice(p, first, rows, member)
         forward(p, &s, member)
-        loss(p, &s, <float>1.0 / (end - batch), member)
-        update.first = first == batch
-        update.last = p.work == TRAIN and first + rows == end
         if member == 0:
             p.stopped = is_set(p.stop)
-            add_scores(rows, p.memory.scores, &of_batch)
-            if p.work == EVALUATE or first + rows == end:
-                p.done = first + rows
-            if first + rows == end:
-                p.tally.loss += of_batch.loss
-                p.tally.correct += of_batch.correct
-                of_batch = Tally(0, 0)
-            elif p.work == EVALUATE and p.stopped:
-                p.tally = of_batch
+        loss(p, &s, <float>1.0 / (end - batch), member)
+        stopped = p.stopped  # until the next forward pass has met it does not change
+        update.first = first == batch
+        update.last = p.work == TRAIN and first + rows == end
+        first += rows
+        if member == 0:
+            count(p, first, first == end, &of_batch)
         if p.work != EVALUATE:
             learn(p, &s, &update, member)
-        first += rows
-        if p.memory.slices == 1:
-            barrier(&p.team)
-        else:
-            turn = 1 - turn
-        if first < p.n:
-            load_slice(p, first, rows_of_slice(p, first), &p.memory.slice[turn], member)
-        barrier(&p.team)
-        if p.stopped:
-            return
+        if not by_columns(&p.net.linear[0], &p.team):
+            barrier(&p.team)  # else a member begins with what no other has touched
 
 
 cdef void forward_rows(Pass* p, float* to) noexcept nogil:
@@ -487,8 +478,7 @@ cdef void forward_rows(Pass* p, float* to) noexcept nogil:
     p.team.size = 1
     for first from 0 <= first < p.n by p.memory.rows:
         rows = min(p.memory.rows, p.n - first)
-        load_slice(p, first, rows, &p.memory.slice[0], 0)
-        s = settle_slice(p, first, rows, &p.memory.slice[0], 0)
+        s = load_slice(p, first, rows, 0)
         forward(p, &s, 0)
         for i in range(rows):
             memcpy(to + (first + i) * p.net.outputs, y + i * last.stride, p.net.outputs * sizeof(float))

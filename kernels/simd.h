@@ -210,6 +210,16 @@ static inline uint64_t nonzero_floats(const float *x)
     return mask;
 }
 
+/* Ask for a cache line that is going to be written to; no one waits. */
+static inline void fetch_to_write(const void *at)
+{
+#if defined(__x86_64__)
+    __asm__ volatile("prefetchw %0" : : "m"(*(const char *)at));
+#else
+    __builtin_prefetch(at, 1);
+#endif
+}
+
 /* What a thread does between two looks at memory that another one is about to change. */
 static inline void spin_pause(void)
 {

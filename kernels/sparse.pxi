@@ -89,11 +89,11 @@ cdef inline uint64_t mask_at(
     return nonzero_bytes(row.bytes + j) if bytes else nonzero_floats(row.floats + j)
 
 
-cdef Py_ssize_t count_nonzero(const Row* row, Py_ssize_t first, Py_ssize_t end) noexcept nogil:
-    """Elements from `first`, a multiple of WORD, to `end` that are not zero."""
+cdef Py_ssize_t count_nonzero(const Row* row, Py_ssize_t n) noexcept nogil:
+    """Elements of the row that are not zero."""
     cdef Py_ssize_t j, count = 0
-    for j from first <= j < end by WORD:
-        count += ones(mask_at(True, row, end, end, j) if row.bytes != NULL else mask_at(False, row, end, end, j))
+    for j from 0 <= j < n by WORD:
+        count += ones(mask_at(True, row, n, n, j) if row.bytes != NULL else mask_at(False, row, n, n, j))
     return count
 
 
@@ -228,17 +228,17 @@ cdef void sparse_forward(
 
 
 cdef void transpose_bytes(
-    const Row* rows, Py_ssize_t count, Py_ssize_t first, Py_ssize_t end, uint8_t* to, Py_ssize_t rs_to
+    const Row* rows, Py_ssize_t count, Py_ssize_t n, uint8_t* to, Py_ssize_t rs_to
 ) noexcept nogil:
-    """to[first to end, BLOCK] = those elements of up to BLOCK rows, transposed as `transpose_vectors` does.
+    """to (n, BLOCK) = the elements of up to BLOCK rows, transposed as `transpose_vectors` does.
 
     Zeros stand for the rows that are too few.
     """
     cdef vbytes t[BLOCK]
     cdef vbytes u[BLOCK]
-    cdef Py_ssize_t j = first
+    cdef Py_ssize_t j = 0
     cdef int i, turn
-    while j + BLOCK <= end:
+    while j + BLOCK <= n:
         for i in range(BLOCK):
             t[i] = bload(rows[i].bytes + j) if i < count else bzeros()
         for turn in range(4):
@@ -250,7 +250,7 @@ cdef void transpose_bytes(
         for i in range(BLOCK):
             bstore(to + (j + i) * rs_to, t[i])
         j += BLOCK
-    for j in range(j, end):
+    for j in range(j, n):
         for i in range(BLOCK):
             to[j * rs_to + i] = rows[i].bytes[j] if i < count else 0
 
