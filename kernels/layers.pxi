@@ -20,6 +20,7 @@ cdef struct Linear:
     Py_ssize_t padded  # outputs in whole vectors: so many columns are computed
     Py_ssize_t stride  # floats from one row of its output to the next, and of its output's gradient
     Py_ssize_t output_at  # floats before its output, for each row of a workspace
+    bint sparse  # it may skip zeros of its input: pixels, or what relu has left
     int activation  # the activations behind it, up to the next linear layer
     int end_activation
 
@@ -33,4 +34,3 @@ cdef struct Net:
     Py_ssize_t inputs
     Py_ssize_t outputs
     Py_ssize_t stride  # floats from one row of the input to the next
-    bint sparse  # the first layer is linear, and may skip zeros

@@ -33,6 +33,8 @@ cdef class Network:
     cdef Net net
     cdef Py_ssize_t output_floats  # of all layers, for each row of a workspace
     cdef Py_ssize_t widest_gradient  # outputs of the widest linear layer but the first
+    cdef Py_ssize_t sparse_inputs  # of the first layer, if it may skip zeros
+    cdef Py_ssize_t widest_sparse  # inputs of the widest of the other ones that may
     cdef Py_ssize_t packed_floats
     cdef readonly tuple layers
     cdef readonly tuple slices
@@ -56,7 +58,6 @@ cdef class Network:
         self.inputs = self.net.inputs = self.layers[0][1]
         self.outputs = self.net.outputs = before
         self.net.stride = _stride(self.inputs)
-        self.net.sparse = self.layers[0][0] == "linear" and self.inputs <= WORDS * WORD
         slices = []
         cdef int activations = 0
         previous = None
@@ -77,12 +78,16 @@ cdef class Network:
             previous = kind
         self.slices = tuple(slices)
         row_bytes = 4 * (self.net.stride + 2 * self.output_floats + 2 * self.widest_gradient)
-        if self.net.sparse:
-            row_bytes += THREAD_LIMIT * self.inputs
+        row_bytes += THREAD_LIMIT * self.sparse_inputs + 4 * self.widest_sparse
         self.slice_rows = max(1, min(SLICE_ROWS, SLICE_BYTES // row_bytes))
 
     cdef Linear* _last(self):
         return &self.net.linear[self.net.linears - 1]
+
+    cdef bint _behind_relu(self, int activations):
+        """Whether a linear layer that is added behind so many activations reads the output of relu."""
+        previous = &self.net.linear[self.net.linears - 2]
+        return activations > previous.activation and self.net.activation[activations - 1] == RELU
 
     cdef _add_linear(self, Py_ssize_t inputs, Py_ssize_t outputs, int activations):
         cdef Linear* layer = &self.net.linear[self.net.linears]
@@ -90,8 +95,11 @@ cdef class Network:
         layer.inputs = inputs
         layer.outputs = outputs
         layer.padded = _whole(outputs, LANES)
-        # The panels of a first layer that may skip zeros are wider than a register tile (sparse.pxi).
-        layer.panel = min(layer.padded, <Py_ssize_t>(SPARSE_PANEL if self.net.sparse and self.net.linears == 1 else NR))
+        layer.sparse = inputs <= WORDS * WORD and activations == 0
+        if self.net.linears > 1:
+            layer.sparse = inputs <= WORDS * WORD and layer.padded >= SPARSE_PANEL and self._behind_relu(activations)
+        # The panels of a layer that may skip zeros are wider than a register tile (sparse.pxi).
+        layer.panel = min(layer.padded, <Py_ssize_t>(SPARSE_PANEL if layer.sparse else NR))
         layer.stride = _stride(outputs)
         layer.weight = self.parameter_count
         layer.bias = layer.weight + inputs * outputs
@@ -104,6 +112,9 @@ cdef class Network:
         layer.activation = layer.end_activation = activations
         if self.net.linears > 1:
             self.widest_gradient = max(self.widest_gradient, outputs)
+            self.widest_sparse = max(self.widest_sparse, _whole(inputs, LANES) if layer.sparse else 0)
+        else:
+            self.sparse_inputs = inputs if layer.sparse else 0
 
     def pack(self, parameters):
         """`parameters` as the passes read them: for `forward`, which else packs them at each call."""
@@ -352,7 +363,8 @@ cdef class Workspace:
         padded = _whole(network.outputs, LANES)
         panels = -(-rows // memory.panel_rows) * memory.panel_rows * network.widest_gradient if training else 0
         blocks = -(-rows // LANES) * LANES
-        transposed = memory.span * network.inputs if training and network.net.sparse else 0
+        transposed = memory.span * network.sparse_inputs if training else 0
+        x_transposed = memory.span * network.widest_sparse if training else 0
         sizes = [  # in floats; each part begins on a cache line of its own
             rows * network.output_floats,
             rows * network.output_floats if training else 0,
@@ -361,10 +373,11 @@ cdef class Workspace:
             blocks * padded,
             blocks * sizeof(Score) // 4,
             rows * network.net.stride,
-            rows * THREAD_LIMIT * sizeof(Row) // 4,
+            x_transposed,
+            2 * rows * THREAD_LIMIT * sizeof(Row) // 4,
             transposed * THREAD_LIMIT // 4,
             rows * THREAD_LIMIT // 4,
-            rows * SPARSE_PANEL * THREAD_LIMIT if transposed else 0,
+            rows * SPARSE_PANEL * THREAD_LIMIT if transposed or x_transposed else 0,
         ]
         lines = [(floats + 15) // 16 for floats in sizes]
         self.buffer = Buffer(16 * sum(lines))
@@ -377,10 +390,11 @@ cdef class Workspace:
         memory.logits = self._at(parts[4])
         memory.scores = <Score*>self._at(parts[5])
         memory.x = self._at(parts[6])
-        memory.row = <Row*>self._at(parts[7])
-        memory.transposed = <uint8_t*>self._at(parts[8])
-        memory.labels = <uint8_t*>self._at(parts[9])
-        memory.compact = self._at(parts[10])
+        memory.x_transposed = self._at(parts[7])
+        memory.row = <Row*>self._at(parts[8])
+        memory.transposed = <uint8_t*>self._at(parts[9])
+        memory.labels = <uint8_t*>self._at(parts[10])
+        memory.compact = self._at(parts[11])
 
     cdef float* _at(self, Py_ssize_t floats):
         return self.buffer.data + floats

@@ -33,10 +33,11 @@ cdef struct Rows:
 
 
 cdef struct Slice:
-    # A member's view of some rows as the first layer reads them: where they lie, skipping what is zero, or x.
+    # A member's view of some rows, where they lie or as x, and of the layers that skip zeros of theirs.
     Py_ssize_t rows
-    bint sparse
+    bint sparse[LAYERS]
     Row* row
+    Row* hidden  # of the input of the layer whose turn it is
     uint8_t* transposed  # (inputs, memory.span), of bytes
     uint8_t* labels
     const float* x
@@ -52,8 +53,9 @@ cdef struct Memory:
     float* logits  # (rows, outputs), transposed in blocks of LANES rows
     Score* scores
     float* x  # (rows, net.stride), for slices that are not sparse
+    float* x_transposed  # (inputs, span), of the layer whose turn it is, unless that is the first
     # What each member has for itself, one after the other:
-    Row* row  # (rows,)
+    Row* row  # (rows,), and again (rows,) for the hidden ones
     uint8_t* transposed  # (inputs, span)
     uint8_t* labels  # (rows,)
     float* compact  # (rows, SPARSE_PANEL)
@@ -120,18 +122,17 @@ cdef void load_floats(const Net* net, const Row* row, Py_ssize_t begin, Py_ssize
             activate(net.activation[k], net.inputs, x, x)
 
 
-cdef bint is_sparse(const Pass* p, const Slice* s) noexcept nogil:
-    """Whether few enough elements are not zero, as far as a sample of the rows tells. All members find the same."""
-    cdef Py_ssize_t i, found = 0
-    if not p.net.sparse:
+cdef bint skips_zeros_of(const Pass* p, const Slice* s, int index, const Row* row) noexcept nogil:
+    """Whether a layer leaves out what is zero in the rows that it reads. All members find the same."""
+    cdef const Linear* layer = &p.net.linear[index]
+    if not layer.sparse:
         return False
-    if p.work != EVALUATE and (p.rows.bytes == NULL or s.rows > WORDS * WORD):
-        return False  # floats are too rare in training for a way of their own
-    for i from 0 <= i < s.rows by SAMPLE:
-        found += count_nonzero(&s.row[i], p.net.inputs)
-        if found > (i // SAMPLE + 1) * p.net.inputs * SPARSE_PERCENT // 100:
+    if p.work != EVALUATE:
+        if index == 0 and p.rows.bytes == NULL:
+            return False  # floats are too rare in training for a way of their own
+        if s.rows > WORDS * WORD or (index > 0 and s.rows == 1):
             return False
-    return True
+    return few_elements(s.rows, row, layer.inputs)
 
 
 cdef Slice load_slice(Pass* p, Py_ssize_t first, Py_ssize_t rows, int member) noexcept nogil:
@@ -143,7 +144,8 @@ cdef Slice load_slice(Pass* p, Py_ssize_t first, Py_ssize_t rows, int member) no
     cdef Memory* memory = p.memory
     cdef Py_ssize_t i, row, begin, end
     s.rows = rows
-    s.row = memory.row + member * memory.rows
+    s.row = memory.row + 2 * member * memory.rows
+    s.hidden = s.row + memory.rows
     s.transposed = memory.transposed + member * p.net.inputs * memory.span
     s.labels = memory.labels + member * memory.rows
     for i in range(rows):
@@ -159,14 +161,14 @@ cdef Slice load_slice(Pass* p, Py_ssize_t first, Py_ssize_t rows, int member) no
         prefetch_row(p.net, &p.rows, first + rows + i)
     s.x = memory.x
     s.stride = p.net.stride
-    s.sparse = is_sparse(p, &s)
-    if s.sparse and p.work != EVALUATE and rows > 1:
+    s.sparse[0] = skips_zeros_of(p, &s, 0, s.row)
+    if s.sparse[0] and p.work != EVALUATE and rows > 1:
         for i from 0 <= i < rows by BLOCK:
             transpose_bytes(s.row + i, rows - i, p.net.inputs, s.transposed + i, memory.span)
-    elif not s.sparse and p.rows.floats != NULL and p.rows.order == NULL and p.net.linear[0].activation == 0:
+    elif not s.sparse[0] and p.rows.floats != NULL and p.rows.order == NULL and p.net.linear[0].activation == 0:
         s.x = p.rows.floats + first * p.net.inputs  # already what the first layer reads
         s.stride = p.net.inputs
-    elif not s.sparse:
+    elif not s.sparse[0]:
         barrier(&p.team)  # others may still be reading x
         share(rows, 1, member, p.team.size, &begin, &end)
         load_floats(p.net, s.row, begin, end, memory.x)
@@ -280,21 +282,37 @@ cdef void forward_block(
     cdef float* y = p.memory.outputs + layer.output_at * p.memory.rows + first_row * layer.stride
     cdef const float* x
     cdef Py_ssize_t stride
-    if index == 0 and s.sparse:
-        sparse_forward(layer, p.packed, s.row + first_row, end_row - first_row, first, end, y)
+    if s.sparse[index]:
+        sparse_forward(
+            layer, p.packed, (s.hidden if index else s.row) + first_row, end_row - first_row, first, end, y
+        )
     else:
         x = input_of(p.net, p.memory, s, index, &stride)
         dense_forward(layer, p.packed, end_row - first_row, x + first_row * stride, stride, first, end, y)
     bias_and_activations(p.net, layer, p.memory, p.packed, first_row, end_row, first, end)
 
 
-cdef void forward(Pass* p, const Slice* s, int member) noexcept nogil:
+cdef void look_for_zeros(const Pass* p, Slice* s, int index) noexcept nogil:
+    """Decide whether a layer behind others skips zeros."""
+    cdef Py_ssize_t i, stride
+    cdef const float* x
+    s.sparse[index] = False
+    if p.net.linear[index].sparse:
+        x = input_of(p.net, p.memory, s, index, &stride)
+        for i in range(s.rows):
+            s.hidden[i] = Row(NULL, x + i * stride)
+        s.sparse[index] = skips_zeros_of(p, s, index, s.hidden)
+
+
+cdef void forward(Pass* p, Slice* s, int member) noexcept nogil:
     """All layers. The last one ends without a barrier if its rows were shared, as they are for the loss."""
     cdef Py_ssize_t first_row, end_row, first, end, column
     cdef int index
     cdef const Linear* layer
     for index in range(p.net.linears):
         layer = &p.net.linear[index]
+        if index > 0:
+            look_for_zeros(p, s, index)
         first_row, end_row, first, end = 0, s.rows, 0, layer.padded
         if by_columns(layer, &p.team):
             own_columns(layer, &p.team, member, &first, &end)
@@ -369,6 +387,16 @@ cdef void input_gradient(Pass* p, const Slice* s, int index, int member) noexcep
         first += columns
 
 
+cdef void transpose_input(
+    Py_ssize_t rows, const float* x, Py_ssize_t stride, Py_ssize_t first, Py_ssize_t end, float* to, Py_ssize_t span
+) noexcept nogil:
+    """to[first to end, rows] = X[rows, first to end].T, by whole vectors."""
+    cdef Py_ssize_t i, j
+    for i from 0 <= i < rows by LANES:
+        for j from first <= j < end by LANES:
+            transpose(x + i * stride + j, stride, rows - i, to + j * span + i, span, LANES)
+
+
 cdef void weight_gradient(Pass* p, const Slice* s, int index, const Update* update, int member) noexcept nogil:
     """The gradient of a later layer's parameters, and the step if it is time: the member's rows of W, which no other
 
@@ -379,9 +407,16 @@ cdef void weight_gradient(Pass* p, const Slice* s, int index, const Update* upda
     cdef Py_ssize_t first, end, stride
     cdef const float* x = input_of(p.net, p.memory, s, index, &stride)
     own_columns(&p.net.linear[index - 1], &p.team, member, &first, &end)
-    dense_weight_gradient(
-        layer, s.rows, x, stride, d, first, min(end, layer.inputs), 0, layer.padded, update
-    )
+    if s.sparse[index]:
+        transpose_input(s.rows, x, stride, first, end, p.memory.x_transposed, p.memory.span)
+        sparse_weight_gradient(
+            layer, s.rows, Row(NULL, p.memory.x_transposed), p.memory.span, d, first, min(end, layer.inputs), 0,
+            layer.padded, update, p.memory.compact + member * p.memory.rows * SPARSE_PANEL,
+        )
+    else:
+        dense_weight_gradient(
+            layer, s.rows, x, stride, d, first, min(end, layer.inputs), 0, layer.padded, update
+        )
     share(layer.padded, LANES, member, p.team.size, &first, &end)
     bias_step(layer, s.rows, d, first, end, update)
 
@@ -398,11 +433,11 @@ cdef void first_weight_gradient(Pass* p, const Slice* s, const Update* update, i
         share(layer.inputs, MR, member, p.team.size, &first_input, &end_input)
         if member == 0:
             bias_step(layer, s.rows, d, first, end, update)
-    if s.sparse and s.rows == 1:
+    if s.sparse[0] and s.rows == 1:
         sparse_outer_product(layer, s.row[0].bytes, d, first_input, end_input, first, end, update)
-    elif s.sparse:
+    elif s.sparse[0]:
         sparse_weight_gradient(
-            layer, s.rows, s.transposed, p.memory.span, d, first_input, end_input, first, end, update,
+            layer, s.rows, Row(s.transposed, NULL), p.memory.span, d, first_input, end_input, first, end, update,
             p.memory.compact + member * p.memory.rows * SPARSE_PANEL,
         )
     else:

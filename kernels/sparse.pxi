@@ -1,7 +1,7 @@
-# The first layer without the zeros of its input: four in five pixels of MNIST are background.
+# Layers without the zeros of their input: four in five pixels of MNIST are background, and relu leaves half of a layer.
 #
 #   forward          Y (rows, outputs) = X (rows, inputs) @ W
-#   weight gradient  G (inputs, outputs) = X.T @ D               the bytes of a slice are transposed for it
+#   weight gradient  G (inputs, outputs) = X.T @ D               X of a slice is transposed for it
 #
 # In both, A @ B with a sparse A, two rows of A go through together: their elements that are not both zero pick rows of
 # B, each of which is read once for two sums. So the arithmetic is the limit and not the cache, although neighbours
@@ -54,10 +54,10 @@ cdef struct Row:
 
 
 cdef struct SparseProduct:
-    # C (rows, up to SUMS * LANES) = A @ B, A's rows sparse. Forward they are images, at `rows`, and C is memory. In the
-    # weight gradient they are the bytes of inputs, every `span`, and C are parameters, `update`d from `at` on.
+    # C (rows, up to SUMS * LANES) = A @ B, A's rows sparse. Forward they are at `rows`, and C is memory. In the weight
+    # gradient they begin with `first`, `span` elements apart, and C are parameters, `update`d from `at` on.
     const Row* rows
-    const uint8_t* bytes
+    Row first
     Py_ssize_t span
     Py_ssize_t k, readable  # elements of a row, and those that may be read
     const float* b
@@ -89,27 +89,32 @@ cdef inline uint64_t mask_at(
     return nonzero_bytes(row.bytes + j) if bytes else nonzero_floats(row.floats + j)
 
 
-cdef Py_ssize_t count_nonzero(const Row* row, Py_ssize_t n) noexcept nogil:
-    """Elements of the row that are not zero."""
-    cdef Py_ssize_t j, count = 0
-    for j from 0 <= j < n by WORD:
-        count += ones(mask_at(True, row, n, n, j) if row.bytes != NULL else mask_at(False, row, n, n, j))
-    return count
+cdef bint few_elements(Py_ssize_t rows, const Row* row, Py_ssize_t n) noexcept nogil:
+    """Whether few enough of the elements of rows (rows, n) are not zero, as far as a sample of the rows tells."""
+    cdef Py_ssize_t i, j, found = 0
+    for i from 0 <= i < rows by SAMPLE:
+        for j from 0 <= j < n by WORD:
+            found += ones(mask_at(row.bytes != NULL, &row[i], n, n, j))
+        if found > (i // SAMPLE + 1) * n * SPARSE_PERCENT // 100:
+            return False
+    return True
 
 
 cdef inline float element(const bint bytes, const Row* row, Py_ssize_t p) noexcept nogil:
     return PIXEL[row.bytes[p]] if bytes else row.floats[p]
 
 
-cdef inline Row row_at(const bint learning, const SparseProduct* p, Py_ssize_t i) noexcept nogil:
-    return Row(p.bytes + i * p.span, NULL) if learning else p.rows[i]
+cdef inline Row row_at(const bint learning, const bint bytes, const SparseProduct* p, Py_ssize_t i) noexcept nogil:
+    if not learning:
+        return p.rows[i]
+    return Row(p.first.bytes + i * p.span, NULL) if bytes else Row(NULL, p.first.floats + i * p.span)
 
 
 cdef inline uint64_t scan(
     const bint learning, const bint bytes, const SparseProduct* p, Py_ssize_t i, Py_ssize_t end, uint64_t* masks
 ) noexcept nogil:
     """The masks of rows i and i + 1 in one; whether there is anything in them. The last row may be one alone."""
-    cdef Row one = row_at(learning, p, i), other = row_at(learning, p, min(i + 1, end - 1))
+    cdef Row one = row_at(learning, bytes, p, i), other = row_at(learning, bytes, p, min(i + 1, end - 1))
     cdef Py_ssize_t j
     cdef uint64_t mask, found = 0
     for j from 0 <= j < p.k by WORD:
@@ -155,7 +160,7 @@ cdef inline void sparse_tile(
             acc[v] = update_start(update, at + v * LANES)
             acc[vectors + v] = update_start(update, at + step + v * LANES)
     accumulate_sparse(
-        vectors, bytes, p, row_at(learning, p, i), row_at(learning, p, min(i + 1, end - 1)), masks, acc
+        vectors, bytes, p, row_at(learning, bytes, p, i), row_at(learning, bytes, p, min(i + 1, end - 1)), masks, acc
     )
     for v in range(vectors):
         if learning:
@@ -198,6 +203,21 @@ cdef inline void sparse_tiles(
         turn = 1 - turn
 
 
+cdef inline void sparse_columns(
+    const bint learning, bint bytes, const SparseProduct* p, Py_ssize_t rows, Py_ssize_t columns
+) noexcept nogil:
+    """So many rows and columns, in the code that was made for them."""
+    if columns == LANES:
+        if bytes:
+            sparse_tiles(1, learning, True, p, rows)
+        else:
+            sparse_tiles(1, learning, False, p, rows)
+    elif bytes:
+        sparse_tiles(SUMS, learning, True, p, rows)
+    else:
+        sparse_tiles(SUMS, learning, False, p, rows)
+
+
 cdef inline Py_ssize_t columns_at(const Linear* layer, Py_ssize_t column, Py_ssize_t end) noexcept nogil:
     """How many of the columns up to `end` are multiplied at once: SUMS vectors, or one."""
     return SUMS * LANES if min(end - column, layer.panel - column % layer.panel) >= SUMS * LANES else LANES
@@ -210,20 +230,12 @@ cdef void sparse_forward(
     """Y (count, first to end) = X @ W; rows of Y lie layer.stride apart."""
     cdef Py_ssize_t column = first
     cdef SparseProduct p = SparseProduct(
-        rows, NULL, 0, layer.inputs, layer.inputs, NULL, layer.panel, y, NULL, 0, layer.stride
+        rows, Row(NULL, NULL), 0, layer.inputs, layer.inputs, NULL, layer.panel, y, NULL, 0, layer.stride
     )
     while column < end and count > 0:
         p.b = packed + panel_start(layer, column)
         p.at = column
-        if columns_at(layer, column, end) == LANES:
-            if rows.bytes != NULL:
-                sparse_tiles(1, False, True, &p, count)
-            else:
-                sparse_tiles(1, False, False, &p, count)
-        elif rows.bytes != NULL:
-            sparse_tiles(SUMS, False, True, &p, count)
-        else:
-            sparse_tiles(SUMS, False, False, &p, count)
+        sparse_columns(False, rows.bytes != NULL, &p, count, columns_at(layer, column, end))
         column += columns_at(layer, column, end)
 
 
@@ -256,27 +268,29 @@ cdef void transpose_bytes(
 
 
 cdef void sparse_weight_gradient(
-    const Linear* layer, Py_ssize_t rows, const uint8_t* x, Py_ssize_t span, const float* d, Py_ssize_t first_input,
+    const Linear* layer, Py_ssize_t rows, Row x, Py_ssize_t span, const float* d, Py_ssize_t first_input,
     Py_ssize_t end_input, Py_ssize_t first, Py_ssize_t end, const Update* update, float* compact,
 ) noexcept nogil:
-    """G[inputs, first to end] = X.T @ D, and on to what `update` says. Input i's bytes are at x + i * span, `span` a
+    """G[first_input to end_input, first to end] = X.T @ D, and on to what `update` says.
 
-    multiple of WORD. `compact` has room for (rows, SPARSE_PANEL): the columns of D that are needed are moved together, or
-    their lines would share half of the cache's sets.
+    Input i's elements begin i * span behind x's, `span` a multiple of WORD. `compact` has room for (rows, SPARSE_PANEL):
+    the columns of D that are needed are moved together, or their lines would share half of the cache's sets.
     """
     cdef Py_ssize_t column = first, columns, i
+    cdef bint bytes = x.bytes != NULL
     cdef SparseProduct p = SparseProduct(
-        NULL, x + first_input * span, span, rows, span, compact, SPARSE_PANEL, NULL, update, 0, layer.panel
+        NULL, x, span, rows, span, compact, SPARSE_PANEL, NULL, update, 0, layer.panel
     )
+    if bytes:
+        p.first.bytes += first_input * span
+    else:
+        p.first.floats += first_input * span
     while column < end and first_input < end_input:
         columns = columns_at(layer, column, end)
         for i in range(rows):
             memcpy(compact + i * SPARSE_PANEL, d + i * layer.stride + column, columns * sizeof(float))
         p.at = panel_start(layer, column) + first_input * layer.panel
-        if columns == LANES:
-            sparse_tiles(1, True, True, &p, end_input - first_input)
-        else:
-            sparse_tiles(SUMS, True, True, &p, end_input - first_input)
+        sparse_columns(True, bytes, &p, end_input - first_input, columns)
         column += columns
 
 
