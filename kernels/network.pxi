@@ -1,5 +1,5 @@
-# What Python calls: a network, its packed parameters, and the memory of its passes. Every size and every index is checked
-# here; passes.pxi computes.
+# What Python calls: a network, its packed parameters, and the memory of its passes. Every size and every index is
+# checked here; passes.pxi computes.
 
 # More rows than these in one slice would only push the activations out of the second-level cache; and a very
 # wide network takes fewer at once, so that a workspace stays within these bytes where one row does.
@@ -15,7 +15,7 @@ cdef Py_ssize_t _whole(Py_ssize_t count, Py_ssize_t unit) noexcept nogil:
 
 
 cdef Py_ssize_t _stride(Py_ssize_t width) noexcept nogil:
-    """Floats from row to row: whole vectors, and not a multiple of 1 KiB, or rows would share a few sets of the cache."""
+    """Floats from row to row: whole vectors, and not a multiple of 1 KiB, or rows would share a few sets of a cache."""
     cdef Py_ssize_t whole = _whole(width, LANES)
     return whole + LANES if whole % 256 == 0 else whole
 

@@ -3,14 +3,15 @@
 # A batch goes through in slices of as many rows as the workspace holds. The members of a team do the same work, each on
 # its share, and meet where one needs what another has computed:
 #
-#   load | layer 0 | layer 1 | ... loss | layer n: input gradient, step | ... layer 1: input gradient, step; layer 0: step |
-#   \------------- forward -----------/                                                              | = barrier
+#   load; layer 0 | layer 1 | ... loss | layer n: input gradient, step | ... layer 1: input gradient, step; layer 0: step
+#         \------- forward ------/                                                                       | is a barrier
 #
-# Columns of a layer's output are shared out rather than rows of the batch, so that each thread's weights stay in its own
-# cache. In the input gradient the columns of a layer's input are rows of W: a member takes the step of those at once, as
-# no other reads them, and goes on to its columns of layer 0, whose gradient it has computed itself. The next slice is
-# loaded before the barrier that ends this one. Gradients are summed over the rows of a batch from first to last, also
-# across slices, so neither the size of the workspace nor the number of threads changes a bit.
+# Columns of a layer's output are shared out rather than rows of the batch, so that each thread's weights stay in its
+# own cache. In the input gradient the columns of a layer's input are rows of W: a member takes the step of those at
+# once, as no other reads them, and goes on to its columns of layer 0, whose gradient it has computed itself. Then it
+# loads the next slice and begins with layer 0 again, without a barrier: so far it needs nothing of what others do.
+# (Where layer 0 has too few columns to share there is one more.) Gradients are summed over the rows of a batch from
+# first to last, also across slices, so neither the size of the workspace nor the number of threads changes a bit.
 
 cdef extern from *:
     """
@@ -242,7 +243,9 @@ cdef void activations_backward(
 
 # Passes
 
-cdef const float* input_of(const Net* net, const Memory* memory, const Slice* s, int index, Py_ssize_t* stride) noexcept nogil:
+cdef const float* input_of(
+    const Net* net, const Memory* memory, const Slice* s, int index, Py_ssize_t* stride
+) noexcept nogil:
     """What a linear layer reads: the slice, or the last activation of the layer before."""
     cdef const Linear* before
     if index == 0:
@@ -269,9 +272,8 @@ cdef void own_columns(
     const Linear* layer, const Team* team, int member, Py_ssize_t* first, Py_ssize_t* end
 ) noexcept nogil:
     """The member's columns of a layer's output, and of its gradient: whole tiles if there are enough of them."""
-    share(
-        layer.padded, min(layer.panel, <Py_ssize_t>NR) if by_columns(layer, team) else LANES, member, team.size, first, end
-    )
+    cdef Py_ssize_t unit = min(layer.panel, <Py_ssize_t>NR) if by_columns(layer, team) else LANES
+    share(layer.padded, unit, member, team.size, first, end)
 
 
 cdef void forward_block(

@@ -12,8 +12,8 @@
 # nothing waits there but the next turn of the loop, the masks are made beforehand.
 #
 # Every element is summed over k in order, one fma at a time, as the dense products sum it but for products with 0,
-# which change nothing: the same bits, whichever path is taken and whichever rows are paired. (The one exception is a sum
-# that has underflowed to -0 and becomes +0; a bias or the next product that is not 0 makes them the same again.)
+# which change nothing: the same bits, whichever path is taken and whichever rows are paired. (The one exception is a
+# sum that has underflowed to -0 and becomes +0; a bias or the next product that is not 0 makes them the same again.)
 #
 # Up to SPARSE_PERCENT skipping pays on every instruction set (CONTRIBUTING.md).
 
@@ -38,7 +38,7 @@ cdef enum:
     SUMS = 4  # vectors of each of two rows that are summed into at once, to hide the latency of fma
     WORD = 64  # elements of a mask
     WORDS = 64  # masks of a row, at most: a longer one is not sparse
-    SPARSE_PANEL = 64  # columns of a first layer's panels: for one thread's share, D of a batch stays in the first cache
+    SPARSE_PANEL = 64  # columns of a panel: for so many, D of a batch stays in the first-level cache
     BLOCK = 16  # bytes are transposed in squares of this side
 
 # float32(byte / 255), correctly rounded.
@@ -146,8 +146,8 @@ cdef inline void accumulate_sparse(
 
 
 cdef inline void sparse_tile(
-    const int vectors, const bint learning, const bint bytes, const SparseProduct* p, const Update* update, Py_ssize_t i,
-    Py_ssize_t end, const uint64_t* masks,
+    const int vectors, const bint learning, const bint bytes, const SparseProduct* p, const Update* update,
+    Py_ssize_t i, Py_ssize_t end, const uint64_t* masks,
 ) noexcept nogil:
     """Rows i and, unless that is `end`, i + 1."""
     cdef vfloat acc[2 * SUMS]
@@ -273,8 +273,9 @@ cdef void sparse_weight_gradient(
 ) noexcept nogil:
     """G[first_input to end_input, first to end] = X.T @ D, and on to what `update` says.
 
-    Input i's elements begin i * span behind x's, `span` a multiple of WORD. `compact` has room for (rows, SPARSE_PANEL):
-    the columns of D that are needed are moved together, or their lines would share half of the cache's sets.
+    Input i's elements begin i * span behind x's, `span` a multiple of WORD. `compact` has room for (rows,
+    SPARSE_PANEL): the columns of D that are needed are moved together, or their lines would share half of the cache's
+    sets.
     """
     cdef Py_ssize_t column = first, columns, i
     cdef bint bytes = x.bytes != NULL
