@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 import time
-from collections import defaultdict, deque
+from collections import deque
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import NamedTuple
@@ -24,8 +24,8 @@ from falcon_mnist.settings import cpus
 Rows = npt.NDArray[np.int64]
 
 # A segment is long beside what it takes to begin one, which for a large network is to pack its weights, but no longer
-# than a run may take to notice that it is to be saved: half a second on a machine of 120 GFLOP/s. What it is to be
-# found out with, how many threads are fastest, is a part of one.
+# than a run may take to notice that it is to be saved: half a second on a machine of 120 GFLOP/s. A trial, which finds
+# out how many threads are fastest, takes a part of one.
 SEGMENT_ROWS = 4096
 SEGMENT_FLOP = (24_000_000_000, 60_000_000_000)
 TRIAL_PARTS = 8
@@ -76,50 +76,46 @@ class Threads:
     """How many threads the next segment gets: as many as are fastest at present. It changes no bit.
 
     More than one pay where they have CPUs of their own and a step is long; beside other work they may cost many times
-    what they save. So the numbers are tried in turn, on short segments, at first and ever again, but so rarely that
-    what a trial loses is little beside the time until the next one. A number is as fast as the best of its last
-    segments: one that something else disturbed changes no mind.
+    what they save. So all numbers are tried in turn, each on a short segment: some rounds of that at first, and one
+    now and then, so rarely that what it loses is little beside the time until the next. Only trials are compared, as
+    each carries what it takes to begin a segment; and of the last ones the best, as one that something else disturbed
+    is to change no mind.
     """
 
-    LOSS = 0.01  # of the time
+    LOSS = 0.01  # of the time, for the trials
     LAST = 3
 
     def __init__(self, most: int) -> None:
         """`most` is the number of CPUs."""
         most = min(most, kernels.MAX_THREADS)
         self.choices = sorted({most} | {2**i for i in range(most.bit_length())})
-        self._rates: dict[int, deque[float]] = defaultdict(lambda: deque(maxlen=self.LAST))
-        self._until_trial = 0.0  # seconds of segments that are no trials
-        self._trials = 0
+        self._rates = {choice: deque([0.0], maxlen=self.LAST) for choice in self.choices}
+        self._trials = deque(self.choices * self.LAST if len(self.choices) > 1 else [])
+        self._lost = 0.0  # seconds, by this round of trials
+        self._until_round = 0.0  # seconds
 
     @property
     def best(self) -> int:
-        """The fastest number by what was measured last for each."""
-        return max(self._rates or self.choices, key=self._rate)
-
-    def _rate(self, choice: int) -> float:
-        return max(self._rates[choice], default=0.0)
+        """The fastest number by the last trials."""
+        return max(self.choices, key=lambda choice: max(self._rates[choice]))
 
     def next(self) -> tuple[int, bool]:
         """What to use for the next segment, and whether that is a trial."""
-        rarest = min(self.choices, key=lambda choice: len(self._rates[choice]))
-        if len(self._rates[rarest]) < self.LAST:
-            return rarest, len(self.choices) > 1
-        others = [choice for choice in self.choices if choice != self.best]
-        if others and self._until_trial <= 0:
-            return others[self._trials % len(others)], True
-        return self.best, False
+        if not self._trials and len(self.choices) > 1 and self._until_round <= 0:
+            self._trials.extend(self.choices)
+        return (self._trials[0], True) if self._trials else (self.best, False)
 
-    def took(self, threads: int, rows: int, seconds: float, *, trial: bool) -> None:
-        """Note how long a segment took."""
+    def took(self, rows: int, seconds: float) -> None:
+        """Note how long the segment took that `next` was about."""
         seconds = max(seconds, 1e-9)
-        self._rates[threads].append(rows / seconds)
-        if trial:
-            lost = rows / self._rate(threads) - rows / self._rate(self.best)
-            self._until_trial = max(lost, seconds / 10) / self.LOSS
-            self._trials += 1
-        else:
-            self._until_trial -= seconds
+        if not self._trials:
+            self._until_round -= seconds
+            return
+        self._rates[self._trials.popleft()].append(rows / seconds)
+        self._lost += max(seconds - rows / max(self._rates[self.best]), seconds / 20)
+        if not self._trials:  # and where the fastest of this round is another one, the next round follows at once
+            agreed = max(self.choices, key=lambda choice: self._rates[choice][-1]) == self.best
+            self._until_round, self._lost = agreed * self._lost / self.LOSS, 0.0
 
 
 def split(count: int, hyperparams: Hyperparams) -> tuple[Rows, Rows]:
@@ -159,7 +155,7 @@ def train(
             segment = order[state.done : state.done + (trial_rows if trial else rows)]
             started = time.perf_counter()
             _train_segment(net, state, images, labels, segment, hyperparams, workspace, stop, count)
-            threads.took(count, len(segment), time.perf_counter() - started, trial=trial)
+            threads.took(len(segment), time.perf_counter() - started)
             if state.done < len(order):
                 yield None
         val_loss = val_accuracy = None
@@ -182,7 +178,7 @@ def row_flop(net: kernels.Network) -> int:
 
 
 def segment_rows(net: kernels.Network, hyperparams: Hyperparams) -> tuple[int, int]:
-    """Rows in a segment, and in one that is a trial: whole batches. They change no bit."""
+    """Rows in a segment, and in one that is a trial: whole batches. Where segments end changes no bit."""
     flop = row_flop(net)
     least, most = SEGMENT_FLOP
     wanted = min(max(SEGMENT_ROWS * flop, least), most)

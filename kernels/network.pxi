@@ -78,8 +78,10 @@ cdef class Network:
             previous = kind
         self.slices = tuple(slices)
         row_bytes = 4 * (self.net.stride + 2 * self.output_floats + 2 * self.widest_gradient)
-        row_bytes += THREAD_LIMIT * self.sparse_inputs + 4 * self.widest_sparse
-        self.slice_rows = max(1, min(SLICE_ROWS, SLICE_BYTES // row_bytes))
+        row_bytes += THREAD_LIMIT * (self.sparse_inputs + 4 * SPARSE_PANEL + 2 * sizeof(Row) + 1)
+        row_bytes += 4 * self.widest_sparse
+        whole_words = WORD * (THREAD_LIMIT * self.sparse_inputs + 4 * self.widest_sparse)  # what `span` may add
+        self.slice_rows = max(1, min(SLICE_ROWS, (SLICE_BYTES - whole_words) // row_bytes))
 
     cdef Linear* _last(self):
         return &self.net.linear[self.net.linears - 1]
@@ -191,8 +193,8 @@ cdef class Network:
         with `training=True`. The work is shared by so many `threads`, which changes no bit.
 
         Returns (finished batches, loss summed over their rows before each step, correct rows); the sum begins with
-        `loss`, so that passes over parts of an epoch end with the bits of one over all of it. Another
-        thread may set `stop[0]` (uint8): the pass ends after the slice that is under way, and without the
+        `loss`, so that passes over parts of an epoch, of whole batches each, end with the bits of one over all of
+        it. Another thread may set `stop[0]` (uint8): the pass ends after the slice that is under way, and without the
         batch of which it does not finish the last slice.
         """
         self._parameters("parameters", parameters, True)
@@ -406,6 +408,7 @@ cdef class Workspace:
         with self.used_by(network, p.work != EVALUATE):
             p.memory = &self.memory
             if p.n and not is_set(p.stop):
+                p.sparse[0] = is_sparse(p, 0, rows_of_slice(p, 0))
                 with nogil:
                     run_team(p, threads)
 

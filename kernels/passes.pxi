@@ -3,15 +3,17 @@
 # A batch goes through in slices of as many rows as the workspace holds. The members of a team do the same work, each on
 # its share, and meet where one needs what another has computed:
 #
-#   load; layer 0 | layer 1 | ... loss | layer n: input gradient, step | ... layer 1: input gradient, step; layer 0: step
-#         \------- forward ------/                                                                       | is a barrier
+#   load; layer 0 | layer 1 | ... last layer; loss | last layer: input gradient, step | ... layer 1, too; layer 0: step
+#         \----------- forward ----------/                                                     | is a barrier
 #
-# Columns of a layer's output are shared out rather than rows of the batch, so that each thread's weights stay in its
-# own cache. In the input gradient the columns of a layer's input are rows of W: a member takes the step of those at
-# once, as no other reads them, and goes on to its columns of layer 0, whose gradient it has computed itself. Then it
-# loads the next slice and begins with layer 0 again, without a barrier: so far it needs nothing of what others do.
-# (Where layer 0 has too few columns to share there is one more.) Gradients are summed over the rows of a batch from
-# first to last, also across slices, so neither the size of the workspace nor the number of threads changes a bit.
+# Columns of a layer's output are shared out rather than rows of the batch, so that each thread's weights of layer 0,
+# the largest one, stay in its own cache. In the input gradient the columns of a layer's input are rows of W: a member takes
+# the step of those at once, as no other reads them, and goes on to its columns of layer 0, whose gradient it has
+# computed itself. Then it loads the next slice and begins with layer 0 again, without a barrier. Where layer 0 has too
+# few columns to share, there is one before its step and one after it; and two to make x, if zeros are not skipped.
+#
+# Gradients are summed over the rows of a batch from first to last, also across slices, so neither the size of the
+# workspace nor the number of threads changes a bit.
 
 cdef extern from *:
     """
@@ -80,6 +82,7 @@ cdef struct Pass:
     Py_ssize_t seen  # rows of finished slices
     Py_ssize_t done  # rows of finished batches, or of finished slices where nothing is learnt
     bint stopped
+    bint sparse[2]  # whether the first layer skips zeros of this slice, and of the next
     char[64] also_apart
     Team team
 
@@ -123,53 +126,56 @@ cdef void load_floats(const Net* net, const Row* row, Py_ssize_t begin, Py_ssize
             activate(net.activation[k], net.inputs, x, x)
 
 
-cdef bint skips_zeros_of(const Pass* p, const Slice* s, int index, const Row* row) noexcept nogil:
-    """Whether a layer leaves out what is zero in the rows that it reads. All members find the same."""
-    cdef const Linear* layer = &p.net.linear[index]
-    if not layer.sparse:
+cdef inline Row row_of(const Pass* p, Py_ssize_t i) noexcept nogil:
+    """The i-th row of the pass."""
+    cdef Py_ssize_t at = (i if p.rows.order == NULL else p.rows.order[i]) * p.net.inputs
+    return Row(p.rows.bytes + at, NULL) if p.rows.bytes != NULL else Row(NULL, p.rows.floats + at)
+
+
+cdef bint is_sparse(const Pass* p, Py_ssize_t first, Py_ssize_t rows) noexcept nogil:
+    """Whether the first layer skips zeros of the slice that begins at `first`, as far as a sample of its rows tells."""
+    cdef Py_ssize_t i, found = 0
+    cdef Row row
+    if not p.net.linear[0].sparse:
         return False
-    if p.work != EVALUATE:
-        if index == 0 and p.rows.bytes == NULL:
-            return False  # floats are too rare in training for a way of their own
-        if s.rows > WORDS * WORD or (index > 0 and s.rows == 1):
-            return False
-    return few_elements(s.rows, row, layer.inputs)
+    if p.work != EVALUATE and (p.rows.bytes == NULL or rows > WORDS * WORD):
+        return False  # floats are too rare in training for a way of their own, and a column's masks have a fixed place
+    for i from 0 <= i < rows by SAMPLE:
+        row = row_of(p, first + i)
+        found += count_nonzero(&row, p.net.inputs)
+    return found <= (rows + SAMPLE - 1) // SAMPLE * p.net.inputs * SPARSE_PERCENT // 100
 
 
-cdef Slice load_slice(Pass* p, Py_ssize_t first, Py_ssize_t rows, int member) noexcept nogil:
-    """The rows from `first` on. What a member can do with the bytes, it does for itself: to fetch what another has made
+cdef Slice load_slice(Pass* p, Py_ssize_t first, Py_ssize_t rows, bint sparse, int member) noexcept nogil:
+    """The rows from `first` on, as they are or as x.
 
-    of them takes longer where two CPUs have no cache in common.
+    What a member can do with the bytes, it does for itself: to fetch what another has made of them takes longer where
+    two CPUs have no cache in common.
     """
     cdef Slice s
     cdef Memory* memory = p.memory
-    cdef Py_ssize_t i, row, begin, end
+    cdef Py_ssize_t i, begin, end
     s.rows = rows
     s.row = memory.row + 2 * member * memory.rows
     s.hidden = s.row + memory.rows
     s.transposed = memory.transposed + member * p.net.inputs * memory.span
     s.labels = memory.labels + member * memory.rows
     for i in range(rows):
-        row = first + i if p.rows.order == NULL else p.rows.order[first + i]
-        s.row[i] = Row(NULL, NULL)
-        if p.rows.bytes != NULL:
-            s.row[i].bytes = p.rows.bytes + row * p.net.inputs
-        else:
-            s.row[i].floats = p.rows.floats + row * p.net.inputs
+        s.row[i] = row_of(p, first + i)
         if p.labels != NULL:
-            s.labels[i] = p.labels[row]
+            s.labels[i] = p.labels[first + i if p.rows.order == NULL else p.rows.order[first + i]]
     for i in range(min(rows, p.n - first - rows)):
         prefetch_row(p.net, &p.rows, first + rows + i)
     s.x = memory.x
     s.stride = p.net.stride
-    s.sparse[0] = skips_zeros_of(p, &s, 0, s.row)
-    if s.sparse[0] and p.work != EVALUATE and rows > 1:
+    s.sparse[0] = sparse
+    if sparse and p.work != EVALUATE and rows > 1:
         for i from 0 <= i < rows by BLOCK:
             transpose_bytes(s.row + i, rows - i, p.net.inputs, s.transposed + i, memory.span)
-    elif not s.sparse[0] and p.rows.floats != NULL and p.rows.order == NULL and p.net.linear[0].activation == 0:
+    elif not sparse and p.rows.floats != NULL and p.rows.order == NULL and p.net.linear[0].activation == 0:
         s.x = p.rows.floats + first * p.net.inputs  # already what the first layer reads
         s.stride = p.net.inputs
-    elif not s.sparse[0]:
+    elif not sparse:
         barrier(&p.team)  # others may still be reading x
         share(rows, 1, member, p.team.size, &begin, &end)
         load_floats(p.net, s.row, begin, end, memory.x)
@@ -189,9 +195,7 @@ cdef inline void activate(Kind kind, Py_ssize_t n, const float* x, float* y) noe
 
 
 cdef inline void activate_backward(Kind kind, Py_ssize_t n, const float* y, float* d) noexcept nogil:
-    if kind == RELU:
-        relu_backward_of(n, y, d, d)
-    elif kind == SIGMOID:
+    if kind == SIGMOID:
         sigmoid_backward_of(n, y, d, d)
     else:
         tanh_backward_of(n, y, d, d)
@@ -295,15 +299,19 @@ cdef void forward_block(
 
 
 cdef void look_for_zeros(const Pass* p, Slice* s, int index) noexcept nogil:
-    """Decide whether a layer behind others skips zeros."""
-    cdef Py_ssize_t i, stride
+    """Decide whether a layer behind others skips zeros of its input, by a sample of the rows."""
+    cdef const Linear* layer = &p.net.linear[index]
+    cdef Py_ssize_t i, stride, found = 0
     cdef const float* x
-    s.sparse[index] = False
-    if p.net.linear[index].sparse:
-        x = input_of(p.net, p.memory, s, index, &stride)
-        for i in range(s.rows):
-            s.hidden[i] = Row(NULL, x + i * stride)
-        s.sparse[index] = skips_zeros_of(p, s, index, s.hidden)
+    s.sparse[index] = layer.sparse and (p.work == EVALUATE or 1 < s.rows <= WORDS * WORD)
+    if not s.sparse[index]:
+        return
+    x = input_of(p.net, p.memory, s, index, &stride)
+    for i in range(s.rows):
+        s.hidden[i] = Row(NULL, x + i * stride)
+        if i % SAMPLE == 0:
+            found += count_nonzero(&s.hidden[i], layer.inputs)
+    s.sparse[index] = found <= (s.rows + SAMPLE - 1) // SAMPLE * layer.inputs * SPARSE_PERCENT // 100
 
 
 cdef void forward(Pass* p, Slice* s, int member) noexcept nogil:
@@ -400,9 +408,9 @@ cdef void transpose_input(
 
 
 cdef void weight_gradient(Pass* p, const Slice* s, int index, const Update* update, int member) noexcept nogil:
-    """The gradient of a later layer's parameters, and the step if it is time: the member's rows of W, which no other
+    """The gradient of a later layer's parameters, and the step if it is time.
 
-    member reads in `input_gradient`.
+    The member's rows of W, which no other member reads in `input_gradient`.
     """
     cdef const Linear* layer = &p.net.linear[index]
     cdef const float* d = p.memory.gradients_of_outputs + layer.output_at * p.memory.rows
@@ -477,31 +485,36 @@ cdef void count(Pass* p, Py_ssize_t done, bint ends, Tally* of_batch) noexcept n
 
 
 cdef void run_member(Pass* p, int member) noexcept nogil:
-    """One member's part of a pass over all rows."""
+    """One member's part of a pass over all rows. p.sparse[0] is about the first slice."""
     cdef Py_ssize_t first = 0, rows, batch, end
     cdef Update update = p.update
     cdef Tally of_batch = Tally(0, 0)
     cdef Slice s
     cdef bint stopped = False
+    cdef int turn = 0
     while first < p.n and not stopped:
         rows = rows_of_slice(p, first)
         batch = first // p.batch_size * p.batch_size
         end = min(p.n, batch + p.batch_size)
-        s = load_slice(p, first, rows, member)
+        s = load_slice(p, first, rows, p.sparse[turn], member)
         forward(p, &s, member)
-        if member == 0:
-            p.stopped = is_set(p.stop)
-        loss(p, &s, <float>1.0 / (end - batch), member)
-        stopped = p.stopped  # until the next forward pass has met it does not change
-        update.first = first == batch
-        update.last = p.work == TRAIN and first + rows == end
         first += rows
+        turn = 1 - turn
+        if member == 0:  # what all are to agree on, one decides, and before a barrier
+            p.stopped = is_set(p.stop)
+            p.sparse[turn] = first < p.n and is_sparse(p, first, rows_of_slice(p, first))
+        loss(p, &s, <float>1.0 / (end - batch), member)
+        stopped = p.stopped
+        update.first = first - rows == batch
+        update.last = p.work == TRAIN and first == end
         if member == 0:
             count(p, first, first == end, &of_batch)
         if p.work != EVALUATE:
             learn(p, &s, &update, member)
+        # With its own columns of layer 0 a member may go on. Of what the next load and forward pass of layer 0 read and
+        # write, others have read no more than its output, in layer 1 or the loss, and there is a barrier behind each.
         if not by_columns(&p.net.linear[0], &p.team):
-            barrier(&p.team)  # else a member begins with what no other has touched
+            barrier(&p.team)
 
 
 cdef void forward_rows(Pass* p, float* to) noexcept nogil:
@@ -515,7 +528,7 @@ cdef void forward_rows(Pass* p, float* to) noexcept nogil:
     p.team.size = 1
     for first from 0 <= first < p.n by p.memory.rows:
         rows = min(p.memory.rows, p.n - first)
-        s = load_slice(p, first, rows, 0)
+        s = load_slice(p, first, rows, is_sparse(p, first, rows), 0)
         forward(p, &s, 0)
         for i in range(rows):
             memcpy(to + (first + i) * p.net.outputs, y + i * last.stride, p.net.outputs * sizeof(float))

@@ -5,6 +5,7 @@
 
 cdef extern from "<pthread.h>" nogil:
     ctypedef unsigned long pthread_t
+    int pthread_create(pthread_t* thread, const void* attributes, void* (*run)(void*) noexcept nogil, void* argument)
     int pthread_join(pthread_t thread, void** result)
     ctypedef struct pthread_mutex_t:
         pass
@@ -31,49 +32,31 @@ cdef extern from * nogil:
 cdef extern from *:
     """
     /* A scheduler may leave a new thread on the CPU of the one that has made it for longer than a pass takes, although
-     * another is idle. So a member begins on a CPU of its own, and from then on may be moved to any. */
+     * another is idle. So each member begins on the next of the CPUs that it may use, if there are several, and may be
+     * moved from then on. Where that is not known or not allowed, members begin anywhere. */
     #if defined(__linux__)
     #include <sched.h>
-    typedef cpu_set_t cpus_t;
+    #define present_cpu sched_getcpu
 
-    static int start_apart(pthread_t *thread, int number, cpus_t *allowed, void *(*run)(void *), void *argument)
+    static void begin_apart(int cpu, int number)
     {
-        cpu_set_t one;
-        pthread_attr_t attributes;
-        int cpu = sched_getcpu(), failed;
-        if (cpu < 0 || sched_getaffinity(0, sizeof *allowed, allowed) != 0 || !CPU_ISSET(cpu, allowed))
-            CPU_ZERO(allowed);
-        if (CPU_COUNT(allowed) < 2 || pthread_attr_init(&attributes) != 0) {
-            CPU_ZERO(allowed);
-            return pthread_create(thread, NULL, run, argument);
-        }
+        cpu_set_t allowed, one;
+        if (cpu < 0 || sched_getaffinity(0, sizeof allowed, &allowed) != 0 || CPU_COUNT(&allowed) < 2)
+            return;
         while (number > 0)
-            number -= CPU_ISSET(cpu = (cpu + 1) % CPU_SETSIZE, allowed) != 0;
+            number -= CPU_ISSET(cpu = (cpu + 1) % CPU_SETSIZE, &allowed) != 0;
         CPU_ZERO(&one);
         CPU_SET(cpu, &one);
-        failed = pthread_attr_setaffinity_np(&attributes, sizeof one, &one)
-            || pthread_create(thread, &attributes, run, argument);
-        pthread_attr_destroy(&attributes);
-        return failed;
-    }
-
-    static void run_anywhere(const cpus_t *allowed)
-    {
-        if (CPU_COUNT(allowed))
-            sched_setaffinity(0, sizeof *allowed, allowed);
+        if (sched_setaffinity(0, sizeof one, &one) == 0)
+            sched_setaffinity(0, sizeof allowed, &allowed);
     }
     #else
-    typedef int cpus_t;
-    #define start_apart(thread, number, allowed, run, argument) pthread_create(thread, NULL, run, argument)
-    #define run_anywhere(allowed) ((void)(allowed))
+    #define present_cpu() (-1)
+    #define begin_apart(cpu, number) ((void)(cpu), (void)(number))
     #endif
     """
-    ctypedef struct cpus_t:
-        pass
-    int start_apart(
-        pthread_t* thread, int number, cpus_t* allowed, void* (*run)(void*) noexcept nogil, void* argument
-    ) noexcept nogil
-    void run_anywhere(const cpus_t* allowed) noexcept nogil
+    int present_cpu() noexcept nogil
+    void begin_apart(int cpu, int number) noexcept nogil
 
 cdef enum:
     THREAD_LIMIT = 16
@@ -98,7 +81,7 @@ cdef struct Team:
 cdef struct Member:
     Pass* work
     int index
-    cpus_t allowed
+    int cpu  # of the thread that made it, or -1
 
 
 cdef void barrier(Team* team) noexcept nogil:
@@ -141,7 +124,7 @@ cdef void* member_main(void* argument) noexcept nogil:
     cdef Team* team = &member.work.team
     pthread_mutex_lock(&team.mutex)  # held until it is known how many members there are
     pthread_mutex_unlock(&team.mutex)
-    run_anywhere(&member.allowed)
+    begin_apart(member.cpu, member.index)
     run_member(member.work, member.index)
     return NULL
 
@@ -151,18 +134,15 @@ cdef void run_team(Pass* work, int threads) noexcept nogil:
     cdef pthread_t handles[THREAD_LIMIT]
     cdef Member members[THREAD_LIMIT]
     cdef Team* team = &work.team
-    cdef int i
+    cdef int i, cpu = present_cpu()
     team.size = 1
     team.arrived = team.round = team.sleepers = 0
     pthread_mutex_init(&team.mutex, NULL)
     pthread_cond_init(&team.next_round, NULL)
     pthread_mutex_lock(&team.mutex)
     while team.size < threads:
-        members[team.size].work = work
-        members[team.size].index = team.size
-        if start_apart(
-            &handles[team.size], team.size, &members[team.size].allowed, member_main, &members[team.size]
-        ) != 0:
+        members[team.size] = Member(work, team.size, cpu)
+        if pthread_create(&handles[team.size], NULL, member_main, &members[team.size]) != 0:
             break
         team.size += 1
     pthread_mutex_unlock(&team.mutex)

@@ -10,56 +10,68 @@ from falcon_mnist.trainer import Threads
 LAYERS = [("linear", 30, 40), ("relu", 40, 40), ("linear", 40, 10)]
 
 
-def chosen(threads: Threads, seconds: dict[int, float], segments: int) -> list[int]:
-    """What it chooses while a segment takes so long with each number, and a trial a tenth of that."""
-    choices = []
-    for _ in range(segments):
+def chosen(
+    threads: Threads, seconds: dict[int, float], until: float, *, begin: float = 0.0
+) -> list[tuple[int, bool, float]]:
+    """What it chooses within so many seconds, and how long each took.
+
+    A segment takes as long as is given for each number, a trial a tenth of that, both `begin` longer.
+    """
+    segments, clock = [], 0.0
+    while clock < until:
         choice, trial = threads.next()
-        threads.took(choice, 100 if trial else 1000, seconds[choice] / (10 if trial else 1), trial=trial)
-        choices.append(choice)
-    return choices
+        took = begin + seconds[choice] / (10 if trial else 1)
+        threads.took(100 if trial else 1000, took)
+        segments.append((choice, trial, took))
+        clock += took
+    return segments
 
 
 @pytest.mark.parametrize(("most", "choices"), [(1, [1]), (2, [1, 2]), (6, [1, 2, 4, 6]), (1000, [1, 2, 4, 8, 16])])
 def test_every_power_of_two_up_to_the_number_of_cpus_is_tried(most, choices):
     threads = Threads(most)
     assert threads.choices == choices
-    assert chosen(threads, dict.fromkeys(choices, 1.0), 2 * len(choices)) == choices * 2
+    segments = chosen(threads, dict.fromkeys(choices, 1.0), 1.0)
+    assert [choice for choice, _, _ in segments][: 2 * len(choices)] == (choices * 2)[: len(segments)]
 
 
 def test_one_cpu_needs_no_trials():
-    threads = Threads(1)
-    for _ in range(100):
-        assert threads.next() == (1, False)
-        threads.took(1, 1000, 1.0, trial=False)
+    assert {segment[:2] for segment in chosen(Threads(1), {1: 1.0}, 100)} == {(1, False)}
 
 
 @pytest.mark.parametrize("slower", [1.1, 2.0, 50.0])
 def test_the_fastest_is_used_and_what_trials_lose_is_little(slower):
-    choices = chosen(Threads(2), {1: slower, 2: 1.0}, 100_000)
-    trials = choices.count(1)
-    lost = trials * (slower - 1) / 10
-    assert trials > 10
-    assert lost < 0.011 * len(choices)
+    segments = chosen(Threads(2), {1: slower, 2: 1.0}, 10_000)
+    trials = [choice for choice, trial, _ in segments if trial]
+    assert {choice for choice, trial, _ in segments if not trial} == {2}
+    assert trials.count(1) > 10
+    assert trials.count(1) * (slower - 1) / 10 < 0.012 * 10_000
 
 
 def test_one_slow_trial_changes_no_mind():
     threads = Threads(2)
-    for seconds in (2.0, 9.0, 2.0, 1.0):  # the second is the first of two threads
-        choice, _ = threads.next()
-        threads.took(choice, 100, seconds / 10, trial=True)
-    assert chosen(threads, {1: 2.0, 2: 1.0}, 20).count(2) > 15
+    for seconds in (2.0, 9.0, 2.0, 1.0, 2.0, 1.0):  # the second is the first of two threads
+        threads.next()
+        threads.took(100, seconds / 10)
+    assert threads.best == 2
 
 
 def test_it_changes_its_mind_when_the_machine_becomes_busy_and_again_when_it_is_idle():
     threads = Threads(2)
-    chosen(threads, {1: 2.0, 2: 1.0}, 10)
+    chosen(threads, {1: 2.0, 2: 1.0}, 100)
     assert threads.best == 2
-    chosen(threads, {1: 2.0, 2: 50.0}, 2)
-    assert threads.best == 2  # it may have been a moment's
-    chosen(threads, {1: 2.0, 2: 50.0}, 3)
+    chosen(threads, {1: 2.0, 2: 50.0}, 1000)
     assert threads.best == 1
-    chosen(threads, {1: 2.0, 2: 1.0}, 600)
+    chosen(threads, {1: 2.0, 2: 1.0}, 5000)
+    assert threads.best == 2
+
+
+def test_what_it_takes_to_begin_a_segment_counts_for_all_numbers_alike():
+    """A trial takes several times as long for its rows as a segment does."""
+    threads = Threads(2)
+    chosen(threads, {1: 2.0, 2: 50.0}, 100, begin=0.5)
+    assert threads.best == 1
+    chosen(threads, {1: 2.0, 2: 1.0}, 5000, begin=0.5)
     assert threads.best == 2
 
 
