@@ -7,8 +7,8 @@
 #         \----------- forward ----------/                                                     | is a barrier
 #
 # Columns of a layer's output are shared out rather than rows of the batch, so that each thread's weights of layer 0,
-# the largest one, stay in its own cache. In the input gradient the columns of a layer's input are rows of W: a member takes
-# the step of those at once, as no other reads them, and goes on to its columns of layer 0, whose gradient it has
+# the largest one, stay in its own cache. In the input gradient the columns of a layer's input are rows of W: a member
+# takes the step of those at once, as no other reads them, and goes on to its columns of layer 0, whose gradient it has
 # computed itself. Then it loads the next slice and begins with layer 0 again, without a barrier. Where layer 0 has too
 # few columns to share, there is one before its step and one after it; and two to make x, if zeros are not skipped.
 #
