@@ -77,9 +77,9 @@ class Threads:
 
     More than one pay where they have CPUs of their own and a step is long; beside other work they may cost many times
     what they save. So all numbers are tried in turn, each on a short segment: some rounds of that at first, and one
-    now and then, so rarely that what it loses is little beside the time until the next. Only trials are compared, as
-    each carries what it takes to begin a segment; and of the last ones the best, as one that something else disturbed
-    is to change no mind.
+    now and then, so rarely that what it loses is little beside the time until the next; but soon at first, as what a
+    run begins beside may soon be over. Only trials are compared, as each carries what it takes to begin a segment; and
+    of the last ones the best, as one that something else disturbed is to change no mind.
     """
 
     LOSS = 0.01  # of the time, for the trials
@@ -91,7 +91,8 @@ class Threads:
         self.choices = sorted({most} | {2**i for i in range(most.bit_length())})
         self._rates = {choice: deque([0.0], maxlen=self.LAST) for choice in self.choices}
         self._trials = deque(self.choices * self.LAST if len(self.choices) > 1 else [])
-        self._lost = 0.0  # seconds, by this round of trials
+        self._spent = 0.0  # seconds so far
+        self._lost = 0.0  # of these by this round of trials
         self._until_round = 0.0  # seconds
 
     @property
@@ -108,6 +109,7 @@ class Threads:
     def took(self, rows: int, seconds: float) -> None:
         """Note how long the segment took that `next` was about."""
         seconds = max(seconds, 1e-9)
+        self._spent += seconds
         if not self._trials:
             self._until_round -= seconds
             return
@@ -115,7 +117,8 @@ class Threads:
         self._lost += max(seconds - rows / max(self._rates[self.best]), seconds / 20)
         if not self._trials:  # and where the fastest of this round is another one, the next round follows at once
             agreed = max(self.choices, key=lambda choice: self._rates[choice][-1]) == self.best
-            self._until_round, self._lost = agreed * self._lost / self.LOSS, 0.0
+            self._until_round = min(self._lost / self.LOSS, self._spent) if agreed else 0.0
+            self._lost = 0.0
 
 
 def split(count: int, hyperparams: Hyperparams) -> tuple[Rows, Rows]:
