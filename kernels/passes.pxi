@@ -98,16 +98,15 @@ cdef extern from * nogil:
     void prefetch "__builtin_prefetch"(const void* at, int for_writing, int level)
 
 
-cdef inline void prefetch_row(const Net* net, const Rows* rows, Py_ssize_t i) noexcept nogil:
+cdef inline void prefetch_row(const Net* net, Row row) noexcept nogil:
     """Have a row brought into the cache: the order is random, so the machine cannot guess which is next.
 
     Inline, because a call of a function that does nothing but this is dropped by gcc as one without effect.
     """
-    cdef Py_ssize_t row = i if rows.order == NULL else rows.order[i], byte
-    cdef Py_ssize_t size = net.inputs * (1 if rows.bytes != NULL else sizeof(float))
-    cdef const char* at = <const char*>rows.bytes if rows.bytes != NULL else <const char*>rows.floats
+    cdef const char* at = <const char*>row.bytes if row.bytes != NULL else <const char*>row.floats
+    cdef Py_ssize_t byte, size = net.inputs * (1 if row.bytes != NULL else sizeof(float))
     for byte from 0 <= byte < size by 64:
-        prefetch(at + row * size + byte, 0, 2)
+        prefetch(at + byte, 0, 2)
 
 
 cdef void load_floats(const Net* net, const Row* row, Py_ssize_t begin, Py_ssize_t end, float* to) noexcept nogil:
@@ -143,7 +142,7 @@ cdef bint is_sparse(const Pass* p, Py_ssize_t first, Py_ssize_t rows) noexcept n
     for i from 0 <= i < rows by SAMPLE:
         row = row_of(p, first + i)
         found += count_nonzero(&row, p.net.inputs)
-    return found <= (rows + SAMPLE - 1) // SAMPLE * p.net.inputs * SPARSE_PERCENT // 100
+    return few_of_sample(found, rows, p.net.inputs)
 
 
 cdef Slice load_slice(Pass* p, Py_ssize_t first, Py_ssize_t rows, bint sparse, int member) noexcept nogil:
@@ -165,7 +164,7 @@ cdef Slice load_slice(Pass* p, Py_ssize_t first, Py_ssize_t rows, bint sparse, i
         if p.labels != NULL:
             s.labels[i] = p.labels[first + i if p.rows.order == NULL else p.rows.order[first + i]]
     for i in range(min(rows, p.n - first - rows)):
-        prefetch_row(p.net, &p.rows, first + rows + i)
+        prefetch_row(p.net, row_of(p, first + rows + i))
     s.x = memory.x
     s.stride = p.net.stride
     s.sparse[0] = sparse
@@ -311,7 +310,7 @@ cdef void look_for_zeros(const Pass* p, Slice* s, int index) noexcept nogil:
         s.hidden[i] = Row(NULL, x + i * stride)
         if i % SAMPLE == 0:
             found += count_nonzero(&s.hidden[i], layer.inputs)
-    s.sparse[index] = found <= (s.rows + SAMPLE - 1) // SAMPLE * layer.inputs * SPARSE_PERCENT // 100
+    s.sparse[index] = few_of_sample(found, s.rows, layer.inputs)
 
 
 cdef void forward(Pass* p, Slice* s, int member) noexcept nogil:

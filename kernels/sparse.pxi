@@ -98,6 +98,11 @@ cdef Py_ssize_t count_nonzero(const Row* row, Py_ssize_t n) noexcept nogil:
     return count
 
 
+cdef bint few_of_sample(Py_ssize_t found, Py_ssize_t rows, Py_ssize_t n) noexcept nogil:
+    """Whether skipping pays, if in every SAMPLE-th of rows (rows, n) so many elements are not zero."""
+    return found <= (rows + SAMPLE - 1) // SAMPLE * n * SPARSE_PERCENT // 100
+
+
 cdef inline float element(const bint bytes, const Row* row, Py_ssize_t p) noexcept nogil:
     return PIXEL[row.bytes[p]] if bytes else row.floats[p]
 
