@@ -93,13 +93,18 @@ cdef class Network:
 
     cdef _add_linear(self, Py_ssize_t inputs, Py_ssize_t outputs, int activations):
         cdef Linear* layer = &self.net.linear[self.net.linears]
+        cdef Linear* before
+        cdef bint behind_relu
         self.net.linears += 1
         layer.inputs = inputs
         layer.outputs = outputs
         layer.padded = _whole(outputs, LANES)
         layer.sparse = inputs <= WORDS * WORD and activations == 0
         if self.net.linears > 1:
-            layer.sparse = inputs <= WORDS * WORD and layer.padded >= SPARSE_PANEL and self._behind_relu(activations)
+            behind_relu = self._behind_relu(activations)
+            layer.sparse = inputs <= WORDS * WORD and layer.padded >= SPARSE_PANEL and behind_relu
+            before = &self.net.linear[self.net.linears - 2]
+            before.sparse_gradient = self.net.linears > 2 and before.sparse and behind_relu
         # The panels of a layer that may skip zeros are wider than a register tile (sparse.pxi).
         layer.panel = min(layer.padded, <Py_ssize_t>(SPARSE_PANEL if layer.sparse else NR))
         layer.stride = _stride(outputs)
@@ -367,6 +372,9 @@ cdef class Workspace:
         blocks = -(-rows // LANES) * LANES
         transposed = memory.span * network.sparse_inputs if training else 0
         x_transposed = memory.span * network.widest_sparse if training else 0
+        if network.sparse_inputs or network.widest_sparse:
+            memory.sums_floats = min(rows, BLOCK_ROWS) * SPARSE_COLUMNS
+            memory.block_floats = max(rows * SPARSE_PANEL, WORD * SPARSE_COLUMNS) if training else 0
         sizes = [  # in floats; each part begins on a cache line of its own
             rows * network.output_floats,
             rows * network.output_floats if training else 0,
@@ -379,7 +387,8 @@ cdef class Workspace:
             2 * rows * THREAD_LIMIT * sizeof(Row) // 4,
             transposed * THREAD_LIMIT // 4,
             rows * THREAD_LIMIT // 4,
-            rows * SPARSE_PANEL * THREAD_LIMIT if transposed or x_transposed else 0,
+            memory.sums_floats * THREAD_LIMIT,
+            memory.block_floats * THREAD_LIMIT,
         ]
         lines = [(floats + 15) // 16 for floats in sizes]
         self.buffer = Buffer(16 * sum(lines))
@@ -396,7 +405,8 @@ cdef class Workspace:
         memory.row = <Row*>self._at(parts[8])
         memory.transposed = <uint8_t*>self._at(parts[9])
         memory.labels = <uint8_t*>self._at(parts[10])
-        memory.compact = self._at(parts[11])
+        memory.sums = self._at(parts[11])
+        memory.block = self._at(parts[12])
 
     cdef float* _at(self, Py_ssize_t floats):
         return self.buffer.data + floats

@@ -22,6 +22,9 @@ cdef extern from *:
     """
     bint is_set(const uint8_t* flag) noexcept nogil
 
+cdef enum:
+    GRADIENT_ROWS = 32  # of so many rows and more a layer's gradient may be sparse: W is transposed for it
+
 cdef enum Work:
     EVALUATE
     GRADIENTS
@@ -36,13 +39,17 @@ cdef struct Rows:
 
 
 cdef struct Slice:
-    # A member's view of some rows, where they lie or as x, and of the layers that skip zeros of theirs.
+    # A member's view of some rows, where they lie or as x; and which layers skip zeros of their input, and of the
+    # gradient of their output.
     Py_ssize_t rows
     bint sparse[LAYERS]
+    bint sparse_gradient[LAYERS]
     Row* row
-    Row* hidden  # of the input of the layer whose turn it is
+    Row* hidden  # of the input of the layer whose turn it is, or of its output's gradient
     uint8_t* transposed  # (inputs, memory.span), of bytes
     uint8_t* labels
+    float* sums
+    float* block
     const float* x
     Py_ssize_t stride
 
@@ -61,7 +68,10 @@ cdef struct Memory:
     Row* row  # (rows,), and again (rows,) for the hidden ones
     uint8_t* transposed  # (inputs, span)
     uint8_t* labels  # (rows,)
-    float* compact  # (rows, SPARSE_PANEL)
+    float* sums  # (up to BLOCK_ROWS, SPARSE_COLUMNS)
+    float* block  # (rows, SPARSE_PANEL), or (WORD, SPARSE_COLUMNS)
+    Py_ssize_t sums_floats
+    Py_ssize_t block_floats
     Py_ssize_t span
 
 
@@ -159,6 +169,8 @@ cdef Slice load_slice(Pass* p, Py_ssize_t first, Py_ssize_t rows, bint sparse, i
     s.hidden = s.row + memory.rows
     s.transposed = memory.transposed + member * p.net.inputs * memory.span
     s.labels = memory.labels + member * memory.rows
+    s.sums = memory.sums + member * memory.sums_floats
+    s.block = memory.block + member * memory.block_floats
     for i in range(rows):
         s.row[i] = row_of(p, first + i)
         if p.labels != NULL:
@@ -168,8 +180,9 @@ cdef Slice load_slice(Pass* p, Py_ssize_t first, Py_ssize_t rows, bint sparse, i
     s.x = memory.x
     s.stride = p.net.stride
     s.sparse[0] = sparse
+    s.sparse_gradient[p.net.linears - 1] = False  # that of the loss
     if sparse and p.work != EVALUATE and rows > 1:
-        for i from 0 <= i < rows by BLOCK:
+        for i from 0 <= i < rows by SQUARE:
             transpose_bytes(s.row + i, rows - i, p.net.inputs, s.transposed + i, memory.span)
     elif not sparse and p.rows.floats != NULL and p.rows.order == NULL and p.net.linear[0].activation == 0:
         s.x = p.rows.floats + first * p.net.inputs  # already what the first layer reads
@@ -193,31 +206,33 @@ cdef inline void activate(Kind kind, Py_ssize_t n, const float* x, float* y) noe
         tanh_forward(n, x, y)
 
 
-cdef inline void activate_backward(Kind kind, Py_ssize_t n, const float* y, float* d) noexcept nogil:
+cdef inline void activate_backward(Kind kind, Py_ssize_t n, const float* y, const float* d, float* d_x) noexcept nogil:
     if kind == SIGMOID:
-        sigmoid_backward_of(n, y, d, d)
+        sigmoid_backward_of(n, y, d, d_x)
     else:
-        tanh_backward_of(n, y, d, d)
+        tanh_backward_of(n, y, d, d_x)
 
 
 cdef void bias_and_activations(
-    const Net* net, const Linear* layer, Memory* memory, const float* packed, Py_ssize_t first_row,
-    Py_ssize_t end_row, Py_ssize_t first, Py_ssize_t end,
+    const Net* net, const Linear* layer, Memory* memory, const float* packed, const float* product, Py_ssize_t rs,
+    Py_ssize_t first_row, Py_ssize_t end_row, Py_ssize_t first, Py_ssize_t end,
 ) noexcept nogil:
-    """What follows a linear layer's product, on a block of its output: whole vectors of columns."""
+    """What follows a linear layer's product, whose rows lie `rs` apart, to a block of its output: whole vectors."""
     cdef Py_ssize_t i, j
+    cdef const float* z
     cdef float* x
     cdef float* y
     cdef int k
     cdef const float* bias = packed + layer.packed_bias
     cdef bint rectified = layer.activation < layer.end_activation and net.activation[layer.activation] == RELU
     for i in range(first_row, end_row):
+        z = product + (i - first_row) * rs - first
         x = memory.outputs + layer.output_at * memory.rows + i * layer.stride
         for j from first <= j < end by LANES:
             if rectified:
-                vstore(x + j, vrelu(vload(x + j) + vload(bias + j)))
+                vstore(x + j, vrelu(vload(z + j) + vload(bias + j)))
             else:
-                vstore(x + j, vload(x + j) + vload(bias + j))
+                vstore(x + j, vload(z + j) + vload(bias + j))
         for k in range(layer.activation + rectified, layer.end_activation):
             y = memory.outputs + net.activation_at[k] * memory.rows + i * layer.stride
             activate(net.activation[k], end - first, x + first, y + first)
@@ -225,23 +240,31 @@ cdef void bias_and_activations(
 
 
 cdef void activations_backward(
-    const Net* net, const Linear* layer, Memory* memory, Py_ssize_t first_row, Py_ssize_t end_row,
-    Py_ssize_t first, Py_ssize_t end,
+    const Net* net, const Linear* layer, Memory* memory, const float* gradient, Py_ssize_t rs, Py_ssize_t first_row,
+    Py_ssize_t end_row, Py_ssize_t first, Py_ssize_t end,
 ) noexcept nogil:
-    """The gradient of what follows a linear layer to that of its product, on a block: whole vectors of columns."""
+    """From the gradient of a layer's last activation, whose rows lie `rs` apart, to that of its product: a block of it.
+
+    Whole vectors of columns.
+    """
     cdef Py_ssize_t i, j
     cdef int k
+    cdef const float* source
     cdef float* d
     cdef const float* y
     for i in range(first_row, end_row):
+        source = gradient + (i - first_row) * rs - first
         d = memory.gradients_of_outputs + layer.output_at * memory.rows + i * layer.stride
         for k in range(layer.end_activation - 1, layer.activation - 1, -1):
             y = memory.outputs + net.activation_at[k] * memory.rows + i * layer.stride
             if net.activation[k] == RELU:
                 for j from first <= j < end by LANES:
-                    vstore(d + j, vrelu_backward(vload(y + j), vload(d + j)))
+                    vstore(d + j, vrelu_backward(vload(y + j), vload(source + j)))
             else:
-                activate_backward(net.activation[k], end - first, y + first, d + first)
+                activate_backward(net.activation[k], end - first, y + first, source + first, d + first)
+            source = d
+        if source != d:
+            memcpy(d + first, source + first, (end - first) * sizeof(float))
 
 
 # Passes
@@ -279,44 +302,60 @@ cdef void own_columns(
     share(layer.padded, unit, member, team.size, first, end)
 
 
-cdef void forward_block(
+cdef void dense_block(
     Pass* p, const Slice* s, int index, Py_ssize_t first_row, Py_ssize_t end_row, Py_ssize_t first, Py_ssize_t end
 ) noexcept nogil:
     """A block of a linear layer's output, through the activations behind it."""
     cdef const Linear* layer = &p.net.linear[index]
     cdef float* y = p.memory.outputs + layer.output_at * p.memory.rows + first_row * layer.stride
-    cdef const float* x
     cdef Py_ssize_t stride
-    if s.sparse[index]:
-        sparse_forward(
-            layer, p.packed, (s.hidden if index else s.row) + first_row, end_row - first_row, first, end, y
-        )
-    else:
-        x = input_of(p.net, p.memory, s, index, &stride)
-        dense_forward(layer, p.packed, end_row - first_row, x + first_row * stride, stride, first, end, y)
-    bias_and_activations(p.net, layer, p.memory, p.packed, first_row, end_row, first, end)
+    cdef const float* x = input_of(p.net, p.memory, s, index, &stride)
+    dense_forward(layer, p.packed, end_row - first_row, x + first_row * stride, stride, first, end, y)
+    bias_and_activations(p.net, layer, p.memory, p.packed, y + first, layer.stride, first_row, end_row, first, end)
+
+
+cdef void sparse_columns(
+    Pass* p, const Slice* s, int index, Py_ssize_t first_row, Py_ssize_t end_row, Py_ssize_t first, Py_ssize_t end,
+    int vectors,
+) noexcept nogil:
+    """The same, of `vectors` columns without the zeros of the input."""
+    cdef const Linear* layer = &p.net.linear[index]
+    cdef const Row* rows = s.hidden if index else s.row
+    cdef Py_ssize_t row, after
+    for row from first_row <= row < end_row by BLOCK_ROWS:
+        after = min(end_row, row + BLOCK_ROWS)
+        sparse_forward(layer, p.packed, rows + row, after - row, first, vectors, s.sums)
+        bias_and_activations(p.net, layer, p.memory, p.packed, s.sums, SPARSE_COLUMNS, row, after, first, end)
 
 
 cdef void look_for_zeros(const Pass* p, Slice* s, int index) noexcept nogil:
-    """Decide whether a layer behind others skips zeros of its input, by a sample of the rows."""
+    """Decide whether zeros that relu has left in the input of a layer behind others are skipped, by a sample of its rows.
+
+    Where that input is zero, the gradient of what relu has made it of is so too.
+    """
     cdef const Linear* layer = &p.net.linear[index]
+    cdef const Linear* before = &p.net.linear[index - 1]
     cdef Py_ssize_t i, stride, found = 0
     cdef const float* x
+    cdef bint few
     s.sparse[index] = layer.sparse and (p.work == EVALUATE or 1 < s.rows <= WORDS * WORD)
-    if not s.sparse[index]:
+    s.sparse_gradient[index - 1] = before.sparse_gradient and p.work != EVALUATE and s.rows >= GRADIENT_ROWS
+    if not s.sparse[index] and not s.sparse_gradient[index - 1]:
         return
     x = input_of(p.net, p.memory, s, index, &stride)
     for i in range(s.rows):
         s.hidden[i] = Row(NULL, x + i * stride)
         if i % SAMPLE == 0:
             found += count_nonzero(&s.hidden[i], layer.inputs)
-    s.sparse[index] = few_of_sample(found, s.rows, layer.inputs)
+    few = few_of_sample(found, s.rows, layer.inputs)
+    s.sparse[index] = s.sparse[index] and few
+    s.sparse_gradient[index - 1] = s.sparse_gradient[index - 1] and few
 
 
 cdef void forward(Pass* p, Slice* s, int member) noexcept nogil:
     """All layers. The last one ends without a barrier if its rows were shared, as they are for the loss."""
     cdef Py_ssize_t first_row, end_row, first, end, column
-    cdef int index
+    cdef int index, vectors
     cdef const Linear* layer
     for index in range(p.net.linears):
         layer = &p.net.linear[index]
@@ -327,9 +366,14 @@ cdef void forward(Pass* p, Slice* s, int member) noexcept nogil:
             own_columns(layer, &p.team, member, &first, &end)
         else:
             share(s.rows, LANES, member, p.team.size, &first_row, &end_row)
-        while first < end:  # panel by panel, so that what was computed is still in the first-level cache
-            column = min(end, first + layer.panel - first % layer.panel)
-            forward_block(p, s, index, first_row, end_row, first, column)
+        while first < end:  # block by block, so that what was computed is still in a cache
+            if s.sparse[index]:
+                vectors = vectors_at(layer, first, end)
+                column = min(end, first + vectors * LANES)
+                sparse_columns(p, s, index, first_row, end_row, first, column, vectors)
+            else:
+                column = min(end, first + layer.panel - first % layer.panel)
+                dense_block(p, s, index, first_row, end_row, first, column)
             first = column
         if index + 1 < p.net.linears or by_columns(layer, &p.team):
             barrier(&p.team)
@@ -357,7 +401,9 @@ cdef void loss(Pass* p, const Slice* s, float scale, int member) noexcept nogil:
         for j from 0 <= j < last.padded by LANES:
             transpose(block + j * LANES, LANES, LANES, d + i * last.stride + j, last.stride, count)
     if p.work != EVALUATE:
-        activations_backward(net, last, memory, begin, end, 0, last.padded)
+        activations_backward(
+            net, last, memory, d + begin * last.stride, last.stride, begin, end, 0, last.padded
+        )
         if net.linears > 1:
             transpose_to_panels(
                 begin, end, 0, last.padded, d, last.stride, last.outputs, memory.panel_rows, memory.d_transposed[0]
@@ -365,33 +411,64 @@ cdef void loss(Pass* p, const Slice* s, float scale, int member) noexcept nogil:
     barrier(&p.team)
 
 
+cdef void dense_units(
+    Pass* p, const Slice* s, int index, Py_ssize_t first, Py_ssize_t columns
+) noexcept nogil:
+    """Some columns of the gradient of what linear layer `index` reads, through the activations before it."""
+    cdef const Linear* layer = &p.net.linear[index]
+    cdef const Linear* before = &p.net.linear[index - 1]
+    cdef int turn = (p.net.linears - 1 - index) % 2
+    cdef float* d_x = p.memory.gradients_of_outputs + before.output_at * p.memory.rows
+    dense_input_gradient(
+        layer, p.packed, s.rows, p.memory.panel_rows, p.memory.d_transposed[turn], first,
+        min(columns, layer.inputs - first), d_x, before.stride,
+    )
+    activations_backward(p.net, before, p.memory, d_x + first, before.stride, 0, s.rows, first, first + columns)
+
+
+cdef void sparse_units(
+    Pass* p, const Slice* s, int index, Py_ssize_t first, Py_ssize_t columns, int vectors
+) noexcept nogil:
+    """The same, without the zeros of the gradient of the layer's output."""
+    cdef const Linear* layer = &p.net.linear[index]
+    cdef const float* d = p.memory.gradients_of_outputs + layer.output_at * p.memory.rows
+    cdef Py_ssize_t row, after, i
+    for row from 0 <= row < s.rows by BLOCK_ROWS:
+        after = min(s.rows, row + BLOCK_ROWS)
+        for i in range(row, after):
+            s.hidden[i] = Row(NULL, d + i * layer.stride)
+        sparse_input_gradient(layer, p.packed, s.hidden + row, after - row, first, vectors, s.block, s.sums)
+        activations_backward(
+            p.net, layer - 1, p.memory, s.sums, SPARSE_COLUMNS, row, after, first, first + columns
+        )
+
+
 cdef void input_gradient(Pass* p, const Slice* s, int index, int member) noexcept nogil:
     """The gradient of the output of the linear layer before this one: the member's columns of it.
 
     That output, part of which another has read, is brought back meanwhile, also for the next forward pass to write to.
     """
-    cdef const Linear* layer = &p.net.linear[index]
     cdef const Linear* before = &p.net.linear[index - 1]
     cdef Memory* memory = p.memory
-    cdef Py_ssize_t first, end, count, columns, i, j
+    cdef Py_ssize_t first, end, columns, i, j
+    cdef int vectors
     cdef const float* y = memory.outputs + before.output_at * memory.rows
-    cdef int turn = (p.net.linears - 1 - index) % 2
-    cdef float* d_x = memory.gradients_of_outputs + before.output_at * memory.rows
+    cdef const float* d_x = memory.gradients_of_outputs + before.output_at * memory.rows
     own_columns(before, &p.team, member, &first, &end)
     while first < end:  # so many that they are still in the first-level cache when they are transposed
-        columns = min(end - first, <Py_ssize_t>UNITS)
-        count = min(columns, layer.inputs - first)
+        vectors = SUMS if end - first > HALF * LANES else HALF
+        columns = min(end - first, <Py_ssize_t>(vectors * LANES if s.sparse_gradient[index] else UNITS))
         for i in range(s.rows):
             for j from first <= j < first + columns by LANES:
                 fetch_to_write(y + i * before.stride + j)
-        dense_input_gradient(
-            layer, p.packed, s.rows, memory.panel_rows, memory.d_transposed[turn], first, count, d_x, before.stride
-        )
-        activations_backward(p.net, before, memory, 0, s.rows, first, first + columns)
-        if index > 1:
+        if s.sparse_gradient[index]:
+            sparse_units(p, s, index, first, columns, vectors)
+        else:
+            dense_units(p, s, index, first, columns)
+        if index > 1 and not s.sparse_gradient[index - 1]:
             transpose_to_panels(
                 0, s.rows, first, first + columns, d_x, before.stride, before.outputs, memory.panel_rows,
-                memory.d_transposed[1 - turn],
+                memory.d_transposed[(p.net.linears - index) % 2],
             )
         first += columns
 
@@ -420,7 +497,7 @@ cdef void weight_gradient(Pass* p, const Slice* s, int index, const Update* upda
         transpose_input(s.rows, x, stride, first, end, p.memory.x_transposed, p.memory.span)
         sparse_weight_gradient(
             layer, s.rows, Row(NULL, p.memory.x_transposed), p.memory.span, d, first, min(end, layer.inputs), 0,
-            layer.padded, update, p.memory.compact + member * p.memory.rows * SPARSE_PANEL,
+            layer.padded, update, s.block,
         )
     else:
         dense_weight_gradient(
@@ -447,7 +524,7 @@ cdef void first_weight_gradient(Pass* p, const Slice* s, const Update* update, i
     elif s.sparse[0]:
         sparse_weight_gradient(
             layer, s.rows, Row(s.transposed, NULL), p.memory.span, d, first_input, end_input, first, end, update,
-            p.memory.compact + member * p.memory.rows * SPARSE_PANEL,
+            s.block,
         )
     else:
         dense_weight_gradient(layer, s.rows, s.x, s.stride, d, first_input, end_input, first, end, update)

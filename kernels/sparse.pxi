@@ -1,22 +1,31 @@
-# Layers without the zeros of their input: four in five pixels of MNIST are background, and relu leaves half of a layer.
+# Products without the zeros of their left operand: four in five pixels of MNIST are background, and relu leaves half of
+# a layer, and of its gradient.
 #
 #   forward          Y (rows, outputs) = X (rows, inputs) @ W
+#   input gradient   D' (rows, inputs) = D (rows, outputs) @ W.T
 #   weight gradient  G (inputs, outputs) = X.T @ D               X of a slice is transposed for it
 #
-# In both, A @ B with a sparse A, two rows of A go through together: their elements that are not both zero pick rows of
-# B, each of which is read once for two sums. So the arithmetic is the limit and not the cache, although neighbours
-# have zeros of their own (two images 228 pixels of 784 together, 150 each; of inputs, a sixth of the fmas is in vain).
+# In each, A @ B, the elements of a row of A that are not zero pick rows of B. A vector of B is loaded for each fma, and
+# the element beside them: loads are the limit. So B comes from the first-level cache, and many vectors are summed into
+# at once.
 #
-# There are no lists: a mask of 64 elements is one or a few instructions away from the elements themselves, and the next
-# one set in it two more, hidden behind the arithmetic. Where the loop over a mask ends, no machine predicts; so that
-# nothing waits there but the next turn of the loop, the masks are made beforehand.
+# Forward, and in the input gradient, a block of B is WORD rows of SUMS vectors: 32 KiB at most. All rows of A go through
+# it one by one; between blocks their sums lie in memory of the member's own, not in the output, part of which another
+# member has read (`sparse_block`).
+#
+# In the weight gradient a sum ends with the step of its parameter, so B is all of D, for fewer columns: a panel of W.
+# Pixels go through it in pairs, and each row of B that one of the two needs is loaded once for both: neighbours are
+# alike (of 64 rows 14 are needed by either, 12 by each). Other elements do so only where B is too large for the
+# first-level cache (`sparse_tile`).
+#
+# There are no lists: the next element set in a mask is two instructions away, hidden behind the arithmetic. Where the
+# loop over a mask ends, no machine predicts; so that nothing waits there but the next turn of the loop, masks are made
+# one row ahead.
 #
 # Every element is summed over k in order, one fma at a time, as the dense products sum it but for products with 0,
 # which change nothing: the same bits, whichever path is taken and whichever rows are paired. (Exceptions are a sum that
 # has underflowed to -0 and becomes +0, until a bias or the next product that is not 0 makes them the same again; and
 # what is not finite, which times 0 is NaN.)
-#
-# Up to SPARSE_PERCENT skipping pays on every instruction set (CONTRIBUTING.md).
 
 cdef extern from "simd.h":
     ctypedef uint8_t vbytes
@@ -25,112 +34,178 @@ cdef extern from "simd.h":
     vbytes bzeros() noexcept nogil
     vbytes bzip_low(vbytes a, vbytes b) noexcept nogil
     vbytes bzip_high(vbytes a, vbytes b) noexcept nogil
-    uint64_t nonzero_bytes(const uint8_t* x) noexcept nogil
-    uint64_t nonzero_floats(const float* x) noexcept nogil
     vfloat in_register(vfloat x) noexcept nogil
 
-cdef extern from * nogil:
-    int trailing_zeros "__builtin_ctzll"(uint64_t mask)
-    int ones "__builtin_popcountll"(uint64_t mask)
+cdef extern from *:
+    """
+    #define SUMS 8
+    #define HALF (SUMS / 2)
+    #define SPARSE_COLUMNS (SUMS * LANES)
+    """
+    enum:
+        SUMS  # vectors that are summed into at once: of one row, or half of them of each of two
+        HALF
+        SPARSE_COLUMNS  # the columns of as many
 
 cdef enum:
-    SPARSE_PERCENT = 70  # so many elements in 100 may be non-zero
-    SAMPLE = 8  # of so many rows one is looked at to find that out
-    SUMS = 4  # vectors of each of two rows that are summed into at once, to hide the latency of fma
-    WORD = 64  # elements of a mask
     WORDS = 64  # masks of a row, at most: a longer one is not sparse
-    SPARSE_PANEL = 64  # columns of a panel: for so many, D of a batch stays in the first-level cache
-    BLOCK = 16  # bytes are transposed in squares of this side
-
-# float32(byte / 255), correctly rounded.
-cdef float[256] PIXEL
-for _byte in range(256):
-    PIXEL[_byte] = np.float32(_byte) / np.float32(255)
+    SPARSE_PANEL = 64  # columns of a panel of W, and rows of B in a block
+    BLOCK_ROWS = 128  # rows of A whose sums are kept at once; and of B, when a panel still is in the first-level cache
+    SQUARE = 16  # bytes are transposed in squares of this side
 
 
-cdef struct Row:
-    # A sparse row: bytes, or floats where bytes is NULL.
-    const uint8_t* bytes
-    const float* floats
+# Forward, and the input gradient
 
-
-cdef struct SparseProduct:
-    # C (rows, up to SUMS * LANES) = A @ B, A's rows sparse. Forward they are at `rows`, and C is memory. In the weight
-    # gradient they begin with `first`, `span` elements apart, and C are parameters, `update`d from `at` on.
+cdef struct SparseBlock:
+    # C (count, up to SPARSE_COLUMNS) += A @ B, of A's rows the elements from `first` on, WORD of them. Of B's columns the
+    # second half lies elsewhere, in the next panel; rows of C lie SPARSE_COLUMNS apart.
     const Row* rows
-    Row first
-    Py_ssize_t span
-    Py_ssize_t k, readable  # elements of a row, and those that may be read
-    const float* b
+    Py_ssize_t count
+    Py_ssize_t k  # elements of a whole row
+    Py_ssize_t first
+    const float* b[2]
     Py_ssize_t rs_b
     float* c
+
+
+cdef inline void sparse_block(const int vectors, const bint bytes, const SparseBlock* given) noexcept nogil:
+    cdef SparseBlock p = given[0]
+    cdef vfloat acc[SUMS]
+    cdef vfloat x
+    cdef uint64_t mask, after = mask_at(bytes, &p.rows[0], p.k, p.k, p.first)
+    cdef Py_ssize_t i, j
+    cdef Row row
+    cdef float* c
+    cdef int v
+    for i in range(p.count):
+        row = p.rows[i]
+        mask = after
+        if i + 1 < p.count:
+            after = mask_at(bytes, &p.rows[i + 1], p.k, p.k, p.first)
+        if mask == 0 and p.first > 0:
+            continue
+        c = p.c + i * SPARSE_COLUMNS
+        for v in range(vectors):
+            acc[v] = vload(c + v * LANES) if p.first > 0 else vbroadcast(0)
+        while mask:
+            j = trailing_zeros(mask)
+            mask &= mask - 1
+            x = vbroadcast(element(bytes, &row, p.first + j))
+            for v in range(vectors):
+                acc[v] = vfma(x, vload(p.b[v // HALF] + j * p.rs_b + v % HALF * LANES), acc[v])
+        for v in range(vectors):
+            vstore(c + v * LANES, acc[v])
+
+
+cdef void sparse_block_of(int vectors, bint bytes, const SparseBlock* p) noexcept nogil:
+    """So many vectors, in the code that was made for them."""
+    if vectors == SUMS and bytes:
+        sparse_block(SUMS, True, p)
+    elif vectors == SUMS:
+        sparse_block(SUMS, False, p)
+    elif vectors == HALF and bytes:
+        sparse_block(HALF, True, p)
+    elif vectors == HALF:
+        sparse_block(HALF, False, p)
+    elif bytes:
+        sparse_block(1, True, p)
+    else:
+        sparse_block(1, False, p)
+
+
+cdef inline bint half_fits(const Linear* layer, Py_ssize_t column, Py_ssize_t end) noexcept nogil:
+    """Whether there are HALF vectors of columns before `end` in the panel; behind the layer's own it has zeros."""
+    cdef Py_ssize_t whole = layer.panel - column % layer.panel
+    if end == layer.padded and end - column > LANES:
+        return whole >= HALF * LANES
+    return min(end - column, whole) >= HALF * LANES
+
+
+cdef int vectors_at(const Linear* layer, Py_ssize_t column, Py_ssize_t end) noexcept nogil:
+    """How many vectors of the columns up to `end` are summed into at once: SUMS, HALF or one."""
+    if not half_fits(layer, column, end):
+        return 1
+    return SUMS if half_fits(layer, column + HALF * LANES, end) else HALF
+
+
+cdef void sparse_forward(
+    const Linear* layer, const float* packed, const Row* rows, Py_ssize_t count, Py_ssize_t column, int vectors,
+    float* sums,
+) noexcept nogil:
+    """`vectors` of Y = X @ W from `column` on, of up to BLOCK_ROWS rows, to `sums` (count, SPARSE_COLUMNS)."""
+    cdef Py_ssize_t word
+    cdef SparseBlock p
+    p.rows, p.count, p.k, p.rs_b, p.c = rows, count, layer.inputs, layer.panel, sums
+    for word from 0 <= word < layer.inputs by WORD:
+        p.first = word
+        p.b[0] = packed + panel_start(layer, column) + word * layer.panel
+        p.b[1] = packed + panel_start(layer, column + HALF * LANES) + word * layer.panel
+        sparse_block_of(vectors, rows.bytes != NULL, &p)
+
+
+cdef void sparse_input_gradient(
+    const Linear* layer, const float* packed, const Row* rows, Py_ssize_t count, Py_ssize_t first, int vectors,
+    float* block, float* sums,
+) noexcept nogil:
+    """`vectors` of D' = D @ W.T from input `first` on, of up to BLOCK_ROWS rows, to `sums` (count, SPARSE_COLUMNS).
+
+    `block` has room for (WORD, SPARSE_COLUMNS): there a panel of W is transposed.
+    """
+    cdef Py_ssize_t word, i, j
+    cdef const float* w
+    cdef SparseBlock p
+    p.rows, p.count, p.k, p.rs_b, p.c = rows, count, layer.outputs, SPARSE_COLUMNS, sums
+    p.b[0] = block
+    p.b[1] = block + HALF * LANES
+    for word from 0 <= word < layer.outputs by WORD:
+        p.first = word
+        for i from 0 <= i < vectors * LANES by LANES:
+            w = packed + panel_start(layer, word) + (first + i) * layer.panel
+            for j from 0 <= j < layer.panel by LANES:
+                transpose(
+                    w + j, layer.panel, layer.inputs - first - i, block + j * SPARSE_COLUMNS + i, SPARSE_COLUMNS, LANES
+                )
+        sparse_block_of(vectors, False, &p)
+
+
+# Weight gradient
+
+cdef struct SparseProduct:
+    # C (m, columns) = A @ B, where C are parameters, `update`d from `at` on. A's rows begin `span` elements apart.
+    Row first
+    Py_ssize_t span
+    Py_ssize_t k  # elements of a row of A
+    const float* b  # its rows lie SPARSE_PANEL apart
     const Update* update
     Py_ssize_t at
     Py_ssize_t rs_c
 
 
-cdef uint64_t last_mask(const Row* row, Py_ssize_t n, Py_ssize_t readable, Py_ssize_t j) noexcept nogil:
-    """`mask_at` where fewer than WORD elements are left."""
-    cdef uint64_t mask = 0
-    cdef Py_ssize_t at = min(j, readable - WORD)  # a whole word, of which the first elements have been seen
-    if at < 0:
-        for at in range(j, n):
-            mask |= <uint64_t>(row.bytes[at] != 0 if row.bytes != NULL else row.floats[at] != 0) << (at - j)
-        return mask
-    mask = nonzero_bytes(row.bytes + at) if row.bytes != NULL else nonzero_floats(row.floats + at)
-    return mask >> (j - at) & ((<uint64_t>1 << (n - j)) - 1)
-
-
-cdef inline uint64_t mask_at(
-    const bint bytes, const Row* row, Py_ssize_t n, Py_ssize_t readable, Py_ssize_t j
-) noexcept nogil:
-    """Which of the elements from j on are not zero, at most WORD of them; the row has n, and `readable` may be read."""
-    if n - j < WORD:
-        return last_mask(row, n, readable, j)
-    return nonzero_bytes(row.bytes + j) if bytes else nonzero_floats(row.floats + j)
-
-
-cdef Py_ssize_t count_nonzero(const Row* row, Py_ssize_t n) noexcept nogil:
-    """Elements of the row that are not zero."""
-    cdef Py_ssize_t j, count = 0
-    for j from 0 <= j < n by WORD:
-        count += ones(mask_at(row.bytes != NULL, row, n, n, j))
-    return count
-
-
-cdef bint few_of_sample(Py_ssize_t found, Py_ssize_t rows, Py_ssize_t n) noexcept nogil:
-    """Whether skipping pays, if in every SAMPLE-th of rows (rows, n) so many elements are not zero."""
-    return found <= (rows + SAMPLE - 1) // SAMPLE * n * SPARSE_PERCENT // 100
-
-
-cdef inline float element(const bint bytes, const Row* row, Py_ssize_t p) noexcept nogil:
-    return PIXEL[row.bytes[p]] if bytes else row.floats[p]
-
-
-cdef inline Row row_at(const bint learning, const bint bytes, const SparseProduct* p, Py_ssize_t i) noexcept nogil:
-    if not learning:
-        return p.rows[i]
+cdef inline Row row_at(const bint bytes, const SparseProduct* p, Py_ssize_t i) noexcept nogil:
     return Row(p.first.bytes + i * p.span, NULL) if bytes else Row(NULL, p.first.floats + i * p.span)
 
 
 cdef inline uint64_t scan(
-    const bint learning, const bint bytes, const SparseProduct* p, Py_ssize_t i, Py_ssize_t end, uint64_t* masks
+    const int rows, const bint bytes, const SparseProduct* p, Py_ssize_t i, Py_ssize_t m, uint64_t* masks
 ) noexcept nogil:
-    """The masks of rows i and i + 1 in one; whether there is anything in them. The last row may be one alone."""
-    cdef Row one = row_at(learning, bytes, p, i), other = row_at(learning, bytes, p, min(i + 1, end - 1))
+    """The masks of row i, or of i and i + 1 in one; whether there is anything in them. The last row may be one alone."""
+    cdef Row one = row_at(bytes, p, i), other = row_at(bytes, p, min(i + 1, m - 1))
     cdef Py_ssize_t j
     cdef uint64_t mask, found = 0
     for j from 0 <= j < p.k by WORD:
-        mask = mask_at(bytes, &one, p.k, p.readable, j) | mask_at(bytes, &other, p.k, p.readable, j)
+        mask = mask_at(bytes, &one, p.k, p.span, j)
+        if rows == 2:
+            mask |= mask_at(bytes, &other, p.k, p.span, j)
         masks[j // WORD] = mask
         found |= mask
     return found
 
 
 cdef inline void accumulate_sparse(
-    const int vectors, const bint bytes, const SparseProduct* p, Row one, Row other, const uint64_t* masks, vfloat* acc
+    const int rows, const int vectors, const bint bytes, const SparseProduct* p, Row one, Row other,
+    const uint64_t* masks, vfloat* acc
 ) noexcept nogil:
-    """acc (2, vectors) += the elements of two rows that are in the masks, @ B."""
+    """acc (rows, vectors) += the elements of one or two rows that are in the masks, @ B."""
     cdef Py_ssize_t word, j
     cdef uint64_t mask
     cdef vfloat x, y, b
@@ -141,42 +216,35 @@ cdef inline void accumulate_sparse(
             j = word + trailing_zeros(mask)
             mask &= mask - 1
             x = vbroadcast(element(bytes, &one, j))
-            y = vbroadcast(element(bytes, &other, j))
+            y = vbroadcast(element(bytes, &other, j)) if rows == 2 else x
             for v in range(vectors):
-                b = in_register(vload(p.b + j * p.rs_b + v * LANES))
+                b = vload(p.b + j * SPARSE_PANEL + v * LANES)
+                if rows == 2:
+                    b = in_register(b)
+                    acc[vectors + v] = vfma(y, b, acc[vectors + v])
                 acc[v] = vfma(x, b, acc[v])
-                acc[vectors + v] = vfma(y, b, acc[vectors + v])
 
 
 cdef inline void sparse_tile(
-    const int vectors, const bint learning, const bint bytes, const SparseProduct* p, const Update* update,
-    Py_ssize_t i, Py_ssize_t end, const uint64_t* masks,
+    const int rows, const int vectors, const bint bytes, const SparseProduct* p, const Update* update, Py_ssize_t i,
+    Py_ssize_t m, const uint64_t* masks,
 ) noexcept nogil:
-    """Rows i and, unless that is `end`, i + 1."""
-    cdef vfloat acc[2 * SUMS]
-    cdef Py_ssize_t at = p.at + i * p.rs_c, step = p.rs_c if i + 1 < end else 0
-    cdef int v
-    for v in range(2 * vectors):
+    """Row i, or i and unless that is `m` i + 1."""
+    cdef vfloat acc[SUMS]
+    cdef Py_ssize_t at = p.at + i * p.rs_c
+    cdef int row, v
+    for v in range(rows * vectors):
         acc[v] = vbroadcast(0)
-    if learning and not update.first:
-        for v in range(vectors):
-            acc[v] = update_start(update, at + v * LANES)
-            acc[vectors + v] = update_start(update, at + step + v * LANES)
-    accumulate_sparse(
-        vectors, bytes, p, row_at(learning, bytes, p, i), row_at(learning, bytes, p, min(i + 1, end - 1)), masks, acc
-    )
-    for v in range(vectors):
-        if learning:
-            update_finish(update, at + v * LANES, acc[v])
-        else:
-            vstore(p.c + at + v * LANES, acc[v])
-    if step == 0:
-        return
-    for v in range(vectors):
-        if learning:
-            update_finish(update, at + step + v * LANES, acc[vectors + v])
-        else:
-            vstore(p.c + at + step + v * LANES, acc[vectors + v])
+    if not update.first:
+        for row in range(rows):
+            for v in range(vectors):
+                if i + row < m:
+                    acc[row * vectors + v] = update_start(update, at + row * p.rs_c + v * LANES)
+    accumulate_sparse(rows, vectors, bytes, p, row_at(bytes, p, i), row_at(bytes, p, min(i + 1, m - 1)), masks, acc)
+    for row in range(rows):
+        if i + row < m:
+            for v in range(vectors):
+                update_finish(update, at + row * p.rs_c + v * LANES, acc[row * vectors + v])
 
 
 cdef inline bint skips_zeros(const Update* update) noexcept nogil:
@@ -185,117 +253,94 @@ cdef inline bint skips_zeros(const Update* update) noexcept nogil:
 
 
 cdef inline void sparse_tiles(
-    const int vectors, const bint learning, const bint bytes, const SparseProduct* given, Py_ssize_t end
+    const int rows, const int vectors, const bint bytes, const SparseProduct* given, Py_ssize_t m
 ) noexcept nogil:
-    """Rows 0 to end. Two are scanned before the two before them are multiplied, for the reason given above."""
+    """All m rows, one or two at a time. They are scanned before those in front of them are multiplied."""
     cdef uint64_t masks[2][WORDS]
     cdef uint64_t here, after
     cdef int turn = 0
     cdef Py_ssize_t i
     cdef SparseProduct p = given[0]
-    cdef Update update  # a copy, or it would be read again after each store
-    if learning:
-        update = p.update[0]
-    after = scan(learning, bytes, &p, 0, end, masks[0])
-    for i from 0 <= i < end by 2:
+    cdef Update update = p.update[0]  # a copy, or it would be read again after each store
+    after = scan(rows, bytes, &p, 0, m, masks[0])
+    for i from 0 <= i < m by rows:
         here = after
-        if i + 2 < end:
-            after = scan(learning, bytes, &p, i + 2, end, masks[1 - turn])
-        if here or not learning or not skips_zeros(&update):
-            sparse_tile(vectors, learning, bytes, &p, &update, i, end, masks[turn])
+        if i + rows < m:
+            after = scan(rows, bytes, &p, i + rows, m, masks[1 - turn])
+        if here or not skips_zeros(&update):
+            sparse_tile(rows, vectors, bytes, &p, &update, i, m, masks[turn])
         turn = 1 - turn
 
 
-cdef inline void sparse_columns(
-    const bint learning, bint bytes, const SparseProduct* p, Py_ssize_t rows, Py_ssize_t columns
-) noexcept nogil:
-    """So many rows and columns, in the code that was made for them."""
-    if columns == LANES:
-        if bytes:
-            sparse_tiles(1, learning, True, p, rows)
-        else:
-            sparse_tiles(1, learning, False, p, rows)
+cdef inline void sparse_tiles_of(int vectors, bint bytes, const SparseProduct* p, Py_ssize_t m) noexcept nogil:
+    """So many vectors, in the code that was made for them."""
+    if vectors == 1 and bytes:
+        sparse_tiles(2, 1, True, p, m)
+    elif vectors == 1:
+        sparse_tiles(2, 1, False, p, m)
     elif bytes:
-        sparse_tiles(SUMS, learning, True, p, rows)
+        sparse_tiles(2, HALF, True, p, m)
+    elif p.k > BLOCK_ROWS:
+        sparse_tiles(2, HALF, False, p, m)
     else:
-        sparse_tiles(SUMS, learning, False, p, rows)
-
-
-cdef inline Py_ssize_t columns_at(const Linear* layer, Py_ssize_t column, Py_ssize_t end) noexcept nogil:
-    """How many of the columns up to `end` are multiplied at once: SUMS vectors, or one."""
-    return SUMS * LANES if min(end - column, layer.panel - column % layer.panel) >= SUMS * LANES else LANES
-
-
-cdef void sparse_forward(
-    const Linear* layer, const float* packed, const Row* rows, Py_ssize_t count, Py_ssize_t first, Py_ssize_t end,
-    float* y,
-) noexcept nogil:
-    """Y (count, first to end) = X @ W; rows of Y lie layer.stride apart."""
-    cdef Py_ssize_t column = first
-    cdef SparseProduct p = SparseProduct(
-        rows, Row(NULL, NULL), 0, layer.inputs, layer.inputs, NULL, layer.panel, y, NULL, 0, layer.stride
-    )
-    while column < end and count > 0:
-        p.b = packed + panel_start(layer, column)
-        p.at = column
-        sparse_columns(False, rows.bytes != NULL, &p, count, columns_at(layer, column, end))
-        column += columns_at(layer, column, end)
+        sparse_tiles(1, HALF, False, p, m)
 
 
 cdef void transpose_bytes(
     const Row* rows, Py_ssize_t count, Py_ssize_t n, uint8_t* to, Py_ssize_t rs_to
 ) noexcept nogil:
-    """to (n, BLOCK) = the elements of up to BLOCK rows, transposed as `transpose_vectors` does.
+    """to (n, SQUARE) = the elements of up to SQUARE rows, transposed as `transpose_vectors` does.
 
     Zeros stand for the rows that are too few.
     """
-    cdef vbytes t[BLOCK]
-    cdef vbytes u[BLOCK]
+    cdef vbytes t[SQUARE]
+    cdef vbytes u[SQUARE]
     cdef Py_ssize_t j = 0
     cdef int i, turn
-    while j + BLOCK <= n:
-        for i in range(BLOCK):
+    while j + SQUARE <= n:
+        for i in range(SQUARE):
             t[i] = bload(rows[i].bytes + j) if i < count else bzeros()
         for turn in range(4):
-            for i in range(BLOCK // 2):
-                u[2 * i] = bzip_low(t[i], t[i + BLOCK // 2])
-                u[2 * i + 1] = bzip_high(t[i], t[i + BLOCK // 2])
-            for i in range(BLOCK):
+            for i in range(SQUARE // 2):
+                u[2 * i] = bzip_low(t[i], t[i + SQUARE // 2])
+                u[2 * i + 1] = bzip_high(t[i], t[i + SQUARE // 2])
+            for i in range(SQUARE):
                 t[i] = u[i]
-        for i in range(BLOCK):
+        for i in range(SQUARE):
             bstore(to + (j + i) * rs_to, t[i])
-        j += BLOCK
+        j += SQUARE
     for j in range(j, n):
-        for i in range(BLOCK):
+        for i in range(SQUARE):
             to[j * rs_to + i] = rows[i].bytes[j] if i < count else 0
 
 
 cdef void sparse_weight_gradient(
     const Linear* layer, Py_ssize_t rows, Row x, Py_ssize_t span, const float* d, Py_ssize_t first_input,
-    Py_ssize_t end_input, Py_ssize_t first, Py_ssize_t end, const Update* update, float* compact,
+    Py_ssize_t end_input, Py_ssize_t first, Py_ssize_t end, const Update* update, float* block,
 ) noexcept nogil:
     """G[first_input to end_input, first to end] = X.T @ D, and on to what `update` says.
 
-    Input i's elements begin i * span behind x's, `span` a multiple of WORD. `compact` has room for (rows,
+    Input i's elements begin i * span behind x's, `span` a multiple of WORD. `block` has room for (rows,
     SPARSE_PANEL): the columns of D that are needed are moved together, or their lines would share half of the cache's
     sets.
     """
     cdef Py_ssize_t column = first, columns, i
+    cdef int vectors
     cdef bint bytes = x.bytes != NULL
-    cdef SparseProduct p = SparseProduct(
-        NULL, x, span, rows, span, compact, SPARSE_PANEL, NULL, update, 0, layer.panel
-    )
+    cdef SparseProduct p = SparseProduct(x, span, rows, block, update, 0, layer.panel)
     if bytes:
         p.first.bytes += first_input * span
     else:
         p.first.floats += first_input * span
     while column < end and first_input < end_input:
-        columns = columns_at(layer, column, end)
+        vectors = min(<int>HALF, vectors_at(layer, column, end))
+        columns = min(end - column, <Py_ssize_t>(vectors * LANES))
         for i in range(rows):
-            memcpy(compact + i * SPARSE_PANEL, d + i * layer.stride + column, columns * sizeof(float))
+            memcpy(block + i * SPARSE_PANEL, d + i * layer.stride + column, columns * sizeof(float))
+            memset(block + i * SPARSE_PANEL + columns, 0, (vectors * LANES - columns) * sizeof(float))
         p.at = panel_start(layer, column) + first_input * layer.panel
-        sparse_columns(True, bytes, &p, end_input - first_input, columns)
-        column += columns
+        sparse_tiles_of(vectors, bytes, &p, end_input - first_input)
+        column += vectors * LANES
 
 
 cdef inline void outer_product(
@@ -303,11 +348,11 @@ cdef inline void outer_product(
     Py_ssize_t end_input, Py_ssize_t column, const Update* given,
 ) noexcept nogil:
     """`sparse_outer_product` for `vectors` columns."""
-    cdef vfloat row[SUMS]
+    cdef vfloat row[HALF]
     cdef vfloat value, gradient
     cdef Row bytes = Row(x, NULL)
     cdef Update update = given[0]
-    cdef Py_ssize_t word, i, at
+    cdef Py_ssize_t word, i, at, start = panel_start(layer, column), panel = layer.panel
     cdef uint64_t mask
     cdef int v
     for v in range(vectors):
@@ -320,7 +365,7 @@ cdef inline void outer_product(
             i = word + trailing_zeros(mask)
             mask &= mask - 1
             value = vbroadcast(PIXEL[x[i]])
-            at = panel_start(layer, column) + i * layer.panel
+            at = start + i * panel
             for v in range(vectors):
                 gradient = vfma(value, row[v], update_start(&update, at + v * LANES))
                 update_finish(&update, at + v * LANES, gradient)
@@ -333,8 +378,9 @@ cdef void sparse_outer_product(
     """The weight gradient of one row x (inputs,): G[inputs, first to end] = x.T @ d, and on to what `update` says."""
     cdef Py_ssize_t column = first
     while column < end:
-        if columns_at(layer, column, end) == SUMS * LANES:
-            outer_product(SUMS, layer, x, d, first_input, end_input, column, update)
+        if end - column >= HALF * LANES and half_fits(layer, column, end):
+            outer_product(HALF, layer, x, d, first_input, end_input, column, update)
+            column += HALF * LANES
         else:
             outer_product(1, layer, x, d, first_input, end_input, column, update)
-        column += columns_at(layer, column, end)
+            column += LANES

@@ -1,5 +1,6 @@
 """Layers skip the zeros of their input: to the same bits as the dense kernels, put together by hand."""
 
+import itertools
 from types import ModuleType
 
 import numpy as np
@@ -126,28 +127,41 @@ def test_pixels_that_are_background_everywhere_keep_their_weights(
 
 
 @pytest.mark.parametrize(
-    ("rows", "widths"), [(70, (100, 64)), (33, (65, 130)), (130, (64, 200)), (5, (4097, 64)), (1, (80, 96))]
+    ("rows", "widths"),
+    [
+        *((70, (100, 64)), (33, (65, 130)), (130, (64, 200)), (5, (4097, 64)), (1, (80, 96))),
+        *((31, (64, 64)), (32, (64, 128, 300)), (300, (128, 100, 64)), (64, (30, 70, 64, 65))),
+    ],
 )
-@pytest.mark.parametrize("bias", [-9.0, -1.0, 0.0, 9.0])  # from almost nothing behind relu to almost everything
+# Of each layer in turn: from almost nothing behind relu to almost everything, and some of both in one network.
+@pytest.mark.parametrize("biases", [(-9.0,), (-1.0,), (0.0,), (9.0,), (0.0, 9.0), (9.0, 0.0)])
 @pytest.mark.parametrize("workspace_rows", [1, 48, 256])
 @pytest.mark.parametrize("threads", [1, 3])
 def test_skipping_what_relu_has_left_changes_no_bit(
-    kernels: ModuleType, rows: int, widths: tuple[int, int], bias: float, workspace_rows: int, threads: int
+    kernels: ModuleType,
+    rows: int,
+    widths: tuple[int, ...],
+    biases: tuple[float, ...],
+    workspace_rows: int,
+    threads: int,
 ) -> None:
-    first, second = widths
-    layers = [("linear", 30, first), ("relu", first, first), ("linear", first, second), ("relu", second, second)]
-    network = kernels.Network([*layers, ("linear", second, 10)])
+    layers = []
+    for inputs, outputs in itertools.pairwise((30, *widths)):
+        layers += [("linear", inputs, outputs), ("relu", outputs, outputs)]
+    network = kernels.Network([*layers, ("linear", widths[-1], 10)])
     parameters = np.random.default_rng(3).standard_normal(network.parameter_count).astype(np.float32)
-    (w1, b1), (w2, b2), (w3, b3) = pairs(network, parameters)
-    b1 += np.float32(bias)
+    *hidden, (w_last, b_last) = pairs(network, parameters)
+    for (w, b), bias in zip(hidden, itertools.cycle(biases), strict=False):
+        w *= np.float32(np.sqrt(2 / len(w)))
+        b += np.float32(bias)
     images = np.random.default_rng(4).integers(0, 256, (rows, 30)).astype(np.uint8)
     labels = labels_of(rows)
     workspace = kernels.Workspace(network, workspace_rows, training=True)
 
-    x = (images / np.float32(255)).astype(np.float32)
-    one = kernels.relu(kernels.add_bias(kernels.gemm(x, w1), b1))
-    two = kernels.relu(kernels.add_bias(kernels.gemm(one, w2), b2))
-    logits = kernels.add_bias(kernels.gemm(two, w3), b3)
+    inputs_of = [(images / np.float32(255)).astype(np.float32)]
+    for w, b in hidden:
+        inputs_of.append(kernels.relu(kernels.add_bias(kernels.gemm(inputs_of[-1], w), b)))
+    logits = kernels.add_bias(kernels.gemm(inputs_of[-1], w_last), b_last)
     found = np.empty_like(logits)
     network.forward(parameters, images, found, workspace)
     np.testing.assert_array_equal(found, logits)
@@ -155,10 +169,10 @@ def test_skipping_what_relu_has_left_changes_no_bit(
     d = np.empty_like(logits)
     kernels.softmax_cross_entropy(logits, labels, d)
     d *= np.float32(1 / rows)
-    d_two = kernels.relu_backward(two, kernels.gemm(d, w3.T))
-    d_one = kernels.relu_backward(one, kernels.gemm(d_two, w2.T))
-    products = [(x, d_one), (one, d_two), (two, d)]
-    expected = [part for a, b in products for part in (kernels.gemm(a.T, b).ravel(), kernels.bias_backward(b))]
+    expected: list[np.ndarray] = []
+    for (w, _), x in zip(reversed([*hidden, (w_last, b_last)]), reversed(inputs_of), strict=True):
+        expected[:0] = [kernels.gemm(x.T, d).ravel(), kernels.bias_backward(d)]
+        d = kernels.relu_backward(x, kernels.gemm(d, w.T)) if x is not inputs_of[0] else d
     gradients = np.empty_like(parameters)
     network.gradients(parameters, images, labels, None, gradients, workspace, threads=threads)
     np.testing.assert_array_equal(gradients, np.concatenate(expected))
