@@ -16,7 +16,8 @@
 #
 # Packing moves every element once more, which only pays if enough tiles read it. Where they are few, a panel is
 # read where the matrix lies: the micro-kernel takes any stride between two steps of p. And a product of few
-# columns, such as ten digits, is turned round, C.T = B.T @ A.T, so that its vectors lie along the many rows.
+# columns, such as ten digits, is turned round, C.T = B.T @ A.T, so that its vectors lie along the many rows. Of ten
+# columns, that needs A.T so briefly that it is not packed but transposed a few steps of p ahead, between the fmas.
 #
 # Every element of C is summed over k from first to last, one fma at a time, whatever the tile it falls into:
 # the first block of k starts from beta * C, each later one from where the last one stopped. So the bits of
@@ -36,10 +37,16 @@ cdef extern from "simd.h":
         LANES
         MR
 
+cdef extern from * nogil:
+    void prefetch "__builtin_prefetch"(const void* at, int for_writing, int level)
+
 cdef enum:
     KC = 400  # 784 in two passes over C; a micro-panel of B is read ahead from the second-level cache
     NC = 2048
     NARROW = 12  # columns of C up to which a product is turned round
+    DIGITS = 10  # columns for which A is transposed on the way, where so many rows fit a register tile
+    AHEAD = 16  # steps of p that A is transposed ahead
+    FEW_SETS = 512  # floats: NR rows that lie a multiple apart have too few sets of the cache for a line of each
     FEW_ROWS = 3  # rows that are computed one by one
     WIDE = 8  # vectors of one row that hide the latency of fma where there is no second row
     A_IN_PLACE = 256  # columns of B up to which packing A would cost more than it saves
@@ -292,6 +299,52 @@ cdef void few_rows(
             )
 
 
+cdef inline void transpose_block(const float* a, Py_ssize_t rs_a, int number, float* to) noexcept nogil:
+    """to (AHEAD, NR) = A (NR, AHEAD).T, one of its blocks of 8 rows and 4 columns: there are AHEAD, if LANES is 16."""
+    cdef int row = number % (NR // 8) * 8, column = number // (NR // 8) * 4
+    transpose_8x4(a + row * rs_a + column, rs_a, to + column * NR + row, NR)
+
+
+cdef void ten_columns(
+    Py_ssize_t m, Py_ssize_t k, const float* a, Py_ssize_t rs_a, const float* b, Py_ssize_t rs_b,
+    float beta, float* c, Py_ssize_t rs_c, Py_ssize_t cs_c,
+) noexcept nogil:
+    """C (m, DIGITS) = A @ B + beta * C, A and B by rows; m is a multiple of NR, k at least AHEAD.
+
+    Beside each step of p one block of A is transposed for the steps that follow: the shuffles cost little while fmas
+    are the limit. What is transposed after that has been asked for.
+    """
+    cdef float near[2][AHEAD * NR]
+    cdef float turned[DIGITS * NR]
+    cdef vfloat acc[DIGITS * 2]
+    cdef const float* following
+    cdef Py_ssize_t i, p, whole = k - k % AHEAD
+    cdef int j, step, turn = 0
+    for step in range(AHEAD):
+        transpose_block(a, rs_a, step, near[0])
+    for i from 0 <= i < m by NR:
+        if beta != 0:
+            copy(DIGITS, NR, c + i * rs_c, cs_c, rs_c, turned, NR, 1)
+        for j in range(DIGITS * 2):
+            acc[j] = vbroadcast(beta) * vload(turned + j * LANES) if beta != 0 else vbroadcast(0)
+        for p from 0 <= p < whole by AHEAD:
+            following = a + i * rs_a + p + AHEAD
+            if p + AHEAD == whole:
+                following = a + (i + NR if i + NR < m else 0) * rs_a
+            for step in range(AHEAD):
+                accumulate(DIGITS, 2, 1, b + (p + step) * rs_b, 1, rs_b, near[turn] + step * NR, NR, acc)
+                prefetch(following + 2 * step * rs_a + AHEAD, 0, 3)
+                prefetch(following + (2 * step + 1) * rs_a + AHEAD, 0, 3)
+                transpose_block(following, rs_a, step, near[1 - turn])
+            turn = 1 - turn
+        if whole < k:
+            copy(NR, k - whole, a + i * rs_a + whole, rs_a, 1, near[1 - turn], 1, NR)
+            accumulate(DIGITS, 2, k - whole, b + whole * rs_b, 1, rs_b, near[1 - turn], NR, acc)
+        for j in range(DIGITS * 2):
+            vstore(turned + j * LANES, acc[j])
+        copy(DIGITS, NR, turned, NR, 1, c + i * rs_c, cs_c, rs_c)
+
+
 cdef void sgemm(
     Py_ssize_t m, Py_ssize_t n, Py_ssize_t k, float alpha,
     const float* a, Py_ssize_t rs_a, Py_ssize_t cs_a,
@@ -320,6 +373,11 @@ cdef void sgemm(
         return
     if m <= FEW_ROWS and alpha == 1 and cs_b == 1 and cs_c == 1:
         few_rows(m, n, k, a, rs_a, cs_a, b, rs_b, beta, c, rs_c, packing)
+        return
+    if MR >= DIGITS == n and alpha == 1 and m >= NR and k >= 4 * AHEAD and cs_a == cs_b == 1 and rs_a % FEW_SETS:
+        rows = m - m % NR
+        ten_columns(rows, k, a, rs_a, b, rs_b, beta, c, rs_c, cs_c)
+        sgemm(m - rows, n, k, 1, a + rows * rs_a, rs_a, 1, b, rs_b, 1, beta, c + rows * rs_c, rs_c, cs_c, packing)
         return
     if n <= NARROW and m > NARROW and alpha == 1:
         sgemm(n, m, k, 1, b, cs_b, rs_b, a, cs_a, rs_a, beta, c, cs_c, rs_c, packing)

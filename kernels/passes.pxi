@@ -22,9 +22,6 @@ cdef extern from *:
     """
     bint is_set(const uint8_t* flag) noexcept nogil
 
-cdef enum:
-    GRADIENT_ROWS = 32  # of so many rows and more a layer's gradient may be sparse: W is transposed for it
-
 cdef enum Work:
     EVALUATE
     GRADIENTS
@@ -103,9 +100,6 @@ cdef extern from "simd.h":
     vfloat vrelu(vfloat x) noexcept nogil
     vfloat vrelu_backward(vfloat y, vfloat d) noexcept nogil
     void fetch_to_write(const void* at) noexcept nogil
-
-cdef extern from * nogil:
-    void prefetch "__builtin_prefetch"(const void* at, int for_writing, int level)
 
 
 cdef inline void prefetch_row(const Net* net, Row row) noexcept nogil:
@@ -339,7 +333,7 @@ cdef void look_for_zeros(const Pass* p, Slice* s, int index) noexcept nogil:
     cdef const float* x
     cdef bint few
     s.sparse[index] = layer.sparse and (p.work == EVALUATE or 1 < s.rows <= WORDS * WORD)
-    s.sparse_gradient[index - 1] = before.sparse_gradient and p.work != EVALUATE and s.rows >= GRADIENT_ROWS
+    s.sparse_gradient[index - 1] = before.sparse_gradient and p.work != EVALUATE
     if not s.sparse[index] and not s.sparse_gradient[index - 1]:
         return
     x = input_of(p.net, p.memory, s, index, &stride)

@@ -62,6 +62,22 @@ def test_matches_float64_around_a_block_of_rows(kernels, random, m, n, transpose
         assert same_bits(by_columns, result)
 
 
+@pytest.mark.parametrize("m", [31, 32, 33, 64, 95, 160])
+@pytest.mark.parametrize("k", [63, 64, 65, 79, 80, 128, 300])
+@pytest.mark.parametrize("stride", [0, 7, 512])  # beyond k: 512 to the next multiple, where lines share few sets
+@pytest.mark.parametrize("beta", [0.0, -0.5])
+def test_ten_columns_have_the_bits_of_any_others(kernels, random, m, k, stride, beta):
+    """A by rows is transposed on the way; by columns it lies as it is read."""
+    a = floats(random, m, 512 if stride == 512 else k + stride)[:, :k]
+    b, out = floats(random, k, 10), floats(random, m, 10)
+    result = kernels.gemm(a, b, out.copy(), beta=beta)
+    assert_close(result, a, b, out, beta=beta)
+    by_columns = kernels.gemm(np.asfortranarray(a), b, out.copy(), beta=beta)
+    assert same_bits(by_columns, result)
+    turned = kernels.gemm(a, np.asfortranarray(b), np.asfortranarray(out), beta=beta)
+    assert same_bits(turned, result)
+
+
 @pytest.mark.parametrize("m", [2, 17])
 @pytest.mark.parametrize("n", [NC - 1, NC, NC + 1, NC + 37])
 def test_matches_float64_around_a_block_of_columns(kernels, random, m, n):
