@@ -1,7 +1,7 @@
 # Whole forward passes and whole epochs of training over plain structures: no Python, no allocation.
 #
 # A batch goes through in slices of as many rows as the workspace holds. The members of a team do the same work, each on
-# its share, and meet where one needs what another has computed:
+# its share, and meet where one needs what another has computed. In training:
 #
 #   load; layer 0 | layer 1 | ... last layer; loss | last layer: input gradient, step | ... layer 1, too; layer 0: step
 #         \----------- forward ----------/                                                     | is a barrier
@@ -11,6 +11,10 @@
 # takes the step of those at once, as no other reads them, and goes on to its columns of layer 0, whose gradient it has
 # computed itself. Then it loads the next slice and begins with layer 0 again, without a barrier. Where layer 0 has too
 # few columns to share, there is one before its step and one after it; and two to make x, if zeros are not skipped.
+#
+# To evaluate, where weights are only read, members share the rows and meet when a slice is done.
+#
+# What a member sums up in several turns lies in memory of its own (`sums`); what others read is written once.
 #
 # Gradients are summed over the rows of a batch from first to last, also across slices, so neither the size of the
 # workspace nor the number of threads changes a bit.
@@ -283,17 +287,15 @@ cdef float* output_of(const Net* net, const Memory* memory, const Linear* layer)
     return memory.outputs + at * memory.rows
 
 
-cdef bint by_columns(const Linear* layer, const Team* team) noexcept nogil:
-    """Whether a layer has columns enough for each member to have some whole tiles; else the rows are shared."""
-    return layer.padded >= min(layer.panel, <Py_ssize_t>NR) * team.size
+cdef bint by_columns(const Pass* p, const Linear* layer) noexcept nogil:
+    """Whether members share the columns of a layer's output: for learning, if each can have some whole tiles."""
+    return p.work != EVALUATE and layer.padded >= min(layer.panel, <Py_ssize_t>NR) * p.team.size
 
 
-cdef void own_columns(
-    const Linear* layer, const Team* team, int member, Py_ssize_t* first, Py_ssize_t* end
-) noexcept nogil:
+cdef void own_columns(const Pass* p, const Linear* layer, int member, Py_ssize_t* first, Py_ssize_t* end) noexcept nogil:
     """The member's columns of a layer's output, and of its gradient: whole tiles if there are enough of them."""
-    cdef Py_ssize_t unit = min(layer.panel, <Py_ssize_t>NR) if by_columns(layer, team) else LANES
-    share(layer.padded, unit, member, team.size, first, end)
+    cdef Py_ssize_t unit = min(layer.panel, <Py_ssize_t>NR) if by_columns(p, layer) else LANES
+    share(layer.padded, unit, member, p.team.size, first, end)
 
 
 cdef void dense_block(
@@ -322,10 +324,10 @@ cdef void sparse_columns(
         bias_and_activations(p.net, layer, p.memory, p.packed, s.sums, SPARSE_COLUMNS, row, after, first, end)
 
 
-cdef void look_for_zeros(const Pass* p, Slice* s, int index) noexcept nogil:
-    """Decide whether zeros that relu has left in the input of a layer behind others are skipped, by a sample of its rows.
+cdef void look_for_zeros(const Pass* p, Slice* s, int index, Py_ssize_t first, Py_ssize_t end) noexcept nogil:
+    """Decide whether zeros that relu has left in the input of a layer behind others are skipped.
 
-    Where that input is zero, the gradient of what relu has made it of is so too.
+    By a sample of rows `first` to `end`. Where that input is zero, the gradient of what relu has made it of is so too.
     """
     cdef const Linear* layer = &p.net.linear[index]
     cdef const Linear* before = &p.net.linear[index - 1]
@@ -337,29 +339,31 @@ cdef void look_for_zeros(const Pass* p, Slice* s, int index) noexcept nogil:
     if not s.sparse[index] and not s.sparse_gradient[index - 1]:
         return
     x = input_of(p.net, p.memory, s, index, &stride)
-    for i in range(s.rows):
+    for i in range(first, end):
         s.hidden[i] = Row(NULL, x + i * stride)
-        if i % SAMPLE == 0:
+        if (i - first) % SAMPLE == 0:
             found += count_nonzero(&s.hidden[i], layer.inputs)
-    few = few_of_sample(found, s.rows, layer.inputs)
+    few = few_of_sample(found, end - first, layer.inputs)
     s.sparse[index] = s.sparse[index] and few
     s.sparse_gradient[index - 1] = s.sparse_gradient[index - 1] and few
 
 
 cdef void forward(Pass* p, Slice* s, int member) noexcept nogil:
-    """All layers. The last one ends without a barrier if its rows were shared, as they are for the loss."""
+    """All layers. No barrier follows where the next layer, or the loss, reads no rows but those computed here."""
     cdef Py_ssize_t first_row, end_row, first, end, column
     cdef int index, vectors
     cdef const Linear* layer
     for index in range(p.net.linears):
         layer = &p.net.linear[index]
-        if index > 0:
-            look_for_zeros(p, s, index)
         first_row, end_row, first, end = 0, s.rows, 0, layer.padded
-        if by_columns(layer, &p.team):
-            own_columns(layer, &p.team, member, &first, &end)
+        if by_columns(p, layer):
+            own_columns(p, layer, member, &first, &end)
         else:
             share(s.rows, LANES, member, p.team.size, &first_row, &end_row)
+        if index > 0 and p.work == EVALUATE:
+            look_for_zeros(p, s, index, first_row, end_row)
+        elif index > 0:
+            look_for_zeros(p, s, index, 0, s.rows)
         while first < end:  # block by block, so that what was computed is still in a cache
             if s.sparse[index]:
                 vectors = vectors_at(layer, first, end)
@@ -369,7 +373,7 @@ cdef void forward(Pass* p, Slice* s, int member) noexcept nogil:
                 column = min(end, first + layer.panel - first % layer.panel)
                 dense_block(p, s, index, first_row, end_row, first, column)
             first = column
-        if index + 1 < p.net.linears or by_columns(layer, &p.team):
+        if p.work != EVALUATE and (index + 1 < p.net.linears or by_columns(p, layer)):
             barrier(&p.team)
 
 
@@ -426,12 +430,12 @@ cdef void sparse_units(
     """The same, without the zeros of the gradient of the layer's output."""
     cdef const Linear* layer = &p.net.linear[index]
     cdef const float* d = p.memory.gradients_of_outputs + layer.output_at * p.memory.rows
-    cdef Py_ssize_t row, after, i
+    cdef Py_ssize_t row, after, i, inputs = min(columns, layer.inputs - first)
     for row from 0 <= row < s.rows by BLOCK_ROWS:
         after = min(s.rows, row + BLOCK_ROWS)
         for i in range(row, after):
             s.hidden[i] = Row(NULL, d + i * layer.stride)
-        sparse_input_gradient(layer, p.packed, s.hidden + row, after - row, first, vectors, s.block, s.sums)
+        sparse_input_gradient(layer, p.packed, s.hidden + row, after - row, first, inputs, vectors, s.block, s.sums)
         activations_backward(
             p.net, layer - 1, p.memory, s.sums, SPARSE_COLUMNS, row, after, first, first + columns
         )
@@ -448,7 +452,7 @@ cdef void input_gradient(Pass* p, const Slice* s, int index, int member) noexcep
     cdef int vectors
     cdef const float* y = memory.outputs + before.output_at * memory.rows
     cdef const float* d_x = memory.gradients_of_outputs + before.output_at * memory.rows
-    own_columns(before, &p.team, member, &first, &end)
+    own_columns(p, before, member, &first, &end)
     while first < end:  # so many that they are still in the first-level cache when they are transposed
         vectors = SUMS if end - first > HALF * LANES else HALF
         columns = min(end - first, <Py_ssize_t>(vectors * LANES if s.sparse_gradient[index] else UNITS))
@@ -486,7 +490,7 @@ cdef void weight_gradient(Pass* p, const Slice* s, int index, const Update* upda
     cdef const float* d = p.memory.gradients_of_outputs + layer.output_at * p.memory.rows
     cdef Py_ssize_t first, end, stride
     cdef const float* x = input_of(p.net, p.memory, s, index, &stride)
-    own_columns(&p.net.linear[index - 1], &p.team, member, &first, &end)
+    own_columns(p, &p.net.linear[index - 1], member, &first, &end)
     if s.sparse[index]:
         transpose_input(s.rows, x, stride, first, end, p.memory.x_transposed, p.memory.span)
         sparse_weight_gradient(
@@ -506,8 +510,8 @@ cdef void first_weight_gradient(Pass* p, const Slice* s, const Update* update, i
     cdef const Linear* layer = &p.net.linear[0]
     cdef const float* d = p.memory.gradients_of_outputs + layer.output_at * p.memory.rows
     cdef Py_ssize_t first_input = 0, end_input = layer.inputs, first = 0, end = layer.padded
-    if by_columns(layer, &p.team):
-        own_columns(layer, &p.team, member, &first, &end)
+    if by_columns(p, layer):
+        own_columns(p, layer, member, &first, &end)
         bias_step(layer, s.rows, d, first, end, update)
     else:
         share(layer.inputs, MR, member, p.team.size, &first_input, &end_input)
@@ -530,7 +534,7 @@ cdef void learn(Pass* p, const Slice* s, const Update* update, int member) noexc
     for index in range(p.net.linears - 1, 0, -1):
         input_gradient(p, s, index, member)
         weight_gradient(p, s, index, update, member)
-        if index > 1 or not by_columns(&p.net.linear[0], &p.team):
+        if index > 1 or not by_columns(p, &p.net.linear[0]):
             barrier(&p.team)
     first_weight_gradient(p, s, update, member)
 
@@ -583,7 +587,7 @@ cdef void run_member(Pass* p, int member) noexcept nogil:
             learn(p, &s, &update, member)
         # With its own columns of layer 0 a member may go on. Of what the next load and forward pass of layer 0 read and
         # write, others have read no more than its output, in layer 1 or the loss, and there is a barrier behind each.
-        if not by_columns(&p.net.linear[0], &p.team):
+        if not by_columns(p, &p.net.linear[0]):
             barrier(&p.team)
 
 

@@ -144,11 +144,12 @@ cdef void sparse_forward(
 
 
 cdef void sparse_input_gradient(
-    const Linear* layer, const float* packed, const Row* rows, Py_ssize_t count, Py_ssize_t first, int vectors,
-    float* block, float* sums,
+    const Linear* layer, const float* packed, const Row* rows, Py_ssize_t count, Py_ssize_t first,
+    Py_ssize_t inputs, int vectors, float* block, float* sums,
 ) noexcept nogil:
-    """`vectors` of D' = D @ W.T from input `first` on, of up to BLOCK_ROWS rows, to `sums` (count, SPARSE_COLUMNS).
+    """`vectors` of D' = D @ W.T, of up to BLOCK_ROWS rows, to `sums` (count, SPARSE_COLUMNS).
 
+    They are about so many inputs from `first` on; zeros are the surplus, as rows of W beyond are changed by others.
     `block` has room for (WORD, SPARSE_COLUMNS): there a panel of W is transposed.
     """
     cdef Py_ssize_t word, i, j
@@ -162,9 +163,7 @@ cdef void sparse_input_gradient(
         for i from 0 <= i < vectors * LANES by LANES:
             w = packed + panel_start(layer, word) + (first + i) * layer.panel
             for j from 0 <= j < layer.panel by LANES:
-                transpose(
-                    w + j, layer.panel, layer.inputs - first - i, block + j * SPARSE_COLUMNS + i, SPARSE_COLUMNS, LANES
-                )
+                transpose(w + j, layer.panel, inputs - i, block + j * SPARSE_COLUMNS + i, SPARSE_COLUMNS, LANES)
         sparse_block_of(vectors, False, &p)
 
 
