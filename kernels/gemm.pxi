@@ -312,7 +312,7 @@ cdef void ten_columns(
     """C (m, DIGITS) = A @ B + beta * C, A and B by rows; m is a multiple of NR, k at least AHEAD.
 
     Beside each step of p one block of A is transposed for the steps that follow: the shuffles cost little while fmas
-    are the limit. What is transposed after that has been asked for.
+    are the limit. What the next round will transpose is prefetched.
     """
     cdef float near[2][AHEAD * NR]
     cdef float turned[DIGITS * NR]
@@ -374,7 +374,10 @@ cdef void sgemm(
     if m <= FEW_ROWS and alpha == 1 and cs_b == 1 and cs_c == 1:
         few_rows(m, n, k, a, rs_a, cs_a, b, rs_b, beta, c, rs_c, packing)
         return
-    if MR >= DIGITS == n and alpha == 1 and m >= NR and k >= 4 * AHEAD and cs_a == cs_b == 1 and rs_a % FEW_SETS:
+    if (
+        LANES == 16 and MR >= DIGITS == n and m >= NR and k >= 4 * AHEAD
+        and alpha == 1 and cs_a == 1 and cs_b == 1 and rs_a % FEW_SETS != 0
+    ):
         rows = m - m % NR
         ten_columns(rows, k, a, rs_a, b, rs_b, beta, c, rs_c, cs_c)
         sgemm(m - rows, n, k, 1, a + rows * rs_a, rs_a, 1, b, rs_b, 1, beta, c + rows * rs_c, rs_c, cs_c, packing)

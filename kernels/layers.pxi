@@ -21,7 +21,7 @@ cdef struct Linear:
     Py_ssize_t stride  # floats from one row of its output to the next, and of its output's gradient
     Py_ssize_t output_at  # floats before its output, for each row of a workspace
     bint sparse  # it may skip zeros of its input: pixels, or what relu has left
-    bint sparse_gradient  # and of the gradient of its output, as relu is behind it and the layer not the first
+    bint sparse_gradient  # and of the gradient of its output: relu is behind it, its panels have SPARSE_PANEL columns
     int activation  # the activations behind it, up to the next linear layer
     int end_activation
 

@@ -1,6 +1,8 @@
 # What Python calls: a network, its packed parameters, and the memory of its passes. Every size and every index is
 # checked here; passes.pxi computes.
 
+from bisect import bisect_right
+
 # More rows than these in one slice would only push the activations out of the second-level cache; and a very
 # wide network takes fewer at once, so that a workspace stays within these bytes where one row does.
 SLICE_ROWS = 256
@@ -18,6 +20,11 @@ cdef Py_ssize_t _stride(Py_ssize_t width) noexcept nogil:
     """Floats from row to row: whole vectors, and not a multiple of 1 KiB, or rows would share a few sets of a cache."""
     cdef Py_ssize_t whole = _whole(width, LANES)
     return whole + LANES if whole % 256 == 0 else whole
+
+
+cdef Py_ssize_t _panel_rows(Py_ssize_t rows) noexcept:
+    """Rows of the batch in a panel of D.T, for slices of so many."""
+    return NR if rows > LANES else LANES
 
 
 cdef class Network:
@@ -77,11 +84,31 @@ cdef class Network:
                     self.output_floats = 0  # those before the first linear layer work on the rows themselves
             previous = kind
         self.slices = tuple(slices)
-        row_bytes = 4 * (self.net.stride + 2 * self.output_floats + 2 * self.widest_gradient)
-        row_bytes += THREAD_LIMIT * (self.sparse_inputs + 4 * SPARSE_PANEL + 2 * sizeof(Row) + 1)
-        row_bytes += 4 * self.widest_sparse
-        whole_words = WORD * (THREAD_LIMIT * self.sparse_inputs + 4 * self.widest_sparse)  # what `span` may add
-        self.slice_rows = max(1, min(SLICE_ROWS, (SLICE_BYTES - whole_words) // row_bytes))
+        fitting = bisect_right(range(1, SLICE_ROWS + 1), SLICE_BYTES, key=lambda rows: 4 * sum(self._parts(rows, True)))
+        self.slice_rows = max(1, fitting)
+
+    cdef list _parts(self, rows, bint training):
+        """The floats of each part of a workspace for so many rows, in the order of `Memory`: whole cache lines."""
+        panels = -(-rows // _panel_rows(rows)) * _panel_rows(rows) * self.widest_gradient
+        blocks = -(-rows // LANES) * LANES
+        words = -(-rows // WORD) * WORD
+        sparse = bool(self.sparse_inputs or self.widest_sparse)
+        parts = [
+            rows * self.output_floats,
+            training * rows * self.output_floats,
+            training * panels,
+            training * panels,
+            blocks * _whole(self.outputs, LANES),
+            blocks * sizeof(Score) // 4,
+            rows * self.net.stride,
+            training * words * self.widest_sparse,
+            2 * rows * THREAD_LIMIT * sizeof(Row) // 4,
+            training * words * self.sparse_inputs * THREAD_LIMIT // 4,
+            rows * THREAD_LIMIT // 4,
+            sparse * min(rows, BLOCK_ROWS) * SPARSE_COLUMNS * THREAD_LIMIT,
+            training * sparse * max(rows * SPARSE_PANEL, WORD * SPARSE_COLUMNS) * THREAD_LIMIT,
+        ]
+        return [(floats + 15) // 16 * 16 for floats in parts]
 
     cdef Linear* _last(self):
         return &self.net.linear[self.net.linears - 1]
@@ -365,35 +392,14 @@ cdef class Workspace:
         self.training = training
         cdef Memory* memory = &self.memory
         memory.rows = rows
-        memory.panel_rows = NR if rows > LANES else LANES
+        memory.panel_rows = _panel_rows(rows)
         memory.span = _whole(rows, WORD)
-        padded = _whole(network.outputs, LANES)
-        panels = -(-rows // memory.panel_rows) * memory.panel_rows * network.widest_gradient if training else 0
-        blocks = -(-rows // LANES) * LANES
-        transposed = memory.span * network.sparse_inputs if training else 0
-        x_transposed = memory.span * network.widest_sparse if training else 0
-        if network.sparse_inputs or network.widest_sparse:
-            memory.sums_floats = min(rows, BLOCK_ROWS) * SPARSE_COLUMNS
-            memory.block_floats = max(rows * SPARSE_PANEL, WORD * SPARSE_COLUMNS) if training else 0
-        sizes = [  # in floats; each part begins on a cache line of its own
-            rows * network.output_floats,
-            rows * network.output_floats if training else 0,
-            panels,
-            panels,
-            blocks * padded,
-            blocks * sizeof(Score) // 4,
-            rows * network.net.stride,
-            x_transposed,
-            2 * rows * THREAD_LIMIT * sizeof(Row) // 4,
-            transposed * THREAD_LIMIT // 4,
-            rows * THREAD_LIMIT // 4,
-            memory.sums_floats * THREAD_LIMIT,
-            memory.block_floats * THREAD_LIMIT,
-        ]
-        lines = [(floats + 15) // 16 for floats in sizes]
-        self.buffer = Buffer(16 * sum(lines))
+        sizes = network._parts(rows, training)
+        memory.sums_floats = sizes[11] // THREAD_LIMIT
+        memory.block_floats = sizes[12] // THREAD_LIMIT
+        self.buffer = Buffer(sum(sizes))
         self.nbytes = self.buffer.nbytes
-        parts = [16 * sum(lines[:i]) for i in range(len(lines))]
+        parts = [sum(sizes[:i]) for i in range(len(sizes))]
         memory.outputs = self._at(parts[0])
         memory.gradients_of_outputs = self._at(parts[1])
         memory.d_transposed[0] = self._at(parts[2])

@@ -12,9 +12,11 @@
 # computed itself. Then it loads the next slice and begins with layer 0 again, without a barrier. Where layer 0 has too
 # few columns to share, there is one before its step and one after it; and two to make x, if zeros are not skipped.
 #
-# To evaluate, where weights are only read, members share the rows and meet when a slice is done.
+# To evaluate, where weights are only read, members share the rows of a slice, if there are enough of them, and meet
+# when its scores are there and when they have been counted.
 #
-# What a member sums up in several turns lies in memory of its own (`sums`); what others read is written once.
+# What a sparse product sums up in several turns lies in memory of the member's own (`sums`); the shared output is
+# written when a sum is complete.
 #
 # Gradients are summed over the rows of a batch from first to last, also across slices, so neither the size of the
 # workspace nor the number of threads changes a bit.
@@ -43,13 +45,14 @@ cdef struct Slice:
     # A member's view of some rows, where they lie or as x; and which layers skip zeros of their input, and of the
     # gradient of their output.
     Py_ssize_t rows
+    bint by_rows  # members share the rows in all layers: they need not meet between them
     bint sparse[LAYERS]
     bint sparse_gradient[LAYERS]
     Row* row
     Row* hidden  # of the input of the layer whose turn it is, or of its output's gradient
     uint8_t* transposed  # (inputs, memory.span), of bytes
     uint8_t* labels
-    float* sums
+    float* sums  # these two as in Memory
     float* block
     const float* x
     Py_ssize_t stride
@@ -163,6 +166,7 @@ cdef Slice load_slice(Pass* p, Py_ssize_t first, Py_ssize_t rows, bint sparse, i
     cdef Memory* memory = p.memory
     cdef Py_ssize_t i, begin, end
     s.rows = rows
+    s.by_rows = p.work == EVALUATE and rows >= LANES * p.team.size
     s.row = memory.row + 2 * member * memory.rows
     s.hidden = s.row + memory.rows
     s.transposed = memory.transposed + member * p.net.inputs * memory.span
@@ -287,18 +291,20 @@ cdef float* output_of(const Net* net, const Memory* memory, const Linear* layer)
     return memory.outputs + at * memory.rows
 
 
-cdef bint by_columns(const Pass* p, const Linear* layer) noexcept nogil:
-    """Whether members share the columns of a layer's output: for learning, if each can have some whole tiles."""
-    return p.work != EVALUATE and layer.padded >= min(layer.panel, <Py_ssize_t>NR) * p.team.size
+cdef bint by_columns(const Pass* p, const Slice* s, const Linear* layer) noexcept nogil:
+    """Whether members share the columns of a layer's output, and not the rows: if each can have some whole tiles."""
+    return not s.by_rows and layer.padded >= min(layer.panel, <Py_ssize_t>NR) * p.team.size
 
 
-cdef void own_columns(const Pass* p, const Linear* layer, int member, Py_ssize_t* first, Py_ssize_t* end) noexcept nogil:
+cdef void own_columns(
+    const Pass* p, const Slice* s, const Linear* layer, int member, Py_ssize_t* first, Py_ssize_t* end
+) noexcept nogil:
     """The member's columns of a layer's output, and of its gradient: whole tiles if there are enough of them."""
-    cdef Py_ssize_t unit = min(layer.panel, <Py_ssize_t>NR) if by_columns(p, layer) else LANES
+    cdef Py_ssize_t unit = min(layer.panel, <Py_ssize_t>NR) if by_columns(p, s, layer) else LANES
     share(layer.padded, unit, member, p.team.size, first, end)
 
 
-cdef void dense_block(
+cdef void dense_outputs(
     Pass* p, const Slice* s, int index, Py_ssize_t first_row, Py_ssize_t end_row, Py_ssize_t first, Py_ssize_t end
 ) noexcept nogil:
     """A block of a linear layer's output, through the activations behind it."""
@@ -310,7 +316,7 @@ cdef void dense_block(
     bias_and_activations(p.net, layer, p.memory, p.packed, y + first, layer.stride, first_row, end_row, first, end)
 
 
-cdef void sparse_columns(
+cdef void sparse_outputs(
     Pass* p, const Slice* s, int index, Py_ssize_t first_row, Py_ssize_t end_row, Py_ssize_t first, Py_ssize_t end,
     int vectors,
 ) noexcept nogil:
@@ -349,18 +355,21 @@ cdef void look_for_zeros(const Pass* p, Slice* s, int index, Py_ssize_t first, P
 
 
 cdef void forward(Pass* p, Slice* s, int member) noexcept nogil:
-    """All layers. No barrier follows where the next layer, or the loss, reads no rows but those computed here."""
+    """All layers. A barrier follows each, but for a last one whose rows were shared, as they are for the loss.
+
+    And none where rows are shared in all layers: each member stays with its own.
+    """
     cdef Py_ssize_t first_row, end_row, first, end, column
     cdef int index, vectors
     cdef const Linear* layer
     for index in range(p.net.linears):
         layer = &p.net.linear[index]
         first_row, end_row, first, end = 0, s.rows, 0, layer.padded
-        if by_columns(p, layer):
-            own_columns(p, layer, member, &first, &end)
+        if by_columns(p, s, layer):
+            own_columns(p, s, layer, member, &first, &end)
         else:
             share(s.rows, LANES, member, p.team.size, &first_row, &end_row)
-        if index > 0 and p.work == EVALUATE:
+        if index > 0 and s.by_rows:
             look_for_zeros(p, s, index, first_row, end_row)
         elif index > 0:
             look_for_zeros(p, s, index, 0, s.rows)
@@ -368,12 +377,12 @@ cdef void forward(Pass* p, Slice* s, int member) noexcept nogil:
             if s.sparse[index]:
                 vectors = vectors_at(layer, first, end)
                 column = min(end, first + vectors * LANES)
-                sparse_columns(p, s, index, first_row, end_row, first, column, vectors)
+                sparse_outputs(p, s, index, first_row, end_row, first, column, vectors)
             else:
                 column = min(end, first + layer.panel - first % layer.panel)
-                dense_block(p, s, index, first_row, end_row, first, column)
+                dense_outputs(p, s, index, first_row, end_row, first, column)
             first = column
-        if p.work != EVALUATE and (index + 1 < p.net.linears or by_columns(p, layer)):
+        if not s.by_rows and (index + 1 < p.net.linears or by_columns(p, s, layer)):
             barrier(&p.team)
 
 
@@ -409,10 +418,10 @@ cdef void loss(Pass* p, const Slice* s, float scale, int member) noexcept nogil:
     barrier(&p.team)
 
 
-cdef void dense_units(
+cdef void dense_inputs(
     Pass* p, const Slice* s, int index, Py_ssize_t first, Py_ssize_t columns
 ) noexcept nogil:
-    """Some columns of the gradient of what linear layer `index` reads, through the activations before it."""
+    """The gradient of some of what linear layer `index` reads, through the activations before it."""
     cdef const Linear* layer = &p.net.linear[index]
     cdef const Linear* before = &p.net.linear[index - 1]
     cdef int turn = (p.net.linears - 1 - index) % 2
@@ -424,7 +433,7 @@ cdef void dense_units(
     activations_backward(p.net, before, p.memory, d_x + first, before.stride, 0, s.rows, first, first + columns)
 
 
-cdef void sparse_units(
+cdef void sparse_inputs(
     Pass* p, const Slice* s, int index, Py_ssize_t first, Py_ssize_t columns, int vectors
 ) noexcept nogil:
     """The same, without the zeros of the gradient of the layer's output."""
@@ -448,21 +457,23 @@ cdef void input_gradient(Pass* p, const Slice* s, int index, int member) noexcep
     """
     cdef const Linear* before = &p.net.linear[index - 1]
     cdef Memory* memory = p.memory
-    cdef Py_ssize_t first, end, columns, i, j
-    cdef int vectors
+    cdef Py_ssize_t first, end, columns = UNITS, i, j
+    cdef int vectors = 1
     cdef const float* y = memory.outputs + before.output_at * memory.rows
     cdef const float* d_x = memory.gradients_of_outputs + before.output_at * memory.rows
-    own_columns(p, before, member, &first, &end)
-    while first < end:  # so many that they are still in the first-level cache when they are transposed
-        vectors = SUMS if end - first > HALF * LANES else HALF
-        columns = min(end - first, <Py_ssize_t>(vectors * LANES if s.sparse_gradient[index] else UNITS))
+    own_columns(p, s, before, member, &first, &end)
+    while first < end:
+        if s.sparse_gradient[index]:
+            vectors = SUMS if end - first > HALF * LANES else HALF
+            columns = vectors * LANES
+        columns = min(end - first, columns)
         for i in range(s.rows):
             for j from first <= j < first + columns by LANES:
                 fetch_to_write(y + i * before.stride + j)
         if s.sparse_gradient[index]:
-            sparse_units(p, s, index, first, columns, vectors)
+            sparse_inputs(p, s, index, first, columns, vectors)
         else:
-            dense_units(p, s, index, first, columns)
+            dense_inputs(p, s, index, first, columns)
         if index > 1 and not s.sparse_gradient[index - 1]:
             transpose_to_panels(
                 0, s.rows, first, first + columns, d_x, before.stride, before.outputs, memory.panel_rows,
@@ -490,7 +501,7 @@ cdef void weight_gradient(Pass* p, const Slice* s, int index, const Update* upda
     cdef const float* d = p.memory.gradients_of_outputs + layer.output_at * p.memory.rows
     cdef Py_ssize_t first, end, stride
     cdef const float* x = input_of(p.net, p.memory, s, index, &stride)
-    own_columns(p, &p.net.linear[index - 1], member, &first, &end)
+    own_columns(p, s, &p.net.linear[index - 1], member, &first, &end)
     if s.sparse[index]:
         transpose_input(s.rows, x, stride, first, end, p.memory.x_transposed, p.memory.span)
         sparse_weight_gradient(
@@ -510,8 +521,8 @@ cdef void first_weight_gradient(Pass* p, const Slice* s, const Update* update, i
     cdef const Linear* layer = &p.net.linear[0]
     cdef const float* d = p.memory.gradients_of_outputs + layer.output_at * p.memory.rows
     cdef Py_ssize_t first_input = 0, end_input = layer.inputs, first = 0, end = layer.padded
-    if by_columns(p, layer):
-        own_columns(p, layer, member, &first, &end)
+    if by_columns(p, s, layer):
+        own_columns(p, s, layer, member, &first, &end)
         bias_step(layer, s.rows, d, first, end, update)
     else:
         share(layer.inputs, MR, member, p.team.size, &first_input, &end_input)
@@ -534,7 +545,7 @@ cdef void learn(Pass* p, const Slice* s, const Update* update, int member) noexc
     for index in range(p.net.linears - 1, 0, -1):
         input_gradient(p, s, index, member)
         weight_gradient(p, s, index, update, member)
-        if index > 1 or not by_columns(p, &p.net.linear[0]):
+        if index > 1 or not by_columns(p, s, &p.net.linear[0]):
             barrier(&p.team)
     first_weight_gradient(p, s, update, member)
 
@@ -587,7 +598,8 @@ cdef void run_member(Pass* p, int member) noexcept nogil:
             learn(p, &s, &update, member)
         # With its own columns of layer 0 a member may go on. Of what the next load and forward pass of layer 0 read and
         # write, others have read no more than its output, in layer 1 or the loss, and there is a barrier behind each.
-        if not by_columns(p, &p.net.linear[0]):
+        # Where rows were shared, there is one here, also for the scores and p.stopped that others may be reading.
+        if not by_columns(p, &s, &p.net.linear[0]):
             barrier(&p.team)
 
 

@@ -9,9 +9,9 @@
 # the element beside them: loads are the limit. So B comes from the first-level cache, and many vectors are summed into
 # at once.
 #
-# Forward, and in the input gradient, a block of B is WORD rows of SUMS vectors: 32 KiB at most. All rows of A go through
-# it one by one; between blocks their sums lie in memory of the member's own, not in the output, part of which another
-# member has read (`sparse_block`).
+# Forward, and in the input gradient, a block of B is WORD rows of SUMS vectors: 32 KiB at most. All rows of A go
+# through it one by one; between blocks their sums lie in memory of the member's own, not in the output, part of which
+# another member has read (`sparse_block`).
 #
 # In the weight gradient a sum ends with the step of its parameter, so B is all of D, for fewer columns: a panel of W.
 # Pixels go through it in pairs, and each row of B that one of the two needs is loaded once for both: neighbours are
@@ -49,7 +49,7 @@ cdef extern from *:
 
 cdef enum:
     WORDS = 64  # masks of a row, at most: a longer one is not sparse
-    SPARSE_PANEL = 64  # columns of a panel of W, and rows of B in a block
+    SPARSE_PANEL = WORD  # columns of a panel of W; in the input gradient a panel is a block
     BLOCK_ROWS = 128  # rows of A whose sums are kept at once; and of B, when a panel still is in the first-level cache
     SQUARE = 16  # bytes are transposed in squares of this side
 
@@ -57,8 +57,8 @@ cdef enum:
 # Forward, and the input gradient
 
 cdef struct SparseBlock:
-    # C (count, up to SPARSE_COLUMNS) += A @ B, of A's rows the elements from `first` on, WORD of them. Of B's columns the
-    # second half lies elsewhere, in the next panel; rows of C lie SPARSE_COLUMNS apart.
+    # C (count, up to SPARSE_COLUMNS) += A @ B, of A's rows the elements from `first` on, WORD of them. Of B's columns
+    # the second half lies elsewhere, in the next panel; rows of C lie SPARSE_COLUMNS apart.
     const Row* rows
     Py_ssize_t count
     Py_ssize_t k  # elements of a whole row
@@ -149,8 +149,8 @@ cdef void sparse_input_gradient(
 ) noexcept nogil:
     """`vectors` of D' = D @ W.T, of up to BLOCK_ROWS rows, to `sums` (count, SPARSE_COLUMNS).
 
-    They are about so many inputs from `first` on; zeros are the surplus, as rows of W beyond are changed by others.
-    `block` has room for (WORD, SPARSE_COLUMNS): there a panel of W is transposed.
+    The columns are inputs `first` to `first + inputs`; those beyond are zeros, not read from W, whose next rows another
+    member may be changing. `block` has room for (WORD, SPARSE_COLUMNS): there a panel of W is transposed.
     """
     cdef Py_ssize_t word, i, j
     cdef const float* w
@@ -187,7 +187,7 @@ cdef inline Row row_at(const bint bytes, const SparseProduct* p, Py_ssize_t i) n
 cdef inline uint64_t scan(
     const int rows, const bint bytes, const SparseProduct* p, Py_ssize_t i, Py_ssize_t m, uint64_t* masks
 ) noexcept nogil:
-    """The masks of row i, or of i and i + 1 in one; whether there is anything in them. The last row may be one alone."""
+    """The masks of row i, or of i and i + 1 in one; whether anything is in them. The last row may be one alone."""
     cdef Row one = row_at(bytes, p, i), other = row_at(bytes, p, min(i + 1, m - 1))
     cdef Py_ssize_t j
     cdef uint64_t mask, found = 0
@@ -228,7 +228,7 @@ cdef inline void sparse_tile(
     const int rows, const int vectors, const bint bytes, const SparseProduct* p, const Update* update, Py_ssize_t i,
     Py_ssize_t m, const uint64_t* masks,
 ) noexcept nogil:
-    """Row i, or i and unless that is `m` i + 1."""
+    """Row i; of two rows also i + 1, unless that is `m`."""
     cdef vfloat acc[SUMS]
     cdef Py_ssize_t at = p.at + i * p.rs_c
     cdef int row, v

@@ -2,6 +2,7 @@
 
 import threading
 import time
+from itertools import pairwise
 
 import numpy as np
 import pytest
@@ -517,9 +518,18 @@ def test_a_workspace_that_cannot_be_had(kernels):
             kernels.Workspace(network, 3)
 
 
-def test_a_very_wide_network_takes_few_rows_at_once(kernels):
-    narrow = kernels.Network([("linear", 784, 128), ("linear", 128, 10)])
-    wide = kernels.Network([("linear", 784, 1), ("linear", 1, 400_000), ("relu", 400_000, 400_000)])
-    assert narrow.slice_rows == 256
-    assert 1 <= wide.slice_rows < 20
-    assert kernels.Workspace(wide, wide.slice_rows).nbytes < 2**26
+@pytest.mark.parametrize(
+    "widths", [(784, 1, 100_000), (784, 200, 4096, 4096, 10), (12119, 67, 18784, 29885, 10), (10, 100_000)], ids=str
+)
+def test_a_wide_network_takes_so_many_rows_at_once_that_they_fit_into_32_mib(kernels, widths):
+    layers = []
+    for inputs, outputs in pairwise(widths):
+        layers += [("linear", inputs, outputs), ("relu", outputs, outputs)]
+    wide = kernels.Network(layers)
+    assert 1 <= wide.slice_rows < 256
+    assert kernels.Workspace(wide, wide.slice_rows, training=True).nbytes <= 2**25
+    assert kernels.Workspace(wide, wide.slice_rows + 1, training=True).nbytes > 2**25
+
+
+def test_a_narrow_network_takes_256_rows_at_once(kernels):
+    assert kernels.Network([("linear", 784, 128), ("linear", 128, 10)]).slice_rows == 256
