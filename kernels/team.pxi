@@ -66,7 +66,7 @@ cdef enum:
 MAX_THREADS = THREAD_LIMIT
 
 
-cdef struct Pass  # passes.pxi
+cdef struct Pass  # slices.pxi
 
 
 cdef struct Team:
