@@ -40,6 +40,11 @@ cdef void activations_backward(
             memcpy(d + first, source + first, (end - first) * sizeof(float))
 
 
+cdef float* d_transposed_of(const Pass* p, int index) noexcept nogil:
+    """Where D.T of a linear layer lies: two layers that follow one another take turns, from the last on."""
+    return p.memory.d_transposed[(p.net.linears - 1 - index) % 2]
+
+
 cdef void loss(Pass* p, const Slice* s, float scale, int member) noexcept nogil:
     """The scores of the member's rows, and unless evaluating the gradient of `scale` times their loss."""
     cdef const Net* net = p.net
@@ -67,7 +72,8 @@ cdef void loss(Pass* p, const Slice* s, float scale, int member) noexcept nogil:
         )
         if net.linears > 1:
             transpose_to_panels(
-                begin, end, 0, last.padded, d, last.stride, last.outputs, memory.panel_rows, memory.d_transposed[0]
+                begin, end, 0, last.padded, d, last.stride, last.outputs, memory.panel_rows,
+                d_transposed_of(p, net.linears - 1),
             )
     barrier(&p.team)
 
@@ -78,10 +84,9 @@ cdef void dense_inputs(
     """The gradient of some of what linear layer `index` reads, through the activations before it."""
     cdef const Linear* layer = &p.net.linear[index]
     cdef const Linear* before = &p.net.linear[index - 1]
-    cdef int turn = (p.net.linears - 1 - index) % 2
     cdef float* d_x = p.memory.gradients_of_outputs + before.output_at * p.memory.rows
     dense_input_gradient(
-        layer, p.packed, s.rows, p.memory.panel_rows, p.memory.d_transposed[turn], first,
+        layer, p.packed, s.rows, p.memory.panel_rows, d_transposed_of(p, index), first,
         min(columns, layer.inputs - first), d_x, before.stride,
     )
     activations_backward(p.net, before, p.memory, d_x + first, before.stride, 0, s.rows, first, first + columns)
@@ -90,14 +95,11 @@ cdef void dense_inputs(
 cdef void sparse_inputs(
     Pass* p, const Slice* s, int index, Py_ssize_t first, Py_ssize_t columns, int vectors
 ) noexcept nogil:
-    """The same, without the zeros of the gradient of the layer's output."""
+    """The same, without the zeros of the gradient of the layer's output, whose rows are the hidden ones."""
     cdef const Linear* layer = &p.net.linear[index]
-    cdef const float* d = p.memory.gradients_of_outputs + layer.output_at * p.memory.rows
-    cdef Py_ssize_t row, after, i, inputs = min(columns, layer.inputs - first)
+    cdef Py_ssize_t row, after, inputs = min(columns, layer.inputs - first)
     for row from 0 <= row < s.rows by BLOCK_ROWS:
         after = min(s.rows, row + BLOCK_ROWS)
-        for i in range(row, after):
-            s.hidden[i] = Row(NULL, d + i * layer.stride)
         sparse_input_gradient(layer, p.packed, s.hidden + row, after - row, first, inputs, vectors, s.block, s.sums)
         activations_backward(
             p.net, layer - 1, p.memory, s.sums, SPARSE_COLUMNS, row, after, first, first + columns
@@ -109,13 +111,18 @@ cdef void input_gradient(Pass* p, const Slice* s, int index, int member) noexcep
 
     That output, part of which another has read, is brought back meanwhile, also for the next forward pass to write to.
     """
+    cdef const Linear* layer = &p.net.linear[index]
     cdef const Linear* before = &p.net.linear[index - 1]
     cdef Memory* memory = p.memory
     cdef Py_ssize_t first, end, columns = UNITS, i, j
     cdef int vectors = 1
     cdef const float* y = memory.outputs + before.output_at * memory.rows
+    cdef const float* d = memory.gradients_of_outputs + layer.output_at * memory.rows
     cdef const float* d_x = memory.gradients_of_outputs + before.output_at * memory.rows
     own_columns(p, s, before, member, &first, &end)
+    if s.sparse_gradient[index]:
+        for i in range(s.rows):
+            s.hidden[i] = Row(NULL, d + i * layer.stride)
     while first < end:
         if s.sparse_gradient[index]:
             vectors = SUMS if end - first > HALF * LANES else HALF
@@ -131,7 +138,7 @@ cdef void input_gradient(Pass* p, const Slice* s, int index, int member) noexcep
         if index > 1 and not s.sparse_gradient[index - 1]:
             transpose_to_panels(
                 0, s.rows, first, first + columns, d_x, before.stride, before.outputs, memory.panel_rows,
-                memory.d_transposed[(p.net.linears - index) % 2],
+                d_transposed_of(p, index - 1),
             )
         first += columns
 
