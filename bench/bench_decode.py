@@ -10,7 +10,7 @@ import orjson
 import paired
 import pytest
 
-from falcon_mnist.arrays import decode
+from falcon_mnist.api.json_body import decode
 
 pytestmark = pytest.mark.benchmark(disable_gc=True, max_time=0.5, min_rounds=5)
 

@@ -18,8 +18,9 @@ from contenders import offering
 from contenders.ours import initial
 from oracle import check_training
 
-from falcon_mnist import schemas, trainer
-from falcon_mnist.dataset import Dataset
+from falcon_mnist.data.dataset import Dataset
+from falcon_mnist.training import trainer
+from falcon_mnist.training.hyperparams import Hyperparams
 
 pytestmark = pytest.mark.benchmark(disable_gc=True)
 
@@ -29,7 +30,7 @@ pytestmark = pytest.mark.benchmark(disable_gc=True)
 def bench_epoch(compare: Callable[..., None], configuration: Configuration, data: Dataset, contender: Any) -> None:
     images = configurations.training_images(data, zeros=configuration.zeros)
     labels = np.asarray(data.train_labels)
-    training_rows, _ = trainer.split(len(labels), schemas.Hyperparams())
+    training_rows, _ = trainer.split(len(labels), Hyperparams())
     order = np.random.default_rng(1).permutation(training_rows)[: round(configuration.part * len(training_rows))]
     start = initial(configuration)
     contender.use()

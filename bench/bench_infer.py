@@ -19,11 +19,13 @@ from falcon import testing
 from waitress.adjustments import Adjustments
 from waitress.parser import HTTPRequestParser
 
-from falcon_mnist import inference, schemas, server
-from falcon_mnist.app import Gate
-from falcon_mnist.arrays import decode
-from falcon_mnist.resources import answer
-from falcon_mnist.service import Service
+from falcon_mnist.api import schemas
+from falcon_mnist.api.app import Gate
+from falcon_mnist.api.json_body import decode
+from falcon_mnist.api.resources import answer
+from falcon_mnist.api.service import Service
+from falcon_mnist.inference import predictors as inference
+from falcon_mnist.server import serve as server
 
 JSON, BINARY = "application/json", "application/octet-stream"
 

@@ -9,8 +9,9 @@ from configurations import CONFIGURATIONS
 from contenders import offering
 from contenders.ours import initial
 
-from falcon_mnist import inference, kernels
-from falcon_mnist.dataset import Dataset
+from falcon_mnist import kernels
+from falcon_mnist.data.dataset import Dataset
+from falcon_mnist.inference import predictors as inference
 from falcon_mnist.kernels import reference
 
 pytestmark = pytest.mark.benchmark(disable_gc=True, max_time=0.3, min_rounds=5)

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from falcon_mnist import dataset, idx
+from falcon_mnist.data import dataset, idx
 from falcon_mnist.settings import Settings
 
 CLASSES = 10

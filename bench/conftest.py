@@ -21,11 +21,12 @@ from configurations import CONFIGURATIONS
 from contenders import with_numpy
 from readme import machine
 
-from falcon_mnist import kernels, network
-from falcon_mnist.dataset import Dataset
-from falcon_mnist.service import Service
+from falcon_mnist import kernels
+from falcon_mnist.api.service import Service
+from falcon_mnist.data.dataset import Dataset
 from falcon_mnist.settings import Settings
-from falcon_mnist.store import new_id
+from falcon_mnist.storage.store import new_id
+from falcon_mnist.training import network
 
 ARCHITECTURE = CONFIGURATIONS["784-128-10"].architecture
 

@@ -16,12 +16,13 @@ import sys
 import atheris
 
 with atheris.instrument_imports(include=["falcon_mnist"]):
-    from falcon_mnist import arrays, schemas
+    from falcon_mnist.api import json_body as arrays
+    from falcon_mnist.api import schemas
 
 import orjson
 
-from falcon_mnist.errors import Problem
-from falcon_mnist.request import fingerprint
+from falcon_mnist.api.errors import Problem
+from falcon_mnist.api.request import fingerprint
 
 SCHEMAS = (schemas.CreateModel, schemas.StartTraining, schemas.Infer, schemas.InferAdhoc, schemas.Nothing)
 

@@ -22,14 +22,16 @@ from pathlib import Path
 import atheris
 
 with atheris.instrument_imports(include=["falcon_mnist", "safetensors"]):
-    from falcon_mnist import checkpoints, idx, parameter_files
+    from falcon_mnist.data import idx
+    from falcon_mnist.runs import checkpoints
+    from falcon_mnist.storage import parameter_files
 
 import numpy as np
 import safetensors.numpy
 
-from falcon_mnist import network
-from falcon_mnist.parameter_files import DamagedFileError, Written
-from falcon_mnist.trainer import State
+from falcon_mnist.storage.parameter_files import DamagedFileError, Written
+from falcon_mnist.training import network
+from falcon_mnist.training.trainer import State
 
 ARCHITECTURE = {"input_size": 784, "layers": [{"type": "linear", "in": 784, "out": 10}]}
 FOLDER = Path(tempfile.mkdtemp(prefix="fuzz-files-"))

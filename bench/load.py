@@ -34,7 +34,8 @@ import numpy as np
 import orjson
 from readme import machine, markdown, put_into_readme
 
-from falcon_mnist import dataset, server
+from falcon_mnist.data import dataset
+from falcon_mnist.server import serve as server
 
 HERE = Path(__file__).parent
 OPTIONS = [

@@ -9,7 +9,7 @@ import numpy as np
 from configurations import CLASSES, Configuration
 from contenders.ours import initial
 
-from falcon_mnist import idx
+from falcon_mnist.data import idx
 from falcon_mnist.kernels import reference
 
 

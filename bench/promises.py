@@ -28,9 +28,11 @@ from typing import Any
 import httpx
 import numpy as np
 
-from falcon_mnist import checkpoints, dataset, network, trainer
-from falcon_mnist.checkpoints import Checkpoints, Keeper
-from falcon_mnist.schemas import Hyperparams
+from falcon_mnist.data import dataset
+from falcon_mnist.runs import checkpoints
+from falcon_mnist.runs.checkpoints import Checkpoints, Keeper
+from falcon_mnist.training import network, trainer
+from falcon_mnist.training.hyperparams import Hyperparams
 
 TOKEN = "promises-8c1f"
 HEADERS = {"Authorization": f"Bearer {TOKEN}", "Content-Type": "application/json"}
@@ -58,7 +60,7 @@ class Server:
         given = {"home": home, "tokens": TOKEN, "dataset": DATASET} | settings
         ours = {f"FALCON_MNIST_{name.upper()}": str(value) for name, value in given.items()}
         with (home / "output").open("wb") as out, (home / "log").open("wb") as log:
-            command = [sys.executable, "-c", "from falcon_mnist.cli import main; main()", "serve", "--port", "0"]
+            command = [sys.executable, "-c", "from falcon_mnist.cli.main import main; main()", "serve", "--port", "0"]
             self.process = subprocess.Popen(command, env=kept | ours, stdout=out, stderr=log)
         found = wait_for(lambda: re.search(r"http://([\d.]+):(\d+)", (home / "output").read_text()), "it starts")
         self.address = (found[1], int(found[2]))

@@ -38,9 +38,12 @@ from configurations import CONFIGURATIONS, Configuration, digits, write_folder
 from limits import limits
 from readme import machine
 
-from falcon_mnist import kernels, network, schemas, worker
+from falcon_mnist import kernels
+from falcon_mnist.runs import worker
 from falcon_mnist.settings import Settings
-from falcon_mnist.store import Store
+from falcon_mnist.storage.store import Store
+from falcon_mnist.training import network
+from falcon_mnist.training.hyperparams import Hyperparams
 
 HERE = Path(__file__).parent
 LIBRARIES = ("PyTorch", "NumPy")
@@ -191,7 +194,7 @@ def outside(configuration: Configuration, data: Path) -> dict[str, float]:
         settings = Settings(home=Path(folder), dataset=str(data))
         for each, epochs in ((CONFIGURATIONS["784-128-10"], 1), (configuration, configuration.epochs)):
             # The first run loads the data.
-            hyperparams = schemas.Hyperparams.model_validate(each.hyperparams(epochs)).model_dump()
+            hyperparams = Hyperparams.model_validate(each.hyperparams(epochs)).model_dump()
             with contextlib.closing(Store(settings.database)) as store:
                 model = store.create_model(each.architecture, {})
                 run_id = store.create_run(model, hyperparams, max_queued=1).id

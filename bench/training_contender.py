@@ -15,7 +15,9 @@ from contenders import variants
 from contenders.ours import initial
 from oracle import check_training
 
-from falcon_mnist import dataset, schemas, trainer
+from falcon_mnist.data import dataset
+from falcon_mnist.training import trainer
+from falcon_mnist.training.hyperparams import Hyperparams
 
 
 def main(library: str, threads: str, configuration_name: str, folder: str) -> None:
@@ -25,7 +27,7 @@ def main(library: str, threads: str, configuration_name: str, folder: str) -> No
     contender.use()
     check_training(contender, configuration)
     data = dataset.load(folder, Path())
-    rows, _ = trainer.split(len(data.train_labels), schemas.Hyperparams())
+    rows, _ = trainer.split(len(data.train_labels), Hyperparams())
     training = contender.training(
         configuration, np.asarray(data.train_images), np.asarray(data.train_labels), initial(configuration)
     )

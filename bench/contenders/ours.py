@@ -8,7 +8,8 @@ from typing import Any
 import numpy as np
 from configurations import Configuration
 
-from falcon_mnist import kernels, network
+from falcon_mnist import kernels
+from falcon_mnist.training import network
 
 Array = np.ndarray[Any, Any]
 

@@ -13,7 +13,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from falcon_mnist import digits, download
+from falcon_mnist.data import digits, download
 
 Files = dict[str, bytes]
 

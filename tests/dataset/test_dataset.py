@@ -11,8 +11,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from falcon_mnist import dataset, digits, download, idx
-from falcon_mnist.dataset import DataError, Dataset
+from falcon_mnist.data import dataset, digits, download, idx
+from falcon_mnist.data.dataset import DataError, Dataset
 
 Files = dict[str, bytes]
 

@@ -6,8 +6,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from falcon_mnist import dataset, digits
-from falcon_mnist.strokes import STYLES
+from falcon_mnist.data import dataset, digits
+from falcon_mnist.data.strokes import STYLES
 
 
 @pytest.fixture(scope="module")

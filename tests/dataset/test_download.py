@@ -12,8 +12,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from falcon_mnist import dataset, download, idx
-from falcon_mnist.dataset import DataError
+from falcon_mnist.data import dataset, download, idx
+from falcon_mnist.data.dataset import DataError
 
 Files = dict[str, bytes]
 Start = Callable[..., "Mirror"]  # noqa: F821

@@ -11,8 +11,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from falcon_mnist import idx
-from falcon_mnist.idx import IMAGES, LABELS, DataError, Kind
+from falcon_mnist.data import idx
+from falcon_mnist.data.idx import IMAGES, LABELS, DataError, Kind
 
 NAME = "train-images-idx3-ubyte"
 KINDS = [pytest.param(IMAGES, id="images"), pytest.param(LABELS, id="labels")]

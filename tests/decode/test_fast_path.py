@@ -4,8 +4,8 @@ import numpy as np
 import orjson
 import pytest
 
-from falcon_mnist.arrays import Array, FaultAt, decode, matrix, vector
-from falcon_mnist.errors import Problem
+from falcon_mnist.api.errors import Problem
+from falcon_mnist.api.json_body import Array, FaultAt, decode, matrix, vector
 
 
 def numbers(*shape: int) -> Array:

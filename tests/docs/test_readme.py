@@ -10,7 +10,8 @@ from pathlib import Path
 import jsonschema
 import pytest
 
-from falcon_mnist import openapi, server
+from falcon_mnist.api import openapi
+from falcon_mnist.server import serve as server
 from falcon_mnist.settings import settings_table, variable
 
 ROOT = Path(__file__).parents[2]

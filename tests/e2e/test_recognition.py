@@ -9,8 +9,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from falcon_mnist import dataset, kernels, network, trainer
-from falcon_mnist.schemas import Hyperparams
+from falcon_mnist import kernels
+from falcon_mnist.data import dataset
+from falcon_mnist.training import network, trainer
+from falcon_mnist.training.hyperparams import Hyperparams
 
 MNIST = Path(__file__).parents[2].parent / "shared" / "data" / "mnist"
 needs_mnist = pytest.mark.skipif(not MNIST.is_dir(), reason="MNIST is not beside the repository")

@@ -23,14 +23,17 @@ from typing import Any
 import peewee
 from falcon.testing import TestClient
 
-from falcon_mnist import checkpoints, parameter_files, schemas, trainer, worker
-from falcon_mnist.app import build_app
-from falcon_mnist.checkpoints import Checkpoints
-from falcon_mnist.executor import PoolExecutor
-from falcon_mnist.parameter_files import ParameterFiles
-from falcon_mnist.service import Service
+from falcon_mnist.api.app import build_app
+from falcon_mnist.api.service import Service
+from falcon_mnist.runs import checkpoints, worker
+from falcon_mnist.runs.checkpoints import Checkpoints
+from falcon_mnist.runs.pool import PoolExecutor
 from falcon_mnist.settings import Settings
-from falcon_mnist.store import Store
+from falcon_mnist.storage import parameter_files
+from falcon_mnist.storage.parameter_files import ParameterFiles
+from falcon_mnist.storage.store import Store
+from falcon_mnist.training import trainer
+from falcon_mnist.training.hyperparams import Hyperparams
 
 LAYERS = [{"type": "linear", "in": 784, "out": 4}, {"type": "relu"}, {"type": "linear", "in": 4, "out": 10}]
 ARCHITECTURE = {"input_size": 784, "layers": LAYERS}
@@ -70,7 +73,7 @@ def in_child(act: Callable[[], object]) -> int:
 def prepare(settings: Settings) -> None:
     """A home with a queued run."""
     store = Store(settings.database)
-    hyperparams = schemas.Hyperparams.model_validate(HYPERPARAMS).model_dump()
+    hyperparams = Hyperparams.model_validate(HYPERPARAMS).model_dump()
     model = store.create_model(ARCHITECTURE, hyperparams)
     store.create_run(model, hyperparams, max_queued=1)
     store.close()

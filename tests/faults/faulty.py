@@ -29,8 +29,10 @@ from typing import Any
 
 import peewee
 
-from falcon_mnist import checkpoints, parameter_files, store, trainer, worker
-from falcon_mnist.store import Store
+from falcon_mnist.runs import checkpoints, worker
+from falcon_mnist.storage import parameter_files, store
+from falcon_mnist.storage.store import Store
+from falcon_mnist.training import trainer
 
 SWITCHES = Path(os.environ["FALCON_MNIST_HOME"]) / "faults"
 PATIENCE = 60.0
@@ -116,8 +118,9 @@ if on("brief-leases"):
     worker._RENEW_EVERY = 1
 
 if __name__ == "__main__":
-    from falcon_mnist import executor, server
-    from falcon_mnist.cli import main
+    from falcon_mnist.cli.main import main
+    from falcon_mnist.runs import pool as executor
+    from falcon_mnist.server import serve as server
 
     executor.POLL_SECONDS = 0.1
     if on("brief-claims"):

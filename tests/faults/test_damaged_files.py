@@ -20,9 +20,9 @@ import pytest
 from disturbed import HOLD, RUN, Faulty, check_whole, expire, followed, kill, parameters
 from serving import COMMANDS, PATIENCE, Client, alive, architecture, environment, kind, pixels, until
 
-from falcon_mnist import migrations
-from falcon_mnist.parameter_files import ABANDONED_SECONDS
-from falcon_mnist.store import LEASE_SECONDS
+from falcon_mnist.storage import migrations
+from falcon_mnist.storage.parameter_files import ABANDONED_SECONDS
+from falcon_mnist.storage.store import LEASE_SECONDS
 
 Start = Callable[..., Faulty]
 
@@ -238,10 +238,10 @@ def healthy(tmp_path_factory: pytest.TempPathFactory, digits: Path) -> Path:
     code = """if True:
         import os
         from pathlib import Path
-        from falcon_mnist import worker
-        from falcon_mnist.service import Service
+        from falcon_mnist.runs import worker
+        from falcon_mnist.api.service import Service
         from falcon_mnist.settings import Settings
-        from falcon_mnist.schemas import Hyperparams
+        from falcon_mnist.training.hyperparams import Hyperparams
 
         service = Service.open(Settings.from_env())
         hyperparams = Hyperparams(epochs=1).model_dump()

@@ -17,7 +17,7 @@ from serving import JSON, SMALL, WRITE, Client, Document, command_line, kind, li
 from waitress.adjustments import Adjustments
 from waitress.parser import HTTPRequestParser
 
-from falcon_mnist.server import Channel
+from falcon_mnist.server.serve import Channel
 
 Start = Callable[..., Faulty]
 

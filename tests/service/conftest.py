@@ -8,8 +8,8 @@ from pathlib import Path
 import pytest
 from serving import NARROW_BODY, READ, WRITE, Client, Document, Kept, Server, environment, write_digits
 
-from falcon_mnist.server import running
-from falcon_mnist.service import Service
+from falcon_mnist.api.service import Service
+from falcon_mnist.server.serve import running
 from falcon_mnist.settings import Settings
 
 

@@ -21,7 +21,7 @@ import httpx
 import numpy as np
 from jsonschema import Draft202012Validator
 
-from falcon_mnist import idx
+from falcon_mnist.data import idx
 
 WRITE = "the-token-that-may-write-8c1f"
 READ = "the-token-that-may-read-8c1f"

@@ -11,9 +11,10 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from falcon_mnist import schemas
-from falcon_mnist.arrays import FaultAt, decode, matrix, vector
-from falcon_mnist.errors import KINDS, Fault, Problem, invalid_fields
+from falcon_mnist.api import schemas
+from falcon_mnist.api.errors import KINDS, Fault, Problem, invalid_fields
+from falcon_mnist.api.json_body import FaultAt, decode, matrix, vector
+from falcon_mnist.training.hyperparams import Hyperparams
 
 BODIES = (schemas.CreateModel, schemas.StartTraining, schemas.Nothing, schemas.Infer, schemas.InferAdhoc)
 
@@ -139,12 +140,12 @@ def test_a_body_of_very_many_values_is_refused_before_it_is_parsed() -> None:
 
 
 def test_merging_changes_only_what_is_named() -> None:
-    ours = schemas.Hyperparams.model_validate({"epochs": 3, "optimizer": {"lr": 0.5, "momentum": 0.9}})
-    theirs = schemas.Hyperparams.model_validate({"seed": 1, "optimizer": {"lr": 0.25}})
+    ours = Hyperparams.model_validate({"epochs": 3, "optimizer": {"lr": 0.5, "momentum": 0.9}})
+    theirs = Hyperparams.model_validate({"seed": 1, "optimizer": {"lr": 0.25}})
     merged = ours.merged(theirs)
     assert (merged.epochs, merged.seed, merged.batch_size) == (3, 1, 64)
     assert (merged.optimizer.lr, merged.optimizer.momentum) == (0.25, 0.9)
-    assert ours.merged(schemas.Hyperparams()) == ours
+    assert ours.merged(Hyperparams()) == ours
 
 
 def test_every_problem_has_one_shape() -> None:

@@ -10,10 +10,10 @@ import peewee
 import pytest
 from serving import BINARY, Client, Document, pixels, until
 
-from falcon_mnist import parameter_files
-from falcon_mnist.dispatcher import Dispatcher
-from falcon_mnist.inference import Predictors
-from falcon_mnist.service import Service
+from falcon_mnist.api.service import Service
+from falcon_mnist.inference.predictors import Predictors
+from falcon_mnist.server.dispatcher import Dispatcher
+from falcon_mnist.storage import parameter_files
 
 
 @pytest.fixture(scope="module")

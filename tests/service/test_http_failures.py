@@ -8,7 +8,7 @@ import peewee
 import pytest
 from serving import SMALL, Client, Kept, kind
 
-from falcon_mnist.service import Service
+from falcon_mnist.api.service import Service
 
 
 def failing(error: Exception) -> object:

@@ -11,8 +11,8 @@ from pathlib import Path
 import pytest
 from serving import READ, SMALL, WRITE, Client, Document, Kept, Server, pixels, until
 
+from falcon_mnist.api.tokens import Tokens
 from falcon_mnist.settings import Settings, SettingsError
-from falcon_mnist.tokens import Tokens
 
 PATHS = [
     ("POST", "/api/models"),

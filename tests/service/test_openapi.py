@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from openapi_spec_validator import validate
 from serving import JSON, PROBLEM, SMALL, Client, Document, architecture
 
-from falcon_mnist.app import ROUTES
+from falcon_mnist.api.app import ROUTES
 
 METHODS = ("get", "put", "post", "delete", "patch", "trace")
 

@@ -3,9 +3,10 @@
 import numpy as np
 import pytest
 
-from falcon_mnist import kernels, network, trainer
-from falcon_mnist.schemas import Hyperparams
-from falcon_mnist.trainer import Threads
+from falcon_mnist import kernels
+from falcon_mnist.training import network, trainer
+from falcon_mnist.training.hyperparams import Hyperparams
+from falcon_mnist.training.trainer import Threads
 
 LAYERS = [("linear", 30, 40), ("relu", 40, 40), ("linear", 40, 10)]
 

@@ -1,0 +1,1 @@
+"""One HTTP request from bytes to answer."""

@@ -1,0 +1,195 @@
+"""The application factory: routes, tokens, request ids, and the one shape of every error."""
+
+from __future__ import annotations
+
+import itertools
+import logging
+import re
+import time
+import uuid
+from typing import TypeAlias
+
+import falcon
+import orjson
+import peewee
+
+from falcon_mnist.api import errors, resources
+from falcon_mnist.api.errors import Problem
+from falcon_mnist.api.openapi import Description
+from falcon_mnist.api.service import Service
+from falcon_mnist.api.tokens import READ
+from falcon_mnist.storage.parameter_files import DamagedFileError
+from falcon_mnist.storage.store import Conflict
+
+log = logging.getLogger(__name__)
+access = logging.getLogger("falcon_mnist.access")
+
+# The API answers programs: nothing of it is to be rendered, framed, sniffed or told to other sites.
+SECURITY_HEADERS = (
+    ("X-Content-Type-Options", "nosniff"),
+    ("Content-Security-Policy", "default-src 'none'; frame-ancestors 'none'"),
+    ("Referrer-Policy", "no-referrer"),
+)
+
+ROUTES: tuple[tuple[str, type[resources.Resource]], ...] = (
+    ("/api/models", resources.Models),
+    ("/api/models/{model_id}/train", resources.Training),
+    ("/api/models/{model_id}/runs", resources.ModelRuns),
+    ("/api/runs/{run_id}", resources.Run),
+    ("/api/runs/{run_id}/cancel", resources.Cancellation),
+    ("/api/params/{param_id}", resources.Parameters),
+    ("/api/infer", resources.Inference),
+    ("/api/infer_adhoc", resources.AdhocInference),
+    ("/api/openapi.json", Description),
+    ("/healthz", resources.Health),
+    ("/readyz", resources.Readiness),
+)
+
+
+App: TypeAlias = "falcon.App[falcon.Request, falcon.Response]"  # in quotes: generic only from Falcon 4.2 on
+
+
+def build_app(service: Service) -> App:
+    """The WSGI application on a service that is open already."""
+    app: App = falcon.App()
+    app.add_middleware(RequestId())
+    app.add_middleware(Gate(service))
+    app.req_options.auto_parse_qs_csv = False
+    app.req_options.keep_blank_qs_values = True
+    app.add_error_handler(Exception, _internal_error)
+    app.add_error_handler(falcon.HTTPError, _http_error)
+    app.add_error_handler(Problem, _problem)
+    app.add_error_handler(Conflict, _conflict)
+    app.add_error_handler(DamagedFileError, _damaged)
+    app.add_error_handler(peewee.OperationalError, _database_unavailable)
+    for path, resource in ROUTES:
+        app.add_route(path, resource(service))
+    return app
+
+
+class RequestId:
+    """Every request gets an id, and every answer the headers that keep browsers from guessing, and a log line."""
+
+    def process_request(self, req: falcon.Request, resp: falcon.Response) -> None:
+        """Before anything else, take the request's own `X-Request-ID` if that is a short plain one, else a new one."""
+        _identify(req, resp)
+        req.context.start = time.perf_counter()
+
+    def process_response(
+        self, req: falcon.Request, resp: falcon.Response, resource: object, req_succeeded: bool
+    ) -> None:
+        """After everything else."""
+        for name, value in SECURITY_HEADERS:
+            resp.set_header(name, value)
+        if resp.get_header("Cache-Control") is None:
+            resp.set_header("Cache-Control", "no-store")
+        if access.isEnabledFor(logging.INFO):
+            access.info("request", extra=_facts(req, resp))
+
+
+def _facts(req: falcon.Request, resp: falcon.Response) -> dict[str, object]:
+    start = getattr(req.context, "start", None)  # missing if Falcon refused the request before
+    milliseconds = 0.0 if start is None else (time.perf_counter() - start) * 1e3
+    facts = {"method": req.method, "path": req.path, "status": resp.status_code, "ms": round(milliseconds, 2)}
+    return _ids(req) | facts
+
+
+def _ids(req: falcon.Request) -> dict[str, object]:
+    """Of the request, and of the run that it made."""
+    made = {"run_id": req.context.run_id} if "run_id" in req.context else {}
+    return {"request_id": getattr(req.context, "request_id", None)} | made
+
+
+_PLAIN = re.compile(r"[A-Za-z0-9._-]{1,64}")
+
+
+# Random once, then counted: asking the system for each one would give up the GIL, and with it the CPU.
+_PROCESS = uuid.uuid4().hex[:20]
+_numbers = itertools.count()
+
+
+def new_request_id() -> str:
+    """An id that no other request has."""
+    return f"{_PROCESS}{next(_numbers):012x}"
+
+
+def _identify(req: falcon.Request, resp: falcon.Response) -> str:
+    if "request_id" not in req.context:
+        sent = req.env.get("HTTP_X_REQUEST_ID")
+        req.context.request_id = sent if sent and _PLAIN.fullmatch(sent) else new_request_id()
+        resp.set_header("X-Request-ID", req.context.request_id)
+    return str(req.context.request_id)
+
+
+class Gate:
+    """Lets no request under `/api` pass without a token, and no read-only token write."""
+
+    def __init__(self, service: Service) -> None:
+        self._tokens = service.tokens
+        self._executor = service.executor
+        self._started = False
+
+    def process_request(self, req: falcon.Request, resp: falcon.Response) -> None:
+        """Before routing, so that a stranger cannot tell which paths there are."""
+        if not self._started:
+            self._executor.start()
+            self._started = True
+        if req.path != "/api" and not req.path.startswith("/api/"):
+            return
+        scheme, _, token = (req.auth or "").partition(" ")
+        token = token.strip() if scheme.lower() == "bearer" else ""
+        scope = self._tokens.scope(token) if token else None
+        if scope is None:
+            challenge = 'Bearer error="invalid_token"' if token else "Bearer"
+            detail = "The token is not valid." if token else "Send the header Authorization: Bearer <token>."
+            raise Problem("unauthorized", detail, headers={"WWW-Authenticate": challenge})
+        req.context.scope = scope
+
+    def process_resource(
+        self, req: falcon.Request, resp: falcon.Response, resource: object, params: dict[str, str]
+    ) -> None:
+        """After routing."""
+        if getattr(req.context, "scope", None) == READ and req.method in getattr(resource, "writes", ()):
+            raise Problem("read-only-token", "This token may only read and infer.")
+
+
+def _problem(req: falcon.Request, resp: falcon.Response, problem: Problem, params: object) -> None:
+    resp.status = problem.status
+    resp.content_type = errors.MEDIA_TYPE
+    resp.data = orjson.dumps(problem.document(_identify(req, resp)))  # Falcon refuses some before the middleware
+    for name, value in (problem.headers or {}).items():
+        resp.set_header(name, value)
+
+
+def _http_error(req: falcon.Request, resp: falcon.Response, error: falcon.HTTPError, params: object) -> None:
+    """What Falcon itself refuses: unknown paths and methods, and headers that cannot be read."""
+    headers = dict(error.headers or {})
+    if error.status_code == 404:
+        problem = Problem("unknown-path", "There is nothing at this path.")
+    elif error.status_code == 405:
+        problem = Problem("method-not-allowed", f"Allowed here: {headers.get('Allow')}.", headers=headers)
+    else:
+        problem = Problem("malformed-request", error.description or error.title or "It cannot be read.")
+    _problem(req, resp, problem, params)
+
+
+def _conflict(req: falcon.Request, resp: falcon.Response, conflict: Conflict, params: object) -> None:
+    _problem(req, resp, resources.refused(conflict), params)
+
+
+def _damaged(req: falcon.Request, resp: falcon.Response, error: DamagedFileError, params: object) -> None:
+    log.error("request failed: damaged parameter file %s", error, extra=_ids(req))
+    _problem(req, resp, Problem("damaged-parameters", "The stored file of this parameter set is damaged."), params)
+
+
+def _database_unavailable(
+    req: falcon.Request, resp: falcon.Response, error: peewee.OperationalError, params: object
+) -> None:
+    log.error("request failed: the database failed: %s", error, extra=_ids(req))
+    detail = "The database cannot take this now (it may be busy, or its disk full): try again later."
+    _problem(req, resp, Problem("storage-unavailable", detail, headers={"Retry-After": "10"}), params)
+
+
+def _internal_error(req: falcon.Request, resp: falcon.Response, error: Exception, params: object) -> None:
+    log.error("request failed", exc_info=error, extra=_ids(req))
+    _problem(req, resp, Problem("internal-error", "The request failed; the server's log says why."), params)

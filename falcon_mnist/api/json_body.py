@@ -1,0 +1,285 @@
+"""Bodies decoded: JSON to plain objects, in which every clean array of numbers is already float32.
+
+simdjson parses the whole body and flattens arrays of numbers straight into a buffer. Where the body holds
+anything that this could hide (see `_Decoder`), it is decoded again into plain lists, and `matrix` and
+`vector` then find the first fault in them.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import math
+import threading
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import orjson
+import simdjson
+
+from falcon_mnist import kernels
+from falcon_mnist.api.errors import Problem, kind_of
+from falcon_mnist.constants import Array
+
+LARGEST = 3.4028235e38
+"""float32's largest number, in its shortest form."""
+
+# From halfway to the next power of two on, a number rounds to infinity (IEEE 754, section 4.3.1).
+_TOO_LARGE = 2.0**128 - 2.0**103
+
+# A body within its size limit may still hold tens of millions of tiny values, each of them a Python object of
+# fifty bytes and more. A valid body has no more numbers than parameters, and few values of other kinds: one with
+# very many arrays is decoded if they are clean, but not taken apart to find out what is wrong.
+_MAX_PLAIN = 200_000
+_SMALL_BODY = 8 * 2**20
+# A larger body than this, room for 512 rows in all digits of a double, is not read by Python's slow decoder.
+_MAX_EXAMINED = 12 * 2**20
+# simdjson takes 10 us for a number with an exponent after more than 19 digits, orjson 0.2 us.
+_MAX_HARD = 30_000
+
+# simdjson looks a member up from the first on, so that many take quadratic time. A valid body has some hundred in all.
+_MAX_MEMBERS = 1000
+_MAX_MEMBERS_IN_ALL = 20_000
+
+# The members of bodies that hold large arrays of numbers.
+_NUMERIC = frozenset({"inputs", "W", "b"})
+
+
+class FaultAt(ValueError):
+    """An array that cannot be used: what is wrong, and the steps that lead to the first bad value in it."""
+
+    def __init__(self, detail: str, *place: int) -> None:
+        super().__init__(detail)
+        self.detail = detail
+        self.place = place
+
+
+def decode(body: bytes, *, max_numbers: int) -> dict[str, Any]:
+    """The JSON object in `body`, arrays of numbers as float32 arrays wherever they are clean.
+
+    Raises a 400 `Problem` if the body is not UTF-8, not JSON, not an object, or holds more than `max_numbers`
+    numbers or `_MAX_PLAIN` other values.
+    """
+    brackets = _count(body, b"[")
+    if brackets > max_numbers or (len(body) > _SMALL_BODY and _count(body, b",") > max_numbers):
+        raise Problem("invalid-json", f"The body holds more than {max_numbers} values.")
+    try:
+        if _is_hard(body):
+            raise ValueError("simdjson would take seconds")
+        document = _Decoder(body, brackets).document
+    except (ValueError, TypeError, RuntimeError):
+        if brackets > _MAX_PLAIN:
+            detail = f"it holds more than {_MAX_PLAIN} arrays, too many to look for the fault in them"
+            raise Problem("invalid-json", f"The body is not clean JSON, and {detail}.") from None
+        if len(body) > _MAX_MEMBERS_IN_ALL and max(_count(body, b":"), _count(body, b"{")) > _MAX_MEMBERS_IN_ALL:
+            raise Problem("invalid-json", f"The body holds more than {_MAX_MEMBERS_IN_ALL} members.") from None
+        document = _decode_plainly(body)
+    if not isinstance(document, dict):
+        raise Problem("invalid-json", f"The body must be a JSON object, but is {kind_of(document)}.")
+    return document
+
+
+def _is_hard(body: bytes) -> bool:
+    """Whether simdjson would take seconds for the body's numbers."""
+    if len(body) < 20 * _MAX_HARD or body.count(b"e") + body.count(b"E") < _MAX_HARD:
+        return False
+    return kernels.hard_numbers(body) > _MAX_HARD
+
+
+def _count(body: bytes, byte: bytes) -> int:
+    """How often a byte stands in the body.
+
+    NumPy looks at a vector of bytes at a time, but gives up the GIL, which costs more than a small body's count.
+    """
+    if len(body) < 2**15:
+        return body.count(byte)
+    return int(np.count_nonzero(np.frombuffer(body, dtype=np.uint8) == byte[0]))
+
+
+class _Decoder:
+    """One body through simdjson.
+
+    Flattening hides two things: a number that is itself an array (`[1, [2]]` flattens to two numbers), and
+    rows of unequal length. The lengths are compared; and every `[` of the body must be accounted for by the
+    arrays that were seen. Any doubt is a `ValueError`, and the body goes to the plain decoder.
+    """
+
+    _kept = threading.local()
+
+    def __init__(self, body: bytes, brackets: int) -> None:
+        self._body = body
+        self._arrays = 0
+        self._values = 0
+        self._numbers_before = 0  # those that stand before the member that is looked at
+        root = self._parse(body)
+        self.document = self._plain(root)
+        if self._arrays != brackets:
+            raise ValueError("a bracket is not accounted for")
+
+    @classmethod
+    def _parse(cls, body: bytes) -> Any:
+        """The document, by a parser whose buffers are kept for the thread's next body unless they would be large."""
+        if len(body) <= _SMALL_BODY:
+            parser = getattr(cls._kept, "parser", None)
+            if parser is not None:
+                with contextlib.suppress(RuntimeError):  # it may be that somebody still holds the document before
+                    return parser.parse(body)
+            cls._kept.parser = simdjson.Parser()
+            return cls._kept.parser.parse(body)
+        return simdjson.Parser().parse(body)
+
+    def _plain(self, value: Any) -> Any:
+        if isinstance(value, simdjson.Object):
+            if len(value) > _MAX_MEMBERS:
+                raise Problem("invalid-json", f"An object in the body has more than {_MAX_MEMBERS} members.")
+            self._visit(len(value))
+            keys = list(value)  # items() would turn every array into a list
+            if len(set(keys)) != len(keys) or "\0" in "".join(keys):
+                raise ValueError("a member stands there twice, or has a name that value[key] would cut off")
+            return {key: self._member(key, value[key]) for key in keys}
+        if isinstance(value, simdjson.Array):
+            self._arrays += 1
+            self._visit(len(value))
+            return [self._plain(entry) for entry in value]
+        if isinstance(value, int | float) and not isinstance(value, bool):
+            self._numbers_before += 1
+        return value
+
+    def _visit(self, values: int) -> None:
+        self._values += values
+        if self._values > _MAX_PLAIN:
+            detail = f"more than {_MAX_PLAIN} values that are no numbers in {', '.join(sorted(_NUMERIC))}"
+            raise Problem("invalid-json", f"The body holds {detail}.")
+
+    def _member(self, key: str, value: Any) -> Any:
+        if key in _NUMERIC and isinstance(value, simdjson.Array):
+            return self._numbers(value)
+        return self._plain(value)
+
+    def _numbers(self, values: simdjson.Array) -> npt.NDArray[Any]:
+        """A float32 array; float64 where some number is beyond float32, for `matrix` and `vector` to find it."""
+        shape = [len(values)]
+        self._arrays += 1
+        if len(values) and isinstance(values[0], simdjson.Array):
+            shape.append(len(values[0]))
+            self._arrays += len(values)
+            if any(not isinstance(row, simdjson.Array) or len(row) != shape[1] for row in values):
+                raise ValueError("ragged rows")
+        doubles = np.frombuffer(values.as_buffer(of_type="d"), dtype=np.float64)
+        if not doubles.size:
+            raise ValueError("empty")
+        numbers = np.empty(doubles.size, dtype=np.float32)
+        in_range, settled = kernels.narrow(doubles, numbers)
+        if in_range and not settled:
+            kernels.settle(self._body, self._numbers_before, doubles, numbers)
+        self._numbers_before += doubles.size
+        return (numbers if in_range else doubles).reshape(shape)
+
+
+def _decode_plainly(body: bytes) -> Any:
+    """Strictly, but with numbers beyond a double's range as infinity, so that they are refused in place."""
+    try:
+        return orjson.loads(body)
+    except orjson.JSONDecodeError as error:
+        problem = Problem("invalid-json", f"The body is not valid JSON: {error}.")
+    if len(body) > _MAX_EXAMINED:
+        raise problem
+    try:
+        document = json.loads(body.decode("utf-8"), parse_constant=_refuse, parse_int=_integer)
+        orjson.dumps(document)  # refuses strings that are no Unicode text
+    except (ValueError, RecursionError, TypeError):
+        raise problem from None
+    return document
+
+
+def _refuse(constant: str) -> None:
+    raise ValueError(f"{constant} is not JSON")
+
+
+def _integer(digits: str) -> int | float:
+    return int(digits) if len(digits) < 20 else float(digits) if len(digits) < 400 else math.inf
+
+
+def matrix(value: Any, *, columns: int | None = None, rows: tuple[int, int] | None = None) -> Array:
+    """`value` as a float32 array (rows, columns).
+
+    Takes such an array, or a list of equally long, non-empty lists of finite float32 numbers. Raises
+    `FaultAt` at the first row or number that is not.
+    """
+    if not isinstance(value, list | np.ndarray):
+        raise FaultAt(f"must be an array of rows, but is {kind_of(value)}")
+    low, high = rows or (1, len(value))
+    if not low <= len(value) <= max(low, high):
+        limits = f"from {low} to {high} rows" if rows else f"at least {low} row"
+        raise FaultAt(f"must have {limits}, but has {len(value)}")
+    if isinstance(value, np.ndarray) and value.ndim == 2:
+        if columns is not None and value.shape[1] != columns:
+            raise FaultAt(f"must have {columns} numbers, but has {value.shape[1]}", 0)
+        return _in_range(value)
+    width = columns
+    for index, row in enumerate(value):
+        if not isinstance(row, list | np.ndarray):
+            raise FaultAt(f"must be an array of numbers, but is {_kind(row)}", index)
+        if width is None:
+            width = len(row)
+        if len(row) != width or not width:
+            raise FaultAt(f"must have {width or 'some'} numbers, but has {len(row)}", index)
+    return np.stack([row if isinstance(row, np.ndarray) else _row(row, index) for index, row in enumerate(value)])
+
+
+def shape_of(value: Any) -> tuple[int, ...] | None:
+    """The shape of a decoded array, whatever its numbers are; None if it is empty, ragged, or no array."""
+    if isinstance(value, np.ndarray):
+        return tuple(value.shape)
+    if not isinstance(value, list) or not value:
+        return None
+    if not isinstance(value[0], list | np.ndarray):
+        return (len(value),)
+    lengths = {len(row) if isinstance(row, list | np.ndarray) else 0 for row in value}
+    return None if len(lengths) > 1 or 0 in lengths else (len(value), lengths.pop())
+
+
+def vector(value: Any) -> Array:
+    """`value` as a float32 array (entries,); raises `FaultAt` at the first entry that is no finite float32."""
+    if not isinstance(value, list | np.ndarray):
+        raise FaultAt(f"must be an array of numbers, but is {kind_of(value)}")
+    if not len(value):
+        raise FaultAt("must have some numbers, but has 0")
+    if isinstance(value, np.ndarray):
+        if value.ndim == 2:
+            raise FaultAt("must be a number, but is an array", 0)
+        return _in_range(value)
+    return _row(value)
+
+
+def _in_range(numbers: npt.NDArray[Any]) -> Array:
+    """`numbers`, if they are what `_Decoder` makes of clean ones."""
+    if numbers.dtype == np.float64:
+        first = int(np.argmax(np.abs(numbers) >= _TOO_LARGE))
+        raise FaultAt(_BEYOND, *map(int, np.unravel_index(first, numbers.shape)))
+    return numbers
+
+
+_BEYOND = "is beyond the range of float32"
+
+
+def _row(row: list[Any], *place: int) -> Array:
+    kinds = list(map(type, row))
+    count = min((kinds.index(kind) for kind in set(kinds) - _NUMBERS), default=len(row))
+    doubles = np.array(row[:count], dtype=np.float64)
+    numbers = np.empty(count, dtype=np.float32)
+    in_range, _ = kernels.narrow(doubles, numbers)
+    if not in_range:
+        raise FaultAt(_BEYOND, *place, int(np.argmax(np.abs(doubles) >= _TOO_LARGE)))
+    if count < len(row):
+        raise FaultAt(f"must be a number, but is {_kind(row[count])}", *place, count)
+    return numbers
+
+
+_NUMBERS = {int, float}  # not their subclass bool
+
+
+def _kind(value: object) -> str:
+    """As `kind_of`, but an entry of a float32 array is a number."""
+    return "a number" if isinstance(value, np.floating) else kind_of(value)

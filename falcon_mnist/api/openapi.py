@@ -1,0 +1,198 @@
+"""The OpenAPI 3.1 document, made from one table of operations and from the schemas that validate."""
+
+from __future__ import annotations
+
+from functools import cache
+from importlib.metadata import version
+from typing import Any, NamedTuple
+
+import falcon
+from pydantic import BaseModel
+from pydantic.json_schema import models_json_schema
+
+from falcon_mnist.api import errors, schemas
+from falcon_mnist.api import responses as answers
+from falcon_mnist.api.request import BINARY, JSON, read_query
+from falcon_mnist.api.resources import Resource, answer
+from falcon_mnist.storage.parameter_files import MEDIA_TYPE as SAFETENSORS
+
+_FIELDS = ("invalid-json", "body-too-large", "unsupported-media-type", "malformed-request", "invalid-fields")
+_EVERYWHERE = ("internal-error", "storage-unavailable")
+_BINARY_BODY = {"schema": {"type": "string", "contentMediaType": BINARY}}
+
+
+class Operation(NamedTuple):
+    """One method of one path. `problems` are keys of `errors.KINDS` beyond those that every operation has."""
+
+    path: str
+    method: str
+    name: str
+    summary: str
+    status: int
+    answer: type[BaseModel] | None
+    problems: tuple[str, ...]
+    body: type[BaseModel] | None = None
+    body_required: bool = True
+    query: tuple[str, ...] = ()
+    headers: tuple[str, ...] = ()
+
+
+OPERATIONS = (
+    Operation(
+        "/api/models", "post", "createModel", "Create a model.", 200, answers.Model,
+        (*_FIELDS, "invalid-architecture", "idempotency-key-reused", "read-only-token"),
+        body=schemas.CreateModel, headers=("Idempotency-Key",),
+    ),
+    Operation(
+        "/api/models/{model_id}/train", "post", "startTraining", "Queue a training run.", 202, answers.RunQueued,
+        (*_FIELDS, "unknown-model", "conflicting-hyperparams", "idempotency-key-reused", "queue-full",
+         "read-only-token"),
+        body=schemas.StartTraining, body_required=False, headers=("Idempotency-Key",),
+    ),
+    Operation(
+        "/api/models/{model_id}/runs", "get", "listRuns", "List a model's runs, newest first.", 200,
+        answers.RunPage, ("unknown-model", "invalid-fields"), query=("limit", "cursor"),
+    ),
+    Operation(
+        "/api/runs/{run_id}", "get", "showRun", "Show how far a run has come.", 200, answers.RunState,
+        ("unknown-run", "invalid-fields"),
+    ),
+    Operation(
+        "/api/runs/{run_id}/cancel", "post", "cancelRun", "End a queued or running run.", 200, answers.RunState,
+        (*_FIELDS, "unknown-run", "run-finished", "read-only-token"),
+        body=schemas.Nothing, body_required=False,
+    ),
+    Operation(
+        "/api/params/{param_id}", "get", "showParameters", "Get trained parameters.", 200, answers.ParameterSet,
+        ("unknown-parameters", "invalid-fields", "damaged-parameters"),
+        query=("format",), headers=("If-None-Match",),
+    ),
+    Operation(
+        "/api/infer", "post", "infer", "Infer with trained parameters.", 200, answers.Prediction,
+        (*_FIELDS, "unknown-parameters", "damaged-parameters"),
+        body=schemas.Infer, query=("param_id", "dtype", "return"),
+    ),
+    Operation(
+        "/api/infer_adhoc", "post", "inferAdhoc", "Infer with the parameters in the body.", 200,
+        answers.AdhocPrediction, (*_FIELDS, "invalid-architecture"), body=schemas.InferAdhoc,
+    ),
+    Operation("/api/openapi.json", "get", "describe", "This document.", 200, None, ("invalid-fields",)),
+    Operation("/healthz", "get", "health", "Whether the process lives.", 200, answers.Status, ()),
+    Operation("/readyz", "get", "readiness", "Whether requests can be served.", 200, answers.Status, ("not-ready",)),
+)  # fmt: skip
+
+_QUERY: dict[str, dict[str, Any]] = {
+    "limit": {"schema": {"type": "integer", "minimum": 1, "maximum": 100, "default": 20}},
+    "cursor": {"schema": {"type": "string"}, "description": "The next_cursor of the page before."},
+    "format": {
+        "schema": {"type": "string", "enum": ["json", "safetensors"]},
+        "description": "Goes before the Accept header.",
+    },
+    "param_id": {"schema": {"type": "string"}, "description": "For binary bodies, which need it."},
+    "dtype": {
+        "schema": {"type": "string", "enum": ["float32", "uint8"], "default": "float32"},
+        "description": "For binary bodies: little-endian float32, or bytes 0-255 that are scaled by 1/255.",
+    },
+    "return": {
+        "schema": {"type": "string", "default": "probabilities,labels"},
+        "description": "For binary bodies: logits, probabilities, labels, separated by commas.",
+    },
+}
+_HEADERS: dict[str, dict[str, Any]] = {
+    "Idempotency-Key": {
+        "schema": {"type": "string", "minLength": 1, "maxLength": 255, "pattern": "^[!-~]+$"},
+        "description": "The same key with the same body answers the first answer again.",
+    },
+    "If-None-Match": {"schema": {"type": "string"}, "description": "ETags that the client has: 304 for one."},
+}
+
+
+class Description(Resource):
+    """`/openapi.json`."""
+
+    def on_get(self, req: falcon.Request, resp: falcon.Response) -> None:
+        """Answer the document."""
+        read_query(req)
+        answer(resp, document())
+
+
+@cache
+def document() -> dict[str, Any]:
+    """The OpenAPI document of the service."""
+    models = [(model, "validation") for op in OPERATIONS for model in (op.answer, op.body) if model]
+    _, definitions = models_json_schema(
+        [*models, (answers.ProblemDocument, "validation")],  # type: ignore[list-item]
+        ref_template="#/components/schemas/{model}",
+    )
+    paths: dict[str, dict[str, Any]] = {}
+    for operation in OPERATIONS:
+        paths.setdefault(operation.path, {})[operation.method] = _operation(operation)
+    return {
+        "openapi": "3.1.0",
+        "info": {
+            "title": "falcon-mnist",
+            "version": version("falcon-mnist"),
+            "summary": "Train and serve small neural networks on MNIST.",
+            "license": {"name": "MIT", "identifier": "MIT"},
+        },
+        "servers": [{"url": "/"}],
+        "paths": paths,
+        "components": {
+            "schemas": definitions["$defs"],
+            "securitySchemes": {"bearer": {"type": "http", "scheme": "bearer"}},
+        },
+    }
+
+
+def _operation(operation: Operation) -> dict[str, Any]:
+    described: dict[str, Any] = {
+        "operationId": operation.name,
+        "summary": operation.summary,
+        "security": [{"bearer": []}] if operation.path.startswith("/api") else [],
+        "responses": _responses(operation),
+    }
+    parameters = [
+        {"name": name, "in": "path", "required": True, "schema": {"type": "string"}}
+        for name in ("model_id", "run_id", "param_id")
+        if f"{{{name}}}" in operation.path
+    ]
+    parameters += [{"name": name, "in": "query"} | _QUERY[name] for name in operation.query]
+    parameters += [{"name": name, "in": "header"} | _HEADERS[name] for name in operation.headers]
+    if parameters:
+        described["parameters"] = parameters
+    if operation.body:
+        content: dict[str, Any] = {JSON: {"schema": _reference(operation.body)}}
+        if operation.name == "infer":
+            content[BINARY] = _BINARY_BODY
+        described["requestBody"] = {"required": operation.body_required, "content": content}
+    return described
+
+
+def _responses(operation: Operation) -> dict[str, Any]:
+    schema = _reference(operation.answer) if operation.answer else {"type": "object"}
+    success: dict[str, Any] = {"description": "Done.", "content": {JSON: {"schema": schema}}}
+    responses = {str(operation.status): success}
+    if operation.status == 202:
+        success["headers"] = {"Location": {"schema": {"type": "string"}, "description": "The run."}}
+    if operation.name == "showParameters":
+        success["content"][SAFETENSORS] = {"schema": {"type": "string", "contentMediaType": SAFETENSORS}}
+        success["headers"] = {"ETag": {"schema": {"type": "string"}}}
+        responses["304"] = {"description": "The client has it already."}
+    kinds = [*operation.problems, *_EVERYWHERE]
+    if operation.path.startswith("/api"):
+        kinds.append("unauthorized")
+    titles: dict[int, list[str]] = {}
+    for kind in kinds:
+        titles.setdefault(errors.KINDS[kind].status, []).append(errors.KINDS[kind].title)
+    for status, found in sorted(titles.items()):
+        responses[str(status)] = {
+            "description": "; ".join(found) + ".",
+            "content": {errors.MEDIA_TYPE: {"schema": _reference(answers.ProblemDocument)}},
+        }
+    for response in responses.values():
+        response.setdefault("headers", {})["X-Request-ID"] = {"schema": {"type": "string"}}
+    return responses
+
+
+def _reference(model: type[BaseModel]) -> dict[str, str]:
+    return {"$ref": f"#/components/schemas/{model.__name__}"}

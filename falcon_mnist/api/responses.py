@@ -1,0 +1,182 @@
+"""What the service answers, for its description; tests hold the live answers against these."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field
+
+from falcon_mnist.constants import CLASSES, MAX_ROWS
+from falcon_mnist.training.architecture import Architecture
+from falcon_mnist.training.hyperparams import Hyperparams
+
+Numbers = list[float]
+Timestamp = Annotated[str, Field(json_schema_extra={"format": "date-time"})]
+Checksum = Annotated[str, Field(pattern="^sha256:[0-9a-f]{64}$")]
+
+
+ModelId = Annotated[str, Field(pattern="^m_[0-9a-f]{32}$")]
+RunId = Annotated[str, Field(pattern="^r_[0-9a-f]{32}$")]
+ParamId = Annotated[str, Field(pattern="^p_[0-9a-f]{32}$")]
+
+
+def _sometimes() -> Any:
+    """A member that not every answer has: not required in the schema, and without a default there."""
+    return Field(default_factory=lambda: None)
+
+
+class Answer(BaseModel):
+    """Base of all answers."""
+
+    model_config = ConfigDict(extra="forbid", serialize_by_alias=True)
+
+
+class Model(Answer):
+    """A model definition, every default filled in."""
+
+    model_id: ModelId
+    architecture: Architecture
+    hyperparams: Hyperparams
+    created_at: Timestamp
+
+
+class RunQueued(Answer):
+    """A run that was just queued."""
+
+    run_id: RunId
+    model_id: ModelId
+    status: Literal["queued"]
+
+
+class Metrics(Answer):
+    """Measures of the last finished epoch; null before the first, and `val_*` also without validation rows."""
+
+    train_loss: float | None
+    train_accuracy: float | None
+    val_loss: float | None
+    val_accuracy: float | None
+
+
+class Epoch(Answer):
+    """Measures of one finished epoch."""
+
+    epoch: Annotated[int, Field(ge=1)]
+    train_loss: float
+    train_accuracy: float
+    val_loss: float | None
+    val_accuracy: float | None
+
+
+class Dataset(Answer):
+    """What a run trains on, and a checksum of its contents."""
+
+    name: str
+    checksum: Checksum
+
+
+class RunError(Answer):
+    """Why a run failed."""
+
+    code: Literal["diverged", "no_dataset", "out_of_memory", "disk_full", "worker_lost", "internal_error"]
+    message: str
+
+
+class RunState(Answer):
+    """A run: `param_id` is there exactly when it succeeded, `error` exactly when it failed."""
+
+    run_id: RunId
+    model_id: ModelId
+    state: Literal["queued", "running", "succeeded", "failed", "cancelled"]
+    epoch: Annotated[int, Field(ge=0)]
+    epochs_total: Annotated[int, Field(ge=1)]
+    metrics: Metrics
+    hyperparams: Hyperparams
+    dataset: Dataset | None
+    created_at: Timestamp
+    started_at: Timestamp | None
+    finished_at: Timestamp | None
+    history: list[Epoch]
+    param_id: ParamId = _sometimes()
+    error: RunError = _sometimes()
+
+
+class RunPage(Answer):
+    """Runs of a model, newest first; `next_cursor` is null on the last page."""
+
+    items: list[RunState]
+    next_cursor: str | None
+
+
+class LayerParameters(Answer):
+    """`W` (rows: in, columns: out) and `b` of a linear layer; a layer of another type has neither."""
+
+    type: Literal["linear", "relu", "sigmoid", "tanh", "softmax"]
+    W: list[Numbers] = _sometimes()
+    b: Numbers = _sometimes()
+
+
+class NetworkParameters(Answer):
+    """Parameters as `/infer_adhoc` takes them."""
+
+    layers: list[LayerParameters]
+    dtype: Literal["float32"]
+    layout: Literal["row_major"]
+
+
+class ParameterSet(Answer):
+    """A trained parameter set; it never changes."""
+
+    param_id: ParamId
+    model_id: ModelId
+    parameters: NetworkParameters
+    size_bytes: Annotated[int, Field(ge=1)]
+
+
+_Row = Annotated[Numbers, Field(min_length=CLASSES, max_length=CLASSES)]
+
+
+class Outputs(Answer):
+    """Exactly what was asked for, one entry for each input row."""
+
+    labels: Annotated[list[Annotated[int, Field(ge=0, lt=CLASSES)]], Field(max_length=MAX_ROWS)] = _sometimes()
+    probabilities: Annotated[list[_Row], Field(max_length=MAX_ROWS)] = _sometimes()
+    logits: Annotated[list[_Row], Field(max_length=MAX_ROWS)] = _sometimes()
+
+
+class AdhocPrediction(Answer):
+    """Outputs, and the time of the forward pass alone."""
+
+    outputs: Outputs
+    latency_ms: Annotated[float, Field(ge=0)]
+
+
+class Prediction(AdhocPrediction):
+    """Outputs of a stored parameter set."""
+
+    model_id: ModelId
+    param_id: ParamId
+
+
+class Status(Answer):
+    """Whether the service lives or is ready."""
+
+    status: Literal["live", "ready"]
+
+
+class FieldFault(Answer):
+    """One fault in what was sent, and where: a JSON Pointer (RFC 6901)."""
+
+    pointer: str
+    detail: str
+
+
+class ProblemDocument(Answer):
+    """RFC 9457. `errors` is there for faults in fields, `limit_bytes` for a body that is too large."""
+
+    type: str
+    title: str
+    status: Annotated[int, Field(ge=400, le=599)]
+    detail: str
+    instance: str
+    errors: Annotated[list[FieldFault], Field(min_length=1)] = _sometimes()
+    limit_bytes: int = _sometimes()

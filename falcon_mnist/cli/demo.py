@@ -1,0 +1,46 @@
+"""The main job, once, over HTTP against a server that is started here."""
+
+from __future__ import annotations
+
+import secrets
+from dataclasses import replace
+from functools import partial
+from typing import Any
+
+import numpy as np
+
+from falcon_mnist import kernels
+from falcon_mnist.api import schemas
+from falcon_mnist.api.service import Service
+from falcon_mnist.cli import console, watch
+from falcon_mnist.client.client import Client
+from falcon_mnist.data import dataset
+from falcon_mnist.server.serve import running
+from falcon_mnist.settings import Settings
+
+SHOWN = 6
+
+
+def run(settings: Settings, model: dict[str, Any]) -> None:
+    """Create `model`, train it, infer on the test digits, and print some of them with the accuracy."""
+    schemas.parse(schemas.CreateModel, model, max_parameters=settings.max_parameters)  # before anything is done
+    with console.progress() as show:
+        data = dataset.load(settings.dataset, settings.home, progress=show)
+    console.say(f"Data set: {data.name}. {data.reason}")
+    token = secrets.token_urlsafe(32)  # of this server alone
+    service = Service.open(replace(settings, tokens=(token,), tokens_file=None))
+    with running(service) as url, Client(url, token) as client:
+        console.say(f"Server: {url}/api, with the {kernels.isa()} kernels")
+        model_id = client.create_model(model["architecture"], model["hyperparams"])
+        run_id = client.train(model_id)
+        console.say(f"Model {model_id}, run {run_id}")
+        ended = watch.until_succeeded(partial(client.run, run_id), cancel=partial(client.cancel, run_id))
+        for epoch in ended["history"]:
+            console.say(console.epoch_line(epoch))
+        labels = client.labels(ended["param_id"], data.test_images)
+    correct = labels == data.test_labels
+    console.say(f"Parameters {ended['param_id']}")
+    some = np.concatenate([np.flatnonzero(correct)[: SHOWN - 1], np.flatnonzero(~correct)[:1]])
+    captions = [f"{labels[i]}" if correct[i] else f"{labels[i]}, but is {data.test_labels[i]}" for i in some]
+    console.out.print(console.digits(data.test_images[some], captions), markup=False, soft_wrap=True)
+    console.say(f"Test accuracy: {correct.mean():.2%} of {len(correct):,} {data.name} test digits")

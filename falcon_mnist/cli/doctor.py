@@ -1,0 +1,165 @@
+"""`falcon-mnist doctor`: is everything that a server needs there and whole, and if not, what to do."""
+
+from __future__ import annotations
+
+import shutil
+import sqlite3
+import stat
+from collections.abc import Callable, Iterator
+from functools import partial
+from typing import NamedTuple
+
+import numpy as np
+import peewee
+
+from falcon_mnist import kernels
+from falcon_mnist.api.tokens import Tokens
+from falcon_mnist.data import dataset
+from falcon_mnist.data.dataset import DataError
+from falcon_mnist.data.download import Progress
+from falcon_mnist.runs.checkpoints import Checkpoints
+from falcon_mnist.settings import Settings, SettingsError
+from falcon_mnist.storage.migrations import SchemaError
+from falcon_mnist.storage.parameter_files import DamagedFileError, ParameterFiles, Written
+from falcon_mnist.storage.store import RESTORE, DatabaseFileError, Store
+
+# Room for a data set, its unpacking, and some hundred parameter sets.
+ENOUGH_BYTES = 2**30
+
+
+class Finding(NamedTuple):
+    """What a check found; `advice` is empty where all is well."""
+
+    subject: str
+    found: str
+    advice: str = ""
+
+
+def examine(settings: Settings, *, progress: Progress) -> Iterator[Finding]:
+    """Run every check."""
+    yield from _space(settings)
+    yield _token(settings)
+    yield _instruction_set()
+    try:
+        settings.home.mkdir(parents=True, exist_ok=True, mode=0o700)
+        store = Store(settings.database)
+    except (DatabaseFileError, SchemaError) as error:  # sentences that end with what to do
+        found, _, advice = str(error).rpartition(": ")
+        yield Finding("database", found, advice)
+    except OSError as error:
+        yield Finding("database", f"{error.strerror} ({error.filename})", "see that it can be written to")
+    else:
+        yield from _stored(settings, store, progress)
+    yield _dataset(settings, progress)
+
+
+def _stored(settings: Settings, store: Store, progress: Progress) -> Iterator[Finding]:
+    try:
+        database = _database(store)
+        yield database
+        if not database.advice:  # else nobody knows what its rows would say
+            yield from _files(settings, store, progress)
+            yield _checkpoints(settings, store)
+            yield _runs(store)
+    finally:
+        store.close()
+
+
+def _space(settings: Settings) -> Iterator[Finding]:
+    """The room on each file system that is written to."""
+    places = {}
+    for place in (settings.storage, settings.database.parent, settings.home):
+        there = next(folder for folder in (place, *place.parents) if folder.is_dir())
+        places[there.stat().st_dev] = there
+    for place in places.values():
+        free = shutil.disk_usage(place).free
+        advice = "" if free >= ENOUGH_BYTES else f"make room: at least {_size(ENOUGH_BYTES)} should be free"
+        yield Finding("free space", f"{_size(free)} at {place}", advice)
+
+
+def _token(settings: Settings) -> Finding:
+    file = settings.tokens_file or settings.made_token
+    if not settings.tokens and not settings.tokens_file and not file.exists():
+        return Finding("tokens", "none yet: the first start makes one")
+    try:
+        Tokens(settings)
+    except SettingsError as error:
+        advice = "correct it" if settings.tokens_file else "remove it: the next start makes a new one"
+        return Finding("tokens", str(error), advice)
+    if settings.tokens:
+        return Finding("tokens", f"{len(settings.tokens)} in FALCON_MNIST_TOKENS")
+    others = stat.S_IMODE(file.stat().st_mode) & 0o077
+    return Finding("tokens", f"in {file}", f"others may read it: chmod 600 {file}" if others else "")
+
+
+def _instruction_set() -> Finding:
+    """The kernels in use, and whether they compute what NumPy does."""
+    random = np.random.default_rng(0)
+    a, b = (random.standard_normal(shape, dtype=np.float32) for shape in ((67, 300), (300, 35)))
+    right = np.allclose(kernels.gemm(a, b), a.astype(np.float64) @ b, rtol=1e-4, atol=1e-4)
+    found = f"{kernels.isa()}, of {', '.join(kernels.supported())}"
+    advice = "" if right else "they compute wrong products: install again, or set FALCON_MNIST_ISA=baseline"
+    return Finding("kernels", found, advice)
+
+
+def _database(store: Store) -> Finding:
+    try:
+        faults = store.integrity_faults()
+    except (peewee.DatabaseError, sqlite3.DatabaseError) as error:  # the latter while rows are fetched
+        faults = [str(error)]
+    if not faults:
+        return Finding("database", f"schema version {store.schema_version}, no faults")
+    return Finding("database", "; ".join(faults), RESTORE)
+
+
+def _files(settings: Settings, store: Store, progress: Progress) -> Iterator[Finding]:
+    """Every parameter file against its row."""
+    files, rows = ParameterFiles(settings.storage), store.all_parameters()
+    damaged = []
+    for number, row in enumerate(rows, 1):
+        try:
+            files.read_bytes(row.id, Written(row.size_bytes, row.sha256))
+        except DamagedFileError as error:
+            damaged.append(str(error))
+        progress("verifying parameter files", number, len(rows))
+    for fault in damaged:
+        yield Finding("parameter file", fault, "restore it from a backup, or train its run again: same bits")
+    yield Finding("parameter files", f"{len(rows) - len(damaged)} of {len(rows)} are as they were written")
+
+
+def _checkpoints(settings: Settings, store: Store) -> Finding:
+    checkpoints, recorded = Checkpoints(settings.storage), store.recorded_checkpoints()
+    damaged = [checkpoint for checkpoint in recorded if not _is_whole(partial(checkpoints.read, checkpoint))]
+    # A worker may have put a newer one in its place since the rows were read.
+    lost = sum(checkpoint in damaged for checkpoint in store.recorded_checkpoints())
+    anew = f"; {lost} are damaged, and their runs begin anew, to the same parameters" if lost else ""
+    return Finding("checkpoints", f"{len(recorded) - lost} of {len(recorded)} are as they were written{anew}")
+
+
+def _is_whole(read: Callable[[], object]) -> bool:
+    try:
+        read()
+    except DamagedFileError:
+        return False
+    return True
+
+
+def _runs(store: Store) -> Finding:
+    counts = store.count_runs()
+    found = ", ".join(f"{count} {state}" for state, count in counts.items() if count) or "none"
+    advice = "" if not store.expired() else "start a server: runs wait whose worker is gone"
+    return Finding("runs", found, advice)
+
+
+def _dataset(settings: Settings, progress: Progress) -> Finding:
+    try:
+        data = dataset.load(settings.dataset, settings.home, progress=progress)
+    except DataError as error:
+        return Finding("data set", str(error), "set FALCON_MNIST_DATASET to auto, synthetic, or a good folder")
+    except OSError as error:
+        return Finding("data set", f"it cannot be made ready: {error.strerror}", "make room for it in the home folder")
+    return Finding("data set", f"{data.name}, {len(data.train_labels):,} digits to train on. {data.reason}")
+
+
+def _size(count: int) -> str:
+    return f"{count / 2**30:.1f} GiB"

@@ -1,0 +1,204 @@
+"""The command `falcon-mnist`: parses, calls, and says in one sentence what went wrong.
+
+Commands import what they need when they run, so that `--help` answers at once.
+"""
+
+from __future__ import annotations
+
+import logging
+import signal
+import sys
+from importlib.metadata import version
+from typing import Annotated, Any
+
+import typer
+
+from falcon_mnist import logs
+from falcon_mnist.cli import console
+from falcon_mnist.settings import Settings, SettingsError
+
+app = typer.Typer(
+    name="falcon-mnist",
+    help="Train and serve small neural networks on MNIST over a REST API.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+)
+data_app = typer.Typer(help="The digits to train and test on.", no_args_is_help=True)
+app.add_typer(data_app, name="data")
+
+Hidden = Annotated[str, typer.Option(help="Widths of the hidden layers, separated by commas; '' for none.")]
+Activation = Annotated[str, typer.Option(help="After each hidden layer: relu, sigmoid or tanh.")]
+Epochs = Annotated[int, typer.Option(help="Passes over the training digits.")]
+BatchSize = Annotated[int, typer.Option(help="Digits in a step.")]
+LearningRate = Annotated[float, typer.Option("--lr", help="Learning rate.")]
+Momentum = Annotated[float, typer.Option(help="Momentum, from 0 to below 1.")]
+Seed = Annotated[int, typer.Option(help="The same seed gives the same parameters.")]
+
+
+@app.callback(invoke_without_command=True)
+def _options(
+    show_version: Annotated[bool, typer.Option("--version", help="Show the version and exit.")] = False,
+) -> None:
+    if show_version:
+        console.say(f"falcon-mnist {version('falcon-mnist')}")
+        raise typer.Exit
+
+
+@app.command()
+def serve(
+    host: Annotated[str, typer.Option(help="Address to listen at.")] = "127.0.0.1",
+    port: Annotated[int, typer.Option(min=0, max=65535, help="Port to listen at; 0 for a free one.")] = 8000,
+) -> None:
+    """Serve the API until Ctrl-C or SIGTERM; settings come from FALCON_MNIST_* variables."""
+    logs.configure(logging.INFO, "json")
+    settings = Settings.from_env()
+    from falcon_mnist import kernels
+    from falcon_mnist.api.service import Service
+    from falcon_mnist.server.serve import address, make_server, run_until_signalled
+
+    service = Service.open(settings)
+    try:
+        server = make_server(service, host, port)
+    except (OSError, ValueError, OverflowError) as error:
+        service.close()
+        reason = getattr(error, "strerror", None) or error
+        raise SettingsError(f"cannot listen at {host}:{port}: {reason}") from None
+    console.say(f"Serving at {address(server)}/api with the {kernels.isa()} kernels; Ctrl-C ends it.")
+    console.say(_where_the_token_is(settings))
+    run_until_signalled(server, service)
+
+
+@app.command()
+def demo(hidden: Hidden = "128", epochs: Epochs = 5, seed: Seed = 42) -> None:
+    """Do the main job once over HTTP: create a model, train it, and recognise the test digits."""
+    _work_in_the_foreground()
+    settings = Settings.from_env()
+    from falcon_mnist.cli.demo import run
+
+    run(settings, _model(hidden, "relu", epochs=epochs, seed=seed))
+
+
+@app.command()
+def train(
+    hidden: Hidden = "128",
+    activation: Activation = "relu",
+    epochs: Epochs = 5,
+    batch_size: BatchSize = 64,
+    lr: LearningRate = 0.1,
+    momentum: Momentum = 0.0,
+    seed: Seed = 42,
+) -> None:
+    """Train a model without a server; what it makes is served by the next one on the same home."""
+    _work_in_the_foreground()
+    settings = Settings.from_env()
+    from falcon_mnist.cli.train import train as train_offline
+
+    optimizer = {"type": "sgd", "lr": lr, "momentum": momentum}
+    train_offline(
+        settings,
+        _model(hidden, activation, epochs=epochs, batch_size=batch_size, seed=seed, optimizer=optimizer),
+    )
+
+
+@app.command()
+def doctor() -> None:
+    """Check database, files, space, data set and kernels, and say what to do; status 1 if something is wrong."""
+    logs.configure(logging.ERROR, "text")
+    settings = Settings.from_env()
+    from falcon_mnist.cli.doctor import examine
+
+    with console.progress() as show:
+        findings = list(examine(settings, progress=show))
+    ill = [finding for finding in findings if finding.advice]
+    for finding in findings:
+        console.say(f"{'to do' if finding.advice else 'ok   '}  {finding.subject}: {finding.found}")
+        if finding.advice:
+            console.say(f"       {finding.advice}")
+    if ill:
+        raise typer.Exit(1)
+
+
+@data_app.command("fetch")
+def data_fetch() -> None:
+    """Download MNIST, with checksums, into the home folder."""
+    logs.configure(logging.WARNING, "text")
+    settings = Settings.from_env()
+    from falcon_mnist.data import dataset
+
+    with console.progress() as show:
+        fetched = dataset.fetch(settings.home, progress=show)
+    for name, value in dataset.describe(fetched):
+        console.say(f"{name}: {value}")
+
+
+@data_app.command("info")
+def data_info() -> None:
+    """Show which data set the settings give, and why; makes it ready if it is not."""
+    logs.configure(logging.ERROR, "text")
+    settings = Settings.from_env()
+    from falcon_mnist.data import dataset
+
+    with console.progress() as show:
+        loaded = dataset.load(settings.dataset, settings.home, progress=show)
+    for name, value in dataset.describe(loaded):
+        console.say(f"{name}: {value}")
+
+
+def main() -> None:
+    """Run the command line; what a person can mend ends it with one sentence and status 1."""
+    try:
+        app()
+    except KeyboardInterrupt:
+        sys.exit(130)
+    except Exception as error:
+        if (sentence := _sentence(error)) is None:
+            raise
+        console.err.print(f"falcon-mnist: {sentence}", soft_wrap=True, markup=False)
+        sys.exit(1)
+
+
+def _sentence(error: Exception) -> str | None:
+    """What to tell a person, for the errors that are made for people; None for a bug."""
+    from peewee import DatabaseError
+
+    from falcon_mnist.api.errors import Problem
+
+    if isinstance(error, Problem):
+        return " ".join([error.detail, *(f"{fault.pointer}: {fault.detail}." for fault in error.faults[1:])])
+    if isinstance(error, DatabaseError):
+        return f"the database cannot be used: {error}"
+    if isinstance(error, OSError):
+        where = f" ({error.filename})" if error.filename else ""
+        return f"{error.strerror or error}{where}"
+    if type(error).__module__.startswith("falcon_mnist."):
+        return str(error)
+    return None
+
+
+def _model(hidden: str, activation: str, **hyperparams: Any) -> dict[str, Any]:
+    """The body of `POST /models` that the options describe."""
+    try:
+        widths = [int(width) for width in hidden.split(",") if width.strip()]
+    except ValueError:
+        raise typer.BadParameter("must be whole numbers, separated by commas", param_hint="--hidden") from None
+    layers: list[dict[str, Any]] = []
+    before = 784
+    for width in widths:
+        layers += [{"type": "linear", "in": before, "out": width}, {"type": activation}]
+        before = width
+    layers.append({"type": "linear", "in": before, "out": 10})
+    return {"architecture": {"input_size": 784, "layers": layers}, "hyperparams": hyperparams}
+
+
+def _work_in_the_foreground() -> None:
+    """Say what the command prints, not what its workers do; SIGTERM and SIGHUP cancel its run, as Ctrl-C does."""
+    logs.configure(logging.ERROR, "text")
+    for number in (signal.SIGTERM, signal.SIGHUP):
+        signal.signal(number, signal.default_int_handler)
+
+
+def _where_the_token_is(settings: Settings) -> str:
+    if settings.tokens:
+        return "Tokens: those in FALCON_MNIST_TOKENS."
+    return f"Token: in {settings.tokens_file or settings.made_token}"

@@ -1,0 +1,42 @@
+"""A run without a server: queued, executed and shown by one process, in the same database."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from falcon_mnist.api import schemas
+from falcon_mnist.api.service import Service
+from falcon_mnist.cli import console, watch
+from falcon_mnist.data import dataset
+from falcon_mnist.settings import Settings
+
+
+def train(settings: Settings, body: dict[str, Any]) -> None:
+    """Create the model in `body` and train it; Ctrl-C cancels the run. Raises `Problem`, `RunError`."""
+    wanted = schemas.parse(schemas.CreateModel, body, max_parameters=settings.max_parameters)
+    with console.progress() as show:
+        data = dataset.load(settings.dataset, settings.home, progress=show)
+    console.say(f"Data set: {data.name}. {data.reason}")
+    service = Service.open(settings)
+    try:
+        _train(service, wanted)
+    finally:
+        service.close()
+
+
+def _train(service: Service, wanted: schemas.CreateModel) -> None:
+    store = service.store
+    hyperparams = wanted.hyperparams.model_dump()
+    model = store.create_model(wanted.architecture.model_dump(), hyperparams)
+    run = store.create_run(model, hyperparams, max_queued=service.settings.max_queued_runs)
+    console.say(f"Model {model.id}, run {run.id}")
+    service.executor.notify()
+
+    def look() -> dict[str, Any]:
+        now = store.run(run.id) or run
+        return {"state": now.state, "epoch": now.epoch, "epochs_total": hyperparams["epochs"], "error": now.error}
+
+    watch.until_succeeded(look, cancel=lambda: store.cancel(run.id))
+    for epoch in store.histories([run])[run.id]:
+        console.say(console.epoch_line(epoch.__data__))
+    console.say(f"Parameters {store.param_ids([run])[run.id]}")

@@ -1,0 +1,1 @@
+"""Data sets: IDX files, download, digits drawn by the program itself."""

@@ -1,0 +1,209 @@
+"""MNIST from its mirrors: found out within seconds whether they can be reached, resumed, checked.
+
+What decides is the SHA-256 of each unpacked file, so it does not matter who packed it or sent it.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import io
+import os
+import queue
+import threading
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import BinaryIO
+
+import httpx
+
+from falcon_mnist.data import idx
+from falcon_mnist.data.idx import DataError
+
+# Called with what is being done, how much of it is done, and how much there is in all.
+Progress = Callable[[str, int, int], None]
+_Show = Callable[[int, int], None]
+
+_SHA256 = {
+    "train-images-idx3-ubyte": "ba891046e6505d7aadcbbe25680a0738ad16aec93bde7f9b65e87a2fc25776db",
+    "train-labels-idx1-ubyte": "65a50cbbf4e906d70832878ad85ccda5333a97f0f4c3dd2ef09a8a9eef7101c5",
+    "t10k-images-idx3-ubyte": "0fa7898d509279e482958e8ce81c8e77db3f2f8254e26661ceb7762c4d494ce7",
+    "t10k-labels-idx1-ubyte": "ff7bcfd416de33731a308c3f266cc351222c34898ecbeaf847f06e48f7ec33f2",
+}
+# Five kilobytes: small enough to be had whole before anybody has to wait.
+_SMALLEST = "t10k-labels-idx1-ubyte"
+# The largest of the four takes 10 MB: a mirror that sends more sends something else.
+_MAX_PACKED = 1 << 26
+_ATTEMPTS = 3
+
+
+@dataclass(frozen=True)
+class Source:
+    """Where the four files are, what they are, and how long each step may take."""
+
+    mirrors: Sequence[str] = (
+        "https://storage.googleapis.com/cvdf-datasets/mnist/",
+        "https://ossci-datasets.s3.amazonaws.com/mnist/",
+    )
+    sha256: Mapping[str, str] = field(default_factory=lambda: dict(_SHA256))
+    # Until the first file is here, or training goes on without MNIST: someone is looking at a blank screen.
+    first_seconds: float = 4
+    # Between two pieces of a download that flows.
+    read_seconds: float = 15
+    total_seconds: float = 600
+
+
+MNIST = Source()
+
+
+class _WrongDataError(Exception):
+    """A mirror sent something else than the file; the message is a phrase."""
+
+
+def answering(source: Source) -> list[str]:
+    """The mirrors with the quickest one that has MNIST first. Raises `DataError` if there is none.
+
+    Each is asked in a thread of its own that is left behind when time is up: looking up a name can hang
+    in the system, where no timeout reaches.
+    """
+    answers: queue.SimpleQueue[tuple[str, str]] = queue.SimpleQueue()
+    for mirror in source.mirrors:
+        threading.Thread(target=_ask, args=(source, mirror, answers), name="mirror", daemon=True).start()
+    end = time.monotonic() + source.first_seconds
+    reasons: list[str] = []
+    while len(reasons) < len(source.mirrors):
+        try:
+            mirror, reason = answers.get(timeout=max(0.0, end - time.monotonic()))
+        except queue.Empty:
+            reasons.append(f"no answer within {source.first_seconds:g} seconds")
+            break
+        if not reason:
+            return [mirror, *(other for other in source.mirrors if other != mirror)]
+        reasons.append(reason)
+    raise _cannot(reasons)
+
+
+def _cannot(reasons: Sequence[str]) -> DataError:
+    return DataError(f"MNIST cannot be downloaded here ({', then '.join(dict.fromkeys(reasons))}).")
+
+
+def _ask(source: Source, mirror: str, answers: queue.SimpleQueue[tuple[str, str]]) -> None:
+    """Get the smallest file from one mirror and check it: a portal's log-in page is no answer."""
+    packed = io.BytesIO()
+    try:
+        with httpx.Client(timeout=source.first_seconds) as client:
+            _get(client, mirror, _SMALLEST, packed, lambda done, total: None)
+        _check(source, _SMALLEST, packed)
+    except Exception as error:  # whatever it is, this mirror is of no use, and the others may be
+        answers.put((mirror, _why(error)))
+    else:
+        answers.put((mirror, ""))
+
+
+def fetch(
+    source: Source, mirrors: Sequence[str], parts: Path, folder: Path, *, progress: Progress | None = None
+) -> None:
+    """Download the four files and unpack them into `folder`; what is cut off waits in `parts` for next time.
+
+    Raises `DataError`, and `OSError` if the disk is full.
+    """
+    parts.mkdir(exist_ok=True)
+    end = time.monotonic() + source.total_seconds
+    with httpx.Client(timeout=source.read_seconds) as client:
+        for name in idx.FILES:
+
+            def show(done: int, total: int, name: str = name) -> None:
+                if time.monotonic() > end:
+                    raise _cannot([f"it took longer than {source.total_seconds:g} seconds"])
+                if progress:
+                    progress(f"downloading {name}", done, total)
+
+            part = parts / f"{name}.gz.part"
+            _fetch_file(source, client, mirrors, name, part, show)
+            with part.open("rb") as packed:
+                idx.write(folder / name, idx.unpacked(packed, idx.FILES[name], name))
+            part.unlink()
+    parts.rmdir()
+
+
+def _fetch_file(
+    source: Source, client: httpx.Client, mirrors: Sequence[str], name: str, part: Path, show: _Show
+) -> None:
+    """Get one file, whole and checked, into `part`. Raises `DataError` when no mirror has it."""
+    reasons = []
+    for mirror in mirrors:
+        for _ in range(_ATTEMPTS):
+            with part.open("ab+") as packed:
+                resumed = packed.tell() > 0
+                try:
+                    _get(client, mirror, name, packed, show)
+                    _check(source, name, packed)
+                    return
+                except httpx.TransportError as error:
+                    # Cut off: what has come so far is kept, and the next attempt goes on from there.
+                    reasons.append(_why(error))
+                except _WrongDataError as error:
+                    reasons.append(_why(error))
+                    packed.truncate(0)
+                    if not resumed:
+                        break
+                except OSError:
+                    # A full disk gets its room back.
+                    part.unlink()
+                    raise
+    raise _cannot(reasons)
+
+
+def _get(client: httpx.Client, mirror: str, name: str, packed: BinaryIO, show: _Show) -> None:
+    """Add to a file what it lacks.
+
+    Raises `httpx.TransportError` when cut off, after keeping what came, and `_WrongDataError`.
+    """
+    done = packed.seek(0, os.SEEK_END)
+    headers = {"Accept-Encoding": "identity"}
+    if done:
+        headers["Range"] = f"bytes={done}-"
+    with client.stream("GET", f"{mirror}{name}.gz", headers=headers) as response:
+        if response.status_code == 200:
+            done = 0
+            packed.seek(0)
+            packed.truncate()
+        elif response.status_code != 206:
+            raise _WrongDataError(f"a mirror answered {response.status_code}")
+        elif not response.headers.get("Content-Range", "").startswith(f"bytes {done}-"):
+            raise _WrongDataError("a mirror sent another part than it was asked for")
+        total = done + int(response.headers.get("Content-Length", 0))
+        for piece in response.iter_raw():
+            done += len(piece)
+            if done > _MAX_PACKED:
+                raise _WrongDataError("a mirror sent too much")
+            packed.write(piece)
+            show(done, max(done, total))
+
+
+def _check(source: Source, name: str, packed: BinaryIO) -> None:
+    """Unpack a file to see whether it is the one that is wanted. Raises `_WrongDataError`."""
+    packed.seek(0)
+    sha256 = hashlib.sha256()
+    try:
+        for piece in idx.unpacked(packed, idx.FILES[name], name):
+            sha256.update(piece)
+    except DataError as error:
+        raise _WrongDataError("a mirror sent something else") from error
+    if sha256.hexdigest() != source.sha256[name]:
+        raise _WrongDataError("a mirror sent other data, by its SHA-256")
+
+
+def _why(error: Exception) -> str:
+    """An error as a short phrase; those of the network carry their real cause inside."""
+    if isinstance(error, _WrongDataError):
+        return str(error)
+    if isinstance(error, httpx.TimeoutException):
+        return "no answer in time"
+    cause: BaseException | None = error
+    while cause is not None:
+        if isinstance(cause, OSError) and cause.strerror:
+            return cause.strerror.lower()
+        cause = cause.__cause__ or cause.__context__
+    return type(error).__name__

@@ -1,0 +1,1 @@
+"""Loaded parameter sets and their forward passes."""

@@ -1,0 +1,125 @@
+"""Forward passes: parameters loaded and verified once, then shared by all threads from a bounded cache."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections import OrderedDict
+from collections.abc import Mapping
+from functools import lru_cache
+from typing import Any, NamedTuple
+
+import numpy as np
+import numpy.typing as npt
+
+from falcon_mnist import kernels
+from falcon_mnist.constants import Array
+from falcon_mnist.storage.parameter_files import ParameterFiles, Written
+from falcon_mnist.storage.store import Store
+from falcon_mnist.training import network
+
+# Enough for several parameter sets of the largest size, or fifty of the specification's example.
+CACHE_BYTES = 256 * 2**20
+# Workspaces that are kept for the next calls, of so many architectures; more threads than these make and drop theirs.
+KEPT_WORKSPACES = 2
+KEPT_ARCHITECTURES = 8
+# A larger one takes its time to compute in: beside that, to make it anew costs nothing.
+KEPT_BYTES = 4 * 2**20
+
+
+class Answer(NamedTuple):
+    """What a forward pass makes of its rows."""
+
+    logits: Array  # (rows, 10)
+    milliseconds: float
+
+
+class Passes:
+    """The forward passes of an architecture, with their memory: all its parameter sets share them."""
+
+    def __init__(self, layers: tuple[tuple[str, int, int], ...]) -> None:
+        self.network = kernels.Network(layers)
+        self._idle: list[kernels.Workspace] = []
+
+    def forward(self, parameters: kernels.Packed, rows: Array | npt.NDArray[np.uint8], logits: Array) -> float:
+        """Write the logits of `rows`; returns the milliseconds that it took. Any number of threads may call it."""
+        try:
+            workspace = self._idle.pop()
+        except IndexError:
+            workspace = kernels.Workspace(self.network, self.network.slice_rows)
+        start = time.perf_counter()
+        self.network.forward(parameters, rows, logits, workspace)
+        milliseconds = (time.perf_counter() - start) * 1e3
+        if len(self._idle) < KEPT_WORKSPACES and workspace.nbytes <= KEPT_BYTES:
+            self._idle.append(workspace)
+        return milliseconds
+
+
+passes = lru_cache(KEPT_ARCHITECTURES)(Passes)
+
+
+class Predictor:
+    """A network with its parameters; any number of threads may call it."""
+
+    def __init__(self, net: kernels.Network, parameters: Array, *, model_id: str | None = None) -> None:
+        self.model_id = model_id
+        self._passes = passes(net.layers)
+        self._parameters = self._passes.network.pack(parameters)
+        self.size_bytes = self._parameters.nbytes
+
+    def __call__(self, rows: Array | npt.NDArray[np.uint8]) -> Answer:
+        """Logits of `rows` (n, 784): float32, or uint8 from 0 to 255."""
+        logits = np.empty((len(rows), self._passes.network.outputs), dtype=np.float32)
+        return Answer(logits, self._passes.forward(self._parameters, rows, logits))
+
+
+class Predictors:
+    """The predictors of stored parameter sets, least recently used ones forgotten beyond `limit` bytes."""
+
+    def __init__(self, store: Store, files: ParameterFiles, *, limit: int = CACHE_BYTES) -> None:
+        self._store = store
+        self._files = files
+        self._limit = limit
+        self._lock = threading.Lock()
+        self._cached: OrderedDict[str, Predictor] = OrderedDict()
+
+    def get(self, param_id: str) -> Predictor | None:
+        """The predictor of a parameter set, None if there is no such set. Raises `DamagedFileError`."""
+        with self._lock:
+            if predictor := self._cached.get(param_id):
+                self._cached.move_to_end(param_id)
+                return predictor
+        predictor = self._load(param_id)
+        if predictor is None:
+            return None
+        with self._lock:
+            self._cached[param_id] = predictor
+            while len(self._cached) > 1 and sum(p.size_bytes for p in self._cached.values()) > self._limit:
+                self._cached.popitem(last=False)
+        return predictor
+
+    def _load(self, param_id: str) -> Predictor | None:
+        row = self._store.parameters(param_id)
+        model = None if row is None else self._store.model(row.model_id)
+        if row is None or model is None:
+            return None
+        parameters = self._files.read(param_id, Written(row.size_bytes, row.sha256), model.architecture)
+        return Predictor(network.build(model.architecture), parameters, model_id=model.id)
+
+
+def adhoc(architecture: Mapping[str, Any], layers: list[tuple[Array, Array]]) -> Predictor:
+    """A predictor for parameters that a client sent: `(W, b)` of each linear layer."""
+    net = network.build(architecture)
+    return Predictor(net, network.flatten(net, layers))
+
+
+def outputs(logits: Array, *, want_logits: bool, want_probabilities: bool, want_labels: bool) -> dict[str, Any]:
+    """The `outputs` member of an answer: exactly what was asked for, as arrays."""
+    found: dict[str, Any] = {}
+    if want_labels:
+        found["labels"] = kernels.argmax(logits)
+    if want_probabilities:
+        found["probabilities"] = kernels.softmax(logits)
+    if want_logits:
+        found["logits"] = logits
+    return found

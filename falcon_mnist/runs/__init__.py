@@ -1,0 +1,1 @@
+"""The life of a run: queue, pool of workers, worker, checkpoints."""

@@ -1,0 +1,141 @@
+"""Where a training run stands, on disk: what it goes on from when its worker, its server or the power is gone.
+
+Each checkpoint is a file of its own; the run's row names the one that counts, and the one before is removed
+after that. So whichever write is the last before a crash, the row names a whole file.
+"""
+
+from __future__ import annotations
+
+import logging
+import time
+import uuid
+from collections.abc import Callable, Container
+from pathlib import Path
+from typing import TypedDict
+
+import safetensors.numpy
+
+from falcon_mnist.storage.parameter_files import (
+    DamagedFileError,
+    Written,
+    make_private,
+    read_verified,
+    sweep,
+    tensors_in,
+    write_durably,
+)
+from falcon_mnist.training.trainer import State
+
+log = logging.getLogger(__name__)
+
+# A checkpoint may cost this share of a run's time, and is not written more often than once in these seconds.
+SHARE = 0.02
+SECONDS = 1.0
+
+
+class Checkpoint(TypedDict):
+    """What the run's row records: the file, and all of the state that is no array."""
+
+    file: str
+    size_bytes: int
+    sha256: str
+    epoch: int
+    done: int
+    loss: float
+    correct: int
+
+
+class Checkpoints:
+    """The checkpoints of all runs, in one folder."""
+
+    def __init__(self, storage: Path) -> None:
+        self._folder = storage / "checkpoints"
+        make_private(self._folder)
+
+    def write(self, state: State) -> Checkpoint:
+        """Write a state; it is on the disk when this returns. Raises `OSError`, leaving nothing."""
+        arrays = {"parameters": state.parameters}
+        if state.velocity is not None:
+            arrays["velocity"] = state.velocity
+        name = f"c_{uuid.uuid4().hex}.safetensors"
+        size_bytes, sha256 = write_durably(self._folder / name, safetensors.numpy.save(arrays))
+        return {
+            "file": name,
+            "size_bytes": size_bytes,
+            "sha256": sha256,
+            "epoch": state.epoch,
+            "done": state.done,
+            "loss": state.loss,
+            "correct": state.correct,
+        }
+
+    def read(self, checkpoint: Checkpoint) -> State:
+        """The state that was written. Raises `DamagedFileError`."""
+        written = Written(checkpoint["size_bytes"], checkpoint["sha256"])
+        path = self._folder / checkpoint["file"]
+        arrays = tensors_in(read_verified(path, written), path.stem)
+        if "parameters" not in arrays:
+            raise DamagedFileError(f"{path.stem}: holds no parameters")
+        return State(
+            arrays["parameters"].copy(),
+            arrays["velocity"].copy() if "velocity" in arrays else None,
+            checkpoint["epoch"],
+            checkpoint["done"],
+            checkpoint["loss"],
+            checkpoint["correct"],
+        )
+
+    def remove(self, checkpoint: Checkpoint | None) -> None:
+        """Remove a checkpoint that no row names any more; one that stays costs room, and not the run."""
+        if checkpoint is not None:
+            try:
+                (self._folder / checkpoint["file"]).unlink(missing_ok=True)
+            except OSError as error:
+                log.error("the checkpoint %s cannot be removed: %s", checkpoint["file"], error.strerror)
+
+    def sweep(self, recorded: Container[str]) -> None:
+        """Remove files that no active run's row names."""
+        sweep(self._folder, lambda name: name in recorded)
+
+
+class Keeper:
+    """Writes one run's checkpoints: often enough to lose little, rarely enough to cost little."""
+
+    def __init__(
+        self,
+        checkpoints: Checkpoints,
+        record: Callable[[Checkpoint | None], None],
+        current: Checkpoint | None,
+        *,
+        at_once: bool,
+    ) -> None:
+        """`record` puts a checkpoint into the run's row, and raises if the run is no longer this worker's.
+
+        The first one is written `at_once`, for a run that may soon lose its worker again.
+        """
+        self._checkpoints = checkpoints
+        self._record = record
+        self._current = current
+        self._next = time.monotonic() + (0.0 if at_once else SECONDS)
+
+    def keep(self, state: State, *, now: bool = False) -> None:
+        """Write a checkpoint if it is time for one, or `now`."""
+        start = time.monotonic()
+        if not now and start < self._next:
+            return
+        try:
+            written = self._checkpoints.write(state)
+        except OSError as error:
+            # A full disk takes the safety net away, not the run: there may be room again by its end.
+            log.error("no checkpoint could be written: %s", error.strerror)
+            self._next = start + 10 * SECONDS
+            return
+        try:
+            self._record(written)
+        except BaseException:
+            self._checkpoints.remove(written)
+            raise
+        self._checkpoints.remove(self._current)
+        self._current = written
+        end = time.monotonic()
+        self._next = end + max(SECONDS, (end - start) / SHARE)

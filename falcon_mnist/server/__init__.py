@@ -1,0 +1,1 @@
+"""The WSGI application under waitress."""

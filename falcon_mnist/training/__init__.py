@@ -1,0 +1,1 @@
+"""Architecture and hyperparameters as data, networks and their training."""
