@@ -20,9 +20,9 @@ from waitress.adjustments import Adjustments
 from waitress.parser import HTTPRequestParser
 
 from falcon_mnist.api import schemas
-from falcon_mnist.api.app import Gate
+from falcon_mnist.api.auth import AuthMiddleware
 from falcon_mnist.api.json_body import decode
-from falcon_mnist.api.resources import answer
+from falcon_mnist.api.resources import Inference, answer
 from falcon_mnist.api.service import Service
 from falcon_mnist.inference import predictors as inference
 from falcon_mnist.server import serve as server
@@ -84,16 +84,9 @@ def bench_1_read(benchmark: Any, body: bytes, path: str, media_type: str) -> Non
 
 
 def bench_2_authenticate(benchmark: Any, service: Service, case: str) -> None:
-    gate = Gate(service)
-    request = falcon.Request(testing.create_environ("/api/infer", headers={"Authorization": "Bearer token"}))
-    gate._executor = _Idle()  # its dispatcher is no part of a request's time
-    benchmark(gate.process_request, request, falcon.Response())
-    assert request.context.scope == "write"
-
-
-class _Idle:
-    def start(self) -> None:
-        """Nothing to do."""
+    auth, resource = AuthMiddleware(service.tokens), Inference(service)
+    request = falcon.Request(testing.create_environ("/api/infer", "POST", headers={"Authorization": "Bearer token"}))
+    benchmark(auth.process_resource, request, falcon.Response(), resource, {})
 
 
 def bench_3_decode(benchmark: Any, service: Service, body: bytes, media_type: str) -> None:

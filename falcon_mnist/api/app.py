@@ -14,10 +14,11 @@ import orjson
 import peewee
 
 from falcon_mnist.api import errors, resources
+from falcon_mnist.api.auth import AuthMiddleware
 from falcon_mnist.api.errors import Problem
 from falcon_mnist.api.openapi import Description
 from falcon_mnist.api.service import Service
-from falcon_mnist.api.tokens import READ
+from falcon_mnist.runs.pool import Executor
 from falcon_mnist.storage.parameter_files import DamagedFileError
 from falcon_mnist.storage.store import Conflict
 
@@ -52,8 +53,10 @@ App: TypeAlias = "falcon.App[falcon.Request, falcon.Response]"  # in quotes: gen
 def build_app(service: Service) -> App:
     """The WSGI application on a service that is open already."""
     app: App = falcon.App()
-    app.add_middleware(RequestId())
-    app.add_middleware(Gate(service))
+    auth = AuthMiddleware(service.tokens)
+    app.add_middleware(RequestMiddleware(service.executor))
+    app.add_middleware(auth)
+    app.add_sink(auth.unknown_path, re.compile(""))
     app.req_options.auto_parse_qs_csv = False
     app.req_options.keep_blank_qs_values = True
     app.add_error_handler(Exception, _internal_error)
@@ -67,13 +70,23 @@ def build_app(service: Service) -> App:
     return app
 
 
-class RequestId:
+class RequestMiddleware:
     """Every request gets an id, and every answer the headers that keep browsers from guessing, and a log line."""
 
+    def __init__(self, executor: Executor) -> None:
+        self._executor = executor
+        self._started = False
+
     def process_request(self, req: falcon.Request, resp: falcon.Response) -> None:
-        """Before anything else, take the request's own `X-Request-ID` if that is a short plain one, else a new one."""
+        """Before anything else, take the request's own `X-Request-ID` if that is a short plain one, else a new one.
+
+        The first request starts the executor.
+        """
         _identify(req, resp)
         req.context.start = time.perf_counter()
+        if not self._started:
+            self._executor.start()
+            self._started = True
 
     def process_response(
         self, req: falcon.Request, resp: falcon.Response, resource: object, req_succeeded: bool
@@ -121,38 +134,6 @@ def _identify(req: falcon.Request, resp: falcon.Response) -> str:
     return str(req.context.request_id)
 
 
-class Gate:
-    """Lets no request under `/api` pass without a token, and no read-only token write."""
-
-    def __init__(self, service: Service) -> None:
-        self._tokens = service.tokens
-        self._executor = service.executor
-        self._started = False
-
-    def process_request(self, req: falcon.Request, resp: falcon.Response) -> None:
-        """Before routing, so that a stranger cannot tell which paths there are."""
-        if not self._started:
-            self._executor.start()
-            self._started = True
-        if req.path != "/api" and not req.path.startswith("/api/"):
-            return
-        scheme, _, token = (req.auth or "").partition(" ")
-        token = token.strip() if scheme.lower() == "bearer" else ""
-        scope = self._tokens.scope(token) if token else None
-        if scope is None:
-            challenge = 'Bearer error="invalid_token"' if token else "Bearer"
-            detail = "The token is not valid." if token else "Send the header Authorization: Bearer <token>."
-            raise Problem("unauthorized", detail, headers={"WWW-Authenticate": challenge})
-        req.context.scope = scope
-
-    def process_resource(
-        self, req: falcon.Request, resp: falcon.Response, resource: object, params: dict[str, str]
-    ) -> None:
-        """After routing."""
-        if getattr(req.context, "scope", None) == READ and req.method in getattr(resource, "writes", ()):
-            raise Problem("read-only-token", "This token may only read and infer.")
-
-
 def _problem(req: falcon.Request, resp: falcon.Response, problem: Problem, params: object) -> None:
     resp.status = problem.status
     resp.content_type = errors.MEDIA_TYPE
@@ -162,11 +143,9 @@ def _problem(req: falcon.Request, resp: falcon.Response, problem: Problem, param
 
 
 def _http_error(req: falcon.Request, resp: falcon.Response, error: falcon.HTTPError, params: object) -> None:
-    """What Falcon itself refuses: unknown paths and methods, and headers that cannot be read."""
+    """What Falcon itself refuses: unknown methods, and headers that cannot be read."""
     headers = dict(error.headers or {})
-    if error.status_code == 404:
-        problem = Problem("unknown-path", "There is nothing at this path.")
-    elif error.status_code == 405:
+    if error.status_code == 405:
         problem = Problem("method-not-allowed", f"Allowed here: {headers.get('Allow')}.", headers=headers)
     else:
         problem = Problem("malformed-request", error.description or error.title or "It cannot be read.")

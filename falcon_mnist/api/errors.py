@@ -26,6 +26,7 @@ KINDS: dict[str, Kind] = {
     "invalid-json": Kind(400, "Body is not a JSON object"),
     "invalid-architecture": Kind(400, "Invalid architecture or parameters"),
     "unauthorized": Kind(401, "A valid token is required"),
+    "forbidden": Kind(403, "The operation is closed"),
     "read-only-token": Kind(403, "The token may only read"),
     "unknown-path": Kind(404, "No such path"),
     "unknown-model": Kind(404, "Unknown model"),

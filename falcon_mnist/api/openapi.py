@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from functools import cache
 from importlib.metadata import version
-from typing import Any, NamedTuple
+from typing import Any, ClassVar, NamedTuple
 
 import falcon
 from pydantic import BaseModel
@@ -12,6 +12,7 @@ from pydantic.json_schema import models_json_schema
 
 from falcon_mnist.api import errors, schemas
 from falcon_mnist.api import responses as answers
+from falcon_mnist.api.auth import READ
 from falcon_mnist.api.request import BINARY, JSON, read_query
 from falcon_mnist.api.resources import Resource, answer
 from falcon_mnist.storage.parameter_files import MEDIA_TYPE as SAFETENSORS
@@ -109,6 +110,8 @@ _HEADERS: dict[str, dict[str, Any]] = {
 
 class Description(Resource):
     """`/openapi.json`."""
+
+    access: ClassVar = {"GET": READ}
 
     def on_get(self, req: falcon.Request, resp: falcon.Response) -> None:
         """Answer the document."""

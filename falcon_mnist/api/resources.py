@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Any, ClassVar
 
 import falcon
 import numpy as np
@@ -11,6 +11,7 @@ import numpy.typing as npt
 import orjson
 
 from falcon_mnist.api import schemas
+from falcon_mnist.api.auth import PUBLIC, READ, WRITE
 from falcon_mnist.api.errors import Fault, Problem, invalid_fields
 from falcon_mnist.api.json_body import decode
 from falcon_mnist.api.request import (
@@ -36,9 +37,9 @@ from falcon_mnist.training.hyperparams import Hyperparams
 
 
 class Resource:
-    """Base of all resources; `writes` names the methods that a read-only token may not use."""
+    """Base of all resources; `access` says for each method who may call it, and nobody may call any other."""
 
-    writes: tuple[str, ...] = ()
+    access: ClassVar[Mapping[str, str]] = {}
 
     def __init__(self, service: Service) -> None:
         self._service = service
@@ -69,7 +70,7 @@ class Resource:
 class Models(Resource):
     """`/models`."""
 
-    writes = ("POST",)
+    access: ClassVar = {"POST": WRITE}
 
     def on_post(self, req: falcon.Request, resp: falcon.Response) -> None:
         """Create a model."""
@@ -96,7 +97,7 @@ class Models(Resource):
 class Training(Resource):
     """`/models/{model_id}/train`."""
 
-    writes = ("POST",)
+    access: ClassVar = {"POST": WRITE}
 
     def on_post(self, req: falcon.Request, resp: falcon.Response, model_id: str) -> None:
         """Queue a run; it outlives the request."""
@@ -120,6 +121,8 @@ class Training(Resource):
 class ModelRuns(Resource):
     """`/models/{model_id}/runs`."""
 
+    access: ClassVar = {"GET": READ}
+
     def on_get(self, req: falcon.Request, resp: falcon.Response, model_id: str) -> None:
         """List the model's runs, newest first."""
         self._model(model_id)
@@ -138,6 +141,8 @@ class ModelRuns(Resource):
 class Run(Resource):
     """`/runs/{run_id}`."""
 
+    access: ClassVar = {"GET": READ}
+
     def on_get(self, req: falcon.Request, resp: falcon.Response, run_id: str) -> None:
         """Show how far a run has come."""
         with self._service.store.snapshot():
@@ -150,7 +155,7 @@ class Run(Resource):
 class Cancellation(Resource):
     """`/runs/{run_id}/cancel`."""
 
-    writes = ("POST",)
+    access: ClassVar = {"POST": WRITE}
 
     def on_post(self, req: falcon.Request, resp: falcon.Response, run_id: str) -> None:
         """End a queued or running run; one that was cancelled before is answered as it is."""
@@ -167,6 +172,8 @@ class Cancellation(Resource):
 
 class Parameters(Resource):
     """`/params/{param_id}`."""
+
+    access: ClassVar = {"GET": READ}
 
     def on_get(self, req: falcon.Request, resp: falcon.Response, param_id: str) -> None:
         """Answer a parameter set as JSON or as its safetensors file."""
@@ -202,6 +209,8 @@ class Parameters(Resource):
 class Inference(Resource):
     """`/infer`."""
 
+    access: ClassVar = {"POST": READ}
+
     def on_post(self, req: falcon.Request, resp: falcon.Response) -> None:
         """Infer with a stored parameter set, from JSON or binary rows."""
         media_type, body = read_body(req, self._service, JSON, BINARY)
@@ -221,6 +230,8 @@ class Inference(Resource):
 class AdhocInference(Resource):
     """`/infer_adhoc`."""
 
+    access: ClassVar = {"POST": READ}
+
     def on_post(self, req: falcon.Request, resp: falcon.Response) -> None:
         """Infer with the parameters in the body; nothing is stored."""
         document = read_json(req, self._service)
@@ -236,6 +247,8 @@ class AdhocInference(Resource):
 class Health(Resource):
     """`/healthz`: the process answers."""
 
+    access: ClassVar = {"GET": PUBLIC}
+
     def on_get(self, req: falcon.Request, resp: falcon.Response) -> None:
         """Always 200."""
         answer(resp, {"status": "live"})
@@ -243,6 +256,8 @@ class Health(Resource):
 
 class Readiness(Resource):
     """`/readyz`: requests can be served."""
+
+    access: ClassVar = {"GET": PUBLIC}
 
     def on_get(self, req: falcon.Request, resp: falcon.Response) -> None:
         """200 if the database answers and the server is not about to end, else 503."""

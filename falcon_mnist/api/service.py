@@ -5,7 +5,7 @@ from __future__ import annotations
 import threading
 from dataclasses import dataclass, field
 
-from falcon_mnist.api.tokens import Tokens
+from falcon_mnist.api.auth import Tokens
 from falcon_mnist.inference.predictors import Predictors
 from falcon_mnist.runs.pool import Executor, PoolExecutor
 from falcon_mnist.settings import Settings

@@ -13,7 +13,7 @@ import numpy as np
 import peewee
 
 from falcon_mnist import kernels
-from falcon_mnist.api.tokens import Tokens
+from falcon_mnist.api.auth import Tokens
 from falcon_mnist.data import dataset
 from falcon_mnist.data.dataset import DataError
 from falcon_mnist.data.download import Progress

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 from serving import READ, SMALL, WRITE, Client, Document, Kept, Server, pixels, until
 
-from falcon_mnist.api.tokens import Tokens
+from falcon_mnist.api.auth import Tokens
 from falcon_mnist.settings import Settings, SettingsError
 
 PATHS = [

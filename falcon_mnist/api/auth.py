@@ -1,4 +1,7 @@
-"""Who may ask: bearer tokens, compared in constant time, and re-read when their file is replaced."""
+"""Who may ask: bearer tokens, the access that each operation declares, and the middleware that compares them.
+
+Tokens are compared in constant time, and read again when their file is replaced.
+"""
 
 from __future__ import annotations
 
@@ -13,11 +16,18 @@ import time
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 
+import falcon
+
+from falcon_mnist.api.errors import Problem
 from falcon_mnist.settings import Settings, SettingsError
 
 log = logging.getLogger(__name__)
 
-READ, WRITE = "read", "write"
+# The access that an operation declares; the last two are also the scopes of tokens.
+PUBLIC, READ, WRITE = "public", "read", "write"
+
+# Under these first steps of a path, a stranger does not learn which paths there are.
+_PROTECTED = ("api", "v2")
 
 # How often, at most, the file of tokens is looked at: not for each request, because that asks the system, and
 # meanwhile another thread takes the GIL.
@@ -69,6 +79,53 @@ class Tokens:
                 log.info("tokens were read again")
             except (OSError, ValueError) as error:
                 log.error("the replaced file of tokens cannot be used, the old ones stay: %s", _reason(error))
+
+
+class AuthMiddleware:
+    """Lets a request pass if its token may call the operation that the router chose.
+
+    The text of the path decides nothing: it has many spellings, and the router takes several of them.
+    """
+
+    def __init__(self, tokens: Tokens) -> None:
+        self._tokens = tokens
+
+    def process_resource(
+        self, req: falcon.Request, resp: falcon.Response, resource: object, params: dict[str, str]
+    ) -> None:
+        """After routing. Raises a 401 or 403 `Problem`; an operation that declares no access is closed."""
+        access = _access(resource, req.method)
+        if access == PUBLIC:
+            return
+        scope = self._authenticate(req)
+        if access is None:
+            raise Problem("forbidden", "This operation is closed.")
+        if access == WRITE and scope == READ:
+            raise Problem("read-only-token", "This token may only read and infer.")
+
+    def unknown_path(self, req: falcon.Request, resp: falcon.Response, **parameters: str) -> None:
+        """A sink for what no operation has: 404, and 401 first where a stranger may not tell."""
+        if req.path.lstrip("/").partition("/")[0] in _PROTECTED:
+            self._authenticate(req)
+        raise Problem("unknown-path", "There is nothing at this path.")
+
+    def _authenticate(self, req: falcon.Request) -> str:
+        scheme, _, token = (req.auth or "").partition(" ")
+        token = token.strip() if scheme.lower() == "bearer" else ""
+        if token and (scope := self._tokens.scope(token)):
+            return scope
+        challenge = 'Bearer error="invalid_token"' if token else "Bearer"
+        detail = "The token is not valid." if token else "Send the header Authorization: Bearer <token>."
+        raise Problem("unauthorized", detail, headers={"WWW-Authenticate": challenge})
+
+
+def _access(resource: object, method: str) -> str | None:
+    """What the resource declares for the method. One that it has not (405, OPTIONS) tells only what it allows."""
+    declared: Mapping[str, str] = getattr(resource, "access", {})
+    access = declared.get("GET" if method == "HEAD" else method)
+    if access is None and not hasattr(resource, f"on_{method.lower()}"):
+        return PUBLIC if PUBLIC in declared.values() else READ
+    return access
 
 
 def _digest(token: str) -> bytes:
