@@ -101,6 +101,8 @@ _KIND_NAMES = {
     "list": "an array",
     "ndarray": "an array",
     "dict": "an object",
+    "Array": "an array",  # simdjson's
+    "Object": "an object",
 }
 
 

@@ -1,8 +1,11 @@
 """Bodies decoded: JSON to plain objects, in which every clean array of numbers is already float32.
 
 simdjson parses the whole body and flattens arrays of numbers straight into a buffer. Where the body holds
-anything that this could hide (see `_Decoder`), it is decoded again into plain lists, and `matrix` and
-`vector` then find the first fault in them.
+anything that this could hide (see `_Decoder`), a small body is decoded again into plain lists, in which `matrix`
+and `vector` find the first fault; a large one is searched in place, or refused.
+
+simdjson and orjson hold the GIL while they parse, 0.1 to 0.3 s for 60 MB: each costly kind of body is told by a
+count of its bytes before that.
 """
 
 from __future__ import annotations
@@ -33,10 +36,14 @@ _TOO_LARGE = 2.0**128 - 2.0**103
 # very many arrays is decoded if they are clean, but not taken apart to find out what is wrong.
 _MAX_PLAIN = 200_000
 _SMALL_BODY = 8 * 2**20
-# A larger body than this, room for 512 rows in all digits of a double, is not read by Python's slow decoder.
+# A larger body than this, room for 512 rows in all digits of a double, is not decoded into plain lists.
 _MAX_EXAMINED = 12 * 2**20
-# simdjson takes 10 us for a number with an exponent after more than 19 digits, orjson 0.2 us.
+# Nor is one with more values than 512 rows read by Python's decoder, which takes 0.2 us for each.
+_MAX_READ_BY_PYTHON = 500_000
+# simdjson takes up to 10 us for a number of more than 19 digits, others 0.02 us.
 _MAX_HARD = 30_000
+# The shortest form of a double has at most 21 digits in a row: 0.00012345678901234567.
+_LONGEST_RUN = 21
 
 # simdjson looks a member up from the first on, so that many take quadratic time. A valid body has some hundred in all.
 _MAX_MEMBERS = 1000
@@ -58,22 +65,24 @@ class FaultAt(ValueError):
 def decode(body: bytes, *, max_numbers: int) -> dict[str, Any]:
     """The JSON object in `body`, arrays of numbers as float32 arrays wherever they are clean.
 
+    In a large body, an array that is not clean stands as the `FaultAt` of its first fault.
+
     Raises a 400 `Problem` if the body is not UTF-8, not JSON, not an object, or holds more than `max_numbers`
     numbers or `_MAX_PLAIN` other values.
     """
     brackets = _count(body, b"[")
     if brackets > max_numbers or (len(body) > _SMALL_BODY and _count(body, b",") > max_numbers):
         raise Problem("invalid-json", f"The body holds more than {max_numbers} values.")
+    hard = _is_hard(body)
+    if hard and len(body) > _SMALL_BODY:
+        detail = f"The body holds more than {_MAX_HARD} numbers with more digits than a double has, which is 17."
+        raise Problem("invalid-json", detail)
     try:
-        if _is_hard(body):
+        if hard:
             raise ValueError("simdjson would take seconds")
         document = _Decoder(body, brackets).document
     except (ValueError, TypeError, RuntimeError):
-        if brackets > _MAX_PLAIN:
-            detail = f"it holds more than {_MAX_PLAIN} arrays, too many to look for the fault in them"
-            raise Problem("invalid-json", f"The body is not clean JSON, and {detail}.") from None
-        if len(body) > _MAX_MEMBERS_IN_ALL and max(_count(body, b":"), _count(body, b"{")) > _MAX_MEMBERS_IN_ALL:
-            raise Problem("invalid-json", f"The body holds more than {_MAX_MEMBERS_IN_ALL} members.") from None
+        _refuse_too_many(body, brackets)
         document = _decode_plainly(body)
     if not isinstance(document, dict):
         raise Problem("invalid-json", f"The body must be a JSON object, but is {kind_of(document)}.")
@@ -82,9 +91,33 @@ def decode(body: bytes, *, max_numbers: int) -> dict[str, Any]:
 
 def _is_hard(body: bytes) -> bool:
     """Whether simdjson would take seconds for the body's numbers."""
-    if len(body) < 20 * _MAX_HARD or body.count(b"e") + body.count(b"E") < _MAX_HARD:
+    if len(body) < 20 * _MAX_HARD:
         return False
-    return kernels.hard_numbers(body) > _MAX_HARD
+    if len(body) > _SMALL_BODY and _long_runs(body) > _MAX_HARD:
+        return True
+    return body.count(b"e") + body.count(b"E") >= _MAX_HARD and kernels.hard_numbers(body) > _MAX_HARD
+
+
+def _long_runs(body: bytes) -> int:
+    """How many runs of digits are longer than a double needs."""
+    found = 0
+    for start in range(0, len(body), 2**20):
+        piece = np.frombuffer(body, np.uint8, count=min(2**20, len(body) - start), offset=start)
+        others = np.flatnonzero(piece - ord("0") > 9)  # unsigned: what is below "0" wraps around
+        found += int(np.count_nonzero(np.diff(others) > _LONGEST_RUN + 1))
+    return found
+
+
+def _refuse_too_many(body: bytes, brackets: int) -> None:
+    """Raise a 400 `Problem` for what is not clean and too large to look for the fault in it."""
+    if brackets > _MAX_PLAIN:
+        detail = f"it holds more than {_MAX_PLAIN} arrays, too many to look for the fault in them"
+        raise Problem("invalid-json", f"The body is not clean JSON, and {detail}.") from None
+    if len(body) > _MAX_EXAMINED:
+        detail = f"it is larger than {_MAX_EXAMINED} bytes, too large to look for the fault in it"
+        raise Problem("invalid-json", f"The body is not clean JSON, or has a member twice, and {detail}.") from None
+    if len(body) > _MAX_MEMBERS_IN_ALL and max(_count(body, b":"), _count(body, b"{")) > _MAX_MEMBERS_IN_ALL:
+        raise Problem("invalid-json", f"The body holds more than {_MAX_MEMBERS_IN_ALL} members.") from None
 
 
 def _count(body: bytes, byte: bytes) -> int:
@@ -108,13 +141,13 @@ class _Decoder:
     _kept = threading.local()
 
     def __init__(self, body: bytes, brackets: int) -> None:
-        self._body = body
+        self._large = len(body) > _MAX_EXAMINED
         self._arrays = 0
         self._values = 0
-        self._numbers_before = 0  # those that stand before the member that is looked at
+        self._faulty = False  # then the body is refused, and the count of its arrays means nothing
         root = self._parse(body)
         self.document = self._plain(root)
-        if self._arrays != brackets:
+        if self._arrays != brackets and not self._faulty:
             raise ValueError("a bracket is not accounted for")
 
     @classmethod
@@ -123,7 +156,7 @@ class _Decoder:
         if len(body) <= _SMALL_BODY:
             parser = getattr(cls._kept, "parser", None)
             if parser is not None:
-                with contextlib.suppress(RuntimeError):  # it may be that somebody still holds the document before
+                with contextlib.suppress(RuntimeError):  # the document before is still referenced
                     return parser.parse(body)
             cls._kept.parser = simdjson.Parser()
             return cls._kept.parser.parse(body)
@@ -142,8 +175,6 @@ class _Decoder:
             self._arrays += 1
             self._visit(len(value))
             return [self._plain(entry) for entry in value]
-        if isinstance(value, int | float) and not isinstance(value, bool):
-            self._numbers_before += 1
         return value
 
     def _visit(self, values: int) -> None:
@@ -154,7 +185,13 @@ class _Decoder:
 
     def _member(self, key: str, value: Any) -> Any:
         if key in _NUMERIC and isinstance(value, simdjson.Array):
-            return self._numbers(value)
+            try:
+                return self._numbers(value)
+            except (ValueError, TypeError):
+                if not self._large:
+                    raise
+                self._faulty = True
+                return _fault_in(value)
         return self._plain(value)
 
     def _numbers(self, values: simdjson.Array) -> npt.NDArray[Any]:
@@ -169,12 +206,44 @@ class _Decoder:
         doubles = np.frombuffer(values.as_buffer(of_type="d"), dtype=np.float64)
         if not doubles.size:
             raise ValueError("empty")
-        numbers = np.empty(doubles.size, dtype=np.float32)
-        in_range, settled = kernels.narrow(doubles, numbers)
-        if in_range and not settled:
-            kernels.settle(self._body, self._numbers_before, doubles, numbers)
-        self._numbers_before += doubles.size
-        return (numbers if in_range else doubles).reshape(shape)
+        numbers = _rounded(doubles)
+        return (doubles if numbers is None else numbers).reshape(shape)
+
+
+def _rounded(doubles: npt.NDArray[np.float64]) -> Array | None:
+    """The nearest float32 of each (ties to even); None if one rounds to infinity."""
+    with np.errstate(over="ignore"):
+        numbers = doubles.astype(np.float32)
+    return numbers if np.isfinite(numbers).all() else None
+
+
+def _fault_in(values: simdjson.Array) -> FaultAt:
+    """The first fault of an array that cannot be flattened into a matrix or a vector."""
+    first = values[0] if len(values) else None
+    if not isinstance(first, simdjson.Array):
+        return _fault_in_row(values) or FaultAt("must have some numbers, but has 0")
+    for index, row in enumerate(values):
+        if not isinstance(row, simdjson.Array):
+            return FaultAt(f"must be an array of numbers, but is {kind_of(row)}", index)
+        if len(row) != len(first) or not len(row):
+            return FaultAt(f"must have {len(first) or 'some'} numbers, but has {len(row)}", index)
+        if not _is_flat(row) and (fault := _fault_in_row(row, index)):
+            return fault
+    raise ValueError("there is no fault to be found")
+
+
+def _is_flat(row: simdjson.Array) -> bool:
+    try:
+        return len(np.frombuffer(row.as_buffer(of_type="d"), dtype=np.float64)) == len(row)
+    except (ValueError, TypeError):
+        return False
+
+
+def _fault_in_row(row: simdjson.Array, *place: int) -> FaultAt | None:
+    for index, entry in enumerate(row):
+        if type(entry) not in _NUMBERS:
+            return FaultAt(f"must be a number, but is {kind_of(entry)}", *place, index)
+    return None
 
 
 def _decode_plainly(body: bytes) -> Any:
@@ -183,7 +252,7 @@ def _decode_plainly(body: bytes) -> Any:
         return orjson.loads(body)
     except orjson.JSONDecodeError as error:
         problem = Problem("invalid-json", f"The body is not valid JSON: {error}.")
-    if len(body) > _MAX_EXAMINED:
+    if _count(body, b",") > _MAX_READ_BY_PYTHON:
         raise problem
     try:
         document = json.loads(body.decode("utf-8"), parse_constant=_refuse, parse_int=_integer)
@@ -205,8 +274,10 @@ def matrix(value: Any, *, columns: int | None = None, rows: tuple[int, int] | No
     """`value` as a float32 array (rows, columns).
 
     Takes such an array, or a list of equally long, non-empty lists of finite float32 numbers. Raises
-    `FaultAt` at the first row or number that is not.
+    `FaultAt` at the first row or number that is not, and the one that `decode` has found.
     """
+    if isinstance(value, FaultAt):
+        raise value
     if not isinstance(value, list | np.ndarray):
         raise FaultAt(f"must be an array of rows, but is {kind_of(value)}")
     low, high = rows or (1, len(value))
@@ -242,6 +313,8 @@ def shape_of(value: Any) -> tuple[int, ...] | None:
 
 def vector(value: Any) -> Array:
     """`value` as a float32 array (entries,); raises `FaultAt` at the first entry that is no finite float32."""
+    if isinstance(value, FaultAt):
+        raise value
     if not isinstance(value, list | np.ndarray):
         raise FaultAt(f"must be an array of numbers, but is {kind_of(value)}")
     if not len(value):
@@ -268,9 +341,8 @@ def _row(row: list[Any], *place: int) -> Array:
     kinds = list(map(type, row))
     count = min((kinds.index(kind) for kind in set(kinds) - _NUMBERS), default=len(row))
     doubles = np.array(row[:count], dtype=np.float64)
-    numbers = np.empty(count, dtype=np.float32)
-    in_range, _ = kernels.narrow(doubles, numbers)
-    if not in_range:
+    numbers = _rounded(doubles)
+    if numbers is None:
         raise FaultAt(_BEYOND, *place, int(np.argmax(np.abs(doubles) >= _TOO_LARGE)))
     if count < len(row):
         raise FaultAt(f"must be a number, but is {_kind(row[count])}", *place, count)

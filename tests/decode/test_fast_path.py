@@ -1,5 +1,11 @@
 """Clean arrays of numbers must come out of `decode` as float32 arrays: lists mean that the slow path was taken."""
 
+import contextlib
+import gc
+import math
+import time
+from collections.abc import Callable
+
 import numpy as np
 import orjson
 import pytest
@@ -73,16 +79,22 @@ def test_of_a_member_that_stands_there_twice_the_last_one_counts() -> None:
     assert decode(b'{"inputs": [[1]], "inputs": [[2]]}', max_numbers=100) == {"inputs": [[2]]}
 
 
-def test_digits_that_a_double_does_not_hold_decide_between_two_float32() -> None:
-    """1 + 2^-24 lies in the middle of 1 and the next float32; so do 1e5 of them, wherever they stand."""
+def test_numbers_are_doubles_that_are_rounded_to_float32() -> None:
+    """1 + 2^-24 lies in the middle of 1 and the next float32: what a double does not hold decides nothing."""
     middle = b"1.000000059604644775390625"
-    units = [middle, middle + b"1", b"1.0000000596046447753906249", b"7.038531e-26"]
-    body = b'{"a": [1, {"b c": "2", "d": 3}], "inputs": [[%s]], "b": [%s]}' % (b",".join(units * 2), b",".join(units))
+    texts = [middle, middle + b"1", b"1.0000001", b"7.038531e-26", b"16777217", b"-0.0", b"1e-60"]
+    numbers = np.array([float(text) for text in texts]).astype(np.float32)
+    body = b'{"a": [1, {"b c": "2", "d": 3}], "inputs": [[%s]], "b": [%s]}' % ((b",".join(texts),) * 2)
     document = decode(body, max_numbers=1000)
-    above = float(np.nextafter(np.float32(1), np.float32(2)))
-    assert document["b"][:3].tolist() == [1, above, 1]
-    assert document["b"][3].view(np.uint32) == 0x15AE43FD
-    assert document["inputs"][0].tolist() == document["b"].tolist() * 2
+    assert document["b"].tobytes() == document["inputs"].tobytes() == numbers.tobytes()
+    assert vector(plainly(document["b"], body)).tobytes() == numbers.tobytes()
+
+
+def plainly(decoded: Array, body: bytes) -> list[float]:
+    """The member `b` as it comes out of the other decoder: a member that stands there twice leads to it."""
+    value = decode(body[:-1] + b',"b":' + body.rpartition(b":")[2], max_numbers=1000)["b"]
+    assert isinstance(value, list)
+    return value
 
 
 def refused(body: bytes, *, max_numbers: int = 10**7) -> str:
@@ -117,7 +129,7 @@ def test_a_number_beyond_a_double_is_found_in_a_body_that_is_not_very_large() ->
     rows = b",".join([b"[%s]" % b",".join([b"0.12345678901234568"] * 784)] * 511)
     last = b"[%s1e400]" % (b"0," * 783)
     assert decode(b'{"inputs": [%s, %s]}' % (rows, last), max_numbers=10**6)["inputs"][-1][-1] == float("inf")
-    assert "not valid JSON" in refused(b'{"inputs": [%s, %s]}' % (b",".join([rows] * 2), last))
+    assert "not clean JSON" in refused(b'{"inputs": [%s, %s]}' % (b",".join([rows] * 2), last))
 
 
 def test_a_document_that_is_still_held_does_not_slow_down_the_next() -> None:
@@ -125,3 +137,109 @@ def test_a_document_that_is_still_held_does_not_slow_down_the_next() -> None:
         decode(b'{"a":[%s]}' % b",".join([b"1"] * 200_001), max_numbers=10**6)
     assert isinstance(decode(b'{"b": [1]}', max_numbers=10)["b"], np.ndarray)
     assert held.tb is not None
+
+
+# Large bodies: read in one go or refused, and never taken apart into Python's objects.
+
+ROW = b"[%s]" % b",".join([b"0.12345678901234568"] * 784)
+LARGE = 13 * 2**20
+
+
+def large(*last: bytes) -> bytes:
+    return b'{"W":[%s]}' % b",".join([ROW] * (LARGE // len(ROW)) + list(last))
+
+
+@pytest.mark.parametrize(
+    ("row", "place"),
+    [
+        (b"[1,2]", (0,)),
+        (b"7", (0,)),
+        (b"{}", (0,)),
+        (ROW.replace(b"0.12345678901234568", b"true", 1), (0, 0)),
+        (ROW.replace(b"0.12345678901234568]", b"[]]"), (0, 783)),
+        (ROW.replace(b"0.12345678901234568]", b"null]"), (0, 783)),
+    ],
+)
+def test_the_first_fault_of_a_large_array_is_found_in_place(row: bytes, place: tuple[int, ...]) -> None:
+    count = LARGE // len(ROW)
+    with pytest.raises(FaultAt) as caught:
+        matrix(decode(large(row, b"[]"), max_numbers=10**7)["W"])
+    assert caught.value.place == (count + place[0], *place[1:])
+
+
+def test_the_first_fault_of_a_large_vector_is_found_in_place() -> None:
+    body = b'{"b":[%s,true,null]}' % b",".join([b"0.12345678901234568"] * 700_000)
+    with pytest.raises(FaultAt) as caught:
+        vector(decode(body, max_numbers=10**7)["b"])
+    assert caught.value.place == (700_000,)
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        b'{"a":1,"a":2,"x":[%s]}' % b",".join([b'"aa"'] * 3_000_000),
+        large()[:-1] + b',"b":[1],"b":[2]}',
+        large()[:-1] + b',"\\u0000":1}',
+        large(b"[1e400]"),
+        large()[:-1],
+        large(ROW.replace(b"]", b",[1]]", 1).replace(b"0.12345678901234568,", b"", 1))[:-1] + b',"b":[1,[2]]}',
+    ],
+    ids=["strings", "twice", "NUL", "infinity", "cut off", "nested"],
+)
+def test_a_large_body_that_is_not_clean_is_refused_or_its_fault_is_found(body: bytes) -> None:
+    problem = None
+    try:
+        document = decode(body, max_numbers=10**7)
+        matrix(document["W"])
+    except (Problem, FaultAt) as error:
+        problem = error
+    assert problem is not None
+
+
+HARD = [
+    b"0." + b"3" * 47,
+    b"1.00000005960464477539062500000000000000000000000001",
+    b"0." + b"0" * 300 + b"24703282292062327208",
+    b"2.4703282292062327208e-324",
+]
+
+
+@pytest.mark.parametrize("number", HARD, ids=["thirds", "middles", "zeros", "exponents"])
+def test_a_large_body_of_numbers_with_very_many_digits_is_refused(number: bytes) -> None:
+    body = b'{"b":[%s]}' % b",".join([number] * max(30_100, LARGE // len(number)))
+    assert "digits" in refused(body)
+
+
+# What grows with the body's bytes: twice as many take at most two and a half times the CPU.
+
+GROWING: dict[str, Callable[[int], bytes]] = {
+    "numbers that lie in the middle": lambda n: b'{"a":[%s]}' % b",".join([b'{"W":[[16777217]]}'] * (n // 40)),
+    "arrays of one number": lambda n: b'{"W":[%s]}' % b",".join([b"[16777217]"] * n),
+    "short numbers": lambda n: b'{"b":[%s]}' % b",".join([b"1"] * (5 * n)),
+    "strings": lambda n: b'{"a":1,"a":2,"x":[%s]}' % b",".join([b'"aa"'] * (2 * n)),
+    "many digits": lambda n: b'{"b":[%s]}' % b",".join([HARD[0]] * (n // 5)),
+    "more digits than fit": lambda n: b'{"b":[%s]}' % b",".join([HARD[3]] * (n // 5)),
+    "cut off": lambda n: b'{"b":[%s' % b",".join([b"1.25"] * (2 * n)),
+    "ragged": lambda n: b'{"W":[%s,[1]]}' % b",".join([b"[1,2,3]"] * n),
+    "members": lambda n: b'{"a":{%s}}' % b",".join([b'"k%d":1' % i for i in range(n)]),
+}
+
+
+@pytest.mark.parametrize("make", GROWING.values(), ids=GROWING.keys())
+def test_the_time_of_a_body_grows_with_its_bytes(make: Callable[[int], bytes]) -> None:
+    """Also where a limit between the two refuses the larger one."""
+
+    def cost(body: bytes) -> float:
+        best = math.inf
+        gc.disable()
+        for _ in range(3):
+            start = time.thread_time()
+            with contextlib.suppress(Problem):
+                decode(body, max_numbers=10**7)
+            best = min(best, time.thread_time() - start)
+        gc.enable()
+        return best
+
+    for size in (50_000, 100_000):
+        once, twice = cost(make(size)), cost(make(2 * size))
+        assert twice <= 2.5 * once + 0.02, (size, once, twice)
