@@ -18,7 +18,7 @@ from falcon_mnist.api.errors import Problem
 from falcon_mnist.api.openapi import Description
 from falcon_mnist.api.service import Service
 from falcon_mnist.api.tokens import READ
-from falcon_mnist.storage.parameter_files import DamagedFileError
+from falcon_mnist.storage.files import DamagedFileError
 from falcon_mnist.storage.store import Conflict
 
 log = logging.getLogger(__name__)
