@@ -23,9 +23,10 @@ from readme import machine
 
 from falcon_mnist import kernels
 from falcon_mnist.api.service import Service
+from falcon_mnist.app import open_service
+from falcon_mnist.clock import new_id
 from falcon_mnist.data.dataset import Dataset
 from falcon_mnist.settings import Settings
-from falcon_mnist.storage.store import new_id
 from falcon_mnist.training import network
 
 ARCHITECTURE = CONFIGURATIONS["784-128-10"].architecture
@@ -89,7 +90,7 @@ def compare(benchmark: Any) -> Callable[..., None]:
 @pytest.fixture(scope="session")
 def service(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Service]:
     """Open on an empty home; nothing runs."""
-    opened = Service.open(Settings(home=tmp_path_factory.mktemp("home"), tokens=("token",)))
+    opened = open_service(Settings(home=tmp_path_factory.mktemp("home"), tokens=("token",)))
     yield opened
     opened.close()
 

@@ -24,19 +24,21 @@ import atheris
 with atheris.instrument_imports(include=["falcon_mnist", "safetensors"]):
     from falcon_mnist.data import idx
     from falcon_mnist.runs import checkpoints
-    from falcon_mnist.storage import parameter_files
+    from falcon_mnist.storage import files, parameter_files
 
 import numpy as np
 import safetensors.numpy
 
-from falcon_mnist.storage.parameter_files import DamagedFileError, Written
+from falcon_mnist.storage.files import DamagedFileError, Written
 from falcon_mnist.training import network
 from falcon_mnist.training.trainer import State
 
 ARCHITECTURE = {"input_size": 784, "layers": [{"type": "linear", "in": 784, "out": 10}]}
 FOLDER = Path(tempfile.mkdtemp(prefix="fuzz-files-"))
-PARAMETERS = parameter_files.ParameterFiles(FOLDER)
-CHECKPOINTS = checkpoints.Checkpoints(FOLDER)
+for _place in ("parameters", "checkpoints"):
+    (FOLDER / _place).mkdir()
+PARAMETERS = parameter_files.ParameterFiles(files.LocalFolder(FOLDER / "parameters"))
+CHECKPOINTS = checkpoints.Checkpoints(files.LocalFolder(FOLDER / "checkpoints"))
 ARRAY = np.zeros(7850, dtype=np.float32)
 IMAGES = idx.header(idx.IMAGES, 1) + bytes(784)
 LABELS = idx.header(idx.LABELS, 2) + b"\1\2"

@@ -41,7 +41,7 @@ from readme import machine
 from falcon_mnist import kernels
 from falcon_mnist.runs import worker
 from falcon_mnist.settings import Settings
-from falcon_mnist.storage.store import Store
+from falcon_mnist.storage.opening import WORKER_WAIT, open_store
 from falcon_mnist.training import network
 from falcon_mnist.training.hyperparams import Hyperparams
 
@@ -195,13 +195,13 @@ def outside(configuration: Configuration, data: Path) -> dict[str, float]:
         for each, epochs in ((CONFIGURATIONS["784-128-10"], 1), (configuration, configuration.epochs)):
             # The first run loads the data.
             hyperparams = Hyperparams.model_validate(each.hyperparams(epochs)).model_dump()
-            with contextlib.closing(Store(settings.database)) as store:
+            with contextlib.closing(open_store(settings, wait=WORKER_WAIT)) as store:
                 model = store.create_model(each.architecture, {})
                 run_id = store.create_run(model, hyperparams, max_queued=1).id
             net = Timed(network.build(each.architecture).layers)
             with mock.patch.object(network, "build", return_value=net):
                 worker.execute(settings, run_id, "bench")
-        with contextlib.closing(Store(settings.database)) as store:
+        with contextlib.closing(open_store(settings, wait=WORKER_WAIT)) as store:
             took = seconds(store.run(run_id).__data__)
     return {"outside": 1 - net.training / took, "validation": net.validating / took}
 

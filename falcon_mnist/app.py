@@ -4,8 +4,15 @@ from __future__ import annotations
 
 from falcon_mnist.api.app import App, build_app
 from falcon_mnist.api.service import Service
+from falcon_mnist.api.auth import Tokens
+from falcon_mnist.inference.predictors import Predictors
+from falcon_mnist.runs.pool import PoolExecutor
 from falcon_mnist.server import dispatcher
 from falcon_mnist.settings import Settings
+from falcon_mnist.storage.opening import REQUEST_WAIT, open_home, open_store, parameter_storage
+from falcon_mnist.storage.parameter_files import ParameterFiles
+
+EXECUTORS = {"pool": PoolExecutor}
 
 
 def create_app(settings: Settings | None = None) -> App:
@@ -13,7 +20,25 @@ def create_app(settings: Settings | None = None) -> App:
 
     Settings come from the environment unless given. Starts no process and no thread, and touches no network:
     the first request starts the executor. A waitress that this process starts works with our `Dispatcher`.
-    Raises `SettingsError` or `SchemaError`.
+    Raises as `open_service`.
     """
     dispatcher.use()
-    return build_app(Service.open(settings or Settings.from_env()))
+    return build_app(open_service(settings or Settings.from_env()))
+
+
+def open_service(settings: Settings) -> Service:
+    """Make the home, the token and the database where they are missing; starts nothing.
+
+    Raises `SettingsError`, `SchemaError`, `DatabaseFileError` or `NotPrivateError` if what is there cannot be used.
+    """
+    open_home(settings)
+    store = open_store(settings, wait=REQUEST_WAIT)
+    files = ParameterFiles(parameter_storage(settings))
+    return Service(
+        settings=settings,
+        tokens=Tokens(settings),
+        store=store,
+        files=files,
+        predictors=Predictors(store, files),
+        executor=EXECUTORS[settings.executor](settings, store),
+    )

@@ -29,9 +29,10 @@ from falcon_mnist.api.request import (
 from falcon_mnist.api.service import Service
 from falcon_mnist.constants import CANCELLED, MAX_ROWS, METRICS, PIXELS, SUCCEEDED, Array
 from falcon_mnist.inference import predictors as inference
+from falcon_mnist.storage.files import Written
 from falcon_mnist.storage.parameter_files import MEDIA_TYPE as SAFETENSORS
-from falcon_mnist.storage.parameter_files import Written
-from falcon_mnist.storage.store import Conflict, EpochRow, ModelRow, RunRow
+from falcon_mnist.storage.store import Conflict, Refused
+from falcon_mnist.storage.tables import EpochRow, ModelRow, RunRow
 from falcon_mnist.training import network
 from falcon_mnist.training.hyperparams import Hyperparams
 
@@ -302,10 +303,17 @@ def run_document(run: RunRow, history: Sequence[EpochRow], param_id: str | None)
     return document
 
 
+_KINDS_OF_REFUSALS = {
+    Refused.KEY_REUSED: "idempotency-key-reused",
+    Refused.OTHER_HYPERPARAMS: "conflicting-hyperparams",
+    Refused.QUEUE_FULL: "queue-full",
+}
+
+
 def refused(conflict: Conflict) -> Problem:
     """The problem of a write that the store refused."""
-    retry = {"Retry-After": "10"} if conflict.reason == "queue-full" else None
-    return Problem(conflict.reason, conflict.detail, headers=retry)
+    retry = {"Retry-After": "10"} if conflict.reason == Refused.QUEUE_FULL else None
+    return Problem(_KINDS_OF_REFUSALS[conflict.reason], conflict.detail, headers=retry)
 
 
 def _unknown_parameters() -> Problem:

@@ -11,7 +11,7 @@ import numpy as np
 
 from falcon_mnist import kernels
 from falcon_mnist.api import schemas
-from falcon_mnist.api.service import Service
+from falcon_mnist.app import open_service
 from falcon_mnist.cli import console, watch
 from falcon_mnist.client.client import Client
 from falcon_mnist.data import dataset
@@ -28,7 +28,7 @@ def run(settings: Settings, model: dict[str, Any]) -> None:
         data = dataset.load(settings.dataset, settings.home, progress=show)
     console.say(f"Data set: {data.name}. {data.reason}")
     token = secrets.token_urlsafe(32)  # of this server alone
-    service = Service.open(replace(settings, tokens=(token,), tokens_file=None))
+    service = open_service(replace(settings, tokens=(token,), tokens_file=None))
     with running(service) as url, Client(url, token) as client:
         console.say(f"Server: {url}/api, with the {kernels.isa()} kernels")
         model_id = client.create_model(model["architecture"], model["hyperparams"])

@@ -19,9 +19,12 @@ from falcon_mnist.data.dataset import DataError
 from falcon_mnist.data.download import Progress
 from falcon_mnist.runs.checkpoints import Checkpoints
 from falcon_mnist.settings import Settings, SettingsError
+from falcon_mnist.storage.database import DatabaseFileError
+from falcon_mnist.storage.files import DamagedFileError, Written
 from falcon_mnist.storage.migrations import SchemaError
-from falcon_mnist.storage.parameter_files import DamagedFileError, ParameterFiles, Written
-from falcon_mnist.storage.store import RESTORE, DatabaseFileError, Store
+from falcon_mnist.storage.opening import RESTORE, WORKER_WAIT, checkpoint_storage, open_store, parameter_storage
+from falcon_mnist.storage.parameter_files import ParameterFiles
+from falcon_mnist.storage.store import Store
 
 # Room for a data set, its unpacking, and some hundred parameter sets.
 ENOUGH_BYTES = 2**30
@@ -42,7 +45,7 @@ def examine(settings: Settings, *, progress: Progress) -> Iterator[Finding]:
     yield _instruction_set()
     try:
         settings.home.mkdir(parents=True, exist_ok=True, mode=0o700)
-        store = Store(settings.database)
+        store = open_store(settings, wait=WORKER_WAIT)
     except (DatabaseFileError, SchemaError) as error:  # sentences that end with what to do
         found, _, advice = str(error).rpartition(": ")
         yield Finding("database", found, advice)
@@ -104,7 +107,7 @@ def _instruction_set() -> Finding:
 
 def _database(store: Store) -> Finding:
     try:
-        faults = store.integrity_faults()
+        faults = store.faults()
     except (peewee.DatabaseError, sqlite3.DatabaseError) as error:  # the latter while rows are fetched
         faults = [str(error)]
     if not faults:
@@ -114,7 +117,7 @@ def _database(store: Store) -> Finding:
 
 def _files(settings: Settings, store: Store, progress: Progress) -> Iterator[Finding]:
     """Every parameter file against its row."""
-    files, rows = ParameterFiles(settings.storage), store.all_parameters()
+    files, rows = ParameterFiles(parameter_storage(settings)), store.all_parameters()
     damaged = []
     for number, row in enumerate(rows, 1):
         try:
@@ -128,7 +131,7 @@ def _files(settings: Settings, store: Store, progress: Progress) -> Iterator[Fin
 
 
 def _checkpoints(settings: Settings, store: Store) -> Finding:
-    checkpoints, recorded = Checkpoints(settings.storage), store.recorded_checkpoints()
+    checkpoints, recorded = Checkpoints(checkpoint_storage(settings)), store.recorded_checkpoints()
     damaged = [checkpoint for checkpoint in recorded if not _is_whole(partial(checkpoints.read, checkpoint))]
     # A worker may have put a newer one in its place since the rows were read.
     lost = sum(checkpoint in damaged for checkpoint in store.recorded_checkpoints())
@@ -147,8 +150,7 @@ def _is_whole(read: Callable[[], object]) -> bool:
 def _runs(store: Store) -> Finding:
     counts = store.count_runs()
     found = ", ".join(f"{count} {state}" for state, count in counts.items() if count) or "none"
-    advice = "" if not store.expired() else "start a server: runs wait whose worker is gone"
-    return Finding("runs", found, advice)
+    return Finding("runs", found)
 
 
 def _dataset(settings: Settings, progress: Progress) -> Finding:

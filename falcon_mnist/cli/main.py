@@ -54,10 +54,10 @@ def serve(
     logs.configure(logging.INFO, "json")
     settings = Settings.from_env()
     from falcon_mnist import kernels
-    from falcon_mnist.api.service import Service
+    from falcon_mnist.app import open_service
     from falcon_mnist.server.serve import address, make_server, run_until_signalled
 
-    service = Service.open(settings)
+    service = open_service(settings)
     try:
         server = make_server(service, host, port)
     except (OSError, ValueError, OverflowError) as error:

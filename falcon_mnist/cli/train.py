@@ -6,6 +6,7 @@ from typing import Any
 
 from falcon_mnist.api import schemas
 from falcon_mnist.api.service import Service
+from falcon_mnist.app import open_service
 from falcon_mnist.cli import console, watch
 from falcon_mnist.data import dataset
 from falcon_mnist.settings import Settings
@@ -17,7 +18,7 @@ def train(settings: Settings, body: dict[str, Any]) -> None:
     with console.progress() as show:
         data = dataset.load(settings.dataset, settings.home, progress=show)
     console.say(f"Data set: {data.name}. {data.reason}")
-    service = Service.open(settings)
+    service = open_service(settings)
     try:
         _train(service, wanted)
     finally:

@@ -14,7 +14,8 @@ import numpy.typing as npt
 
 from falcon_mnist import kernels
 from falcon_mnist.constants import Array
-from falcon_mnist.storage.parameter_files import ParameterFiles, Written
+from falcon_mnist.storage.files import Written
+from falcon_mnist.storage.parameter_files import ParameterFiles
 from falcon_mnist.storage.store import Store
 from falcon_mnist.training import network
 

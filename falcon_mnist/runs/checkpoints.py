@@ -8,22 +8,12 @@ from __future__ import annotations
 
 import logging
 import time
-import uuid
-from collections.abc import Callable, Container
-from pathlib import Path
+from collections.abc import Callable
 from typing import TypedDict
 
-import safetensors.numpy
-
-from falcon_mnist.storage.parameter_files import (
-    DamagedFileError,
-    Written,
-    make_private,
-    read_verified,
-    sweep,
-    tensors_in,
-    write_durably,
-)
+from falcon_mnist.clock import NewId, new_id
+from falcon_mnist.storage.files import DamagedFileError, Storage, Written
+from falcon_mnist.storage.parameter_files import decode, encode
 from falcon_mnist.training.trainer import State
 
 log = logging.getLogger(__name__)
@@ -46,19 +36,19 @@ class Checkpoint(TypedDict):
 
 
 class Checkpoints:
-    """The checkpoints of all runs, in one folder."""
+    """The checkpoints of all runs, in one storage."""
 
-    def __init__(self, storage: Path) -> None:
-        self._folder = storage / "checkpoints"
-        make_private(self._folder)
+    def __init__(self, storage: Storage, *, new_id: NewId = new_id) -> None:
+        self._storage = storage
+        self._new_id = new_id
 
     def write(self, state: State) -> Checkpoint:
         """Write a state; it is on the disk when this returns. Raises `OSError`, leaving nothing."""
         arrays = {"parameters": state.parameters}
         if state.velocity is not None:
             arrays["velocity"] = state.velocity
-        name = f"c_{uuid.uuid4().hex}.safetensors"
-        size_bytes, sha256 = write_durably(self._folder / name, safetensors.numpy.save(arrays))
+        name = f"{self._new_id('c')}.safetensors"
+        size_bytes, sha256 = self._storage.put(name, encode(arrays))
         return {
             "file": name,
             "size_bytes": size_bytes,
@@ -72,10 +62,10 @@ class Checkpoints:
     def read(self, checkpoint: Checkpoint) -> State:
         """The state that was written. Raises `DamagedFileError`."""
         written = Written(checkpoint["size_bytes"], checkpoint["sha256"])
-        path = self._folder / checkpoint["file"]
-        arrays = tensors_in(read_verified(path, written), path.stem)
+        name = checkpoint["file"]
+        arrays = decode(self._storage.get(name, written), name)
         if "parameters" not in arrays:
-            raise DamagedFileError(f"{path.stem}: holds no parameters")
+            raise DamagedFileError(f"{name}: holds no parameters")
         return State(
             arrays["parameters"].copy(),
             arrays["velocity"].copy() if "velocity" in arrays else None,
@@ -89,13 +79,9 @@ class Checkpoints:
         """Remove a checkpoint that no row names any more; one that stays costs room, and not the run."""
         if checkpoint is not None:
             try:
-                (self._folder / checkpoint["file"]).unlink(missing_ok=True)
+                self._storage.delete(checkpoint["file"])
             except OSError as error:
                 log.error("the checkpoint %s cannot be removed: %s", checkpoint["file"], error.strerror)
-
-    def sweep(self, recorded: Container[str]) -> None:
-        """Remove files that no active run's row names."""
-        sweep(self._folder, lambda name: name in recorded)
 
 
 class Keeper:

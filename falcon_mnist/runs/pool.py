@@ -20,10 +20,13 @@ from pebble import ProcessExpired, ProcessPool
 from falcon_mnist import logs
 from falcon_mnist.constants import QUEUED
 from falcon_mnist.runs import worker
-from falcon_mnist.runs.checkpoints import Checkpoints
+from falcon_mnist.runs.leases import LeaseObserver
 from falcon_mnist.settings import Settings
-from falcon_mnist.storage.parameter_files import ParameterFiles
-from falcon_mnist.storage.store import RunRow, Store
+from falcon_mnist.storage.files import Sweeper
+from falcon_mnist.storage.opening import checkpoint_storage, parameter_storage
+from falcon_mnist.storage.parameter_files import file_name
+from falcon_mnist.storage.store import Store
+from falcon_mnist.storage.tables import RunRow
 
 log = logging.getLogger(__name__)
 
@@ -99,6 +102,9 @@ class PoolExecutor:
     def __init__(self, settings: Settings, store: Store) -> None:
         self._settings = settings
         self._store = store
+        self._leases = LeaseObserver(store)
+        self._parameters = Sweeper(parameter_storage(settings))
+        self._checkpoints = Sweeper(checkpoint_storage(settings))
         self._lock = threading.Lock()
         self._wake = threading.Event()
         self._stopping = threading.Event()
@@ -150,15 +156,15 @@ class PoolExecutor:
 
     def _give_back(self, *, worker_lost: bool) -> None:
         for given in self._running.values():
-            _log_given_back(self._store.give_back(given.run_id, given.owner, worker_lost=worker_lost))
+            _log_given_back(self._store.requeue(given.run_id, given.owner, worker_lost=worker_lost))
         self._running.clear()
 
     def _sweep(self) -> None:
         """Remove what processes left behind that were killed between writing a file and recording it."""
         try:
-            ParameterFiles(self._settings.storage).sweep({row.id for row in self._store.all_parameters()})
+            self._parameters.sweep({file_name(row.id) for row in self._store.all_parameters()})
             recorded = {checkpoint["file"] for checkpoint in self._store.recorded_checkpoints()}
-            Checkpoints(self._settings.storage).sweep(recorded)
+            self._checkpoints.sweep(recorded)
         except Exception:
             log.exception("abandoned files could not be removed")
 
@@ -173,7 +179,7 @@ class PoolExecutor:
             self._give_back(worker_lost=broken)
             if not broken:  # perhaps it was only slow: the next one may take longer
                 workers.claim_seconds *= 2
-        for run in self._store.give_back_expired():
+        for run in self._leases.requeue_expired():
             _log_given_back(run)
         free = self._settings.workers - len(self._running)
         ours = {given.run_id for given in self._running.values()}
@@ -201,13 +207,13 @@ class PoolExecutor:
         except Exception:
             log.exception("run has lost its worker, which failed outside the run", extra={"run_id": run_id})
             self._stopping.wait(POLL_SECONDS)  # the next attempt may fail as fast: the disk is full, say
-        _log_given_back(self._store.give_back(run_id, owner, worker_lost=True))  # nothing to a run that has ended
+        _log_given_back(self._store.requeue(run_id, owner, worker_lost=True))  # nothing to a run that has ended
 
 
 def _log_given_back(run: RunRow | None) -> None:
     if run is None:
         return
     if run.state == QUEUED:
-        log.warning("run is queued again, after %d lost workers", run.losses, extra={"run_id": run.id})
+        log.warning("run is queued again, after %d lost workers", run.worker_losses, extra={"run_id": run.id})
     else:
         log.error("run failed: worker_lost: %s", run.error["message"], extra={"run_id": run.id})

@@ -21,16 +21,21 @@ from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
-import peewee
 
-from falcon_mnist import logs
+from falcon_mnist import kernels, logs
+from falcon_mnist.clock import new_id
 from falcon_mnist.constants import ACTIVE
 from falcon_mnist.data import dataset
 from falcon_mnist.data.dataset import DataError, Dataset
 from falcon_mnist.runs.checkpoints import Checkpoints, Keeper
+from falcon_mnist.runs.leases import LEASE_SECONDS
 from falcon_mnist.settings import Settings
-from falcon_mnist.storage.parameter_files import DamagedFileError, ParameterFiles
-from falcon_mnist.storage.store import LEASE_SECONDS, RunLostError, RunRow, Store, new_id
+from falcon_mnist.storage.database import DatabaseBusyError, DatabaseFullError
+from falcon_mnist.storage.files import DamagedFileError
+from falcon_mnist.storage.opening import WORKER_WAIT, checkpoint_storage, open_store, parameter_storage
+from falcon_mnist.storage.parameter_files import ParameterFiles
+from falcon_mnist.storage.store import RunLostError, Store
+from falcon_mnist.storage.tables import RunRow
 from falcon_mnist.training import network, trainer
 from falcon_mnist.training.hyperparams import Hyperparams
 from falcon_mnist.training.trainer import DivergedError, State, StoppedError
@@ -43,8 +48,6 @@ WATCH_SECONDS = 0.5
 DRAIN_SECONDS = 8.0
 # Training gives way to requests: on a busy CPU a worker gets about a tenth of what the server wants.
 NICENESS = 10
-# What SQLite says of a full disk; the second, where it cannot make its shared memory longer.
-_DATABASE_FULL = ("database or disk is full", "disk I/O error")
 _RENEW_EVERY = int(LEASE_SECONDS / 4 / WATCH_SECONDS)
 
 _datasets: dict[tuple[str, Path], Dataset] = {}
@@ -85,7 +88,7 @@ def execute(settings: Settings, run_id: str, owner: str) -> None:
     """Claim the run as `owner` and bring it to its end; returns at once if it is not queued any more."""
     if _draining():
         return
-    store = Store(settings.database)
+    store = open_store(settings, wait=WORKER_WAIT)
     try:
         run = store.claim(run_id, owner)
         if run is not None:
@@ -101,10 +104,13 @@ def _bring_to_end(settings: Settings, store: Store, run: RunRow, owner: str) -> 
             _train(settings, store, run, owner, stop)
         log.info("run succeeded", extra={"run_id": run.id})
     except DrainedError:
-        store.give_back(run.id, owner, worker_lost=False)
+        store.requeue(run.id, owner, worker_lost=False)
         log.info("run saved for the next server", extra={"run_id": run.id})
     except (RunLostError, StoppedError):
         log.info("run stopped: it is no longer this worker's", extra={"run_id": run.id})
+    except DatabaseBusyError:  # whose lease can be renewed as little: once it has run out, the run is requeued
+        log.error("run left, to be requeued: the database is locked", extra={"run_id": run.id})
+        return
     except Exception as error:
         code, message = _code_and_message(error)
         cause = f"{type(error).__name__}: {error}"
@@ -112,7 +118,7 @@ def _bring_to_end(settings: Settings, store: Store, run: RunRow, owner: str) -> 
         store.fail(run.id, owner, code, message)
     ended = store.run(run.id)
     if ended is not None and ended.state not in ACTIVE:
-        Checkpoints(settings.storage).remove(ended.checkpoint)
+        Checkpoints(checkpoint_storage(settings)).remove(ended.checkpoint)
 
 
 def _train(settings: Settings, store: Store, run: RunRow, owner: str, stop: npt.NDArray[np.uint8]) -> None:
@@ -120,15 +126,20 @@ def _train(settings: Settings, store: Store, run: RunRow, owner: str, stop: npt.
     log.info("run trains on %s. %s", data.name, data.reason, extra={"run_id": run.id})
     hyperparams = Hyperparams.model_validate(run.hyperparams)
     net = network.build(store.architecture(run))
-    checkpoints = Checkpoints(settings.storage)
-    if run.dataset not in (None, _described(data)):
+    checkpoints = Checkpoints(checkpoint_storage(settings))
+    basis = (_described(data), kernels.isa())
+    if run.dataset is not None and (run.dataset, run.isa) != basis:
+        log.warning(
+            "restarting from epoch 1: the run began on %s with the %s kernels, here are %s with %s",
+            run.dataset["name"], run.isa, data.name, kernels.isa(), extra={"run_id": run.id},
+        )  # fmt: skip
         store.restart(run.id, owner)
         checkpoints.remove(run.checkpoint)
         run.checkpoint = None
     state = _resumed(checkpoints, run) or trainer.initial_state(net, hyperparams)
-    store.record_dataset(run.id, owner, _described(data))
+    store.record_basis(run.id, owner, dataset=basis[0], isa=basis[1])
     record = partial(store.record_checkpoint, run.id, owner)
-    keeper = Keeper(checkpoints, record, run.checkpoint, at_once=run.losses > 0)
+    keeper = Keeper(checkpoints, record, run.checkpoint, at_once=run.worker_losses > 0)
     for metrics in trainer.train(net, state, data.train_images, data.train_labels, hyperparams, stop=stop):
         if metrics is not None:
             store.record_epoch(run.id, owner, state.epoch, metrics._asdict())
@@ -137,7 +148,7 @@ def _train(settings: Settings, store: Store, run: RunRow, owner: str, stop: npt.
             keeper.keep(state, now=True)
             raise DrainedError
         keeper.keep(state)
-    files = ParameterFiles(settings.storage)
+    files = ParameterFiles(parameter_storage(settings))
     param_id = new_id("p")
     written = files.write(param_id, net, state.parameters)
     try:
@@ -183,7 +194,10 @@ def _watched(store: Store, run_id: str, owner: str) -> Iterator[npt.NDArray[np.u
         while not over.wait(WATCH_SECONDS):
             beats += 1
             try:
-                held = store.renew(run_id, owner) if beats % _RENEW_EVERY == 0 else store.holds(run_id, owner)
+                if beats % _RENEW_EVERY == 0:
+                    held = store.renew(run_id, owner)
+                else:
+                    held = store.held(run_id, owner) is not None
             except Exception as error:  # a full disk, say: the lease may still be renewed in time
                 log.error("run goes on, its lease could not be looked at: %s", error, extra={"run_id": run_id})
                 continue
@@ -211,6 +225,6 @@ def _code_and_message(error: Exception) -> tuple[str, str]:
         return "out_of_memory", "There was not enough memory to train this network."
     if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT):
         return "disk_full", "There was no room on the server's disk for the parameters."
-    if isinstance(error, peewee.OperationalError) and str(error) in _DATABASE_FULL:
+    if isinstance(error, DatabaseFullError):
         return "disk_full", "There was no room on the server's disk for the database."
     return "internal_error", f"The worker failed ({type(error).__name__}); the server's log says why."

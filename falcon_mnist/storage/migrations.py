@@ -1,17 +1,19 @@
 """The database's schema, as the steps that made it what it is.
 
 Step n takes a database of version n-1 to version n; an empty one has version 0. A step that has been
-released never changes: what comes later is a further step. The version is kept in `meta`.
+released never changes: what comes later is a further step. The version is kept in `meta`. What each dialect
+spells in its own way stands in braces (`Database.column_types`).
 """
 
 from __future__ import annotations
 
-from peewee import SqliteDatabase
+from falcon_mnist.storage.database import Database
+from falcon_mnist.storage.tables import Meta
 
 STEPS: tuple[tuple[str, ...], ...] = (
     (
         """CREATE TABLE models (
-            number INTEGER PRIMARY KEY AUTOINCREMENT,
+            number {serial},
             id TEXT NOT NULL UNIQUE,
             architecture TEXT NOT NULL,
             hyperparams TEXT NOT NULL,
@@ -19,7 +21,7 @@ STEPS: tuple[tuple[str, ...], ...] = (
             idempotency_key TEXT UNIQUE,
             fingerprint TEXT)""",
         """CREATE TABLE runs (
-            number INTEGER PRIMARY KEY AUTOINCREMENT,
+            number {serial},
             id TEXT NOT NULL UNIQUE,
             model_id TEXT NOT NULL REFERENCES models (id),
             state TEXT NOT NULL CHECK (state IN ('queued', 'running', 'succeeded', 'failed', 'cancelled')),
@@ -31,7 +33,7 @@ STEPS: tuple[tuple[str, ...], ...] = (
             dataset TEXT,
             error TEXT,
             owner TEXT,
-            lease_until REAL,
+            lease_until {double},
             losses INTEGER NOT NULL DEFAULT 0,
             idempotency_key TEXT,
             fingerprint TEXT)""",
@@ -41,11 +43,11 @@ STEPS: tuple[tuple[str, ...], ...] = (
         """CREATE TABLE epochs (
             run_id TEXT NOT NULL REFERENCES runs (id),
             epoch INTEGER NOT NULL,
-            train_loss REAL NOT NULL,
-            train_accuracy REAL NOT NULL,
-            val_loss REAL,
-            val_accuracy REAL,
-            PRIMARY KEY (run_id, epoch)) WITHOUT ROWID""",
+            train_loss {double} NOT NULL,
+            train_accuracy {double} NOT NULL,
+            val_loss {double},
+            val_accuracy {double},
+            PRIMARY KEY (run_id, epoch)){by_primary_key}""",
         """CREATE TABLE parameters (
             id TEXT PRIMARY KEY,
             run_id TEXT NOT NULL UNIQUE REFERENCES runs (id),
@@ -55,7 +57,16 @@ STEPS: tuple[tuple[str, ...], ...] = (
             created_at TEXT NOT NULL)""",
     ),
     ("ALTER TABLE runs ADD COLUMN checkpoint TEXT",),
-    ("ALTER TABLE runs ADD COLUMN progressed INTEGER NOT NULL DEFAULT 0",),
+    ("ALTER TABLE runs ADD COLUMN progressed {flag}",),
+    (
+        # A lease is what an observer sees renewed, by its own clock: no time is stored.
+        "ALTER TABLE runs DROP COLUMN lease_until",
+        "ALTER TABLE runs ADD COLUMN renewals INTEGER NOT NULL DEFAULT 0",
+        "ALTER TABLE runs ADD COLUMN drain {flag}",
+        "ALTER TABLE runs ADD COLUMN isa TEXT",
+        "ALTER TABLE runs RENAME COLUMN losses TO worker_losses",
+        "ALTER TABLE runs RENAME COLUMN progressed TO checkpointed_since_claim",
+    ),
 )
 
 
@@ -63,15 +74,20 @@ class SchemaError(Exception):
     """A database that this version cannot use; the message is one sentence."""
 
 
-def migrate(database: SqliteDatabase, steps: tuple[tuple[str, ...], ...] = STEPS) -> int:
+def statements(database: Database, step: tuple[str, ...]) -> list[str]:
+    """A step in the database's dialect."""
+    return [statement.format_map(database.column_types) for statement in step]
+
+
+def migrate(database: Database, steps: tuple[tuple[str, ...], ...] = STEPS) -> int:
     """Bring `database` to the newest version, in one transaction; returns the version it had.
 
     Raises `SchemaError` if a newer version of the service wrote it.
     """
-    if (found := _version(database)) == len(steps):
+    if (found := version(database)) == len(steps):
         return found
-    with database.atomic("EXCLUSIVE"):
-        found = _version(database)
+    with database.migrating():
+        found = version(database)
         if found > len(steps):
             raise SchemaError(
                 f"{database.database} has schema version {found}, but this falcon-mnist knows only "
@@ -79,17 +95,16 @@ def migrate(database: SqliteDatabase, steps: tuple[tuple[str, ...], ...] = STEPS
             )
         database.execute_sql("CREATE TABLE IF NOT EXISTS meta (key TEXT PRIMARY KEY, value TEXT NOT NULL)")
         for step in steps[found:]:
-            for statement in step:
+            for statement in statements(database, step):
                 database.execute_sql(statement)
-        database.execute_sql(
-            "INSERT INTO meta VALUES ('schema_version', ?) ON CONFLICT (key) DO UPDATE SET value = excluded.value",
-            (str(len(steps)),),
-        )
+        newest = {"key": "schema_version", "value": str(len(steps))}
+        Meta.insert(newest).on_conflict(conflict_target=[Meta.key], preserve=[Meta.value]).execute(database)
     return found
 
 
-def _version(database: SqliteDatabase) -> int:
+def version(database: Database) -> int:
+    """How many steps have made this database; 0 for an empty one."""
     if not database.table_exists("meta"):
         return 0
-    row = database.execute_sql("SELECT value FROM meta WHERE key = 'schema_version'").fetchone()
-    return int(row[0]) if row else 0
+    row = Meta.select().where(Meta.key == "schema_version").first(database)
+    return int(row.value) if row else 0

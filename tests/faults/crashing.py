@@ -24,14 +24,15 @@ import peewee
 from falcon.testing import TestClient
 
 from falcon_mnist.api.app import build_app
-from falcon_mnist.api.service import Service
+from falcon_mnist.app import open_service
 from falcon_mnist.runs import checkpoints, worker
-from falcon_mnist.runs.checkpoints import Checkpoints
 from falcon_mnist.runs.pool import PoolExecutor
 from falcon_mnist.settings import Settings
-from falcon_mnist.storage import parameter_files
-from falcon_mnist.storage.parameter_files import ParameterFiles
-from falcon_mnist.storage.store import Store
+from falcon_mnist.storage import files
+from falcon_mnist.storage.database import DatabaseFullError
+from falcon_mnist.storage.files import Sweeper
+from falcon_mnist.storage.opening import WORKER_WAIT, checkpoint_storage, open_store, parameter_storage
+from falcon_mnist.storage.parameter_files import file_name
 from falcon_mnist.training import trainer
 from falcon_mnist.training.hyperparams import Hyperparams
 
@@ -72,7 +73,7 @@ def in_child(act: Callable[[], object]) -> int:
 
 def prepare(settings: Settings) -> None:
     """A home with a queued run."""
-    store = Store(settings.database)
+    store = open_store(settings, wait=WORKER_WAIT)
     hyperparams = Hyperparams.model_validate(HYPERPARAMS).model_dump()
     model = store.create_model(ARCHITECTURE, hyperparams)
     store.create_run(model, hyperparams, max_queued=1)
@@ -80,7 +81,7 @@ def prepare(settings: Settings) -> None:
 
 
 def execute(settings: Settings, owner: str) -> None:
-    store = Store(settings.database)
+    store = open_store(settings, wait=WORKER_WAIT)
     for run_id in store.queued(limit=1):
         worker.execute(settings, run_id, owner)
 
@@ -117,7 +118,7 @@ def failing(settings: Settings, fault: Fault) -> None:
 def ask(settings: Settings, answered: Path) -> None:
     """Start a server, create a model and two runs, and cancel one; notes the id in each answer."""
     PoolExecutor.start = PoolExecutor.notify = lambda self: None  # type: ignore[method-assign]
-    service = Service.open(settings)
+    service = open_service(settings)
     client = TestClient(build_app(service), headers={"Authorization": f"Bearer {settings.made_token.read_text()}"})
 
     def post(path: str, body: Any, key: str) -> str:
@@ -151,7 +152,7 @@ def served(settings: Settings, answered: Path) -> dict[str, Any]:
         answered.unlink(missing_ok=True)
         ask(settings, answered)
         execute(settings, "a worker")
-        store = Store(settings.database)
+        store = open_store(settings, wait=WORKER_WAIT)
         runs = store._database.execute_sql("SELECT state, epoch FROM runs ORDER BY number").fetchall()
         (models,) = store._database.execute_sql("SELECT count(*) FROM models").fetchone()
         ids = answered.read_text().split()
@@ -166,18 +167,20 @@ def served(settings: Settings, answered: Path) -> dict[str, Any]:
 
 def result(settings: Settings) -> dict[str, Any]:
     """What a run has left behind, after a sweep for which no file is too young."""
-    store = Store(settings.database)
+    store = open_store(settings, wait=WORKER_WAIT)
     store._database.close()
-    row = store._database.execute_sql("SELECT id, state, epoch, losses, error FROM runs").fetchone()
+    row = store._database.execute_sql("SELECT id, state, epoch, worker_losses, error FROM runs").fetchone()
     run_id, state, epoch, losses, error = row
     run = store.run(run_id)
     assert run is not None
     history = [[entry.epoch, entry.train_loss, entry.val_loss] for entry in store.histories([run])[run_id]]
     names = [path.name for path in settings.storage.rglob("*") if path.is_file()]
-    parameter_files.ABANDONED_SECONDS = -1
+    files.ABANDONED_SECONDS = -1
     recorded = {row.id: row.sha256 for row in store.all_parameters()}
-    ParameterFiles(settings.storage).sweep(set(recorded))
-    Checkpoints(settings.storage).sweep({checkpoint["file"] for checkpoint in store.recorded_checkpoints()})
+    parameters, checkpoints = Sweeper(parameter_storage(settings)), Sweeper(checkpoint_storage(settings))
+    for _ in range(2):  # one sweep suspects, the next deletes
+        parameters.sweep({file_name(param_id) for param_id in recorded})
+        checkpoints.sweep({checkpoint["file"] for checkpoint in store.recorded_checkpoints()})
     found = {
         "state": state,
         "epoch": epoch,
@@ -202,9 +205,9 @@ def epoch_of(settings: Settings) -> int:
 
 def give_back(settings: Settings) -> None:
     """As the executor does once the lease has run out."""
-    store = Store(settings.database)
-    store._database.execute_sql("UPDATE runs SET lease_until = 0 WHERE state = 'running'")
-    store.give_back_expired()
+    store = open_store(settings, wait=WORKER_WAIT)
+    for lease in store.leases():
+        store.requeue_expired(lease)
     store.close()
 
 
@@ -252,7 +255,7 @@ def fault_at(number: int, kind: str) -> Fault:
                 os._exit(9)
             if name in ("mkdir", "open", "fsync", "replace"):
                 raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
-            raise peewee.OperationalError("database or disk is full")
+            raise DatabaseFullError("database or disk is full")
 
     return fault
 

@@ -29,8 +29,9 @@ from typing import Any
 
 import peewee
 
-from falcon_mnist.runs import checkpoints, worker
-from falcon_mnist.storage import parameter_files, store
+from falcon_mnist.runs import checkpoints, leases, worker
+from falcon_mnist.storage import files
+from falcon_mnist.storage.database import DatabaseFullError
 from falcon_mnist.storage.store import Store
 from falcon_mnist.training import trainer
 
@@ -85,7 +86,7 @@ def refuse(*_: object) -> None:
 
 def refuse_rows(_: object, sql: str, *__: object) -> None:
     if on("database-full") and sql.split(maxsplit=1)[0] in ("INSERT", "UPDATE", "DELETE"):
-        raise peewee.OperationalError("database or disk is full")
+        raise DatabaseFullError("database or disk is full")
 
 
 def die(*_: object) -> None:
@@ -108,13 +109,13 @@ after(checkpoints.Keeper, "keep", lambda _, state, **__: hold(f"hold-{state.epoc
 resumed, worker._resumed = worker._resumed, resume
 before(Store, "record_checkpoint", lambda *_, **__: hold("hold-saved"))
 before(Store, "succeed", lambda *_, **__: hold("hold-written"))
-before(parameter_files.os, "fsync", refuse)
+before(files.os, "fsync", refuse)
 before(peewee.SqliteDatabase, "execute_sql", refuse_rows)
 before(worker, "_train", die)
 before(trainer, "_train_segment", compute)
 worker.DRAIN_SECONDS = 3.0
 if on("brief-leases"):
-    store.LEASE_SECONDS = worker.LEASE_SECONDS = 2.0
+    leases.LeaseObserver.__init__.__kwdefaults__["seconds"] = 2.0
     worker._RENEW_EVERY = 1
 
 if __name__ == "__main__":

@@ -81,7 +81,7 @@ def test_a_run_that_takes_its_server_down_three_times_has_failed(start: Start) -
         run_id = client.train(client.model(RUN))
     for losses in range(3):
         assert server.stop(None) == -signal.SIGKILL
-        assert server.kept.query("SELECT state, losses FROM runs") == [("running", losses)]
+        assert server.kept.query("SELECT state, worker_losses FROM runs") == [("running", losses)]
         server = start("deadly", "brief-leases")
     with Client(server.url()) as client:
         run = client.wait(run_id)
@@ -116,7 +116,7 @@ def test_a_pool_that_is_slow_to_start_is_given_more_time(start: Start, undisturb
         check_whole(run)
         assert parameters(client, run) == undisturbed
     assert "the pool of workers is broken" in server.log()
-    assert server.kept.query("SELECT losses FROM runs") == [(0,)]
+    assert server.kept.query("SELECT worker_losses FROM runs") == [(0,)]
 
 
 def test_sigterm_answers_what_is_in_flight_and_saves_what_is_running(start: Start, undisturbed: bytes) -> None:
@@ -144,7 +144,7 @@ def test_sigterm_answers_what_is_in_flight_and_saves_what_is_running(start: Star
         assert server.stop(None) == 0
     assert not any(alive(worker) for worker in workers)
     ((state, owner, losses, epoch, checkpoint),) = server.kept.query(
-        "SELECT state, owner, losses, epoch, checkpoint FROM runs"
+        "SELECT state, owner, worker_losses, epoch, checkpoint FROM runs"
     )
     assert (state, owner, losses, epoch) == ("queued", None, 0, 2)
     assert (server.kept.storage / "checkpoints" / json.loads(checkpoint)["file"]).is_file()
@@ -192,7 +192,7 @@ def test_workers_that_cannot_save_their_runs_in_time_end_all_the_same(start: Sta
         workers = server.workers()
         assert server.stop() == 0
     assert not any(map(alive, workers))
-    assert server.kept.query("SELECT state, losses FROM runs") == [("queued", 0)] * 3
+    assert server.kept.query("SELECT state, worker_losses FROM runs") == [("queued", 0)] * 3
     server.switch("deaf", on=False)
     server = start()
     with Client(server.url()) as client:

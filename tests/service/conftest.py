@@ -9,6 +9,7 @@ import pytest
 from serving import NARROW_BODY, READ, WRITE, Client, Document, Kept, Server, environment, write_digits
 
 from falcon_mnist.api.service import Service
+from falcon_mnist.app import open_service
 from falcon_mnist.server.serve import running
 from falcon_mnist.settings import Settings
 
@@ -27,11 +28,11 @@ def kept(tmp_path_factory: pytest.TempPathFactory) -> Kept:
 
 @pytest.fixture(scope="session")
 def service(kept: Kept, digits: Path) -> Iterator[tuple[Service, str]]:
-    """The session's service and its URL. Only one can be open in a process (Peewee's tables are global)."""
+    """The session's service and its URL."""
     tokens = kept.home.parent / "tokens"
     tokens.write_text(f"# who may do what\n{WRITE}\n\n{READ} read\n")
     settings = Settings(home=kept.home, tokens_file=tokens, dataset=str(digits), workers=2, max_body_bytes=40 * 2**20)
-    service = Service.open(settings)
+    service = open_service(settings)
     with running(service) as url:
         yield service, url
 

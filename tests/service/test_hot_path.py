@@ -13,7 +13,7 @@ from serving import BINARY, Client, Document, pixels, until
 from falcon_mnist.api.service import Service
 from falcon_mnist.inference.predictors import Predictors
 from falcon_mnist.server.dispatcher import Dispatcher
-from falcon_mnist.storage import parameter_files
+from falcon_mnist.storage.files import LocalFolder
 
 
 @pytest.fixture(scope="module")
@@ -64,7 +64,7 @@ def test_a_second_request_asks_neither_the_database_nor_the_disk(
         return note
 
     monkeypatch.setattr(peewee.Database, "execute_sql", noting(peewee.Database.execute_sql))
-    monkeypatch.setattr(parameter_files, "read_verified", noting(parameter_files.read_verified))
+    monkeypatch.setattr(LocalFolder, "get", noting(LocalFolder.get))
     client.get(f"/api/params/{trained['param_id']}")
     assert asked  # so this notes what it should
     client.infer(trained["param_id"], (pixels(1) / 255).tolist())

@@ -110,7 +110,7 @@ def test_ctrl_c_in_the_terminal_ends_the_server_and_its_workers(serve: Serve) ->
     assert server.stop(None) == 0
     assert not any(alive(worker) for worker in workers)
     # A worker that Ctrl-C had ended would count as lost.
-    assert server.kept.query("SELECT state, losses FROM runs") == [("queued", 0)] * 2
+    assert server.kept.query("SELECT state, worker_losses FROM runs") == [("queued", 0)] * 2
 
 
 def test_a_run_whose_worker_is_killed_is_given_back_and_ends_the_same(serve: Serve, undisturbed: bytes) -> None:
@@ -133,7 +133,9 @@ def test_a_run_that_loses_its_worker_again_and_again_has_failed(serve: Serve) ->
             client.wait(run_id, "running")
             (worker,) = until(server.workers, "there is a worker")
             os.kill(worker, signal.SIGKILL)
-            until(lambda loss=loss: server.kept.query("SELECT losses FROM runs") == [(loss,)], "the loss is noted")
+            until(
+                lambda loss=loss: server.kept.query("SELECT worker_losses FROM runs") == [(loss,)], "the loss is noted"
+            )
         run = client.wait(run_id)
         assert run["state"] == "failed"
         assert run["error"]["code"] == "worker_lost"

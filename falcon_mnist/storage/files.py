@@ -1,0 +1,135 @@
+"""Stored files: put whole or not at all, read back verified, deleted, listed with their age."""
+
+from __future__ import annotations
+
+import hashlib
+import logging
+import os
+from collections.abc import Container
+from pathlib import Path
+from typing import NamedTuple, Protocol
+
+from fsspec.implementations.local import LocalFileSystem
+
+from falcon_mnist.clock import SYSTEM_CLOCK, Clock
+from falcon_mnist.storage.private import make_private
+
+log = logging.getLogger(__name__)
+
+# Longer than any process takes from a file's first byte to the row that records it.
+ABANDONED_SECONDS = 600
+
+
+class DamagedFileError(Exception):
+    """A stored file that is not what was written."""
+
+
+class Written(NamedTuple):
+    """What a row records of its file."""
+
+    size_bytes: int
+    sha256: str
+
+
+class Entry(NamedTuple):
+    """A file that is there, or one that a crash left behind."""
+
+    name: str
+    age: float  # seconds since it was last written, by the wall clock
+
+
+class Storage(Protocol):
+    """Files under names that are used once; any number of threads and processes may use one."""
+
+    def put(self, name: str, data: bytes) -> Written:
+        """Store `data`, durably, when this returns. Raises `OSError`, and then leaves nothing."""
+
+    def get(self, name: str, expected: Written) -> bytes:
+        """The file, as it was written. Raises `DamagedFileError`."""
+
+    def delete(self, name: str) -> None:
+        """Delete a file, if it is there. Raises `OSError`."""
+
+    def list(self) -> list[Entry]:
+        """All files, and what interrupted writes have left. Raises `OSError`."""
+
+
+class LocalFolder:
+    """A `Storage` in a folder of this machine, which the first `put` makes.
+
+    Reads and lists through fsspec, as another backend would; writes by itself, because fsspec syncs nothing.
+    """
+
+    def __init__(self, folder: Path, *, clock: Clock = SYSTEM_CLOCK) -> None:
+        self._folder = folder
+        self._clock = clock
+        self._files = LocalFileSystem()
+
+    def put(self, name: str, data: bytes) -> Written:
+        """Temporary name, fsync, rename, fsync of the folder."""
+        make_private(self._folder)
+        path = self._folder / name
+        temporary = self._folder / f".{name}.tmp"
+        try:
+            with open(temporary, "wb", opener=_private) as file:
+                file.write(data)
+                file.flush()
+                os.fsync(file.fileno())
+            os.replace(temporary, path)
+            _sync_folder(self._folder)
+        except BaseException:
+            temporary.unlink(missing_ok=True)
+            path.unlink(missing_ok=True)
+            raise
+        return Written(len(data), hashlib.sha256(data).hexdigest())
+
+    def get(self, name: str, expected: Written) -> bytes:
+        """In one read, of no more than was written."""
+        try:
+            data: bytes = self._files.cat_file(str(self._folder / name), end=expected.size_bytes + 1)
+        except OSError as error:
+            raise DamagedFileError(f"{name}: cannot be read ({error.strerror})") from error
+        if len(data) != expected.size_bytes or hashlib.sha256(data).hexdigest() != expected.sha256:
+            raise DamagedFileError(f"{name}: length or SHA-256 is not what was recorded")
+        return data
+
+    def delete(self, name: str) -> None:
+        """Unlink it."""
+        (self._folder / name).unlink(missing_ok=True)
+
+    def list(self) -> list[Entry]:
+        """Temporary files too; what is no file is not listed."""
+        if not self._folder.is_dir():
+            return []
+        now = self._clock.wall()
+        found = self._files.ls(str(self._folder), detail=True)
+        return [Entry(Path(info["name"]).name, now - info["mtime"]) for info in found if info["type"] == "file"]
+
+
+def _private(path: str, flags: int) -> int:
+    return os.open(path, flags, 0o600)
+
+
+def _sync_folder(folder: Path) -> None:
+    descriptor = os.open(folder, os.O_RDONLY | os.O_CLOEXEC)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+class Sweeper:
+    """Deletes files that no row records: a process was killed between writing and recording them."""
+
+    def __init__(self, storage: Storage) -> None:
+        self._storage = storage
+        self._suspects: set[str] = set()
+
+    def sweep(self, recorded: Container[str]) -> None:
+        """Delete old files that are not `recorded` and were not at the last sweep: a clock may have jumped."""
+        entries = self._storage.list()
+        old = {entry.name for entry in entries if entry.age > ABANDONED_SECONDS and entry.name not in recorded}
+        for name in old & self._suspects:
+            self._storage.delete(name)
+            log.info("deleted the abandoned file %s", name)
+        self._suspects = old

@@ -1,0 +1,63 @@
+"""The store and the storages that the settings name, opened alike by servers, workers and commands."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import peewee
+
+from falcon_mnist.clock import SYSTEM_CLOCK, Clock, NewId, new_id
+from falcon_mnist.settings import Settings
+from falcon_mnist.storage.database import Database, DatabaseFileError
+from falcon_mnist.storage.files import LocalFolder, Storage
+from falcon_mnist.storage.migrations import migrate
+from falcon_mnist.storage.private import make_private, tighten
+from falcon_mnist.storage.sqlite import SQLite
+from falcon_mnist.storage.store import Store
+
+# How long statements wait for a lock, in seconds. A request gives up soon: it holds one of few threads, and its
+# client can ask again. A worker would lose what it has computed.
+REQUEST_WAIT = 2.0
+WORKER_WAIT = 60.0
+
+# What to do about a damaged database.
+RESTORE = "stop the servers and restore a backup, or save what is left with: sqlite3 FILE .recover"
+
+
+def open_home(settings: Settings) -> None:
+    """Make the home folder, or close it to other users. Raises `NotPrivateError`, `OSError`."""
+    make_private(settings.home)
+    tighten(settings.home)
+
+
+def open_database(path: Path, *, wait: float) -> Database:
+    """The database at `path`, made or migrated as needed.
+
+    Raises `migrations.SchemaError` if a newer version of the service wrote it, `DatabaseFileError`,
+    `NotPrivateError` and `OSError`.
+    """
+    database = SQLite(path, wait=WORKER_WAIT)
+    try:
+        database.create()
+        migrate(database)
+    except peewee.DatabaseError as error:
+        mend = "make room, or let others end" if isinstance(error, peewee.OperationalError) else RESTORE
+        raise DatabaseFileError(f"the database {path} cannot be used ({error}): {mend}") from error
+    finally:
+        database.close()
+    return SQLite(path, wait=wait)
+
+
+def open_store(settings: Settings, *, wait: float, clock: Clock = SYSTEM_CLOCK, new_id: NewId = new_id) -> Store:
+    """The store of the settings' database; raises as `open_database`."""
+    return Store(open_database(settings.database, wait=wait), clock=clock, new_id=new_id)
+
+
+def parameter_storage(settings: Settings) -> Storage:
+    """Where parameter files are."""
+    return LocalFolder(settings.storage / "parameters")
+
+
+def checkpoint_storage(settings: Settings) -> Storage:
+    """Where checkpoints are."""
+    return LocalFolder(settings.storage / "checkpoints")

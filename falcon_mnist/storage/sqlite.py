@@ -1,0 +1,100 @@
+"""SQLite: all that is this dialect's own (locks, pragmas, files and their modes, integrity, types)."""
+
+from __future__ import annotations
+
+import os
+import sqlite3
+from collections.abc import Iterator
+from contextlib import AbstractContextManager, contextmanager
+from pathlib import Path
+from typing import Any, ClassVar
+
+import peewee
+
+from falcon_mnist.storage.database import Database, DatabaseBusyError, DatabaseFullError
+from falcon_mnist.storage.private import make_private, tighten
+
+# SQLITE_IOERR is what a full disk gives where SQLite cannot extend its shared memory.
+_BUSY = (sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED)
+_FULL = (sqlite3.SQLITE_FULL, sqlite3.SQLITE_IOERR)
+
+
+class SQLite(Database, peewee.SqliteDatabase):
+    """An SQLite database in a file, or with `path=None` in memory, for one thread and as long as that is open."""
+
+    # As the released migrations wrote them; PostgreSQL has other words for each.
+    column_types: ClassVar = {
+        "serial": "INTEGER PRIMARY KEY AUTOINCREMENT",
+        "double": "REAL",
+        "flag": "INTEGER NOT NULL DEFAULT 0",
+        "by_primary_key": " WITHOUT ROWID",
+    }
+
+    def __init__(self, path: Path | None, *, wait: float) -> None:
+        """Connects at the first statement. `wait` is how many seconds a statement waits for another's lock."""
+        self.path = path
+        # WAL lets readers continue beside the one writer. FULL syncs at each commit: what was answered stays,
+        # also when the power fails.
+        pragmas = {"journal_mode": "wal", "synchronous": "full", "foreign_keys": 1}
+        super().__init__(str(path or ":memory:"), pragmas=pragmas, timeout=wait)
+
+    def create(self) -> None:
+        """Make the file, whose mode SQLite gives to its `-wal` and `-shm` as well."""
+        if self.path is None:
+            return
+        make_private(self.path.parent)
+        os.close(os.open(self.path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600))
+        for suffix in ("", "-wal", "-shm"):  # made by an older version, or under another umask
+            tighten(self.path.with_name(self.path.name + suffix))
+
+    def snapshot(self) -> AbstractContextManager[Any]:
+        """Reads see the moment of the first one."""
+        return self.atomic()
+
+    def writing(self) -> AbstractContextManager[Any]:
+        """Takes the write lock at its start: a transaction that has read cannot wait for it any more."""
+        return self.atomic("IMMEDIATE")
+
+    def migrating(self) -> AbstractContextManager[Any]:
+        """Keeps readers out as well."""
+        return self.atomic("EXCLUSIVE")
+
+    def greatest(self, first: Any, second: Any) -> Any:
+        """MAX of two arguments is no aggregate here."""
+        return peewee.fn.MAX(first, second)
+
+    def faults(self) -> list[str]:
+        """Of the file, and of references between tables."""
+        lines = [str(row[0]) for row in self.execute_sql("PRAGMA integrity_check(10)")]
+        dangling = self.execute_sql("PRAGMA foreign_key_check").fetchall()
+        faults = [] if lines == ["ok"] else lines
+        return faults + ([f"{len(dangling)} rows refer to rows that are not there"] if dangling else [])
+
+    def execute_sql(self, sql: str, params: Any = None) -> Any:
+        """With the causes of errors told."""
+        with _telling():
+            return super().execute_sql(sql, params)
+
+    def begin(self, lock_type: str | None = None) -> None:
+        """As `execute_sql`."""
+        with _telling():
+            super().begin(lock_type)
+
+    def commit(self) -> None:
+        """As `execute_sql`."""
+        with _telling():
+            super().commit()
+
+
+@contextmanager
+def _telling() -> Iterator[None]:
+    """Turns SQLite's result codes into error types."""
+    try:
+        yield
+    except peewee.OperationalError as error:
+        code = getattr(error.__context__, "sqlite_errorcode", 0) & 0xFF  # without its extension
+        if code in _BUSY:
+            raise DatabaseBusyError(str(error)) from error
+        if code in _FULL:
+            raise DatabaseFullError(str(error)) from error
+        raise
