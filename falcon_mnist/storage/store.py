@@ -6,7 +6,9 @@ writes under the `owner` that it claimed the run with, so one that has lost its 
 
 from __future__ import annotations
 
+import functools
 import logging
+import operator
 import secrets
 import time
 import uuid
@@ -314,6 +316,12 @@ class Store:
         for epoch in EpochRow.select().where(EpochRow.run.in_(list(histories))).order_by(EpochRow.epoch):
             histories[epoch.run_id].append(epoch)
         return histories
+
+    def latest_epochs(self, runs: Sequence[RunRow]) -> dict[str, EpochRow]:
+        """Run id to its last finished epoch, for the runs that have finished one."""
+        last = [(EpochRow.run == run.id) & (EpochRow.epoch == run.epoch) for run in runs if run.epoch]
+        query = EpochRow.select().where(functools.reduce(operator.or_, last)) if last else ()
+        return {epoch.run_id: epoch for epoch in query}
 
     def param_ids(self, runs: Sequence[RunRow]) -> dict[str, str]:
         """Run id to parameter set, for the runs that have one."""
