@@ -22,7 +22,8 @@ from waitress.parser import HTTPRequestParser
 from falcon_mnist.api import schemas
 from falcon_mnist.api.auth import AuthMiddleware
 from falcon_mnist.api.json_body import decode
-from falcon_mnist.api.resources import Inference, answer
+from falcon_mnist.api.resources.base import answer
+from falcon_mnist.api.resources.inference import Inference
 from falcon_mnist.api.service import Service
 from falcon_mnist.inference import predictors as inference
 from falcon_mnist.server import serve as server

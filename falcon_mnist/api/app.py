@@ -13,14 +13,17 @@ import falcon
 import orjson
 import peewee
 
-from falcon_mnist.api import errors, resources
+from falcon_mnist.api import errors
 from falcon_mnist.api.auth import AuthMiddleware
 from falcon_mnist.api.errors import Problem
 from falcon_mnist.api.openapi import Description
+from falcon_mnist.api.resources import health, inference, models, parameters, runs
+from falcon_mnist.api.resources.base import Resource
 from falcon_mnist.api.service import Service
+from falcon_mnist.api.turns import LargeBodies
 from falcon_mnist.runs.pool import Executor
 from falcon_mnist.storage.files import DamagedFileError
-from falcon_mnist.storage.store import Conflict
+from falcon_mnist.storage.store import Conflict, Refused
 
 log = logging.getLogger(__name__)
 access = logging.getLogger("falcon_mnist.access")
@@ -32,18 +35,18 @@ SECURITY_HEADERS = (
     ("Referrer-Policy", "no-referrer"),
 )
 
-ROUTES: tuple[tuple[str, type[resources.Resource]], ...] = (
-    ("/api/models", resources.Models),
-    ("/api/models/{model_id}/train", resources.Training),
-    ("/api/models/{model_id}/runs", resources.ModelRuns),
-    ("/api/runs/{run_id}", resources.Run),
-    ("/api/runs/{run_id}/cancel", resources.Cancellation),
-    ("/api/params/{param_id}", resources.Parameters),
-    ("/api/infer", resources.Inference),
-    ("/api/infer_adhoc", resources.AdhocInference),
+ROUTES: tuple[tuple[str, type[Resource]], ...] = (
+    ("/api/models", models.Models),
+    ("/api/models/{model_id}/train", models.Training),
+    ("/api/models/{model_id}/runs", runs.ModelRuns),
+    ("/api/runs/{run_id}", runs.Run),
+    ("/api/runs/{run_id}/cancel", runs.Cancellation),
+    ("/api/params/{param_id}", parameters.Parameters),
+    ("/api/infer", inference.Inference),
+    ("/api/infer_adhoc", inference.AdhocInference),
     ("/api/openapi.json", Description),
-    ("/healthz", resources.Health),
-    ("/readyz", resources.Readiness),
+    ("/healthz", health.Health),
+    ("/readyz", health.Readiness),
 )
 
 
@@ -56,6 +59,7 @@ def build_app(service: Service) -> App:
     auth = AuthMiddleware(service.tokens)
     app.add_middleware(RequestMiddleware(service.executor))
     app.add_middleware(auth)
+    app.add_middleware(LargeBodies(service.limits, service.settings.max_body_bytes))
     app.add_sink(auth.unknown_path, re.compile(""))
     app.req_options.auto_parse_qs_csv = False
     app.req_options.keep_blank_qs_values = True
@@ -153,7 +157,19 @@ def _http_error(req: falcon.Request, resp: falcon.Response, error: falcon.HTTPEr
 
 
 def _conflict(req: falcon.Request, resp: falcon.Response, conflict: Conflict, params: object) -> None:
-    _problem(req, resp, resources.refused(conflict), params)
+    _problem(req, resp, _refused(conflict), params)
+
+
+_KINDS_OF_REFUSALS = {
+    Refused.KEY_REUSED: "idempotency-key-reused",
+    Refused.OTHER_HYPERPARAMS: "conflicting-hyperparams",
+    Refused.QUEUE_FULL: "queue-full",
+}
+
+
+def _refused(conflict: Conflict) -> Problem:
+    retry = {"Retry-After": "10"} if conflict.reason == Refused.QUEUE_FULL else None
+    return Problem(_KINDS_OF_REFUSALS[conflict.reason], conflict.detail, headers=retry)
 
 
 def _damaged(req: falcon.Request, resp: falcon.Response, error: DamagedFileError, params: object) -> None:

@@ -43,8 +43,12 @@ KINDS: dict[str, Kind] = {
     "internal-error": Kind(500, "Internal error"),
     "queue-full": Kind(503, "Too many runs are queued"),
     "not-ready": Kind(503, "Not ready"),
+    "busy": Kind(503, "Too much is being done at the same time"),
     "storage-unavailable": Kind(503, "Storage is unavailable"),
 }
+
+# The most characters of a name, of a client's choosing, that an answer repeats.
+MAX_ECHOED = 100
 
 MEDIA_TYPE = "application/problem+json"
 

@@ -14,10 +14,10 @@ from falcon_mnist.api import errors, schemas
 from falcon_mnist.api import responses as answers
 from falcon_mnist.api.auth import READ
 from falcon_mnist.api.request import BINARY, JSON, read_query
-from falcon_mnist.api.resources import Resource, answer
+from falcon_mnist.api.resources.base import Resource, answer
 from falcon_mnist.storage.parameter_files import MEDIA_TYPE as SAFETENSORS
 
-_FIELDS = ("invalid-json", "body-too-large", "unsupported-media-type", "malformed-request", "invalid-fields")
+_FIELDS = ("invalid-json", "body-too-large", "unsupported-media-type", "malformed-request", "invalid-fields", "busy")
 _EVERYWHERE = ("internal-error", "storage-unavailable")
 _BINARY_BODY = {"schema": {"type": "string", "contentMediaType": BINARY}}
 
@@ -65,7 +65,7 @@ OPERATIONS = (
     ),
     Operation(
         "/api/params/{param_id}", "get", "showParameters", "Get trained parameters.", 200, answers.ParameterSet,
-        ("unknown-parameters", "invalid-fields", "damaged-parameters"),
+        ("unknown-parameters", "malformed-request", "invalid-fields", "damaged-parameters", "busy"),
         query=("format",), headers=("If-None-Match",),
     ),
     Operation(
@@ -91,12 +91,13 @@ _QUERY: dict[str, dict[str, Any]] = {
     },
     "param_id": {"schema": {"type": "string"}, "description": "For binary bodies, which need it."},
     "dtype": {
-        "schema": {"type": "string", "enum": ["float32", "uint8"], "default": "float32"},
-        "description": "For binary bodies: little-endian float32, or bytes 0-255 that are scaled by 1/255.",
+        "schema": {"type": "string", "enum": ["float32", "uint8"]},
+        "description": "For binary bodies, which need it: little-endian float32, or bytes 0-255, scaled by 1/255.",
     },
     "return": {
-        "schema": {"type": "string", "default": "probabilities,labels"},
-        "description": "For binary bodies: logits, probabilities, labels, separated by commas.",
+        "schema": {"type": "string"},
+        "description": "For binary bodies: logits, probabilities, labels, separated by commas; "
+        "without it, probabilities and labels.",
     },
 }
 _HEADERS: dict[str, dict[str, Any]] = {

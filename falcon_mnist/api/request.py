@@ -16,6 +16,7 @@ from falcon_mnist.api.errors import Fault, Problem, invalid_fields
 from falcon_mnist.api.json_body import decode
 from falcon_mnist.api.schemas import pointer
 from falcon_mnist.api.service import Service
+from falcon_mnist.training.fields import integral
 
 JSON = "application/json"
 BINARY = "application/octet-stream"
@@ -64,7 +65,7 @@ def read_query(req: falcon.Request, *names: str) -> dict[str, str]:
     for name, value in req.params.items():
         if name not in names:
             known = f"known are {', '.join(names)}" if names else "there are none here"
-            faults.append(Fault(pointer([name[:100]]), f"is not a known query parameter: {known}"))
+            faults.append(Fault(pointer([name]), f"is not a known query parameter: {known}"))
         elif isinstance(value, str):
             given[name] = value
         else:
@@ -91,8 +92,16 @@ def read_idempotency_key(req: falcon.Request) -> str | None:
 
 
 def fingerprint(body: Mapping[str, Any]) -> str:
-    """The same for equal JSON documents, however they are spelled."""
-    return hashlib.sha256(orjson.dumps(body, option=orjson.OPT_SORT_KEYS)).hexdigest()
+    """The same for equal JSON documents, however they are spelled: 5 and 5.0 are one number."""
+    return hashlib.sha256(orjson.dumps(_canonical(body), option=orjson.OPT_SORT_KEYS)).hexdigest()
+
+
+def _canonical(value: Any) -> Any:
+    if isinstance(value, Mapping):
+        return {name: _canonical(member) for name, member in value.items()}
+    if isinstance(value, list):
+        return [_canonical(entry) for entry in value]
+    return integral(value)
 
 
 def write_cursor(key: bytes, model_id: str, number: int) -> str:

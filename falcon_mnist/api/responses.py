@@ -81,8 +81,8 @@ class RunError(Answer):
     message: str
 
 
-class RunState(Answer):
-    """A run: `param_id` is there exactly when it succeeded, `error` exactly when it failed."""
+class RunSummary(Answer):
+    """A run as lists show it: `param_id` is there exactly when it succeeded, `error` exactly when it failed."""
 
     run_id: RunId
     model_id: ModelId
@@ -95,15 +95,20 @@ class RunState(Answer):
     created_at: Timestamp
     started_at: Timestamp | None
     finished_at: Timestamp | None
-    history: list[Epoch]
     param_id: ParamId = _sometimes()
     error: RunError = _sometimes()
+
+
+class RunState(RunSummary):
+    """A run with one entry for each finished epoch."""
+
+    history: list[Epoch]
 
 
 class RunPage(Answer):
     """Runs of a model, newest first; `next_cursor` is null on the last page."""
 
-    items: list[RunState]
+    items: list[RunSummary]
     next_cursor: str | None
 
 

@@ -14,7 +14,7 @@ import numpy as np
 from pydantic import BeforeValidator, Field, ValidationError, WithJsonSchema
 from pydantic_core import ErrorDetails, PydanticCustomError
 
-from falcon_mnist.api.errors import Fault, invalid_fields, kind_of
+from falcon_mnist.api.errors import MAX_ECHOED, Fault, invalid_fields, kind_of
 from falcon_mnist.api.json_body import LARGEST, FaultAt, matrix, shape_of, vector
 from falcon_mnist.constants import CLASSES, MAX_LAYERS, MAX_LINEAR_LAYERS, MAX_ROWS, PIXELS
 from falcon_mnist.training.architecture import ACTIVATIONS, Activation, Architecture
@@ -155,8 +155,8 @@ def _structural(place: Sequence[str | int]) -> bool:
 
 
 def pointer(place: Sequence[str | int]) -> str:
-    """A place in a document as a JSON Pointer (RFC 6901)."""
-    return "".join("/" + str(step).replace("~", "~0").replace("/", "~1") for step in place)
+    """A place in a document as a JSON Pointer (RFC 6901); a long name is cut, for it is the client's to choose."""
+    return "".join("/" + str(step)[:MAX_ECHOED].replace("~", "~0").replace("/", "~1") for step in place)
 
 
 _Faults = Iterator[tuple[tuple[str | int, ...], str]]
@@ -183,7 +183,7 @@ def _architecture_faults(architecture: Any, max_parameters: int) -> _Faults:
             yield (*here, index), f"at most {MAX_LINEAR_LAYERS} linear layers are allowed"
         inputs, outputs = _size(layer.get("in")), _size(layer.get("out"))
         if inputs is not None and width is not None and inputs != width:
-            yield (*here, index, "in"), f"must be {width}, the width that comes in, but is {inputs}"
+            yield (*here, index, "in"), f"must equal the previous layer's output size ({width}), got {inputs}"
         parameters += ((inputs or 0) + 1) * (outputs or 0)
         width = outputs
         values += width or 0
@@ -292,7 +292,7 @@ def _sentence(entry: ErrorDetails) -> str:
         "model_attributes_type": "an object",
         "dict_type": "an object",
     }.get(kind)
-    return f"must be {wanted}, but is {kind_of(value)}" if wanted else f"cannot be used ({entry['msg']})"
+    return f"must be {wanted}, but is {kind_of(value)}" if wanted else f"cannot be used ({entry['msg'][:MAX_ECHOED]})"
 
 
 def _shortly(value: Any) -> str:

@@ -6,6 +6,7 @@ import threading
 from dataclasses import dataclass, field
 
 from falcon_mnist.api.auth import Tokens
+from falcon_mnist.api.turns import Limits
 from falcon_mnist.inference.predictors import Predictors
 from falcon_mnist.runs.pool import Executor
 from falcon_mnist.settings import Settings
@@ -23,6 +24,7 @@ class Service:
     files: ParameterFiles
     predictors: Predictors
     executor: Executor
+    limits: Limits = field(default_factory=Limits)
     draining: threading.Event = field(default_factory=threading.Event)
 
     def close(self) -> None:

@@ -6,7 +6,9 @@ writes under the `owner` that it claimed the run with, so one that has lost its 
 
 from __future__ import annotations
 
+import functools
 import logging
+import operator
 import secrets
 from collections.abc import Mapping, Sequence
 from contextlib import AbstractContextManager
@@ -184,12 +186,8 @@ class Store:
     def latest_epochs(self, runs: Sequence[RunRow]) -> dict[str, EpochRow]:
         """Run id to its last finished epoch, for the runs that have finished one."""
         last = [(EpochRow.run == run.id) & (EpochRow.epoch == run.epoch) for run in runs if run.epoch]
-        if not last:
-            return {}
-        condition = last[0]
-        for other in last[1:]:
-            condition |= other
-        return {epoch.run_id: epoch for epoch in self._all(EpochRow.select().where(condition))}
+        query = EpochRow.select().where(functools.reduce(operator.or_, last)) if last else None
+        return {} if query is None else {epoch.run_id: epoch for epoch in self._all(query)}
 
     def param_ids(self, runs: Sequence[RunRow]) -> dict[str, str]:
         """Run id to parameter set, for the runs that have one."""

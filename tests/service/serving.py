@@ -89,6 +89,11 @@ def until(condition: Callable[[], Any], what: str) -> Any:
     return value
 
 
+def listed(run: Document) -> Document:
+    """A run as lists show it."""
+    return {name: value for name, value in run.items() if name != "history"}
+
+
 class Description:
     """The OpenAPI document of a server, against which its answers are held."""
 

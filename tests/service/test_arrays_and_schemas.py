@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 
 from falcon_mnist.api import schemas
 from falcon_mnist.api.errors import KINDS, Fault, Problem, invalid_fields
+from falcon_mnist.api.json_answer import dumps
 from falcon_mnist.api.json_body import FaultAt, decode, matrix, vector
 from falcon_mnist.training.hyperparams import Hyperparams
 

@@ -8,7 +8,7 @@ from concurrent.futures import ThreadPoolExecutor
 from uuid import uuid4
 
 import pytest
-from serving import SMALL, Client, Document, Kept, Server, architecture, kind
+from serving import SMALL, Client, Document, Kept, Server, architecture, kind, listed
 
 
 def test_an_active_run_refuses_other_hyperparameters_and_takes_the_same(client: Client, kept: Kept) -> None:
@@ -158,6 +158,6 @@ def test_keys_and_everything_else_outlive_the_server(serve: Callable[..., Server
         assert client.get(f"/api/runs/{run['run_id']}").content == shown
         assert client.get(f"/api/params/{run['param_id']}").content == parameters
         # A cursor, too.
-        assert page["items"] == [second]
+        assert page["items"] == [listed(second)]
         rest = client.get(f"/api/models/{run['model_id']}/runs", params={"cursor": page["next_cursor"]})
         assert [found["run_id"] for found in rest.json()["items"]] == [run["run_id"]]

@@ -153,8 +153,8 @@ def test_the_fields_come_before_the_ids_in_the_body(client: Client) -> None:
     response = client.post("/api/infer", {"param_id": "p_0", "inputs": []})
     assert response.status_code == 422
     headers = {"Content-Type": "application/octet-stream"}
-    assert client.post("/api/infer?param_id=p_0", content=b"x", headers=headers).status_code == 422
-    assert client.post("/api/infer?param_id=p_0", content=b"x" * 3136, headers=headers).status_code == 404
+    assert client.post("/api/infer?param_id=p_0&dtype=float32", content=b"x", headers=headers).status_code == 422
+    assert client.post("/api/infer?param_id=p_0&dtype=float32", content=b"x" * 3136, headers=headers).status_code == 404
 
 
 def test_the_fields_come_before_conflicts_and_those_before_the_capacity(narrow: tuple[Client, Kept]) -> None:

@@ -87,7 +87,7 @@ def test_an_architecture_whose_layers_do_not_chain_is_refused(client: Client, ke
         response = client.post("/api/models", {"architecture": broken})
     assert response.status_code == 400
     assert response.json()["errors"] == [
-        {"pointer": "/architecture/layers/2/in", "detail": "must be 16, the width that comes in, but is 17"}
+        {"pointer": "/architecture/layers/2/in", "detail": "must equal the previous layer's output size (16), got 17"}
     ]
 
 

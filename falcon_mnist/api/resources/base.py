@@ -1,0 +1,59 @@
+"""What all resources have in common."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, ClassVar
+
+import falcon
+
+from falcon_mnist.api import schemas
+from falcon_mnist.api.errors import Problem
+from falcon_mnist.api.json_answer import dumps
+from falcon_mnist.api.request import JSON
+from falcon_mnist.api.service import Service
+from falcon_mnist.storage.tables import ModelRow, ParameterRow, RunRow
+
+
+class Resource:
+    """Base of all resources; `access` says for each method who may call it, and nobody may call any other."""
+
+    access: ClassVar[Mapping[str, str]] = {}
+
+    def __init__(self, service: Service) -> None:
+        self._service = service
+
+    def __init_subclass__(cls) -> None:
+        """HEAD is GET without the body (RFC 9110, section 9.3.2), which Falcon leaves out."""
+        if on_get := getattr(cls, "on_get", None):
+            cls.on_head = on_get  # type: ignore[attr-defined]
+
+    def _parse(self, schema: type[schemas.Body], body: Mapping[str, Any]) -> schemas.Body:
+        return schemas.parse(schema, body, max_parameters=self._service.settings.max_parameters)
+
+    def _model(self, model_id: str) -> ModelRow:
+        if model := self._service.store.model(model_id):
+            return model
+        raise Problem("unknown-model", "There is no model with this model_id.")
+
+    def _run(self, run_id: str) -> RunRow:
+        if run := self._service.store.run(run_id):
+            return run
+        raise Problem("unknown-run", "There is no run with this run_id.")
+
+    def _parameters(self, param_id: str) -> ParameterRow:
+        if row := self._service.store.parameters(param_id):
+            return row
+        raise unknown_parameters()
+
+
+def unknown_parameters() -> Problem:
+    """The problem of a `param_id` that names nothing."""
+    return Problem("unknown-parameters", "There is no parameter set with this param_id.")
+
+
+def answer(resp: falcon.Response, document: Mapping[str, Any], *, status: str = falcon.HTTP_200) -> None:
+    """Write `document` as JSON; float32 arrays in the shortest form that reads back to the same numbers."""
+    resp.status = status
+    resp.content_type = JSON
+    resp.data = dumps(document)

@@ -1,0 +1,102 @@
+"""Inference: with a stored parameter set, or with one in the body."""
+
+from __future__ import annotations
+
+from typing import Any, ClassVar
+
+import falcon
+import numpy as np
+import numpy.typing as npt
+
+from falcon_mnist.api import schemas
+from falcon_mnist.api.auth import READ
+from falcon_mnist.api.errors import Fault, invalid_fields
+from falcon_mnist.api.json_body import decode
+from falcon_mnist.api.request import BINARY, JSON, read_body, read_json, read_query
+from falcon_mnist.api.resources.base import Resource, answer, unknown_parameters
+from falcon_mnist.constants import MAX_ROWS, PIXELS, Array
+from falcon_mnist.inference import predictors as inference
+
+
+class Inference(Resource):
+    """`/infer`."""
+
+    access: ClassVar = {"POST": READ}
+
+    def on_post(self, req: falcon.Request, resp: falcon.Response) -> None:
+        """Infer with a stored parameter set, from JSON or binary rows."""
+        media_type, body = read_body(req, self._service, JSON, BINARY)
+        if media_type == BINARY:
+            param_id, rows, returns = _binary_request(req, body)
+        else:
+            document = decode(body, max_numbers=self._service.max_numbers)
+            wanted = self._parse(schemas.Infer, document)
+            read_query(req)
+            param_id, rows, returns = wanted.param_id, wanted.inputs, wanted.returns
+        predictor = self._service.predictors.get(param_id)
+        if predictor is None:
+            raise unknown_parameters()
+        answer(resp, {"model_id": predictor.model_id, "param_id": param_id} | _predict(predictor, rows, returns))
+
+
+class AdhocInference(Resource):
+    """`/infer_adhoc`."""
+
+    access: ClassVar = {"POST": READ}
+
+    def on_post(self, req: falcon.Request, resp: falcon.Response) -> None:
+        """Infer with the parameters in the body; nothing is stored."""
+        document = read_json(req, self._service)
+        wanted = self._parse(schemas.InferAdhoc, document)
+        read_query(req)
+        layers = [
+            (layer.W, layer.b) for layer in wanted.parameters.layers if isinstance(layer, schemas.LinearParameters)
+        ]
+        predictor = inference.adhoc(wanted.architecture.model_dump(), layers)
+        answer(resp, _predict(predictor, wanted.inputs, wanted.returns))
+
+
+def _binary_request(req: falcon.Request, body: bytes) -> tuple[str, Array | npt.NDArray[np.uint8], schemas.Return]:
+    """The rows of a binary body, and what its query says of them; raises a 422 `Problem`."""
+    query = read_query(req, "param_id", "dtype", "return")
+    faults = []
+    if "param_id" not in query:
+        faults.append(Fault("/param_id", "is required"))
+    dtype = query.get("dtype")  # without a default: four rows of bytes are as long as one of floats
+    if dtype not in ("float32", "uint8"):
+        faults.append(Fault("/dtype", "must be float32 or uint8"))
+    names = query.get("return", "probabilities,labels").split(",")
+    if unknown := [name for name in names if name not in schemas.Return.model_fields]:
+        faults.append(Fault("/return", f"must name logits, probabilities or labels, not {unknown[0][:40]!r}"))
+    if faults:
+        raise invalid_fields(faults)
+    rows: npt.NDArray[Any] = np.frombuffer(body, dtype=np.uint8)
+    width = PIXELS * (4 if dtype == "float32" else 1)
+    count, rest = divmod(len(body), width)
+    if rest or not 1 <= count <= MAX_ROWS:
+        detail = f"must be 1 to {MAX_ROWS} rows of {width} bytes, but has {len(body)} bytes"
+        raise invalid_fields([Fault("/inputs", detail)])
+    if dtype == "float32":
+        rows = rows.view("<f4").astype(np.float32, copy=False)
+        if not np.isfinite(rows).all():
+            row, column = divmod(int(np.flatnonzero(~np.isfinite(rows))[0]), PIXELS)
+            raise invalid_fields([Fault(f"/inputs/{row}/{column}", "must be finite")])
+    returns = schemas.Return(**{name: name in names for name in schemas.Return.model_fields})
+    return query["param_id"], rows.reshape(count, PIXELS), returns
+
+
+def _predict(
+    predictor: inference.Predictor, rows: Array | npt.NDArray[np.uint8], returns: schemas.Return
+) -> dict[str, Any]:
+    logits, milliseconds = predictor(rows)
+    if not np.isfinite(logits).all():
+        row = int(np.flatnonzero(~np.isfinite(logits).all(axis=1))[0])
+        detail = "is so large that the network's output for it is beyond the range of float32"
+        raise invalid_fields([Fault(f"/inputs/{row}", detail)])
+    found = inference.outputs(
+        logits,
+        want_logits=returns.logits,
+        want_probabilities=returns.probabilities,
+        want_labels=returns.labels,
+    )
+    return {"outputs": found, "latency_ms": round(milliseconds, 4)}

@@ -1,0 +1,68 @@
+"""Models, and the runs that they are trained in."""
+
+from __future__ import annotations
+
+from typing import ClassVar
+
+import falcon
+
+from falcon_mnist.api import schemas
+from falcon_mnist.api.auth import WRITE
+from falcon_mnist.api.request import fingerprint, read_idempotency_key, read_json, read_query
+from falcon_mnist.api.resources.base import Resource, answer
+from falcon_mnist.training.hyperparams import Hyperparams
+
+
+class Models(Resource):
+    """`/models`."""
+
+    access: ClassVar = {"POST": WRITE}
+
+    def on_post(self, req: falcon.Request, resp: falcon.Response) -> None:
+        """Create a model."""
+        body = read_json(req, self._service)
+        wanted = self._parse(schemas.CreateModel, body)
+        read_query(req)
+        key = read_idempotency_key(req)
+        with self._service.limits.write():
+            model = self._service.store.create_model(
+                wanted.architecture.model_dump(),
+                wanted.hyperparams.model_dump(),
+                key=key,
+                fingerprint=fingerprint(body),
+            )
+        answer(
+            resp,
+            {
+                "model_id": model.id,
+                "architecture": model.architecture,
+                "hyperparams": model.hyperparams,
+                "created_at": model.created_at,
+            },
+        )
+
+
+class Training(Resource):
+    """`/models/{model_id}/train`."""
+
+    access: ClassVar = {"POST": WRITE}
+
+    def on_post(self, req: falcon.Request, resp: falcon.Response, model_id: str) -> None:
+        """Queue a run; it outlives the request."""
+        body = read_json(req, self._service, optional=True)
+        model = self._model(model_id)
+        changes = self._parse(schemas.StartTraining, body).hyperparams
+        read_query(req)
+        key = read_idempotency_key(req)
+        with self._service.limits.write():
+            run = self._service.store.create_run(
+                model,
+                Hyperparams.model_validate(model.hyperparams).merged(changes).model_dump(),
+                max_queued=self._service.settings.max_queued_runs,
+                key=key,
+                fingerprint=fingerprint(body),
+            )
+        self._service.executor.notify()
+        req.context.run_id = run.id
+        answer(resp, {"run_id": run.id, "model_id": model.id, "status": "queued"}, status=falcon.HTTP_202)
+        resp.location = f"/api/runs/{run.id}"

@@ -1,0 +1,105 @@
+"""Runs: lists, one run, and its end."""
+
+from __future__ import annotations
+
+from typing import Any, ClassVar
+
+import falcon
+
+from falcon_mnist.api import schemas
+from falcon_mnist.api.auth import READ, WRITE
+from falcon_mnist.api.errors import Problem
+from falcon_mnist.api.request import read_cursor, read_json, read_limit, read_query, write_cursor
+from falcon_mnist.api.resources.base import Resource, answer
+from falcon_mnist.constants import CANCELLED, METRICS, SUCCEEDED
+from falcon_mnist.storage.tables import EpochRow, RunRow
+
+
+class ModelRuns(Resource):
+    """`/models/{model_id}/runs`."""
+
+    access: ClassVar = {"GET": READ}
+
+    def on_get(self, req: falcon.Request, resp: falcon.Response, model_id: str) -> None:
+        """List the model's runs, newest first."""
+        self._model(model_id)
+        query = read_query(req, "limit", "cursor")
+        limit = read_limit(query)
+        key = self._service.store.cursor_key
+        before = read_cursor(key, model_id, query.get("cursor"))
+        with self._service.store.snapshot():
+            runs = self._service.store.runs(model_id, limit=limit + 1, before=before)
+            page = runs[:limit]
+            epochs, param_ids = self._service.store.latest_epochs(page), self._service.store.param_ids(page)
+        items = [run_document(run, epochs.get(run.id), param_ids.get(run.id)) for run in page]
+        cursor = write_cursor(key, model_id, page[-1].number) if len(runs) > limit else None
+        answer(resp, {"items": items, "next_cursor": cursor})
+
+
+class RunResource(Resource):
+    """Base of what answers one run with its history."""
+
+    def _document(self, run: RunRow) -> dict[str, Any]:
+        history = self._service.store.histories([run])[run.id]
+        param_id = self._service.store.param_ids([run]).get(run.id)
+        latest = history[-1] if history else None
+        return run_document(run, latest, param_id) | {"history": [_epoch(row) for row in history]}
+
+
+class Run(RunResource):
+    """`/runs/{run_id}`."""
+
+    access: ClassVar = {"GET": READ}
+
+    def on_get(self, req: falcon.Request, resp: falcon.Response, run_id: str) -> None:
+        """Show how far a run has come."""
+        with self._service.store.snapshot():
+            run = self._run(run_id)
+            read_query(req)
+            document = self._document(run)
+        answer(resp, document)
+
+
+class Cancellation(RunResource):
+    """`/runs/{run_id}/cancel`."""
+
+    access: ClassVar = {"POST": WRITE}
+
+    def on_post(self, req: falcon.Request, resp: falcon.Response, run_id: str) -> None:
+        """End a queued or running run; one that was cancelled before is answered as it is."""
+        body = read_json(req, self._service, optional=True)
+        self._run(run_id)
+        self._parse(schemas.Nothing, body)
+        read_query(req)
+        with self._service.limits.write():
+            cancelled = self._service.store.cancel(run_id)
+        run = self._run(run_id)
+        if not cancelled and run.state != CANCELLED:
+            raise Problem("run-finished", f"The run has {run.state} already and cannot be cancelled.")
+        answer(resp, self._document(run))
+
+
+def run_document(run: RunRow, latest: EpochRow | None, param_id: str | None) -> dict[str, Any]:
+    """A run as lists show it, with the metrics of its latest finished epoch."""
+    document: dict[str, Any] = {
+        "run_id": run.id,
+        "model_id": run.model_id,
+        "state": run.state,
+        "epoch": run.epoch,
+        "epochs_total": run.hyperparams["epochs"],
+        "metrics": {name: getattr(latest, name, None) for name in METRICS},
+        "hyperparams": run.hyperparams,
+        "dataset": run.dataset,
+        "created_at": run.created_at,
+        "started_at": run.started_at,
+        "finished_at": run.finished_at,
+    }
+    if run.state == SUCCEEDED:
+        document["param_id"] = param_id
+    if run.error is not None:
+        document["error"] = run.error
+    return document
+
+
+def _epoch(row: EpochRow) -> dict[str, Any]:
+    return {"epoch": row.epoch} | {name: getattr(row, name) for name in METRICS}

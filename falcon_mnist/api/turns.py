@@ -1,0 +1,131 @@
+"""Bounds on what requests do at the same time: large work by its memory, writes by their number.
+
+A request that has to wait keeps a thread. So few may wait for long, and the others give up soon: some threads
+are always free for small requests.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Iterable, Iterator
+from contextlib import AbstractContextManager, contextmanager
+from dataclasses import dataclass, field
+
+import falcon
+
+from falcon_mnist.api.errors import Problem
+
+# One request waits for its turn for up to `PATIENT`, all others for `BRIEF`, which is what a burst takes.
+PATIENT_SECONDS = 1.0
+BRIEF_SECONDS = 0.2
+
+
+class Turns:
+    """A budget that requests share: each takes its cost of it for as long as it works."""
+
+    def __init__(self, capacity: int) -> None:
+        self.capacity = capacity
+        self.free = capacity
+        self.waiting = 0  # requests
+        self._changed = threading.Condition()
+
+    def take(self, cost: int) -> int:
+        """Wait for room, and return what is to be released afterwards; a larger cost than the capacity takes it all.
+
+        Raises a 503 `Problem` if there is no room in time.
+        """
+        cost = min(cost, self.capacity)
+        with self._changed:
+            if self.free >= cost:
+                self.free -= cost
+                return cost
+            seconds = BRIEF_SECONDS if self.waiting else PATIENT_SECONDS
+            self.waiting += 1
+            try:
+                if not self._changed.wait_for(lambda: self.free >= cost, seconds):
+                    detail = "Too much is being done at the same time: try again in a moment."
+                    raise Problem("busy", detail, headers={"Retry-After": "1"})
+                self.free -= cost
+            finally:
+                self.waiting -= 1
+        return cost
+
+    def release(self, taken: int) -> None:
+        """Make room for others."""
+        with self._changed:
+            self.free += taken
+            self._changed.notify_all()
+
+    @contextmanager
+    def held(self, cost: int) -> Iterator[None]:
+        """Take a turn for as long as the block runs."""
+        taken = self.take(cost)
+        try:
+            yield
+        finally:
+            self.release(taken)
+
+
+class Released:
+    """Chunks of an answer that release their turn when the server closes them, to the end or not (PEP 3333)."""
+
+    def __init__(self, chunks: Iterable[bytes], turns: Turns, taken: int) -> None:
+        self._chunks = iter(chunks)
+        self._turns = turns
+        self._taken = taken
+
+    def __iter__(self) -> Iterator[bytes]:
+        return self
+
+    def __next__(self) -> bytes:
+        return next(self._chunks)
+
+    def close(self) -> None:
+        """Called by the server, once or more often."""
+        taken, self._taken = self._taken, 0
+        self._chunks = iter(())
+        self._turns.release(taken)
+
+
+# A body of short numbers takes up to twenty times its bytes while it is decoded.
+_BODY_EXPANSION = 20
+# Smaller bodies never wait: 512 rows of bytes, or one of JSON.
+_SMALL_BODY = 2**20
+_MEMORY = 320 * 2**20  # bytes, for bodies
+_ANSWERS = 160 * 2**20  # bytes, for answers
+
+
+@dataclass(frozen=True)
+class Limits:
+    """The budgets of one service, in bytes of memory, and for writes in their number: SQLite has one writer."""
+
+    bodies: Turns = field(default_factory=lambda: Turns(_MEMORY))
+    answers: Turns = field(default_factory=lambda: Turns(_ANSWERS))
+    writes: Turns = field(default_factory=lambda: Turns(1))
+
+    def write(self) -> AbstractContextManager[None]:
+        """A turn to write to the database, so that a lock on it holds one thread, and others briefly."""
+        return self.writes.held(1)
+
+
+class LargeBodies:
+    """Middleware in which requests with large bodies take turns, from before they are read until they are answered."""
+
+    def __init__(self, limits: Limits, max_body_bytes: int) -> None:
+        self._turns = limits.bodies
+        self._max_body_bytes = max_body_bytes
+
+    def process_resource(
+        self, req: falcon.Request, resp: falcon.Response, resource: object, params: dict[str, str]
+    ) -> None:
+        """After the token was checked. A body that is too large takes no turn: it is refused unread."""
+        length = req.content_length or 0
+        if _SMALL_BODY < length <= self._max_body_bytes:
+            req.context.turn = self._turns.take(length * _BODY_EXPANSION)
+
+    def process_response(
+        self, req: falcon.Request, resp: falcon.Response, resource: object, req_succeeded: bool
+    ) -> None:
+        """Make room for the next."""
+        if taken := getattr(req.context, "turn", 0):
+            self._turns.release(taken)

@@ -1,0 +1,121 @@
+"""Large work takes turns: what waits gives up soon, and small requests go on beside it."""
+
+from __future__ import annotations
+
+import json
+import time
+from concurrent.futures import ThreadPoolExecutor
+
+import numpy as np
+import pytest
+from serving import SAFETENSORS, SMALL, Client, Document, architecture, pixels, until
+
+from falcon_mnist.api import json_answer
+from falcon_mnist.api.errors import Problem
+from falcon_mnist.api.service import Service
+from falcon_mnist.api.turns import Turns
+
+EVERYTHING = 2**62
+
+
+@pytest.fixture(scope="module")
+def large(client: Client) -> Document:
+    """A parameter set of 6 MB."""
+    return client.trained({"architecture": architecture(2000), "hyperparams": {"epochs": 1}})
+
+
+def test_a_budget_is_shared_and_a_larger_cost_takes_all_of_it() -> None:
+    turns = Turns(10)
+    first = turns.take(4)
+    assert (first, turns.take(6)) == (4, 6)
+    with pytest.raises(Problem, match="busy"):
+        turns.take(1)
+    turns.release(4)
+    turns.release(6)
+    with turns.held(1000), pytest.raises(Problem):
+        turns.take(1)
+    assert turns.take(1000) == 10
+
+
+def test_who_waits_gets_the_turn_that_comes_free() -> None:
+    turns = Turns(1)
+    with ThreadPoolExecutor(1) as threads:
+        with turns.held(1):
+            waiting = threads.submit(turns.take, 1)
+            until(lambda: turns.waiting, "the other waits")
+        assert waiting.result(timeout=30) == 1
+
+
+@pytest.mark.parametrize("shape", [(3,), (0,), (7, 5), (70_000,), (40_000, 3), (2, 70_000), (3, 40_000), (1, 1)])
+def test_chunks_are_the_document_in_pieces(shape: tuple[int, ...]) -> None:
+    array = np.random.default_rng(1).standard_normal(shape, dtype=np.float32)
+    document = {"a": [{"W": array, "b": []}, {}], "c": {"d": None, "e": [1, "é"]}}
+    pieces = list(json_answer.chunks(document))
+    assert b"".join(pieces) == json_answer.dumps(document)
+    assert max(map(len, pieces)) < 2**20
+
+
+def test_a_large_set_is_streamed_as_the_same_numbers(client: Client, large: Document) -> None:
+    path = f"/api/params/{large['param_id']}"
+    answer = client.get(path)
+    assert "Content-Length" not in answer.headers
+    weight = np.array(answer.json()["parameters"]["layers"][0]["W"], dtype=np.float32)
+    file = client.get(path, headers={"Accept": SAFETENSORS})
+    assert file.headers["Content-Length"] == str(answer.json()["size_bytes"]) == str(len(file.content))
+    assert weight.tobytes() in file.content
+    headed = client.request("HEAD", path)
+    assert headed.headers["ETag"] == answer.headers["ETag"]
+    assert "Content-Length" not in headed.headers
+
+
+def test_what_finds_no_room_is_told_to_come_back(
+    service: tuple[Service, str], client: Client, trained: Document, large: Document
+) -> None:
+    path = f"/api/params/{large['param_id']}"
+    body = {"param_id": trained["param_id"], "inputs": (pixels(1) / 255).tolist()}
+    padded = json.dumps(body) + " " * 2**20
+    limits = service[0].limits
+    with limits.answers.held(EVERYTHING), limits.bodies.held(EVERYTHING), limits.writes.held(1):
+        busy = [
+            client.get(path),
+            client.get(path, headers={"Accept": SAFETENSORS}),
+            client.post("/api/infer", content=padded),
+            client.post("/api/models", {"architecture": SMALL}),
+            client.post(f"/api/models/{trained['model_id']}/train"),
+            client.post(f"/api/runs/{trained['run_id']}/cancel"),
+        ]
+        assert [(answer.status_code, answer.json()["type"][-5:]) for answer in busy] == [(503, ":busy")] * len(busy)
+        # What is small, or comes without its body, goes on.
+        assert client.request("HEAD", path).status_code == 200
+        assert client.get(f"/api/params/{trained['param_id']}").status_code == 200
+        assert client.post("/api/infer", body).status_code == 200
+        assert client.post("/api/infer", content=padded, token=None).status_code == 401
+    assert client.get(path).status_code == 200
+    assert client.post("/api/infer", content=padded).status_code == 200
+
+
+def test_a_client_that_leaves_in_the_middle_keeps_no_turn(
+    service: tuple[Service, str], client: Client, large: Document
+) -> None:
+    request = f"GET /api/params/{large['param_id']} HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer {client.token}\r\n\r\n"
+    for _ in range(3):
+        with client.connect() as connection:
+            connection.sendall(request.encode())
+            assert connection.recv(100).startswith(b"HTTP/1.1 200")
+    until(lambda: service[0].limits.answers.free == service[0].limits.answers.capacity, "all turns are free again")
+
+
+def test_health_is_answered_at_once_beside_large_work(
+    client: Client, service: tuple[Service, str], large: Document
+) -> None:
+    """Seven requests wait for turns that nobody gives up: the last thread answers."""
+    path = f"/api/params/{large['param_id']}"
+    with service[0].limits.answers.held(EVERYTHING), ThreadPoolExecutor(7) as threads:
+        asked = [threads.submit(client.get, path) for _ in range(7)]
+        longest = 0.0
+        while not all(request.done() for request in asked):
+            start = time.monotonic()
+            assert client.get("/healthz").status_code == 200
+            longest = max(longest, time.monotonic() - start)
+    assert {request.result().status_code for request in asked} == {503}
+    assert longest < 1
