@@ -1,11 +1,15 @@
-"""`falcon-mnist doctor`: is everything that a server needs there and whole, and if not, what to do."""
+"""`falcon-mnist doctor`: is everything that a server needs there and whole, and if not, what to do.
+
+It only looks: whatever it finds, it makes, changes and downloads nothing.
+"""
 
 from __future__ import annotations
 
 import shutil
 import sqlite3
-import stat
+import time
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from functools import partial
 from typing import NamedTuple
 
@@ -15,19 +19,22 @@ import peewee
 from falcon_mnist import kernels
 from falcon_mnist.api.auth import Tokens
 from falcon_mnist.data import dataset
-from falcon_mnist.data.dataset import DataError
+from falcon_mnist.data.dataset import DataError, NotMadeError
 from falcon_mnist.data.download import Progress
 from falcon_mnist.runs.checkpoints import Checkpoints
 from falcon_mnist.settings import Settings, SettingsError
 from falcon_mnist.storage.database import DatabaseFileError
 from falcon_mnist.storage.files import DamagedFileError, Written
 from falcon_mnist.storage.migrations import SchemaError
-from falcon_mnist.storage.opening import RESTORE, WORKER_WAIT, checkpoint_storage, open_store, parameter_storage
+from falcon_mnist.storage.opening import RESTORE, checkpoint_storage, look_at_store, parameter_storage
 from falcon_mnist.storage.parameter_files import ParameterFiles
+from falcon_mnist.storage.private import open_to_others
 from falcon_mnist.storage.store import Store
 
 # Room for a data set, its unpacking, and some hundred parameter sets.
 ENOUGH_BYTES = 2**30
+# Longer than a worker takes from one renewal of its lease to the next.
+RENEWAL_SECONDS = 6.0
 
 
 class Finding(NamedTuple):
@@ -43,16 +50,19 @@ def examine(settings: Settings, *, progress: Progress) -> Iterator[Finding]:
     yield from _space(settings)
     yield _token(settings)
     yield _instruction_set()
+    yield _modes(settings)
     try:
-        settings.home.mkdir(parents=True, exist_ok=True, mode=0o700)
-        store = open_store(settings, wait=WORKER_WAIT)
+        store = look_at_store(settings) if settings.database.exists() else None
     except (DatabaseFileError, SchemaError) as error:  # sentences that end with what to do
         found, _, advice = str(error).rpartition(": ")
         yield Finding("database", found, advice)
     except OSError as error:
-        yield Finding("database", f"{error.strerror} ({error.filename})", "see that it can be written to")
+        yield Finding("database", f"{error.strerror} ({error.filename})", "see that it can be read")
     else:
-        yield from _stored(settings, store, progress)
+        if store is None:
+            yield Finding("database", "none yet: the first start makes one")
+        else:
+            yield from _stored(settings, store, progress)
     yield _dataset(settings, progress)
 
 
@@ -61,9 +71,12 @@ def _stored(settings: Settings, store: Store, progress: Progress) -> Iterator[Fi
         database = _database(store)
         yield database
         if not database.advice:  # else nobody knows what its rows would say
+            leases, since = store.leases(), time.monotonic()
             yield from _files(settings, store, progress)
             yield _checkpoints(settings, store)
-            yield _runs(store)
+            if leases:
+                time.sleep(max(0.0, since + RENEWAL_SECONDS - time.monotonic()))
+            yield _runs(store, lost=len(set(leases) & set(store.leases())))
     finally:
         store.close()
 
@@ -85,14 +98,25 @@ def _token(settings: Settings) -> Finding:
     if not settings.tokens and not settings.tokens_file and not file.exists():
         return Finding("tokens", "none yet: the first start makes one")
     try:
-        Tokens(settings)
+        Tokens(settings if settings.tokens else replace(settings, tokens_file=file))  # which makes none
     except SettingsError as error:
         advice = "correct it" if settings.tokens_file else "remove it: the next start makes a new one"
         return Finding("tokens", str(error), advice)
     if settings.tokens:
         return Finding("tokens", f"{len(settings.tokens)} in FALCON_MNIST_TOKENS")
-    others = stat.S_IMODE(file.stat().st_mode) & 0o077
-    return Finding("tokens", f"in {file}", f"others may read it: chmod 600 {file}" if others else "")
+    return Finding("tokens", f"in {file}", f"others may read it: chmod 600 {file}" if open_to_others(file) else "")
+
+
+def _modes(settings: Settings) -> Finding:
+    """Who else may open what is stored."""
+    database = settings.database
+    files = (database.with_name(f"{database.name}{suffix}") for suffix in ("", "-wal", "-shm"))
+    wide = [
+        str(place) for place in (settings.home, settings.storage, *files) if place.exists() and open_to_others(place)
+    ]
+    if not wide:
+        return Finding("modes", "other users may open nothing of what is stored")
+    return Finding("modes", f"other users may open {', '.join(wide)}", f"close it to them: chmod go= {' '.join(wide)}")
 
 
 def _instruction_set() -> Finding:
@@ -147,19 +171,23 @@ def _is_whole(read: Callable[[], object]) -> bool:
     return True
 
 
-def _runs(store: Store) -> Finding:
+def _runs(store: Store, *, lost: int) -> Finding:
+    """How many there are in each state, and how many of them nobody works on."""
     counts = store.count_runs()
     found = ", ".join(f"{count} {state}" for state, count in counts.items() if count) or "none"
-    return Finding("runs", found)
+    advice = f"start a server: {lost} of the running ones have lost their worker" if lost else ""
+    return Finding("runs", found, advice)
 
 
 def _dataset(settings: Settings, progress: Progress) -> Finding:
     try:
-        data = dataset.load(settings.dataset, settings.home, progress=progress)
+        data = dataset.load(settings.dataset, settings.home, progress=progress, make=False)
+    except NotMadeError as error:
+        return Finding("data set", f"{error} The first run makes it ready.")
     except DataError as error:
         return Finding("data set", str(error), "set FALCON_MNIST_DATASET to auto, synthetic, or a good folder")
     except OSError as error:
-        return Finding("data set", f"it cannot be made ready: {error.strerror}", "make room for it in the home folder")
+        return Finding("data set", f"it cannot be read: {error.strerror}", "see that it can be read")
     return Finding("data set", f"{data.name}, {len(data.train_labels):,} digits to train on. {data.reason}")
 
 

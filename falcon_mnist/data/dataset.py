@@ -12,21 +12,20 @@ that every process maps the same pages:
 from __future__ import annotations
 
 import errno
-import fcntl
 import hashlib
 import json
 import logging
 import os
 import shutil
 import tempfile
-import time
 from collections.abc import Callable, Collection, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
 import numpy as np
+from filelock import FileLock, Timeout
 
 from falcon_mnist.data import digits, download, idx
 from falcon_mnist.data.download import Progress
@@ -60,38 +59,53 @@ class Dataset:
     reason: str
 
 
+class NotMadeError(DataError):
+    """The data set has to be downloaded, drawn or unpacked first."""
+
+
 def load(
-    choice: str, home: Path, *, progress: Progress | None = None, source: download.Source = download.MNIST
+    choice: str,
+    home: Path,
+    *,
+    progress: Progress | None = None,
+    source: download.Source = download.MNIST,
+    make: bool = True,
 ) -> Dataset:
     """The data set of the setting: `auto`, `mnist`, `synthetic`, or a folder with the four IDX files.
 
     `auto` is MNIST if it is there or can be downloaded, else synthetic digits. Raises `DataError`, and
-    `OSError` if the disk is full.
+    `OSError` if the disk is full. With `make=False` nothing is written, and `NotMadeError` raised instead.
     """
     if choice == "mnist":
-        return fetch(home, progress=progress, source=source)
+        return fetch(home, progress=progress, source=source, make=make)
     if choice == "synthetic":
-        return _synthetic(home, progress, "Synthetic digits are used, as the setting says.")
+        return _synthetic(home, progress, "Synthetic digits are used, as the setting says.", make)
     if choice != "auto":
-        return _folder(choice, home)
+        return _folder(choice, home, make)
     try:
-        return fetch(home, progress=progress, source=source)
+        return fetch(home, progress=progress, source=source, make=make)
+    except NotMadeError:
+        return _synthetic(home, progress, "Synthetic digits were used so far: MNIST could not be downloaded.", make)
     except DataError as error:
         reason = f"{str(error).rstrip('.')}; using synthetic digits."
         log.warning("%s", reason)
-        return _synthetic(home, progress, reason)
+        return _synthetic(home, progress, reason, make)
 
 
-def fetch(home: Path, *, progress: Progress | None = None, source: download.Source = download.MNIST) -> Dataset:
+def fetch(
+    home: Path, *, progress: Progress | None = None, source: download.Source = download.MNIST, make: bool = True
+) -> Dataset:
     """MNIST, downloaded unless it is there already. Raises `DataError`, and `OSError` if the disk is full."""
     data = home / "data"
     files = _opened(data / "mnist", idx.FILES)
     if files is not None:
         return _dataset("mnist", files, "MNIST is used: it has been downloaded before.")
+    if not make:
+        raise NotMadeError("MNIST has not been downloaded yet.")
     # Asked before the lock is taken, so that processes without a network wait side by side, not in turn.
     mirrors = download.answering(source)
-    make = partial(download.fetch, source, mirrors, data / "download", progress=progress)
-    files = _kept(data / "mnist", idx.FILES, make)
+    fetch_into = partial(download.fetch, source, mirrors, data / "download", progress=progress)
+    files = _kept(data / "mnist", idx.FILES, fetch_into)
     return _dataset("mnist", files, "MNIST is used: it could be downloaded.")
 
 
@@ -122,7 +136,7 @@ def _dataset(name: str, files: Mapping[str, Opened], reason: str) -> Dataset:
     return Dataset(name, checksum, rows[TRAIN_IMAGES], rows[TRAIN_LABELS], rows[TEST_IMAGES], rows[TEST_LABELS], reason)
 
 
-def _synthetic(home: Path, progress: Progress | None, reason: str) -> Dataset:
+def _synthetic(home: Path, progress: Progress | None, reason: str, make: bool) -> Dataset:
     def draw(folder: Path) -> None:
         first = 0
         for images, labels, count in (
@@ -134,7 +148,7 @@ def _synthetic(home: Path, progress: Progress | None, reason: str) -> Dataset:
             idx.write(folder / labels, [idx.header(idx.LABELS, count), *drawn])
             first += count
 
-    files = _kept(home / "data" / f"synthetic-{digits.VERSION}", idx.FILES, draw)
+    files = _kept(home / "data" / f"synthetic-{digits.VERSION}", idx.FILES, draw if make else None)
     return _dataset("synthetic", files, reason)
 
 
@@ -149,7 +163,7 @@ def _drawn(first: int, count: int, labels: list[bytes], progress: Progress | Non
             progress("drawing digits", start + digits.BATCH, digits.TRAINING + digits.TEST)
 
 
-def _folder(choice: str, home: Path) -> Dataset:
+def _folder(choice: str, home: Path, make: bool) -> Dataset:
     try:
         folder = Path(choice).expanduser()
         if not choice or not folder.is_dir():
@@ -163,7 +177,7 @@ def _folder(choice: str, home: Path) -> Dataset:
     packed = {name: path for name, path in found.items() if path.suffix == ".gz"}
     files = {name: idx.open_file(found[name], kind) for name, kind in idx.FILES.items() if name not in packed}
     if packed:
-        files |= _unpacked(packed, home / "data")
+        files |= _unpacked(packed, home / "data", make)
     # What the files hold, not where they lie, is what a run's record must tell.
     is_mnist = {name: file.sha256 for name, file in files.items()} == download.MNIST.sha256
     reason = f"The files of the folder in the setting are used{', which are MNIST' if is_mnist else ''}."
@@ -186,7 +200,7 @@ def _found(folder: Path, name: str) -> Path:
     )
 
 
-def _unpacked(packed: Mapping[str, Path], data: Path) -> dict[str, Opened]:
+def _unpacked(packed: Mapping[str, Path], data: Path, make: bool) -> dict[str, Opened]:
     """Gzipped files, unpacked once under a name that says what was in them."""
     sha256 = hashlib.sha256()
     for name, path in packed.items():
@@ -201,10 +215,10 @@ def _unpacked(packed: Mapping[str, Path], data: Path) -> dict[str, Opened]:
             with path.open("rb") as file:
                 idx.write(folder / name, idx.unpacked(file, idx.FILES[name], path.name))
 
-    return _kept(data / f"folder-{sha256.hexdigest()[:16]}", packed, unpack)
+    return _kept(data / f"folder-{sha256.hexdigest()[:16]}", packed, unpack if make else None)
 
 
-def _kept(folder: Path, names: Collection[str], make: Callable[[Path], None]) -> dict[str, Opened]:
+def _kept(folder: Path, names: Collection[str], make: Callable[[Path], None] | None) -> dict[str, Opened]:
     """The files `names` of a folder, which one process makes, with `make`, while the others wait.
 
     The folder appears whole or not at all. Raises `DataError`, and `OSError` if the disk is full.
@@ -212,6 +226,8 @@ def _kept(folder: Path, names: Collection[str], make: Callable[[Path], None]) ->
     files = _opened(folder, names)
     if files is not None:
         return files
+    if make is None:
+        raise NotMadeError(f"The data {folder.name} have not been made yet.")
     try:
         for private in (folder.parent.parent, folder.parent):
             private.mkdir(parents=True, exist_ok=True, mode=0o700)
@@ -265,19 +281,9 @@ def _sync(folder: Path) -> None:
         os.close(descriptor)
 
 
-@contextmanager
-def _locked(path: Path) -> Iterator[None]:
+def _locked(path: Path) -> AbstractContextManager[object]:
     """Hold the lock of a file, which the system takes back from a process that dies. Raises `DataError`."""
-    with path.open("w") as file:
-        end = time.monotonic() + LOCK_SECONDS
-        while True:
-            try:
-                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-                break
-            except BlockingIOError:
-                if time.monotonic() > end:
-                    raise DataError(
-                        f"Another process has been at work on the data for {LOCK_SECONDS:g} seconds: end it."
-                    ) from None
-                time.sleep(0.05)
-        yield
+    try:
+        return FileLock(path, timeout=LOCK_SECONDS, mode=0o600).acquire()
+    except Timeout:
+        raise DataError(f"Another process has been at work on the data for {LOCK_SECONDS:g} seconds: end it.") from None

@@ -10,7 +10,7 @@ from falcon_mnist.clock import SYSTEM_CLOCK, Clock, NewId, new_id
 from falcon_mnist.settings import Settings
 from falcon_mnist.storage.database import Database, DatabaseFileError
 from falcon_mnist.storage.files import LocalFolder, Storage
-from falcon_mnist.storage.migrations import migrate
+from falcon_mnist.storage.migrations import STEPS, SchemaError, migrate, version
 from falcon_mnist.storage.private import make_private, tighten
 from falcon_mnist.storage.sqlite import SQLite
 from falcon_mnist.storage.store import Store
@@ -41,8 +41,7 @@ def open_database(path: Path, *, wait: float) -> Database:
         database.create()
         migrate(database)
     except peewee.DatabaseError as error:
-        mend = "make room, or let others end" if isinstance(error, peewee.OperationalError) else RESTORE
-        raise DatabaseFileError(f"the database {path} cannot be used ({error}): {mend}") from error
+        raise _unusable(path, error) from error
     finally:
         database.close()
     return SQLite(path, wait=wait)
@@ -51,6 +50,25 @@ def open_database(path: Path, *, wait: float) -> Database:
 def open_store(settings: Settings, *, wait: float, clock: Clock = SYSTEM_CLOCK, new_id: NewId = new_id) -> Store:
     """The store of the settings' database; raises as `open_database`."""
     return Store(open_database(settings.database, wait=wait), clock=clock, new_id=new_id)
+
+
+def look_at_store(settings: Settings) -> Store:
+    """The store as it is, for reading: nothing is made, migrated or changed. Raises as `open_database`."""
+    database = SQLite(settings.database, wait=WORKER_WAIT, read_only=True)
+    try:
+        if (found := version(database)) != len(STEPS):
+            raise SchemaError(
+                f"{settings.database} has schema version {found}, and this falcon-mnist works with {len(STEPS)}: "
+                + ("start a server, which migrates it" if found < len(STEPS) else "start the version that wrote it")
+            )
+    except peewee.DatabaseError as error:
+        raise _unusable(settings.database, error) from error
+    return Store(database)
+
+
+def _unusable(path: Path, error: peewee.DatabaseError) -> DatabaseFileError:
+    mend = "make room, or let others end" if isinstance(error, peewee.OperationalError) else RESTORE
+    return DatabaseFileError(f"the database {path} cannot be used ({error}): {mend}")
 
 
 def parameter_storage(settings: Settings) -> Storage:

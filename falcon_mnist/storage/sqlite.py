@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
 from typing import Any, ClassVar
+from urllib.parse import quote
 
 import peewee
 
@@ -30,9 +31,14 @@ class SQLite(Database, peewee.SqliteDatabase):
         "by_primary_key": " WITHOUT ROWID",
     }
 
-    def __init__(self, path: Path | None, *, wait: float) -> None:
+    def __init__(self, path: Path | None, *, wait: float, read_only: bool = False) -> None:
         """Connects at the first statement. `wait` is how many seconds a statement waits for another's lock."""
         self.path = path
+        if path and read_only:
+            # Where no process has the database open it is read as it lies, else SQLite would make `-wal` and `-shm`.
+            how = "mode=ro" if path.with_name(f"{path.name}-wal").exists() else "immutable=1"
+            super().__init__(f"file:{quote(str(path))}?{how}", timeout=wait, uri=True)
+            return
         # WAL lets readers continue beside the one writer. FULL syncs at each commit: what was answered stays,
         # also when the power fails.
         pragmas = {"journal_mode": "wal", "synchronous": "full", "foreign_keys": 1}

@@ -5,15 +5,17 @@ from __future__ import annotations
 import json
 import os
 import signal
-import sqlite3
 import sys
 import time
 from collections.abc import Callable, Iterator
-from contextlib import closing, contextmanager
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 from serving import SMALL, Client, Document, Kept, Server, environment, until
+
+from falcon_mnist.storage.sqlite import SQLite
+from falcon_mnist.storage.store import Store
 
 FAULTY = Path(__file__).with_name("faulty.py")
 
@@ -72,7 +74,7 @@ class Faulty(Server):
             rows = self.kept.query("SELECT id, checkpoint FROM runs WHERE state IN ('queued', 'running')")
             recorded = {row[0]: json.loads(row[1]) for row in rows if row[1]}
             found = recorded.get(run_id, {})
-            files = {path.name for path in (self.kept.storage / "checkpoints").iterdir()}
+            files = {path.name for path in (self.kept.storage / "checkpoints").glob("*")}
             known = files <= {checkpoint["file"] for checkpoint in recorded.values()}
             return (found.get("epoch"), found.get("done")) == at and (known or not tidy)
 
@@ -84,8 +86,10 @@ HOLD = "hold-2-200"
 
 def expire(kept: Kept) -> None:
     """As if every lease had run out."""
-    with closing(sqlite3.connect(kept.database, timeout=20)) as connection, connection:
-        connection.execute("UPDATE runs SET lease_until = 0 WHERE state = 'running'")
+    store = Store(SQLite(kept.database, wait=20))
+    for lease in store.leases():
+        store.requeue_expired(lease)
+    store.close()
 
 
 def kill(*pids: int) -> None:

@@ -124,6 +124,7 @@ if __name__ == "__main__":
     from falcon_mnist.server import serve as server
 
     executor.POLL_SECONDS = 0.1
+    executor.SWEEP_SECONDS = 0.2
     if on("brief-claims"):
         executor.CLAIM_SECONDS = 0.05
     server.DRAIN_SECONDS, server.EXIT_SECONDS = 30.0, 60.0

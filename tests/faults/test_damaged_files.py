@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import fcntl
 import json
 import os
 import re
@@ -21,8 +20,8 @@ from disturbed import HOLD, RUN, Faulty, check_whole, expire, followed, kill, pa
 from serving import COMMANDS, PATIENCE, Client, alive, architecture, environment, kind, pixels, until
 
 from falcon_mnist.storage import migrations
-from falcon_mnist.storage.parameter_files import ABANDONED_SECONDS
-from falcon_mnist.storage.store import LEASE_SECONDS
+from falcon_mnist.storage.files import ABANDONED_SECONDS
+from falcon_mnist.storage.sqlite import SQLite
 
 Start = Callable[..., Faulty]
 
@@ -113,8 +112,8 @@ def test_a_run_whose_checkpoint_is_damaged_begins_anew(start: Start, undisturbed
         until(lambda: not list(filter(Path.is_file, checkpoints.iterdir())), "the last checkpoint is removed")
 
 
-def test_what_crashes_have_left_is_swept_at_the_next_start(start: Start) -> None:
-    """Temporary files at once, unless a process is at work on them; others when they are old."""
+def test_what_crashes_have_left_is_swept_by_the_next_server(start: Start) -> None:
+    """When it is old: something younger may still be written, or about to be recorded."""
     server = start()
     server.switch(HOLD)
     with Client(server.url()) as client:
@@ -127,26 +126,21 @@ def test_what_crashes_have_left_is_swept_at_the_next_start(start: Start) -> None
     folder, checkpoints = server.kept.storage / "parameters", server.kept.storage / "checkpoints"
     (checkpoint,) = checkpoints.iterdir()
     recorded = {checkpoint, server.kept.parameter_file(done)}
-    old, temporary, young = set(), set(), set()
+    old, young = set(), set()
     for place, stem in ((folder, "p_"), (checkpoints, "c_")):
-        temporary |= {place / f".{stem}0.safetensors.tmp"}
-        old |= {place / f"{stem}0.safetensors", *temporary}
-        young |= {place / f"{stem}1.safetensors"}
-    held = folder / ".p_2.safetensors.tmp"
-    for path in old | young | {held}:
+        old |= {place / f"{stem}0.safetensors", place / f".{stem}0.safetensors.tmp"}
+        young |= {place / f"{stem}1.safetensors", place / f".{stem}1.safetensors.tmp"}
+    for path in old | young:
         path.write_bytes(b"half")
-    for path in (old | recorded | {held}) - temporary:
+    for path in old | recorded:
         os.utime(path, (time.time() - ABANDONED_SECONDS - 60,) * 2)
     server.switch(HOLD, on=False)
     server.switch("hold-3-0")
     expire(server.kept)
-    with held.open("rb") as file:
-        fcntl.flock(file, fcntl.LOCK_EX)
-        server = start()
-        server.wait_held(run_id, at=(3, 0), tidy=False)
+    server = start()
+    server.wait_held(run_id, at=(3, 0), tidy=False)
     with Client(server.url()) as client:
-        assert held.exists()
-        assert not any(path.exists() for path in old)
+        until(lambda: not any(path.exists() for path in old), "the old ones are gone")
         assert all(path.exists() for path in young | recorded - {checkpoint})
         assert server.logged("run goes on in epoch 3", run_id) == 1
         server.switch("hold-3-0", on=False)
@@ -177,7 +171,7 @@ def database(home: Path, version: int) -> Path:
     with closing(sqlite3.connect(path)) as connection, connection:
         connection.execute("PRAGMA journal_mode = wal")
         for step in migrations.STEPS[:version]:
-            for statement in step:
+            for statement in migrations.statements(SQLite(None, wait=0), step):
                 connection.execute(statement)
         connection.execute("CREATE TABLE meta (key TEXT PRIMARY KEY, value TEXT NOT NULL)")
         connection.execute("INSERT INTO meta VALUES ('schema_version', ?)", (str(version),))
@@ -239,11 +233,11 @@ def healthy(tmp_path_factory: pytest.TempPathFactory, digits: Path) -> Path:
         import os
         from pathlib import Path
         from falcon_mnist.runs import worker
-        from falcon_mnist.api.service import Service
+        from falcon_mnist.app import open_service
         from falcon_mnist.settings import Settings
         from falcon_mnist.training.hyperparams import Hyperparams
 
-        service = Service.open(Settings.from_env())
+        service = open_service(Settings.from_env())
         hyperparams = Hyperparams(epochs=1).model_dump()
         layers = [{"type": "linear", "in": 784, "out": 10}]
         for number in range(300):
@@ -276,7 +270,7 @@ def test_doctor_says_what_to_do_about_each_damage(home: Path, digits: Path) -> N
     damage(file)
     (home / "token").chmod(0o644)
     with closing(sqlite3.connect(home / "falcon-mnist.db")) as connection, connection:
-        connection.execute("UPDATE runs SET state = 'running', owner = 'x', lease_until = ?", (-LEASE_SECONDS,))
+        connection.execute("UPDATE runs SET state = 'running', owner = 'x'")
         connection.execute(
             "UPDATE runs SET checkpoint = ?", (json.dumps({"file": "c_0.safetensors", "size_bytes": 1, "sha256": ""}),)
         )

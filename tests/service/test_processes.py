@@ -133,9 +133,8 @@ def test_a_run_that_loses_its_worker_again_and_again_has_failed(serve: Serve) ->
             client.wait(run_id, "running")
             (worker,) = until(server.workers, "there is a worker")
             os.kill(worker, signal.SIGKILL)
-            until(
-                lambda loss=loss: server.kept.query("SELECT worker_losses FROM runs") == [(loss,)], "the loss is noted"
-            )
+            noted = "SELECT worker_losses FROM runs"
+            until(lambda loss=loss, noted=noted: server.kept.query(noted) == [(loss,)], "the loss is noted")
         run = client.wait(run_id)
         assert run["state"] == "failed"
         assert run["error"]["code"] == "worker_lost"
