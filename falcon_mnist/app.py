@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from falcon_mnist.api.app import App, build_app
-from falcon_mnist.api.service import Service
 from falcon_mnist.api.auth import Tokens
+from falcon_mnist.api.service import Service
 from falcon_mnist.inference.predictors import Predictors
 from falcon_mnist.runs.pool import PoolExecutor
 from falcon_mnist.server import dispatcher

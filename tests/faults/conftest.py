@@ -2,15 +2,11 @@
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
-
-sys.path.insert(0, str(Path(__file__).parents[1] / "service"))
-
-from disturbed import RUN, Faulty, ended_after, parameters
+from faulty_servers import RUN, Faulty, ended_after, parameters
 from serving import Client, Document, write_digits
 
 

@@ -9,7 +9,7 @@ from urllib.parse import quote
 import httpx
 import numpy as np
 import pytest
-from disturbed import RUN
+from faulty_servers import RUN
 from hypothesis import HealthCheck, Phase, example, given, settings
 from hypothesis import strategies as st
 from serving import BINARY, JSON, SMALL, Client, Document, architecture, kind

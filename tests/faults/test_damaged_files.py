@@ -16,7 +16,7 @@ from contextlib import closing
 from pathlib import Path
 
 import pytest
-from disturbed import HOLD, RUN, Faulty, check_whole, expire, followed, kill, parameters
+from faulty_servers import HOLD, RUN, Faulty, check_whole, expire, followed, kill, parameters
 from serving import COMMANDS, PATIENCE, Client, alive, architecture, environment, kind, pixels, until
 
 from falcon_mnist.storage import migrations

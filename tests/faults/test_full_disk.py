@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import BinaryIO
 
 import pytest
-from disturbed import HOLD, Faulty, check_whole, ended_after, expire, parameters
+from faulty_servers import HOLD, Faulty, check_whole, ended_after, expire, parameters
 from serving import COMMANDS, PATIENCE, SMALL, Client, Document, architecture, environment, kind, pixels, until
 
 Start = Callable[..., Faulty]

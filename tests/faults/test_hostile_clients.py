@@ -12,7 +12,7 @@ from typing import Any
 
 import httpx
 import pytest
-from disturbed import HOLD, RUN, Faulty, kill
+from faulty_servers import HOLD, RUN, Faulty, kill
 from serving import JSON, SMALL, WRITE, Client, Document, command_line, kind, linear, pixels, until
 from waitress.adjustments import Adjustments
 from waitress.parser import HTTPRequestParser

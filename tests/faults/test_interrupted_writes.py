@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 from serving import PATIENCE, Document
 
-CRASHING = Path(__file__).with_name("crashing.py")
+CRASHING = Path(__file__).parents[1] / "support" / "crashing.py"
 
 
 @pytest.fixture(scope="module")

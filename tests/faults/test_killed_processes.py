@@ -9,7 +9,7 @@ import time
 from collections.abc import Callable
 
 import pytest
-from disturbed import HOLD, RUN, Faulty, check_whole, expire, followed, kill, parameters
+from faulty_servers import HOLD, RUN, Faulty, check_whole, expire, followed, kill, parameters
 from serving import SMALL, WRITE, Client, alive, children, until
 
 Start = Callable[..., Faulty]

@@ -8,7 +8,7 @@ from collections.abc import Callable
 from contextlib import ExitStack
 
 import pytest
-from disturbed import HOLD, RUN, Faulty, check_whole, expire, parameters
+from faulty_servers import HOLD, RUN, Faulty, check_whole, expire, parameters
 from serving import Client, Kept, until
 
 Start = Callable[..., Faulty]

@@ -13,8 +13,8 @@ from falcon_mnist.api.json_answer import chunks
 from falcon_mnist.api.request import JSON, read_query
 from falcon_mnist.api.resources.base import Resource
 from falcon_mnist.api.turns import Released
-from falcon_mnist.storage.parameter_files import MEDIA_TYPE as SAFETENSORS
 from falcon_mnist.storage.files import Written
+from falcon_mnist.storage.parameter_files import MEDIA_TYPE as SAFETENSORS
 from falcon_mnist.storage.tables import ParameterRow
 from falcon_mnist.training import network
 
