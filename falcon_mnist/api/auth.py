@@ -18,6 +18,7 @@ from pathlib import Path
 
 import falcon
 
+from falcon_mnist.api import token_rules
 from falcon_mnist.api.errors import Problem
 from falcon_mnist.settings import Settings, SettingsError
 
@@ -35,7 +36,12 @@ LOOK_SECONDS = 0.1
 
 
 class Tokens:
-    """The tokens of the settings: from the environment, from a file, or from the one made at first start."""
+    """The tokens of the settings: from the environment, from a file, or from the one made at first start.
+
+    `weaknesses` are sentences about them, for `token_rules.check_address`; they are also logged.
+    """
+
+    weaknesses: list[str]
 
     def __init__(self, settings: Settings) -> None:
         """Raises `SettingsError` if the file of tokens cannot be used."""
@@ -44,14 +50,21 @@ class Tokens:
         self._seen: object = None
         self._next_look = 0.0
         if settings.tokens:
-            self._scopes = _digests((token, WRITE) for token in settings.tokens)
+            self._use((token, WRITE) for token in settings.tokens)
             return
         self._file = settings.tokens_file or _made(settings.made_token)
         self._seen = _state(self._file)
         try:
-            self._scopes = _digests(_read(self._file))
+            self._use(_read(self._file))
         except (OSError, ValueError) as error:
             raise SettingsError(f"the tokens in {self._file} cannot be used: {_reason(error)}") from None
+
+    def _use(self, tokens: Iterable[tuple[str, str]]) -> None:
+        tokens = list(tokens)
+        self._scopes = _digests(tokens)
+        self.weaknesses = token_rules.weaknesses([token for token, _ in tokens], self._file)
+        for sentence in self.weaknesses:
+            log.warning("%s", sentence)
 
     def scope(self, token: str) -> str | None:
         """`write`, `read`, or None for a token that is not valid. Takes the same time for every token."""
@@ -75,7 +88,7 @@ class Tokens:
                 return
             self._seen = state
             try:
-                self._scopes = _digests(_read(self._file))
+                self._use(_read(self._file))
                 log.info("tokens were read again")
             except (OSError, ValueError) as error:
                 log.error("the replaced file of tokens cannot be used, the old ones stay: %s", _reason(error))
@@ -151,6 +164,8 @@ def _read(path: Path) -> list[tuple[str, str]]:
         words = line.split()
         if not words or words[0].startswith("#"):
             continue
+        if words == [READ]:
+            raise ValueError(f"line {number} holds only the word read, without a token before it")
         if len(words) > 2 or (len(words) == 2 and words[1] != READ):
             raise ValueError(f"line {number} is not a token, or a token and the word read")
         tokens.append((words[0], READ if len(words) == 2 else WRITE))

@@ -38,12 +38,13 @@ _MAX_PLAIN = 200_000
 _SMALL_BODY = 8 * 2**20
 # A larger body than this, room for 512 rows in all digits of a double, is not decoded into plain lists.
 _MAX_EXAMINED = 12 * 2**20
-# Nor is one with more values than 512 rows read by Python's decoder, which takes 0.2 us for each.
-_MAX_READ_BY_PYTHON = 500_000
+# More values than 512 rows have. Python's decoder, which takes 0.2 us for each, reads no more; and where there are
+# more, simdjson's buffers, 25 bytes for each, are not kept.
+_ROWS_OF_VALUES = 500_000
 # simdjson takes up to 10 us for a number of more than 19 digits, others 0.02 us.
 _MAX_HARD = 30_000
-# The shortest form of a double has at most 21 digits in a row: 0.00012345678901234567.
-_LONGEST_RUN = 21
+# The shortest form of a double is at most as long, but for its exponent: 0.00012345678901234567.
+_LONGEST = 22
 
 # simdjson looks a member up from the first on, so that many take quadratic time. A valid body has some hundred in all.
 _MAX_MEMBERS = 1000
@@ -93,18 +94,18 @@ def _is_hard(body: bytes) -> bool:
     """Whether simdjson would take seconds for the body's numbers."""
     if len(body) < 20 * _MAX_HARD:
         return False
-    if len(body) > _SMALL_BODY and _long_runs(body) > _MAX_HARD:
+    if len(body) > _SMALL_BODY and _long_numbers(body) > _MAX_HARD:
         return True
     return body.count(b"e") + body.count(b"E") >= _MAX_HARD and kernels.hard_numbers(body) > _MAX_HARD
 
 
-def _long_runs(body: bytes) -> int:
-    """How many runs of digits are longer than a double needs."""
+def _long_numbers(body: bytes) -> int:
+    """How many numbers have more digits than a double needs."""
     found = 0
     for start in range(0, len(body), 2**20):
         piece = np.frombuffer(body, np.uint8, count=min(2**20, len(body) - start), offset=start)
-        others = np.flatnonzero(piece - ord("0") > 9)  # unsigned: what is below "0" wraps around
-        found += int(np.count_nonzero(np.diff(others) > _LONGEST_RUN + 1))
+        others = np.flatnonzero(piece - ord(".") > ord("9") - ord("."))  # unsigned: what is below "." wraps around
+        found += int(np.count_nonzero(np.diff(others) > _LONGEST + 1))
     return found
 
 
@@ -153,7 +154,7 @@ class _Decoder:
     @classmethod
     def _parse(cls, body: bytes) -> Any:
         """The document, by a parser whose buffers are kept for the thread's next body unless they would be large."""
-        if len(body) <= _SMALL_BODY:
+        if len(body) <= 2**20 or (len(body) <= _SMALL_BODY and _count(body, b",") <= _ROWS_OF_VALUES):
             parser = getattr(cls._kept, "parser", None)
             if parser is not None:
                 with contextlib.suppress(RuntimeError):  # the document before is still referenced
@@ -252,7 +253,7 @@ def _decode_plainly(body: bytes) -> Any:
         return orjson.loads(body)
     except orjson.JSONDecodeError as error:
         problem = Problem("invalid-json", f"The body is not valid JSON: {error}.")
-    if _count(body, b",") > _MAX_READ_BY_PYTHON:
+    if _count(body, b",") > _ROWS_OF_VALUES:
         raise problem
     try:
         document = json.loads(body.decode("utf-8"), parse_constant=_refuse, parse_int=_integer)

@@ -82,22 +82,31 @@ class Predictors:
         self._files = files
         self._limit = limit
         self._lock = threading.Lock()
+        self._loading = threading.Lock()  # one at a time: while it is read, a set takes several times its bytes
         self._cached: OrderedDict[str, Predictor] = OrderedDict()
 
     def get(self, param_id: str) -> Predictor | None:
         """The predictor of a parameter set, None if there is no such set. Raises `DamagedFileError`."""
+        if predictor := self._find(param_id):
+            return predictor
+        with self._loading:
+            predictor = self._find(param_id) or self._load(param_id)
+            if predictor is not None:
+                self._keep(param_id, predictor)
+            return predictor
+
+    def _find(self, param_id: str) -> Predictor | None:
         with self._lock:
-            if predictor := self._cached.get(param_id):
+            predictor = self._cached.get(param_id)
+            if predictor is not None:
                 self._cached.move_to_end(param_id)
-                return predictor
-        predictor = self._load(param_id)
-        if predictor is None:
-            return None
+            return predictor
+
+    def _keep(self, param_id: str, predictor: Predictor) -> None:
         with self._lock:
             self._cached[param_id] = predictor
             while len(self._cached) > 1 and sum(p.size_bytes for p in self._cached.values()) > self._limit:
                 self._cached.popitem(last=False)
-        return predictor
 
     def _load(self, param_id: str) -> Predictor | None:
         row = self._store.parameters(param_id)

@@ -6,9 +6,7 @@ writes under the `owner` that it claimed the run with, so one that has lost its 
 
 from __future__ import annotations
 
-import functools
 import logging
-import operator
 import secrets
 from collections.abc import Mapping, Sequence
 from contextlib import AbstractContextManager
@@ -185,9 +183,9 @@ class Store:
 
     def latest_epochs(self, runs: Sequence[RunRow]) -> dict[str, EpochRow]:
         """Run id to its last finished epoch, for the runs that have finished one."""
-        last = [(EpochRow.run == run.id) & (EpochRow.epoch == run.epoch) for run in runs if run.epoch]
-        query = EpochRow.select().where(functools.reduce(operator.or_, last)) if last else None
-        return {} if query is None else {epoch.run_id: epoch for epoch in self._all(query)}
+        last = (EpochRow.run == RunRow.id) & (EpochRow.epoch == RunRow.epoch)
+        query = EpochRow.select().join(RunRow, on=last).where(RunRow.id.in_([run.id for run in runs]))
+        return {epoch.run_id: epoch for epoch in query}
 
     def param_ids(self, runs: Sequence[RunRow]) -> dict[str, str]:
         """Run id to parameter set, for the runs that have one."""

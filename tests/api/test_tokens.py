@@ -12,6 +12,7 @@ import pytest
 from serving import READ, SMALL, WRITE, Client, Document, Kept, Server, pixels, until
 
 from falcon_mnist.api.auth import Tokens
+from falcon_mnist.api.token_rules import check_address, weaknesses
 from falcon_mnist.settings import Settings, SettingsError
 
 PATHS = [
@@ -156,7 +157,9 @@ def test_a_token_is_made_once_and_for_its_owner_alone(tmp_path: Path) -> None:
     assert os.listdir(settings.home) == ["token"]
 
 
-@pytest.mark.parametrize("content", [b"", b"# nobody\n", b"one two\n", b"one read write\n", b"\xff\n"])
+@pytest.mark.parametrize(
+    "content", [b"", b"# nobody\n", b"one two\n", b"one read write\n", b"\xff\n", b"read\n", b"a-good-token\nread\n"]
+)
 def test_a_file_of_tokens_that_cannot_be_used_is_refused_at_the_start(tmp_path: Path, content: bytes) -> None:
     tokens = tmp_path / "tokens"
     tokens.write_bytes(content)
@@ -168,3 +171,44 @@ def test_a_file_of_tokens_that_cannot_be_used_is_refused_at_the_start(tmp_path: 
 
 def test_no_setting_shows_its_tokens(tmp_path: Path) -> None:
     assert WRITE not in repr(Settings(home=tmp_path, tokens=(WRITE,)))
+
+
+@pytest.mark.parametrize(
+    ("host", "alone"),
+    [
+        ("127.0.0.1", True), ("127.8.8.8", True), ("::1", True), ("[::1]", True), ("localhost", True),
+        ("LOCALHOST", True), ("0.0.0.0", False), ("::", False), ("*", False), ("", False), ("192.0.2.1", False),
+        ("example.org", False), ("localhost.example.org", False),
+    ],
+)  # fmt: skip
+def test_weak_tokens_are_a_warning_on_loopback_and_refused_elsewhere_unless_allowed(host: str, alone: bool) -> None:
+    weak = weaknesses(["0123456789abcde"])
+    assert "fewer than 16" in weak[0]
+    if alone:
+        [sentence] = check_address(host, weak)
+        assert "--allow-weak-tokens" in sentence
+        assert check_address(host, []) == []
+        return
+    with pytest.raises(SettingsError, match="--allow-weak-tokens") as caught:
+        check_address(host, weak)
+    assert "\n" not in str(caught.value)
+    assert "in the clear" in check_address(host, weak, allow_weak=True)[-1]
+    assert ["in the clear" in sentence for sentence in check_address(host, [])] == [True]
+
+
+@pytest.mark.parametrize(("mode", "weak"), [(0o600, False), (0o400, False), (0o640, True), (0o604, True)])
+def test_a_file_of_tokens_that_others_may_read_is_weak(
+    tmp_path: Path, mode: int, weak: bool, caplog: pytest.LogCaptureFixture
+) -> None:
+    file = tmp_path / "tokens"
+    file.write_text(f"{WRITE}\n")
+    file.chmod(mode)
+    tokens = Tokens(Settings(home=tmp_path, tokens_file=file))
+    assert bool(tokens.weaknesses) == weak == ("chmod 600" in caplog.text)
+    assert WRITE not in caplog.text
+
+
+def test_long_tokens_in_a_private_file_have_no_weakness(tmp_path: Path) -> None:
+    assert Tokens(Settings(home=tmp_path)).weaknesses == []
+    assert Tokens(Settings(home=tmp_path, tokens=("0123456789abcdef",))).weaknesses == []
+    assert Tokens(Settings(home=tmp_path, tokens=("short", WRITE, "other"))).weaknesses[0].startswith("2 of")
