@@ -1,0 +1,70 @@
+"""When an observer takes a worker for dead: by its own monotonic clock, whatever the wall clock says."""
+
+from __future__ import annotations
+
+import pytest
+
+from falcon_mnist.clock import Clock
+from falcon_mnist.runs.leases import LEASE_SECONDS, LeaseObserver
+from falcon_mnist.storage.database import Database, DatabaseBusyError
+from falcon_mnist.storage.migrations import migrate
+from falcon_mnist.storage.sqlite import SQLite
+from falcon_mnist.storage.store import Store
+
+
+class Scene:
+    """A run that a worker has claimed, and an observer, each of whose clocks is moved by hand."""
+
+    def __init__(self, database: Database) -> None:
+        self.wall, self.monotonic = 1e9, 0.0
+        clock = Clock(wall=lambda: self.wall, monotonic=lambda: self.monotonic)
+        self.store = Store(database, clock=clock)
+        model = self.store.create_model({}, {})
+        self.run_id = self.store.create_run(model, {}, max_queued=1).id
+        self.store.claim(self.run_id, "worker")
+        self.observer = LeaseObserver(self.store, clock=clock)
+
+    def requeued_after(self, seconds: float) -> list[str]:
+        self.monotonic += seconds
+        return [run.id for run in self.observer.requeue_expired()]
+
+
+@pytest.fixture
+def scene() -> Scene:
+    database = SQLite(None, wait=0)
+    migrate(database)
+    return Scene(database)
+
+
+def test_a_run_whose_lease_is_not_renewed_is_requeued_once(scene: Scene) -> None:
+    assert scene.requeued_after(1000) == []  # seen for the first time
+    assert scene.requeued_after(LEASE_SECONDS - 0.5) == []
+    assert scene.requeued_after(1) == [scene.run_id]
+    assert scene.requeued_after(1000) == []
+
+
+def test_a_run_whose_lease_is_renewed_stays(scene: Scene) -> None:
+    for _ in range(20):
+        assert scene.requeued_after(LEASE_SECONDS - 1) == []
+        scene.store.renew(scene.run_id, "worker")
+
+
+@pytest.mark.parametrize("jump", [-3600, 3600])
+def test_a_wall_clock_that_jumps_neither_keeps_nor_ends_a_lease(scene: Scene, jump: float) -> None:
+    scene.requeued_after(0)
+    scene.wall += jump
+    assert scene.requeued_after(LEASE_SECONDS - 1) == []
+    assert scene.requeued_after(2) == [scene.run_id]
+
+
+def test_while_the_database_is_locked_no_lease_runs_out(scene: Scene, tmp_path_factory: pytest.TempPathFactory) -> None:
+    path = tmp_path_factory.mktemp("locked") / "rows.db"
+    database, holder = SQLite(path, wait=0.01), SQLite(path, wait=0.01)
+    migrate(database)
+    locked = Scene(database)
+    locked.requeued_after(0)
+    with holder.writing(), pytest.raises(DatabaseBusyError):
+        locked.requeued_after(LEASE_SECONDS + 1)
+    assert locked.requeued_after(1) == []  # its worker has as long as ever to renew it
+    locked.store.renew(locked.run_id, "worker")
+    assert locked.requeued_after(LEASE_SECONDS) == []

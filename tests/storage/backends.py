@@ -1,0 +1,91 @@
+"""The database backends under test, and what their tests share."""
+
+from __future__ import annotations
+
+import multiprocessing
+from collections.abc import Callable
+from concurrent.futures import ProcessPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from falcon_mnist.clock import SYSTEM_CLOCK, Clock
+from falcon_mnist.storage.database import Database
+from falcon_mnist.storage.opening import open_database
+from falcon_mnist.storage.store import Store
+from falcon_mnist.storage.tables import ModelRow, RunRow
+
+# Name to what opens a database at a location, made or migrated as needed, that waits so many seconds for locks.
+BACKENDS: dict[str, Callable[[str, float], Database]] = {
+    "sqlite": lambda location, wait: open_database(Path(location), wait=wait),
+}
+
+ARCHITECTURE = {"input_size": 784, "layers": [{"type": "linear", "in": 784, "out": 10}]}
+HYPERPARAMS = {"epochs": 3, "optimizer": {"lr": 0.1}}
+METRICS = {"train_loss": 1.5, "train_accuracy": 0.25, "val_loss": None, "val_accuracy": None}
+DATASET = {"name": "mnist", "checksum": "sha256:0"}
+
+
+class Backend(NamedTuple):
+    """A database by name and place, which other processes can be told."""
+
+    name: str
+    location: str
+
+    def database(self, *, wait: float = 60.0) -> Database:
+        return BACKENDS[self.name](self.location, wait)
+
+    def store(self, *, wait: float = 60.0, clock: Clock = SYSTEM_CLOCK) -> Store:
+        return Store(self.database(wait=wait), clock=clock)
+
+
+@dataclass
+class ManualTime:
+    """A wall clock and a monotonic one that move when a test says so."""
+
+    wall: float = 1_700_000_000.0
+    monotonic: float = 0.0
+
+    @property
+    def clock(self) -> Clock:
+        return Clock(wall=lambda: self.wall, monotonic=lambda: self.monotonic)
+
+    def pass_seconds(self, seconds: float) -> None:
+        self.wall += seconds
+        self.monotonic += seconds
+
+
+def new_model(store: Store) -> ModelRow:
+    return store.create_model(ARCHITECTURE, HYPERPARAMS)
+
+
+def new_run(store: Store, model: ModelRow | None = None) -> RunRow:
+    return store.create_run(model or new_model(store), HYPERPARAMS, max_queued=1000)
+
+
+def running(store: Store, owner: str = "worker") -> RunRow:
+    """A run that `owner` has claimed."""
+    run = store.claim(new_run(store).id, owner)
+    assert run
+    return run
+
+
+def seen(store: Store, run_id: str) -> dict[str, Any]:
+    """The run's row as it is now."""
+    run = store.run(run_id)
+    assert run
+    return dict(run.__data__)
+
+
+def in_processes(act: Callable[..., Any], *arguments: tuple[Any, ...]) -> list[Any]:
+    """What `act` returns for each of these arguments, in as many processes that begin together."""
+    context = multiprocessing.get_context("spawn")
+    with context.Manager() as manager, ProcessPoolExecutor(len(arguments), mp_context=context) as pool:
+        together = manager.Barrier(len(arguments))
+        futures = [pool.submit(_act, together, act, each) for each in arguments]
+        return [future.result(timeout=60) for future in futures]
+
+
+def _act(together: Any, act: Callable[..., Any], arguments: tuple[Any, ...]) -> Any:
+    together.wait(60)
+    return act(*arguments)

@@ -1,0 +1,84 @@
+"""The store's contract under several processes that write at the same time."""
+
+from __future__ import annotations
+
+from collections import Counter
+
+from backends import ARCHITECTURE, HYPERPARAMS, METRICS, Backend, in_processes, new_model, new_run, running, seen
+
+from falcon_mnist.constants import QUEUED, RUNNING
+from falcon_mnist.storage.store import Conflict, Store
+
+PROCESSES = range(4)
+
+
+def claim_all(backend: Backend, owner: str) -> list[str]:
+    store = backend.store()
+    claimed = []
+    while queued := store.queued(3):
+        claimed += [run_id for run_id in queued if store.claim(run_id, owner)]
+    return claimed
+
+
+def test_each_run_is_claimed_by_one_process(backend: Backend, store: Store) -> None:
+    ids = [new_run(store).id for _ in range(40)]
+    claimed = in_processes(claim_all, *((backend, f"worker {number}") for number in PROCESSES))
+    assert Counter(run_id for each in claimed for run_id in each) == Counter(ids)
+    assert all(seen(store, run_id)["owner"] == f"worker {n}" for n in PROCESSES for run_id in claimed[n])
+
+
+def open_and_create(backend: Backend, model_id: str) -> tuple[list[str], str, int]:
+    """Models of ten keys, runs of three keys, and how many runs the queue took without one."""
+    store = backend.store()
+    models = [store.create_model(ARCHITECTURE, HYPERPARAMS, key=f"k{n}", fingerprint="f").id for n in range(10)]
+    model = store.model(model_id) or store.model(models[0])
+    assert model
+    run = store.create_run(model, HYPERPARAMS, max_queued=20, key="k", fingerprint="f")
+    taken = 0
+    for _ in range(10):
+        try:
+            store.create_run(model, HYPERPARAMS, max_queued=20)
+            taken += 1
+        except Conflict:
+            pass
+    return models, run.id, taken
+
+
+def test_of_many_first_starts_and_requests_at_once_each_key_makes_one_row_and_the_queue_keeps_its_limit(
+    backend: Backend,
+) -> None:
+    answers = in_processes(open_and_create, *((backend, "m_0") for _ in PROCESSES))
+    assert len({str(models) for models, _, _ in answers}) == 1
+    assert len({run_id for _, run_id, _ in answers}) == 1
+    store = backend.store()
+    assert sum(taken for _, _, taken in answers) == 19
+    assert store.count_runs()[QUEUED] == 20
+
+
+def requeue_all(backend: Backend) -> int:
+    store = backend.store()
+    return sum(store.requeue_expired(lease) is not None for lease in store.leases())
+
+
+def test_an_expired_run_is_requeued_by_one_observer_and_loses_one_worker(backend: Backend, store: Store) -> None:
+    ids = [running(store).id for _ in range(20)]
+    requeued = in_processes(requeue_all, *((backend,) for _ in PROCESSES))
+    assert sum(requeued) == 20
+    assert {seen(store, run_id)["worker_losses"] for run_id in ids} == {1}
+
+
+def work(backend: Backend, run_id: str) -> None:
+    store = backend.store()
+    for epoch in range(1, 31):
+        store.record_epoch(run_id, "worker", epoch, METRICS)
+        assert store.renew(run_id, "worker")
+
+
+def test_workers_that_write_at_once_lose_nothing(backend: Backend, store: Store) -> None:
+    model = new_model(store)
+    runs = [new_run(store, model) for _ in PROCESSES]
+    for run in runs:
+        store.claim(run.id, "worker")
+    in_processes(work, *((backend, run.id) for run in runs))
+    assert [len(history) for history in store.histories(runs).values()] == [30] * len(runs)
+    assert {(lease.renewals, seen(store, lease.run_id)["state"]) for lease in store.leases()} == {(30, RUNNING)}
