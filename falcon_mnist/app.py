@@ -7,7 +7,6 @@ from falcon_mnist.api.auth import Tokens
 from falcon_mnist.api.service import Service
 from falcon_mnist.inference.predictors import Predictors
 from falcon_mnist.runs.pool import PoolExecutor
-from falcon_mnist.server import dispatcher
 from falcon_mnist.settings import Settings
 from falcon_mnist.storage.opening import REQUEST_WAIT, open_home, open_store, parameter_storage
 from falcon_mnist.storage.parameter_files import ParameterFiles
@@ -19,10 +18,8 @@ def create_app(settings: Settings | None = None) -> App:
     """The WSGI application, for `waitress-serve --call falcon_mnist.app:create_app`.
 
     Settings come from the environment unless given. Starts no process and no thread, and touches no network:
-    the first request starts the executor. A waitress that this process starts works with our `Dispatcher`.
-    Raises as `open_service`.
+    the first request starts the executor. Raises as `open_service`.
     """
-    dispatcher.use()
     return build_app(open_service(settings or Settings.from_env()))
 
 

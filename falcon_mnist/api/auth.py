@@ -76,6 +76,10 @@ class Tokens:
                 found = scope
         return found
 
+    def admits(self, authorization: str) -> bool:
+        """Whether the value of an `Authorization` header carries a valid token of any scope."""
+        return self.scope(bearer(authorization)) is not None
+
     def _reread_if_replaced(self) -> None:
         """A file that cannot be used leaves the last good tokens in force, and says so once."""
         if self._file is None or time.monotonic() < self._next_look:
@@ -123,13 +127,18 @@ class AuthMiddleware:
         raise Problem("unknown-path", "There is nothing at this path.")
 
     def _authenticate(self, req: falcon.Request) -> str:
-        scheme, _, token = (req.auth or "").partition(" ")
-        token = token.strip() if scheme.lower() == "bearer" else ""
+        token = bearer(req.auth or "")
         if token and (scope := self._tokens.scope(token)):
             return scope
         challenge = 'Bearer error="invalid_token"' if token else "Bearer"
         detail = "The token is not valid." if token else "Send the header Authorization: Bearer <token>."
         raise Problem("unauthorized", detail, headers={"WWW-Authenticate": challenge})
+
+
+def bearer(authorization: str) -> str:
+    """The token in the value of an `Authorization` header; empty if there is none."""
+    scheme, _, token = authorization.partition(" ")
+    return token.strip() if scheme.lower() == "bearer" else ""
 
 
 def _access(resource: object, method: str) -> str | None:

@@ -55,7 +55,7 @@ def serve(
     settings = Settings.from_env()
     from falcon_mnist import kernels
     from falcon_mnist.app import open_service
-    from falcon_mnist.server.serve import address, make_server, run_until_signalled
+    from falcon_mnist.server.serve import make_server, run_until_signalled
 
     service = open_service(settings)
     try:
@@ -64,7 +64,7 @@ def serve(
         service.close()
         reason = getattr(error, "strerror", None) or error
         raise SettingsError(f"cannot listen at {host}:{port}: {reason}") from None
-    console.say(f"Serving at {address(server)}/api with the {kernels.isa()} kernels; Ctrl-C ends it.")
+    console.say(f"Serving at {server.addresses[0]}/api with the {kernels.isa()} kernels; Ctrl-C ends it.")
     console.say(_where_the_token_is(settings))
     run_until_signalled(server, service)
 

@@ -1,4 +1,4 @@
-"""The threads that requests are answered in, for a waitress that wakes them with less ado."""
+"""The threads that requests are answered in, which wait at a queue that is written in C."""
 
 from __future__ import annotations
 
@@ -6,12 +6,11 @@ import itertools
 from queue import Empty, SimpleQueue
 from typing import Any
 
-import waitress.server
 from waitress.task import ThreadedTaskDispatcher
 
 
 class Dispatcher(ThreadedTaskDispatcher):  # type: ignore[misc]
-    """As waitress's own, which it replaces, but its threads wait at a queue that is written in C.
+    """In place of waitress's own.
 
     waitress's wait for a condition in Python: to wake one takes two locks, and the GIL is asked for and given
     up in between, while the threads that are busy wait for it. With short requests, such as one row of
@@ -64,8 +63,3 @@ class Dispatcher(ThreadedTaskDispatcher):  # type: ignore[misc]
         for task in filter(None, waiting):
             task.cancel()
         return cancel_pending
-
-
-def use() -> None:
-    """Have the waitress servers that this process makes from now on work with it; there is no option for that."""
-    waitress.server.ThreadedTaskDispatcher = Dispatcher

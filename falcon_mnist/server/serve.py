@@ -12,15 +12,11 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
 
-from waitress.channel import HTTPChannel
-from waitress.parser import HTTPRequestParser
-from waitress.server import BaseWSGIServer, create_server
-from waitress.task import ErrorTask, Task, WSGITask
-from waitress.utilities import BadRequest, RequestEntityTooLarge, ServerNotImplemented
-
-from falcon_mnist.api.app import SECURITY_HEADERS, access, build_app, new_request_id
+from falcon_mnist.api.app import build_app
 from falcon_mnist.api.service import Service
-from falcon_mnist.server import dispatcher
+from falcon_mnist.server.descriptors import connection_limit
+from falcon_mnist.server.listener import Listeners
+from falcon_mnist.server.parser import MAX_HEADER_BYTES
 
 log = logging.getLogger(__name__)
 
@@ -30,7 +26,7 @@ _PATIENCE_BYTES = 2**26
 
 
 # What this service asks of waitress; `waitress-serve` takes the same names as options.
-ADJUSTMENTS: dict[str, int | bool] = {
+ADJUSTMENTS: dict[str, Any] = {
     "threads": 8,
     # A body of 512 rows is 2 MB and more: read in 8 KiB pieces, the default, and from 512 KiB on through a
     # temporary file, it takes twice the time of everything that follows.
@@ -39,14 +35,20 @@ ADJUSTMENTS: dict[str, int | bool] = {
     # An answer goes out in one piece, from the main thread, instead of two, head and body, from a task's thread:
     # each of them gives up the GIL. waitress warns that the option may go one day; then so will this line.
     "send_bytes": 18000,
-    "connection_limit": 1000,
+    # An answer stays in memory, for a full disk is to spoil none; so a client that reads slowly has little of it
+    # prepared, and the rest waits.
+    "outbuf_overflow": 2**25,
+    "outbuf_high_watermark": 2**18,
+    "max_request_header_size": MAX_HEADER_BYTES,
     "backlog": 1024,
     "channel_timeout": 60,  # seconds without a byte until a connection is closed
     "cleanup_interval": 10,
-    "asyncore_use_poll": True,  # select() knows no descriptors beyond 1023
     "clear_untrusted_proxy_headers": True,
 }
 
+
+# At most so many connections, and fewer where there are fewer descriptors.
+CONNECTIONS = 1000
 
 # How long requests in flight may take once the server is to end, while runs are saved.
 DRAIN_SECONDS = 10.0
@@ -54,67 +56,26 @@ DRAIN_SECONDS = 10.0
 EXIT_SECONDS = 14.0
 
 
-class Refusal(ErrorTask):  # type: ignore[misc]
-    """waitress's own answer to what is no HTTP, with the headers and the line in the log that every answer has."""
-
-    def execute(self) -> None:
-        """Write it."""
-        request_id = new_request_id()
-        self.response_headers += [("X-Request-ID", request_id), ("Cache-Control", "no-store"), *SECURITY_HEADERS]
-        super().execute()
-        access.info("request", extra={"request_id": request_id, "status": self.request.error.code})
-
-
-class Channel(HTTPChannel):  # type: ignore[misc]
-    """A connection on which bodies that waitress does not read on are refused by the application.
-
-    So they too get 401, 404 or 405 before 413, and a problem document.
-    """
-
-    def send_continue(self) -> None:
-        """Ask for the body, unless there is none or it is refused: waitress would wait for it all the same."""
-        if not self.request.completed:
-            super().send_continue()
-
-    @staticmethod
-    def error_task_class(channel: HTTPChannel, request: HTTPRequestParser) -> Task:
-        """The task that answers a request which waitress could not or would not read."""
-        if isinstance(request.error, ServerNotImplemented):  # an encoding of the client's: no fault of the server
-            request.error = BadRequest(request.error.body)
-        if not isinstance(request.error, RequestEntityTooLarge):
-            vars(request).setdefault("path", "")  # waitress wants to name it if the client has gone
-            return Refusal(channel, request)
-        request.error = None
-        request.headers["CONTENT_LENGTH"] = str(max(request.content_length, request.body_bytes_received))
-        task = WSGITask(channel, request)
-        task.close_on_finish = True  # the rest of the body may still be on its way
-        return task
-
-
-def make_server(service: Service, host: str, port: int) -> BaseWSGIServer:
-    """A server that listens at `host` and `port` (0: any free one). Raises `OSError` if it cannot."""
-    dispatcher.use()
+def make_server(service: Service, host: str, port: int) -> Listeners:
+    """A server that listens at `host` (`*`: every address) and `port` (0: any free one). Raises `OSError`."""
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", "send_bytes will be removed", DeprecationWarning)
-        server = create_server(
+        return Listeners(
             build_app(service),
-            host=host,
-            port=port,
-            max_request_body_size=service.settings.max_body_bytes + _PATIENCE_BYTES,
-            ident=None,
-            **ADJUSTMENTS,
+            host,
+            port,
+            admits=service.tokens.admits,
+            max_body_bytes=service.settings.max_body_bytes,
+            adjustments=ADJUSTMENTS
+            | {
+                "max_request_body_size": service.settings.max_body_bytes + _PATIENCE_BYTES,
+                "connection_limit": connection_limit(CONNECTIONS),
+                "ident": None,
+            },
         )
-    server.channel_class = Channel
-    return server
 
 
-def address(server: Any) -> str:
-    """The URL that the server is at."""
-    host = server.effective_host
-    return f"http://{f'[{host}]' if ':' in host else host}:{server.effective_port}"
-
-
-def run_until_signalled(server: BaseWSGIServer, service: Service) -> None:
+def run_until_signalled(server: Listeners, service: Service) -> None:
     """Serve until SIGINT or SIGTERM, then let requests and runs come to a good end.
 
     Readiness turns false, requests in flight are answered, running runs are saved for the next server. A
@@ -151,11 +112,11 @@ def running(service: Service, host: str = "127.0.0.1") -> Iterator[str]:
     """A server in a thread of this process, on a free port; gives its URL."""
     server = make_server(service, host, 0)
     with _in_thread(server, service):
-        yield address(server)
+        yield server.addresses[0]
 
 
 @contextmanager
-def _in_thread(server: BaseWSGIServer, service: Service) -> Iterator[threading.Thread]:
+def _in_thread(server: Listeners, service: Service) -> Iterator[threading.Thread]:
     """Serve while the block runs, then drain."""
     thread = threading.Thread(target=server.run, name="server", daemon=True)
     thread.start()
@@ -165,12 +126,12 @@ def _in_thread(server: BaseWSGIServer, service: Service) -> Iterator[threading.T
         end = time.monotonic() + DRAIN_SECONDS
         service.draining.set()
         service.executor.stop()
-        _wait(end, lambda: not any(_busy(channel) for channel in list(server.active_channels.values())))
+        _wait(end, lambda: not any(channel.busy for channel in server.channels))
         server.task_dispatcher.shutdown(timeout=1)
-        for channel in list(server.active_channels.values()):
+        for channel in server.channels:
             channel.will_close = True
         server.pull_trigger()
-        _wait(time.monotonic() + 1, lambda: not server.active_channels)
+        _wait(time.monotonic() + 1, lambda: not server.channels)
         server.close()  # the loop ends when it has nothing to watch any more
         thread.join(timeout=1)
         service.close()
@@ -179,8 +140,3 @@ def _in_thread(server: BaseWSGIServer, service: Service) -> Iterator[threading.T
 def _wait(end: float, reached: Callable[[], bool]) -> None:
     while time.monotonic() < end and not reached():
         time.sleep(0.02)
-
-
-def _busy(channel: Any) -> bool:
-    """Whether a connection has a request that has begun to come in and is not answered to its last byte."""
-    return bool(channel.request is not None or channel.requests or channel.total_outbufs_len)

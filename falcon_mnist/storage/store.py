@@ -185,7 +185,7 @@ class Store:
         """Run id to its last finished epoch, for the runs that have finished one."""
         last = (EpochRow.run == RunRow.id) & (EpochRow.epoch == RunRow.epoch)
         query = EpochRow.select().join(RunRow, on=last).where(RunRow.id.in_([run.id for run in runs]))
-        return {epoch.run_id: epoch for epoch in query}
+        return {epoch.run_id: epoch for epoch in self._all(query)}
 
     def param_ids(self, runs: Sequence[RunRow]) -> dict[str, str]:
         """Run id to parameter set, for the runs that have one."""

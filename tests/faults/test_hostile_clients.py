@@ -15,9 +15,9 @@ import pytest
 from faulty_servers import HOLD, RUN, Faulty, kill
 from serving import JSON, SMALL, WRITE, Client, Document, command_line, kind, linear, pixels, until
 from waitress.adjustments import Adjustments
-from waitress.parser import HTTPRequestParser
 
-from falcon_mnist.server.serve import Channel
+from falcon_mnist.server.channel import Channel
+from falcon_mnist.server.parser import RequestParser
 
 Start = Callable[..., Faulty]
 
@@ -126,7 +126,7 @@ def test_every_answer_keeps_browsers_from_guessing(client: Client, finished: Doc
         assert "default-src 'none'" in answer.headers["Content-Security-Policy"]
         assert answer.headers["Referrer-Policy"] == "no-referrer"
         kept = "/params/" in answer.request.url.path
-        assert answer.headers["Cache-Control"] == ("private, max-age=31536000, immutable" if kept else "no-store")
+        assert answer.headers["Cache-Control"] == ("private, no-cache" if kept else "no-store")
 
 
 @pytest.mark.parametrize(
@@ -162,7 +162,7 @@ def test_what_is_no_http_is_refused_with_the_same_headers_and_logged(
 
 def test_waitress_can_name_a_request_that_it_could_not_read() -> None:
     """It does if the client is gone before the answer, and would throw if the request had no path."""
-    request = HTTPRequestParser(Adjustments())
+    request = RequestParser(Adjustments(), Channel)
     request.received(b"nonsense\r\n\r\n")
     assert request.error
     assert Channel.error_task_class(None, request).request.path == ""

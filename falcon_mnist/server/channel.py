@@ -1,0 +1,153 @@
+"""A connection: its requests one after the other, each only when its client has read the answer before.
+
+A client that sends many requests at once, or reads nothing, costs its own connection and no thread.
+"""
+
+from __future__ import annotations
+
+import time
+from typing import TYPE_CHECKING, Any
+
+from waitress.channel import ClientDisconnected, HTTPChannel
+from waitress.task import ErrorTask, Task, WSGITask
+from waitress.utilities import BadRequest, RequestEntityTooLarge, ServerNotImplemented
+
+from falcon_mnist.api.app import SECURITY_HEADERS, access, new_request_id
+from falcon_mnist.server.parser import RequestParser, StorageFull
+
+if TYPE_CHECKING:
+    from falcon_mnist.server.listener import Listener
+
+# So long may pass without a byte of an answer being read; then its connection is closed.
+READ_SECONDS = 20.0
+
+
+class Refusal(ErrorTask):  # type: ignore[misc]
+    """waitress's own answer to malformed HTTP, with the headers and the line in the log that every answer has."""
+
+    def execute(self) -> None:
+        """Write it."""
+        request_id = new_request_id()
+        self.response_headers += [("X-Request-ID", request_id), ("Cache-Control", "no-store"), *SECURITY_HEADERS]
+        if isinstance(self.request.error, StorageFull):
+            self.response_headers.append(("Retry-After", "10"))
+        super().execute()
+        access.info("request", extra={"request_id": request_id, "status": self.request.error.code})
+
+
+class Channel(HTTPChannel):  # type: ignore[misc]
+    """A connection on which bodies that the parser does not read on are refused by the application.
+
+    So they too get 401, 404 or 405 before 413, and a problem document.
+    """
+
+    server: Listener
+    unread = b""  # what came after the request that is being answered
+    _parses = False  # that, in another thread than the one that reads
+    _waits_for_reader = False  # a request is due when the answer before it has left
+
+    # What comes in
+
+    def parser_class(self, adjustments: Any) -> RequestParser:
+        """A parser for the next request."""
+        return RequestParser(adjustments, self)
+
+    def keeps_body(self, headers: dict[str, str], length: int) -> bool:
+        """Whether the application may want the body: not without a token, nor beyond its limit."""
+        return length <= self.server.max_body_bytes and self.server.admits(headers.get("AUTHORIZATION", ""))
+
+    def readable(self) -> bool:
+        """Whether to read on: not before what was read is parsed."""
+        return not self.unread and not self._parses and bool(super().readable())
+
+    def send_continue(self) -> None:
+        """Ask for the body, unless there is none or it is refused: waitress would wait for it all the same."""
+        if not self.request.completed:
+            super().send_continue()
+
+    # Tasks
+
+    @staticmethod
+    def task_class(channel: HTTPChannel, request: RequestParser) -> Task:
+        """The task that answers a request."""
+        task = WSGITask(channel, request)
+        if not request.body_kept and request.expect_continue:
+            task.close_on_finish = True  # its client may send the body all the same
+        return task
+
+    @staticmethod
+    def error_task_class(channel: HTTPChannel, request: RequestParser) -> Task:
+        """The task that answers a request which waitress could not or would not read."""
+        if isinstance(request.error, ServerNotImplemented):  # an encoding of the client's: no fault of the server
+            request.error = BadRequest(request.error.body)
+        if not isinstance(request.error, RequestEntityTooLarge):
+            return Refusal(channel, request)
+        request.error = None
+        request.headers["CONTENT_LENGTH"] = str(max(request.content_length, request.body_bytes_received))
+        task = WSGITask(channel, request)
+        task.close_on_finish = True  # the rest of the body may still be on its way
+        return task
+
+    def service(self) -> None:
+        """Answer a request, in a thread of the dispatcher; then parse what has come after it."""
+        super().service()
+        if not self.unread:
+            return
+        self._parses = True
+        unread, self.unread = self.unread, b""
+        self.received(unread)
+        self._parses = False
+        self.server.pull_trigger()
+
+    def add_when_read(self) -> bool:
+        """Whether the next request has to wait until the answer before it has left; it is added by then."""
+        with self.outbuf_lock:
+            self._waits_for_reader = bool(self.total_outbufs_len and self.connected)
+        return self._waits_for_reader
+
+    # What goes out
+
+    def write_soon(self, data: bytes) -> int:
+        """Take a part of an answer, when most of what came before it has left. Raises `ClientDisconnected`."""
+        self._wait_for_reader()
+        return int(super().write_soon(data))
+
+    def _flush_outbufs_below_high_watermark(self) -> None:
+        """Nothing: where waitress waits for the client without end, `write_soon` and `add_when_read` do."""
+
+    def _wait_for_reader(self) -> None:
+        if self.total_outbufs_len <= self.adj.outbuf_high_watermark:
+            return
+        with self.outbuf_lock:
+            while self.connected and self.total_outbufs_len > self.adj.outbuf_high_watermark:
+                if self.stalled():
+                    self.will_close = True
+                    self.server.pull_trigger()
+                    raise ClientDisconnected
+                self.server.pull_trigger()
+                self.outbuf_lock.wait(1)
+
+    def stalled(self) -> bool:
+        """Whether there is an answer of which nothing has been read for too long."""
+        return bool(self.total_outbufs_len) and time.time() > self.last_activity + READ_SECONDS
+
+    def writable(self) -> bool:
+        """Whether to be asked to write."""
+        return self._waits_for_reader or bool(super().writable())
+
+    def handle_write(self) -> None:
+        """Send, in the I/O thread."""
+        if not self._waits_for_reader:
+            super().handle_write()
+            return
+        self._flush_exception(self._flush_some)
+        if self.will_close:
+            self.handle_close()
+        elif not self.total_outbufs_len:
+            self._waits_for_reader = False
+            self.server.add_task(self)
+
+    @property
+    def busy(self) -> bool:
+        """Whether it has a request that has begun to come in and is not answered to its last byte."""
+        return bool(self.request is not None or self.requests or self.total_outbufs_len)

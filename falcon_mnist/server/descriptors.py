@@ -1,0 +1,31 @@
+"""How many connections the process has descriptors for."""
+
+from __future__ import annotations
+
+import os
+import resource
+
+# Kept for the database (a connection of three files for each thread), the pipes of workers, stored files, logs.
+RESERVED = 64
+# A connection takes one, and another while a large body lies in a temporary file.
+PER_CONNECTION = 2
+LEAST_CONNECTIONS = 4
+
+
+def raise_limit() -> int:
+    """Let this process open as many files as it may; returns how many."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    if soft != hard:
+        try:
+            resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
+            soft = hard
+        except (OSError, ValueError):  # macOS names a hard limit that it does not allow
+            pass
+    return soft if soft != resource.RLIM_INFINITY else 2**20
+
+
+def connection_limit(most: int) -> int:
+    """How many connections to hold at the same time, at most `most`."""
+    limit = raise_limit()
+    room = limit - len(os.listdir("/dev/fd")) - min(RESERVED, limit // 2)
+    return max(LEAST_CONNECTIONS, min(most, room // PER_CONNECTION))

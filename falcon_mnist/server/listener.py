@@ -1,0 +1,143 @@
+"""A listening socket, and the sockets of one server: all with the same connections, threads and limits."""
+
+from __future__ import annotations
+
+import errno
+import logging
+import time
+from collections.abc import Callable
+from typing import Any
+
+from waitress import wasyncore
+from waitress.adjustments import Adjustments
+from waitress.server import TcpWSGIServer
+
+from falcon_mnist.server.channel import Channel
+from falcon_mnist.server.dispatcher import Dispatcher
+
+log = logging.getLogger(__name__)
+
+# So long nothing is accepted after descriptors have run out.
+PAUSE_SECONDS = 1.0
+
+
+class Listener(TcpWSGIServer):  # type: ignore[misc]
+    """One listening socket."""
+
+    channel_class = Channel
+    admits: Callable[[str], bool]
+    max_body_bytes: int
+    _accepts_from = 0.0
+    _told = False
+
+    def add_task(self, task: Channel) -> None:
+        """Have a thread answer the connection's next request, as soon as its client has read the answer before."""
+        if not task.add_when_read():
+            super().add_task(task)
+
+    def accept(self) -> Any:
+        """The next connection; none for a while when there is no descriptor for it."""
+        try:
+            return super().accept()
+        except OSError as error:
+            if error.errno not in (errno.EMFILE, errno.ENFILE):
+                raise
+            self._accepts_from = time.monotonic() + PAUSE_SECONDS
+            if not self._told:
+                self._told = True
+                log.error("no descriptor is left for another connection: raise the limit (ulimit -n)")
+            return None
+
+    def readable(self) -> bool:
+        """Whether to accept."""
+        return bool(super().readable()) and time.monotonic() >= self._accepts_from
+
+    def maintenance(self, now: float) -> None:
+        """Close what is idle, and what does not read its answer."""
+        super().maintenance(now)
+        for channel in list(self.active_channels.values()):
+            if channel.stalled():
+                channel.will_close = True
+
+
+class Listeners:
+    """The server: one listening socket for each address that the host's name stands for."""
+
+    def __init__(
+        self,
+        application: Any,
+        host: str,
+        port: int,
+        *,
+        admits: Callable[[str], bool],
+        max_body_bytes: int,
+        adjustments: dict[str, Any],
+    ) -> None:
+        """Listen at `host` (`*`: every address) and `port` (0: any free one). Raises `OSError` if it cannot."""
+        self._map: dict[int, Any] = {}
+        self._adjustments = Adjustments(host=host, port=port, **adjustments)
+        self.task_dispatcher = Dispatcher()
+        self.listeners: list[Listener] = []
+        error: OSError | None = None
+        for sockinfo in self._adjustments.listen:
+            try:
+                listener = self._listen(application, sockinfo)
+            except OSError as failed:
+                error = failed
+                if not _has_no_such_address(failed):
+                    break
+                continue
+            listener.admits, listener.max_body_bytes = admits, max_body_bytes
+            self.listeners.append(listener)
+        if error is not None and not (self.listeners and _has_no_such_address(error)):
+            self.close()
+            raise error
+        self.task_dispatcher.set_thread_count(self._adjustments.threads)
+
+    def _listen(self, application: Any, sockinfo: tuple[Any, ...]) -> Listener:
+        family, kind, protocol, place = sockinfo
+        if self.listeners and place[1] == 0:  # the same free port for all
+            place = (place[0], int(self.listeners[0].effective_port), *place[2:])
+        watched = set(self._map)
+        try:
+            return Listener(
+                application,
+                self._map,
+                dispatcher=self.task_dispatcher,
+                adj=self._adjustments,
+                sockinfo=(family, kind, protocol, place),
+            )
+        except OSError:
+            for descriptor in set(self._map) - watched:  # what it has opened before it failed
+                self._map[descriptor].close()
+            raise
+
+    @property
+    def addresses(self) -> list[str]:
+        """The URL of each listening socket."""
+        places = [(listener.effective_host, listener.effective_port) for listener in self.listeners]
+        return [f"http://{f'[{host}]' if ':' in host else host}:{port}" for host, port in places]
+
+    @property
+    def channels(self) -> list[Channel]:
+        """The open connections."""
+        return [channel for listener in self.listeners for channel in list(listener.active_channels.values())]
+
+    def run(self) -> None:
+        """Read and write until there is nothing to watch any more."""
+        wasyncore.loop(timeout=self._adjustments.asyncore_loop_timeout, map=self._map, use_poll=True)
+
+    def pull_trigger(self) -> None:
+        """Wake the thread that runs."""
+        for listener in self.listeners[:1]:
+            listener.pull_trigger()
+
+    def close(self) -> None:
+        """Close what listens; connections stay."""
+        for listener in self.listeners:
+            listener.close()
+
+
+def _has_no_such_address(error: OSError) -> bool:
+    """As `localhost` has on a machine without IPv6."""
+    return error.errno in (errno.EADDRNOTAVAIL, errno.EAFNOSUPPORT)

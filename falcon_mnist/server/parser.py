@@ -1,0 +1,121 @@
+"""A request as it comes in: waitress's parser with bounds on everything that a client may send without end.
+
+A body that the application will refuse anyway, for want of a token or for its length, is read and not kept.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import io
+from typing import Any, Protocol
+
+from waitress.parser import HTTPRequestParser, ParsingError
+from waitress.receiver import FixedStreamReceiver
+from waitress.utilities import Error, RequestHeaderFieldsTooLarge
+
+from falcon_mnist.server.chunked import ChunkedBody
+
+MAX_HEADER_BYTES = 2**15  # waitress's `max_request_header_size`
+MAX_HEADER_LINES = 200
+
+
+class StorageFull(Error):  # type: ignore[misc]
+    """There was no room for the body in the temporary folder."""
+
+    code = 503
+    reason = "Service Unavailable"
+
+
+class Discarded:
+    """A buffer that keeps nothing of what it is given."""
+
+    def append(self, data: bytes) -> None:
+        """Forget `data`."""
+
+    def getfile(self) -> io.BytesIO:
+        """An empty body."""
+        return io.BytesIO()
+
+    def close(self) -> None:
+        """Nothing to close."""
+
+    def __len__(self) -> int:
+        return 0
+
+
+class Reader(Protocol):
+    """Whom the parser works for: a connection."""
+
+    unread: bytes  # what came after the end of the request
+
+    def keeps_body(self, headers: dict[str, str], length: int) -> bool:
+        """Whether a body that is `length` bytes long (0: not known) is to be kept for the application."""
+
+
+class RequestParser(HTTPRequestParser):  # type: ignore[misc]
+    """One request; what comes after it is left to the connection, which parses it when this one is answered."""
+
+    path = ""  # waitress wants to name it also where it could not be read
+    body_rcv: Any = None
+    body_kept = True
+    _too_many_headers = False
+
+    def __init__(self, adjustments: Any, reader: Reader) -> None:
+        super().__init__(adjustments)
+        self._reader = reader
+
+    def received(self, data: bytes) -> int:
+        """Take bytes in; returns how many. `completed` and `error` tell what came of them."""
+        in_headers = not self.headers_finished
+        try:
+            taken = int(super().received(data))
+        except OSError:
+            self._fail(StorageFull("There is no room for the body: try again later."))
+            taken = len(data)
+        if self._too_many_headers:
+            self._fail(RequestHeaderFieldsTooLarge(f"more than {MAX_HEADER_LINES} header lines"))
+        if in_headers and self.headers_finished and self.body_rcv is not None:
+            self._choose_buffer()
+        if not self.completed:
+            return taken
+        if self.empty:
+            return len(data) - len(data[taken:].lstrip(b"\r\n"))  # blank lines between requests, all at once
+        self._reader.unread = data[taken:]
+        return len(data)
+
+    def parse_header(self, header_plus: bytes) -> None:
+        """As waitress does, and strictly where it is lax. Raises `ParsingError`."""
+        if header_plus.count(b"\n") > MAX_HEADER_LINES:
+            self._too_many_headers = True
+            raise ParsingError("Too many header lines")
+        try:
+            super().parse_header(header_plus)
+        except ValueError as error:  # a length of thousands of digits, an address that is none
+            raise ParsingError("Start line or Content-Length is invalid") from error
+        encoded = self.chunked or "TRANSFER_ENCODING" in self.headers
+        if encoded and (self.version != "1.1" or "CONTENT_LENGTH" in self.headers):
+            # RFC 9112, section 6.1: this is how requests are smuggled past a proxy.
+            raise ParsingError("Transfer-Encoding goes neither with Content-Length nor with HTTP/1.0")
+        if self.chunked:
+            self.body_rcv = ChunkedBody(self.body_rcv.getbuf())
+
+    def close(self) -> None:
+        """Forget the body; that it cannot be written to a full disk changes nothing."""
+        with contextlib.suppress(OSError):
+            super().close()
+
+    def _choose_buffer(self) -> None:
+        if self._reader.keeps_body(self.headers, self.content_length):
+            return
+        self.body_kept = False
+        if self.expect_continue:  # its client waits, and is refused instead
+            self.body_rcv = None
+            self.completed = True
+        elif self.chunked:
+            self.body_rcv = ChunkedBody(Discarded())
+        else:
+            self.body_rcv = FixedStreamReceiver(self.content_length, Discarded())
+
+    def _fail(self, error: Error) -> None:
+        self.error = error
+        self.completed = True
