@@ -1,0 +1,174 @@
+"""Large bodies and large answers, eight at a time, with a read-only token: others are served as if they were not there.
+
+Eight of any of these once kept all threads for 5 to 110 s, or took 1 to 3 GB.
+"""
+
+from __future__ import annotations
+
+import json
+import sqlite3
+import time
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import httpx
+import numpy as np
+import orjson
+import pytest
+from gauge import Gauge
+from serving import JSON, READ, SAFETENSORS, SMALL, WRITE, Client, Document, Server, architecture, environment
+
+ONCE = 8
+MEMORY = 900 * 2**20
+# Half a second is promised; a machine that is busy with other tests may take twice that.
+LONGEST = 1.0
+
+
+@pytest.fixture(scope="module")
+def server(tmp_path_factory: pytest.TempPathFactory, digits: Path) -> Iterator[Server]:
+    home = tmp_path_factory.mktemp("large") / "home"
+    tokens = home.parent / "tokens"
+    tokens.write_text(f"{WRITE}\n{READ} read\n")
+    tokens.chmod(0o600)
+    server = Server(environment(home, tokens=None, tokens_file=tokens, dataset=digits, workers=1))
+    yield server
+    assert server.stop() == 0
+
+
+@pytest.fixture(scope="module")
+def large(server: Server) -> Document:
+    """A finished run with 9.5 million parameters: 38 MB of file, 105 MB of JSON."""
+    with Client(server.url()) as client:
+        return client.trained({"architecture": architecture(12_000), "hyperparams": {"epochs": 1, "batch_size": 512}})
+
+
+def at_once(server: Server, method: str, path: str, content: bytes | None = None, **headers: str) -> list[int]:
+    """The statuses of eight requests at the same time, whose answers are read to their end and dropped."""
+    url = server.url()
+
+    def ask(number: int) -> int:
+        given = {"Authorization": f"Bearer {READ}", "Content-Type": JSON} | headers
+        with (
+            httpx.Client(timeout=60, trust_env=False) as http,
+            http.stream(method, url + path, content=content, headers=given) as answer,
+        ):
+            for _ in answer.iter_raw():
+                pass
+            return answer.status_code
+
+    with Gauge(url, server.process.pid) as gauge, ThreadPoolExecutor(ONCE) as threads:
+        statuses = list(threads.map(ask, range(ONCE)))
+    assert gauge.failures == []
+    assert gauge.longest < LONGEST
+    assert gauge.peak_bytes < MEMORY
+    return statuses
+
+
+def repeated(before: bytes, unit: bytes, count: int, after: bytes) -> bytes:
+    return before + b",".join([unit] * count) + after
+
+
+def weights() -> bytes:
+    """A valid body of 55 MB."""
+    random = np.random.default_rng(1)
+    layers = [
+        {"type": "linear", "W": random.standard_normal((784, 6400), dtype=np.float32), "b": np.zeros(6400, np.float32)},
+        {"type": "relu"},
+        {"type": "linear", "W": random.standard_normal((6400, 10), dtype=np.float32), "b": np.zeros(10, np.float32)},
+    ]
+    parameters = {"layers": layers, "dtype": "float32", "layout": "row_major"}
+    rows = np.zeros((512, 784), np.float32)
+    document = {"architecture": architecture(6400), "parameters": parameters, "inputs": rows}
+    return orjson.dumps(document, option=orjson.OPT_SERIALIZE_NUMPY)
+
+
+BODIES: dict[str, Callable[[], bytes]] = {
+    "numbers in the middle of two float32": lambda: repeated(
+        b'{"a":[', b'{"W":[[16777217]]}' + b" " * 2500, 4000, b"]}"
+    ),
+    "a member twice, and 52 MB of strings": lambda: repeated(b'{"a":1,"a":2,"x":[', b'"aa"', 10_400_000, b"]}"),
+    "a member twice, and 12 MB of strings": lambda: repeated(b'{"a":1,"a":2,"x":[', b'"aa"', 2_400_000, b"]}"),
+    "60 MB of decimals with 49 digits": lambda: repeated(b'{"b":[', b"0." + b"3" * 47, 1_200_000, b"]}"),
+    "60 MB of decimals with 42 digits": lambda: repeated(
+        b'{"b":[', b"100000005960464477539.062500000000000000001", 1_400_000, b"]}"
+    ),
+    "the most numbers": lambda: repeated(b'{"b":[', b"1", 10_900_000, b"]}"),
+    "the most numbers in 8 MB": lambda: repeated(b'{"b":[', b"1", 4_190_000, b"]}"),
+    "a million rows, the last one ragged": lambda: repeated(b'{"W":[', b"[1,1,1,1,1,1,1,1,1,1]", 1_000_000, b",[1]]}"),
+    "12 MB that are cut off": lambda: repeated(b'{"W":[', b"1", 6_000_000, b""),
+    "a name of 60 MB": lambda: b'{"%s":1}' % (b"a" * 60_000_000),
+    "parameters": weights,
+}
+
+
+@pytest.mark.parametrize("make", BODIES.values(), ids=BODIES.keys())
+def test_large_bodies_take_turns(server: Server, make: Callable[[], bytes]) -> None:
+    expected = {200, 503} if make is weights else {400, 413, 422, 503}
+    statuses = at_once(server, "POST", "/api/infer_adhoc", make())
+    assert set(statuses) <= expected
+    assert set(statuses) != {503}
+
+
+@pytest.mark.parametrize(("method", "accept"), [("GET", JSON), ("GET", SAFETENSORS), ("HEAD", JSON)])
+def test_large_answers_take_turns(server: Server, large: Document, method: str, accept: str) -> None:
+    statuses = at_once(server, method, f"/api/params/{large['param_id']}", Accept=accept)
+    assert 200 in statuses
+    assert set(statuses) <= ({200} if method == "HEAD" else {200, 503})
+
+
+def test_a_large_set_that_no_one_has_asked_for_is_loaded_once(server: Server, large: Document) -> None:
+    body = {"param_id": large["param_id"], "inputs": np.zeros((512, 784), np.float32)}
+    content = orjson.dumps(body, option=orjson.OPT_SERIALIZE_NUMPY)
+    assert set(at_once(server, "POST", "/api/infer", content)) == {200}
+
+
+def test_a_page_of_long_runs_costs_no_more_than_its_runs(server: Server, large: Document) -> None:
+    """A hundred runs of a thousand epochs."""
+    with sqlite3.connect(server.home / "falcon-mnist.db") as database:
+        database.row_factory = sqlite3.Row
+        run = dict(database.execute("SELECT * FROM runs WHERE id = ?", (large["run_id"],)).fetchone())
+        del run["number"]
+        epoch = dict(database.execute("SELECT * FROM epochs WHERE run_id = ?", (large["run_id"],)).fetchone())
+        for number in range(100):
+            copy = run | {"id": f"r_{number:032x}", "state": "cancelled", "epoch": 1000, "idempotency_key": None}
+            insert(database, "runs", [copy])
+            insert(database, "epochs", [epoch | {"run_id": copy["id"], "epoch": at} for at in range(1, 1001)])
+    database.close()
+    assert set(at_once(server, "GET", f"/api/models/{large['model_id']}/runs?limit=100")) == {200}
+    assert set(at_once(server, "GET", f"/api/runs/r_{5:032x}")) == {200}
+    with Client(server.url(), READ) as client:
+        page = client.get(f"/api/models/{large['model_id']}/runs?limit=100")
+        assert len(page.json()["items"]) == 100
+        assert len(page.content) < 2**17
+
+
+def insert(database: sqlite3.Connection, table: str, rows: list[Document]) -> None:
+    names = ", ".join(rows[0])
+    marks = ", ".join(f":{name}" for name in rows[0])
+    database.executemany(f"INSERT INTO {table} ({names}) VALUES ({marks})", rows)
+
+
+def test_a_locked_database_keeps_few_threads_and_is_given_up_soon(server: Server) -> None:
+    server.url()
+    database = sqlite3.connect(server.home / "falcon-mnist.db", isolation_level=None)
+    database.execute("BEGIN IMMEDIATE")
+    start = time.monotonic()
+    content = json.dumps({"architecture": SMALL}).encode()
+    statuses = at_once(server, "POST", "/api/models", content, Authorization=f"Bearer {WRITE}")
+    seconds = time.monotonic() - start
+    database.execute("ROLLBACK")
+    database.close()
+    assert set(statuses) == {503}
+    assert seconds < 4
+    with Client(server.url()) as client:
+        assert client.post("/api/models", {"architecture": SMALL}).status_code == 200
+
+
+def test_long_accept_headers_are_refused_and_not_kept(server: Server, large: Document) -> None:
+    path = f"/api/params/{large['param_id']}"
+    with Client(server.url(), READ) as client:
+        for number in range(10):
+            accept = f"a/{number}," * 2000
+            assert client.get(path, headers={"Accept": accept}).status_code in (400, 431)
+        assert client.get(path, headers={"Accept": "text/html, */*;q=0.1"}).status_code == 200
