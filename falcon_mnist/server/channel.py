@@ -8,7 +8,7 @@ from __future__ import annotations
 import time
 from typing import TYPE_CHECKING, Any
 
-from waitress.channel import ClientDisconnected, HTTPChannel
+from waitress.channel import HTTPChannel
 from waitress.task import ErrorTask, Task, WSGITask
 from waitress.utilities import BadRequest, RequestEntityTooLarge, ServerNotImplemented
 
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from falcon_mnist.server.listener import Listener
 
 # So long may pass without a byte of an answer being read; then its connection is closed.
-READ_SECONDS = 20.0
+READ_SECONDS = 10.0
 
 
 class Refusal(ErrorTask):  # type: ignore[misc]
@@ -120,10 +120,6 @@ class Channel(HTTPChannel):  # type: ignore[misc]
             return
         with self.outbuf_lock:
             while self.connected and self.total_outbufs_len > self.adj.outbuf_high_watermark:
-                if self.stalled():
-                    self.will_close = True
-                    self.server.pull_trigger()
-                    raise ClientDisconnected
                 self.server.pull_trigger()
                 self.outbuf_lock.wait(1)
 

@@ -19,6 +19,8 @@ log = logging.getLogger(__name__)
 
 # So long nothing is accepted after descriptors have run out.
 PAUSE_SECONDS = 1.0
+# Where there is room for no other connection, one that has sent nothing for this long is closed.
+CROWDED_SECONDS = 3.0
 
 
 class Listener(TcpWSGIServer):  # type: ignore[misc]
@@ -55,9 +57,13 @@ class Listener(TcpWSGIServer):  # type: ignore[misc]
     def maintenance(self, now: float) -> None:
         """Close what is idle, and what does not read its answer."""
         super().maintenance(now)
+        if self.in_connection_overflow:
+            for channel in list(self.active_channels.values()):
+                if not channel.requests and channel.last_activity < now - CROWDED_SECONDS:
+                    channel.will_close = True
         for channel in list(self.active_channels.values()):
             if channel.stalled():
-                channel.will_close = True
+                channel.handle_close()  # at once: a socket that takes nothing is never asked to write
 
 
 class Listeners:

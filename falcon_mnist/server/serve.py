@@ -42,7 +42,7 @@ ADJUSTMENTS: dict[str, Any] = {
     "max_request_header_size": MAX_HEADER_BYTES,
     "backlog": 1024,
     "channel_timeout": 60,  # seconds without a byte until a connection is closed
-    "cleanup_interval": 10,
+    "cleanup_interval": 5,
     "clear_untrusted_proxy_headers": True,
 }
 

@@ -1,0 +1,275 @@
+"""Clients that never read, never stop sending, send what is malformed, or take all descriptors."""
+
+from __future__ import annotations
+
+import os
+import re
+import resource
+import subprocess
+import sys
+from contextlib import ExitStack
+from pathlib import Path
+
+import pytest
+from raw_http import HEALTH, Gauge, Raw, request
+from serving import PATIENCE, READ, WRITE, Client, Document, Server, environment, until
+
+# What a small request may take beside an attack. Without the fixes it took from seconds to for ever.
+SOON = 2.0
+
+
+@pytest.mark.parametrize("count", [8, 64])
+def test_clients_that_read_nothing_hold_no_thread(target: Server, client: Client, count: int) -> None:
+    description = request("GET", "/api/openapi.json", token=READ)
+    with ExitStack() as stack, Gauge(target, str(client.url)) as gauge:
+        for _ in range(count):
+            connection = stack.enter_context(Raw(str(client.url)))
+            connection.send_while_taken(description * 600, seconds=0.2)
+        until(lambda: gauge.answers >= 10, "others are answered")
+        assert client.get("/api/openapi.json").status_code == 200
+    assert gauge.longest < SOON
+    assert gauge.peak_bytes < 900e6
+
+
+def test_a_client_that_reads_nothing_is_closed(client: Client) -> None:
+    with Raw(str(client.url)) as connection:
+        connection.send_while_taken(request("GET", "/api/openapi.json", token=READ) * 600, seconds=0.2)
+        # The server closes it 10 to 15 s after the last byte that was read.
+        until(lambda: _is_reset(connection), "the server has closed it")
+
+
+def _is_reset(connection: Raw) -> bool:
+    connection.socket.settimeout(0.1)
+    try:
+        connection.socket.send(b"G")
+    except TimeoutError:
+        return False
+    except (BrokenPipeError, ConnectionResetError):
+        return True
+    return False
+
+
+def test_many_requests_at_once_are_answered_one_after_the_other_and_in_their_order(client: Client) -> None:
+    paths = ["/healthz", "/nowhere", "/readyz", "/api/runs/none"] * 50
+    with Raw(str(client.url)) as connection:
+        connection.send(b"\r\n" + b"\r\n".join(request("GET", path, token=READ) for path in paths))
+        assert [connection.status() for _ in paths] == [200, 404, 200, 404] * 50
+
+
+def test_requests_that_arrive_in_pieces_are_answered(client: Client) -> None:
+    data = HEALTH + request("GET", "/readyz") + HEALTH
+    with Raw(str(client.url)) as connection:
+        for at in range(0, len(data), 7):
+            connection.send(data[at : at + 7])
+        assert [connection.status() for _ in range(3)] == [200, 200, 200]
+
+
+@pytest.mark.parametrize(
+    "endless",
+    [
+        b"1;" + b"a" * 1500,
+        b"a" * 1500,
+        b"0\r\n" + b"name: value\r\n" * 1500,
+        b"0\r\nname: " + b"a" * 17_000,
+        b"1\r\na\r\n" * 1500,
+    ],
+    ids=["extension", "size", "trailers", "trailer", "tiny chunks"],
+)
+def test_what_stands_between_chunks_is_bounded(client: Client, endless: bytes) -> None:
+    head = request("POST", "/api/infer", "Content-Type: application/json", "Transfer-Encoding: chunked", token=WRITE)
+    with Raw(str(client.url)) as connection:
+        connection.send(head + endless)
+        assert connection.status() == 400
+        assert connection.closed()
+
+
+def test_chunks_are_put_together(client: Client) -> None:
+    head = request("POST", "/api/models", "Content-Type: application/json", "Transfer-Encoding: chunked", token=WRITE)
+    chunks = b'7;name=value\r\n{"archi\r\n0b\r\ntecture": 1\r\n1\r\n}\r\n0\r\nTrailer: yes\r\n\r\n'
+    for size in (1, 5, len(chunks)):
+        with Raw(str(client.url)) as connection:
+            connection.send(head)
+            for at in range(0, len(chunks), size):
+                connection.send(chunks[at : at + size])
+            connection.send(HEALTH)
+            assert connection.status() == 400  # the architecture is wrong: the body was read as JSON
+            assert connection.status() == 200
+
+
+@pytest.mark.parametrize("token", [READ, None], ids=["token", "no token"])
+def test_chunks_cost_as_much_as_they_weigh(target: Server, client: Client, token: str | None) -> None:
+    head = request("POST", "/api/infer", "Content-Type: application/json", "Transfer-Encoding: chunked", token=token)
+    chunk = b"40\r\n" + b"a" * 64 + b"\r\n"
+
+    def cost(times: int) -> float:
+        with Raw(str(client.url)) as connection, Gauge(target, str(client.url)) as gauge:
+            before = gauge.cpu_seconds
+            connection.send_while_taken(head + chunk * 100_000 * times + b"0\r\n\r\n", seconds=5)
+            connection.status()
+            return gauge.cpu_seconds - before
+
+    assert min(cost(2) / max(cost(1), 0.05) for _ in range(3)) <= 2.5
+
+
+@pytest.mark.parametrize(
+    "headers",
+    [
+        [f"Accept: {'a' * 40_000}"],
+        [f"X-{number}: {'a' * 1000}" for number in range(40)],
+        ["a:"] * 20_000,
+        ["a:"] * 300,
+    ],
+    ids=["one long", "many", "many tiny", "few tiny"],
+)
+def test_headers_are_bounded(client: Client, headers: list[str]) -> None:
+    with Raw(str(client.url)) as connection:
+        connection.send(request("GET", "/healthz", *headers))
+        assert connection.status() == 431
+
+
+def test_headers_that_fit_leave_no_memory_behind(target: Server, client: Client) -> None:
+    for _ in range(2):
+        with Gauge(target, str(client.url)) as gauge:
+            before = gauge.peak_bytes
+            for number in range(60):
+                with Raw(str(client.url)) as connection:
+                    accept = ", ".join(f"a/{number}-{entry}" for entry in range(2000))[:30_000]
+                    connection.send(request("GET", "/api/runs/none", f"Accept: {accept}", token=READ))
+                    assert connection.status() in (404, 400)
+    assert gauge.peak_bytes - before < 40e6
+
+
+@pytest.mark.parametrize("encoding", [["Transfer-Encoding: chunked"], []], ids=["chunked", "length"])
+def test_a_body_without_a_token_is_not_kept(target: Server, client: Client, encoding: list[str]) -> None:
+    size = 40 * 2**20
+    body = b"%x\r\n" % size + b"a" * size + b"\r\n0\r\n\r\n" if encoding else b"a" * size
+    length = [] if encoding else [f"Content-Length: {size}"]
+    head = request("POST", "/api/infer", "Content-Type: application/json", *encoding, *length)
+    with Gauge(target, str(client.url)) as gauge, ExitStack() as stack:
+        before = gauge.peak_bytes
+        for _ in range(4):
+            connection = stack.enter_context(Raw(str(client.url)))
+            connection.send(head + body)
+            assert connection.status() == 401
+            connection.send(HEALTH)
+            assert connection.status() == 200
+    assert gauge.temporary_bytes < 2**20
+    assert gauge.peak_bytes - before < 20e6
+
+
+def test_a_client_that_waits_to_send_its_body_is_refused_at_once_without_a_token(client: Client) -> None:
+    head = request("POST", "/api/infer", "Content-Type: application/json", "Expect: 100-continue", "Content-Length: 9")
+    with Raw(str(client.url)) as connection:
+        connection.send(head)
+        assert connection.status() == 401
+        assert connection.closed()
+
+
+@pytest.mark.parametrize(
+    "malformed",
+    [
+        b"GET / HTTP/1.1\r\nHost: here\r\nContent-Length: " + b"9" * 5000 + b"\r\n\r\n",
+        b"GET http://[::1/ HTTP/1.1\r\nHost: here\r\n\r\n",
+        b"POST /api/infer HTTP/1.1\r\nHost: here\r\nContent-Length: 5\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n",
+        b"POST /api/infer HTTP/1.0\r\nHost: here\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n",
+        b"POST /api/infer HTTP/1.1\r\nHost: here\r\nContent-Length: 5\r\nContent-Length: 6\r\n\r\n",
+        b"nonsense\r\n\r\n",
+        b"\0\r\n\r\n",
+    ],
+)
+def test_malformed_requests_are_refused(client: Client, malformed: bytes) -> None:
+    with Raw(str(client.url)) as connection:
+        connection.send(malformed)
+        head = connection.head()
+        assert head.startswith((b"HTTP/1.1 400", b"HTTP/1.0 400"))
+        assert b"x-content-type-options: nosniff" in head.lower()
+        assert b"x-request-id: " in head.lower()
+        assert connection.closed()
+
+
+def test_a_get_that_expects_to_be_told_to_continue_is_answered(client: Client) -> None:
+    with Raw(str(client.url)) as connection:
+        connection.send(request("GET", "/healthz", "Expect: 100-continue"))
+        assert connection.status() == 200
+
+
+def test_a_full_temporary_folder_is_a_503(client: Client, temporary: Path, trained: Document) -> None:
+    """And others' answers are not spoilt: here by a bound on the size of the server's files, which it sees as full."""
+    pid = next(iter(_servers(temporary)))
+    before = resource.prlimit(pid, resource.RLIMIT_FSIZE)
+    resource.prlimit(pid, resource.RLIMIT_FSIZE, (2**20, before[1]))
+    try:
+        with Raw(str(client.url)) as connection:
+            body = b" " * (6 * 2**20)
+            connection.send(request("POST", "/api/infer", "Content-Type: application/json", token=READ, body=body))
+            head = connection.head()
+            assert head.split(b" ")[1] == b"503"
+            assert b"retry-after" in head.lower()
+        assert client.get(f"/api/params/{trained['param_id']}").status_code == 200
+    finally:
+        resource.prlimit(pid, resource.RLIMIT_FSIZE, before)
+
+
+def _servers(temporary: Path) -> list[int]:
+    """The ids of the processes whose temporary files lie there, oldest first."""
+    needle = f"TMPDIR={temporary}".encode()
+    found = []
+    for process in Path("/proc").iterdir():
+        if process.name.isdigit() and int(process.name) != os.getpid():
+            try:
+                if needle in (process / "environ").read_bytes() and b"serve" in (process / "cmdline").read_bytes():
+                    found.append(int(process.name))
+            except OSError:
+                continue
+    return sorted(found)
+
+
+@pytest.mark.parametrize("limit", [64, 256])
+def test_a_server_without_descriptors_to_spare_stays_well(tmp_path: Path, digits: Path, limit: int) -> None:
+    code = (
+        f"import resource, sys; resource.setrlimit(resource.RLIMIT_NOFILE, ({limit}, {limit}));"
+        "from falcon_mnist.cli.main import main; sys.argv = ['falcon-mnist', 'serve', '--port', '0']; main()"
+    )
+    server = Server(environment(tmp_path / "home", dataset=digits, workers=1), sys.executable, "-c", code)
+    try:
+        url = server.url()
+        with ExitStack() as stack:
+            for _ in range(limit + 40):
+                connection = stack.enter_context(Raw(url))
+                connection.send(HEALTH[:10])
+            gauge = Gauge(server, url)
+            before = gauge.cpu_seconds
+            with Client(url) as client:  # as soon as some of the others have been idle for long enough
+                assert client.trained(epochs=1)["state"] == "succeeded"
+            assert gauge.cpu_seconds - before < 4  # it does not spin meanwhile
+        assert len(server.log()) < 100_000
+    finally:
+        assert server.stop() == 0
+
+
+@pytest.mark.parametrize("host", ["*", "localhost", "127.0.0.1"])
+def test_it_serves_on_every_address_of_its_host(tmp_path: Path, digits: Path, host: str) -> None:
+    command = (str(Path(sys.executable).parent / "falcon-mnist"), "serve", "--port", "0", "--host", host)
+    server = Server(environment(tmp_path / "home", dataset=digits, workers=1), *command)
+    try:
+        output = until(lambda: re.search(r":(\d+)/api", server.output()), "the server prints its address")
+        with Raw(f"http://127.0.0.1:{output[1]}") as connection:
+            connection.send(b"POST / HTTP/1.1\r\nContent-Length: " + b"9" * 5000 + b"\r\n\r\n")
+            assert connection.status() == 400
+    finally:
+        assert server.stop() == 0
+
+
+def test_a_host_that_is_none_is_one_sentence(tmp_path: Path, digits: Path) -> None:
+    command = [str(Path(sys.executable).parent / "falcon-mnist"), "serve", "--port", "0", "--host", "no such host"]
+    ran = subprocess.run(
+        command,
+        env=environment(tmp_path / "home", dataset=digits),
+        capture_output=True,
+        text=True,
+        timeout=PATIENCE,
+        check=False,
+    )
+    assert ran.returncode == 1
+    assert ran.stderr.count("\n") == 1
+    assert "Traceback" not in ran.stderr
