@@ -16,9 +16,7 @@ import peewee
 from falcon_mnist.api import errors
 from falcon_mnist.api.auth import AuthMiddleware
 from falcon_mnist.api.errors import Problem
-from falcon_mnist.api.openapi import Description
-from falcon_mnist.api.resources import health, inference, models, parameters, runs
-from falcon_mnist.api.resources.base import Resource
+from falcon_mnist.api.operations import OPERATIONS
 from falcon_mnist.api.service import Service
 from falcon_mnist.api.turns import Turns
 from falcon_mnist.runs.pool import Executor
@@ -34,21 +32,6 @@ SECURITY_HEADERS = (
     ("Content-Security-Policy", "default-src 'none'; frame-ancestors 'none'"),
     ("Referrer-Policy", "no-referrer"),
 )
-
-ROUTES: tuple[tuple[str, type[Resource]], ...] = (
-    ("/api/models", models.Models),
-    ("/api/models/{model_id}/train", models.Training),
-    ("/api/models/{model_id}/runs", runs.ModelRuns),
-    ("/api/runs/{run_id}", runs.Run),
-    ("/api/runs/{run_id}/cancel", runs.Cancellation),
-    ("/api/params/{param_id}", parameters.Parameters),
-    ("/api/infer", inference.Inference),
-    ("/api/infer_adhoc", inference.AdhocInference),
-    ("/api/openapi.json", Description),
-    ("/healthz", health.Health),
-    ("/readyz", health.Readiness),
-)
-
 
 App: TypeAlias = "falcon.App[falcon.Request, falcon.Response]"  # in quotes: generic only from Falcon 4.2 on
 
@@ -68,7 +51,7 @@ def build_app(service: Service) -> App:
     app.add_error_handler(Conflict, _conflict)
     app.add_error_handler(DamagedFileError, _damaged)
     app.add_error_handler(peewee.OperationalError, _database_unavailable)
-    for path, resource in ROUTES:
+    for path, resource in {operation.path: operation.resource for operation in OPERATIONS}.items():
         app.add_route(path, resource(service))
     return app
 
