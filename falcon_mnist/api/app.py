@@ -16,11 +16,9 @@ import peewee
 from falcon_mnist.api import errors
 from falcon_mnist.api.auth import AuthMiddleware
 from falcon_mnist.api.errors import Problem
-from falcon_mnist.api.openapi import Description
-from falcon_mnist.api.resources import health, inference, models, parameters, runs
-from falcon_mnist.api.resources.base import Resource
+from falcon_mnist.api.operations import OPERATIONS
 from falcon_mnist.api.service import Service
-from falcon_mnist.api.turns import LargeBodies
+from falcon_mnist.api.turns import Turns
 from falcon_mnist.runs.pool import Executor
 from falcon_mnist.storage.files import DamagedFileError
 from falcon_mnist.storage.store import Conflict, Refused
@@ -35,21 +33,6 @@ SECURITY_HEADERS = (
     ("Referrer-Policy", "no-referrer"),
 )
 
-ROUTES: tuple[tuple[str, type[Resource]], ...] = (
-    ("/api/models", models.Models),
-    ("/api/models/{model_id}/train", models.Training),
-    ("/api/models/{model_id}/runs", runs.ModelRuns),
-    ("/api/runs/{run_id}", runs.Run),
-    ("/api/runs/{run_id}/cancel", runs.Cancellation),
-    ("/api/params/{param_id}", parameters.Parameters),
-    ("/api/infer", inference.Inference),
-    ("/api/infer_adhoc", inference.AdhocInference),
-    ("/api/openapi.json", Description),
-    ("/healthz", health.Health),
-    ("/readyz", health.Readiness),
-)
-
-
 App: TypeAlias = "falcon.App[falcon.Request, falcon.Response]"  # in quotes: generic only from Falcon 4.2 on
 
 
@@ -57,9 +40,8 @@ def build_app(service: Service) -> App:
     """The WSGI application on a service that is open already."""
     app: App = falcon.App()
     auth = AuthMiddleware(service.tokens)
-    app.add_middleware(RequestMiddleware(service.executor))
+    app.add_middleware(RequestMiddleware(service.executor, service.limits.bodies))
     app.add_middleware(auth)
-    app.add_middleware(LargeBodies(service.limits, service.settings.max_body_bytes))
     app.add_sink(auth.unknown_path, re.compile(""))
     app.req_options.auto_parse_qs_csv = False
     app.req_options.keep_blank_qs_values = True
@@ -69,7 +51,7 @@ def build_app(service: Service) -> App:
     app.add_error_handler(Conflict, _conflict)
     app.add_error_handler(DamagedFileError, _damaged)
     app.add_error_handler(peewee.OperationalError, _database_unavailable)
-    for path, resource in ROUTES:
+    for path, resource in {operation.path: operation.resource for operation in OPERATIONS}.items():
         app.add_route(path, resource(service))
     return app
 
@@ -77,8 +59,9 @@ def build_app(service: Service) -> App:
 class RequestMiddleware:
     """Every request gets an id, and every answer the headers that keep browsers from guessing, and a log line."""
 
-    def __init__(self, executor: Executor) -> None:
+    def __init__(self, executor: Executor, bodies: Turns) -> None:
         self._executor = executor
+        self._bodies = bodies
         self._started = False
 
     def process_request(self, req: falcon.Request, resp: falcon.Response) -> None:
@@ -95,7 +78,9 @@ class RequestMiddleware:
     def process_response(
         self, req: falcon.Request, resp: falcon.Response, resource: object, req_succeeded: bool
     ) -> None:
-        """After everything else."""
+        """After everything else; a large body's turn is over."""
+        if turn := getattr(req.context, "turn", 0):
+            self._bodies.release(turn)
         for name, value in SECURITY_HEADERS:
             resp.set_header(name, value)
         if resp.get_header("Cache-Control") is None:

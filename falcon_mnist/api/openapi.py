@@ -1,23 +1,21 @@
-"""The OpenAPI 3.1 document, made from one table of operations and from the schemas that validate."""
+"""The OpenAPI 3.1 document, made from the table of operations and from the schemas that validate."""
 
 from __future__ import annotations
 
 from functools import cache
 from importlib.metadata import version
-from typing import Any, ClassVar, NamedTuple
+from typing import Any, NamedTuple
 
-import falcon
 from pydantic import BaseModel
 from pydantic.json_schema import models_json_schema
 
-from falcon_mnist.api import errors, schemas
+from falcon_mnist.api import errors
 from falcon_mnist.api import responses as answers
-from falcon_mnist.api.auth import READ
-from falcon_mnist.api.request import BINARY, JSON, read_query
-from falcon_mnist.api.resources.base import Resource, answer
+from falcon_mnist.api.auth import PUBLIC
+from falcon_mnist.api.request import BINARY, JSON
+from falcon_mnist.api.resources.base import Resource
 from falcon_mnist.storage.parameter_files import MEDIA_TYPE as SAFETENSORS
 
-_FIELDS = ("invalid-json", "body-too-large", "unsupported-media-type", "malformed-request", "invalid-fields", "busy")
 _EVERYWHERE = ("internal-error", "storage-unavailable")
 _BINARY_BODY = {"schema": {"type": "string", "contentMediaType": BINARY}}
 
@@ -26,6 +24,7 @@ class Operation(NamedTuple):
     """One method of one path. `problems` are keys of `errors.KINDS` beyond those that every operation has."""
 
     path: str
+    resource: type[Resource]
     method: str
     name: str
     summary: str
@@ -37,50 +36,11 @@ class Operation(NamedTuple):
     query: tuple[str, ...] = ()
     headers: tuple[str, ...] = ()
 
+    @property
+    def public(self) -> bool:
+        """Whether it needs no token."""
+        return self.resource.access[self.method.upper()] == PUBLIC
 
-OPERATIONS = (
-    Operation(
-        "/api/models", "post", "createModel", "Create a model.", 200, answers.Model,
-        (*_FIELDS, "invalid-architecture", "idempotency-key-reused", "read-only-token"),
-        body=schemas.CreateModel, headers=("Idempotency-Key",),
-    ),
-    Operation(
-        "/api/models/{model_id}/train", "post", "startTraining", "Queue a training run.", 202, answers.RunQueued,
-        (*_FIELDS, "unknown-model", "conflicting-hyperparams", "idempotency-key-reused", "queue-full",
-         "read-only-token"),
-        body=schemas.StartTraining, body_required=False, headers=("Idempotency-Key",),
-    ),
-    Operation(
-        "/api/models/{model_id}/runs", "get", "listRuns", "List a model's runs, newest first.", 200,
-        answers.RunPage, ("unknown-model", "invalid-fields"), query=("limit", "cursor"),
-    ),
-    Operation(
-        "/api/runs/{run_id}", "get", "showRun", "Show how far a run has come.", 200, answers.RunState,
-        ("unknown-run", "invalid-fields"),
-    ),
-    Operation(
-        "/api/runs/{run_id}/cancel", "post", "cancelRun", "End a queued or running run.", 200, answers.RunState,
-        (*_FIELDS, "unknown-run", "run-finished", "read-only-token"),
-        body=schemas.Nothing, body_required=False,
-    ),
-    Operation(
-        "/api/params/{param_id}", "get", "showParameters", "Get trained parameters.", 200, answers.ParameterSet,
-        ("unknown-parameters", "malformed-request", "invalid-fields", "damaged-parameters", "busy"),
-        query=("format",), headers=("If-None-Match",),
-    ),
-    Operation(
-        "/api/infer", "post", "infer", "Infer with trained parameters.", 200, answers.Prediction,
-        (*_FIELDS, "unknown-parameters", "damaged-parameters"),
-        body=schemas.Infer, query=("param_id", "dtype", "return"),
-    ),
-    Operation(
-        "/api/infer_adhoc", "post", "inferAdhoc", "Infer with the parameters in the body.", 200,
-        answers.AdhocPrediction, (*_FIELDS, "invalid-architecture"), body=schemas.InferAdhoc,
-    ),
-    Operation("/api/openapi.json", "get", "describe", "This document.", 200, None, ("invalid-fields",)),
-    Operation("/healthz", "get", "health", "Whether the process lives.", 200, answers.Status, ()),
-    Operation("/readyz", "get", "readiness", "Whether requests can be served.", 200, answers.Status, ("not-ready",)),
-)  # fmt: skip
 
 _QUERY: dict[str, dict[str, Any]] = {
     "limit": {"schema": {"type": "integer", "minimum": 1, "maximum": 100, "default": 20}},
@@ -109,27 +69,16 @@ _HEADERS: dict[str, dict[str, Any]] = {
 }
 
 
-class Description(Resource):
-    """`/openapi.json`."""
-
-    access: ClassVar = {"GET": READ}
-
-    def on_get(self, req: falcon.Request, resp: falcon.Response) -> None:
-        """Answer the document."""
-        read_query(req)
-        answer(resp, document())
-
-
 @cache
-def document() -> dict[str, Any]:
-    """The OpenAPI document of the service."""
-    models = [(model, "validation") for op in OPERATIONS for model in (op.answer, op.body) if model]
+def document(operations: tuple[Operation, ...]) -> dict[str, Any]:
+    """The OpenAPI document of these operations."""
+    models = [(model, "validation") for op in operations for model in (op.answer, op.body) if model]
     _, definitions = models_json_schema(
         [*models, (answers.ProblemDocument, "validation")],  # type: ignore[list-item]
         ref_template="#/components/schemas/{model}",
     )
     paths: dict[str, dict[str, Any]] = {}
-    for operation in OPERATIONS:
+    for operation in operations:
         paths.setdefault(operation.path, {})[operation.method] = _operation(operation)
     return {
         "openapi": "3.1.0",
@@ -152,7 +101,7 @@ def _operation(operation: Operation) -> dict[str, Any]:
     described: dict[str, Any] = {
         "operationId": operation.name,
         "summary": operation.summary,
-        "security": [{"bearer": []}] if operation.path.startswith("/api") else [],
+        "security": [] if operation.public else [{"bearer": []}],
         "responses": _responses(operation),
     }
     parameters = [
@@ -183,7 +132,7 @@ def _responses(operation: Operation) -> dict[str, Any]:
         success["headers"] = {"ETag": {"schema": {"type": "string"}}}
         responses["304"] = {"description": "The client has it already."}
     kinds = [*operation.problems, *_EVERYWHERE]
-    if operation.path.startswith("/api"):
+    if not operation.public:
         kinds.append("unauthorized")
     titles: dict[int, list[str]] = {}
     for kind in kinds:

@@ -16,6 +16,7 @@ from falcon_mnist.api.errors import Fault, Problem, invalid_fields
 from falcon_mnist.api.json_body import decode
 from falcon_mnist.api.schemas import pointer
 from falcon_mnist.api.service import Service
+from falcon_mnist.api.turns import SMALL_BODY
 from falcon_mnist.training.fields import integral
 
 JSON = "application/json"
@@ -25,9 +26,10 @@ _KEY = re.compile(r"[\x21-\x7e]{1,255}")
 
 
 def read_body(req: falcon.Request, service: Service, *media_types: str, optional: bool = False) -> tuple[str, bytes]:
-    """The media type (one of `media_types`) and bytes of the body; raises a 413 or 415 `Problem`.
+    """The media type (one of `media_types`) and bytes of the body; raises a 413, 415 or 503 `Problem`.
 
-    An `optional` body that is empty needs no media type: it counts as the first of them.
+    A large body takes its turn, in which the request is answered (`RequestMiddleware` releases it). An `optional`
+    body that is empty needs no media type: it counts as the first of them.
     """
     limit = service.settings.max_body_bytes
     declared = req.content_length
@@ -42,6 +44,8 @@ def read_body(req: falcon.Request, service: Service, *media_types: str, optional
         raise Problem("unsupported-media-type", f"Content-Type must be {' or '.join(media_types)}, {sent[:100]}.")
     if req.env.get("HTTP_CONTENT_ENCODING", "identity").lower() != "identity":
         raise Problem("unsupported-media-type", "Content-Encoding must be identity: send the body as it is.")
+    if length > SMALL_BODY:
+        req.context.turn = service.limits.take_body(length)
     body = req.stream.read(length)
     if len(body) > limit:
         raise _too_large(limit)

@@ -12,8 +12,8 @@ from falcon_mnist.settings import SettingsError
 # 16 letters and digits at random are 80 bits and more, which nobody guesses over a network.
 MIN_LENGTH = 16
 
+# Of `falcon-mnist serve`.
 ALLOW_OPTION = "--allow-weak-tokens"
-"""The option of `falcon-mnist serve` that allows weak tokens on addresses other than loopback."""
 
 
 def weaknesses(tokens: Iterable[str], file: Path | None = None) -> list[str]:

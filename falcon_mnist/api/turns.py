@@ -11,8 +11,6 @@ from collections.abc import Iterable, Iterator
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass, field
 
-import falcon
-
 from falcon_mnist.api.errors import Problem
 
 # One request waits for its turn for up to `PATIENT`, all others for `BRIEF`, which is what a burst takes.
@@ -90,7 +88,7 @@ class Released:
 # A body of short numbers takes up to twenty times its bytes while it is decoded.
 _BODY_EXPANSION = 20
 # Smaller bodies never wait: 512 rows of bytes, or one of JSON.
-_SMALL_BODY = 2**20
+SMALL_BODY = 2**20
 _MEMORY = 320 * 2**20  # bytes, for bodies
 _ANSWERS = 160 * 2**20  # bytes, for answers
 
@@ -103,29 +101,10 @@ class Limits:
     answers: Turns = field(default_factory=lambda: Turns(_ANSWERS))
     writes: Turns = field(default_factory=lambda: Turns(1))
 
+    def take_body(self, length: int) -> int:
+        """A turn to read a body of so many bytes, to be released when it is answered."""
+        return self.bodies.take(length * _BODY_EXPANSION)
+
     def write(self) -> AbstractContextManager[None]:
         """A turn to write to the database, so that a lock on it holds one thread, and others briefly."""
         return self.writes.held(1)
-
-
-class LargeBodies:
-    """Middleware in which requests with large bodies take turns, from before they are read until they are answered."""
-
-    def __init__(self, limits: Limits, max_body_bytes: int) -> None:
-        self._turns = limits.bodies
-        self._max_body_bytes = max_body_bytes
-
-    def process_resource(
-        self, req: falcon.Request, resp: falcon.Response, resource: object, params: dict[str, str]
-    ) -> None:
-        """After the token was checked. A body that is too large takes no turn: it is refused unread."""
-        length = req.content_length or 0
-        if _SMALL_BODY < length <= self._max_body_bytes:
-            req.context.turn = self._turns.take(length * _BODY_EXPANSION)
-
-    def process_response(
-        self, req: falcon.Request, resp: falcon.Response, resource: object, req_succeeded: bool
-    ) -> None:
-        """Make room for the next."""
-        if taken := getattr(req.context, "turn", 0):
-            self._turns.release(taken)

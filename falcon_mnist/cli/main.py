@@ -49,23 +49,37 @@ def _options(
 def serve(
     host: Annotated[str, typer.Option(help="Address to listen at.")] = "127.0.0.1",
     port: Annotated[int, typer.Option(min=0, max=65535, help="Port to listen at; 0 for a free one.")] = 8000,
+    allow_weak_tokens: Annotated[
+        bool,
+        typer.Option(
+            "--allow-weak-tokens",
+            help="Listen at addresses other than loopback also with tokens that are short or that others may read.",
+        ),
+    ] = False,
 ) -> None:
     """Serve the API until Ctrl-C or SIGTERM; settings come from FALCON_MNIST_* variables."""
     logs.configure(logging.INFO, "json")
     settings = Settings.from_env()
     from falcon_mnist import kernels
+    from falcon_mnist.api.token_rules import check_address
     from falcon_mnist.app import open_service
     from falcon_mnist.server.serve import make_server, run_until_signalled
 
     service = open_service(settings)
     try:
+        warnings = check_address(host, service.tokens.weaknesses, allow_weak=allow_weak_tokens)
         server = make_server(service, host, port)
+    except SettingsError:
+        service.close()
+        raise
     except (OSError, ValueError, OverflowError) as error:
         service.close()
         reason = getattr(error, "strerror", None) or error
         raise SettingsError(f"cannot listen at {host}:{port}: {reason}") from None
     console.say(f"Serving at {server.addresses[0]}/api with the {kernels.isa()} kernels; Ctrl-C ends it.")
     console.say(_where_the_token_is(settings))
+    for warning in warnings:
+        console.say(f"Warning: {warning}.")
     run_until_signalled(server, service)
 
 

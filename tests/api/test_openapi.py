@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from openapi_spec_validator import validate
 from serving import JSON, PROBLEM, SMALL, Client, Document, architecture
 
-from falcon_mnist.api.app import ROUTES
+from falcon_mnist.api.operations import OPERATIONS
 
 METHODS = ("get", "put", "post", "delete", "patch", "trace")
 
@@ -29,7 +29,10 @@ def test_the_document_is_valid_openapi(document: Document) -> None:
 
 
 def test_every_route_and_method_stands_in_the_document_and_no_other(document: Document) -> None:
-    routes = {path: {method for method in METHODS if hasattr(resource, f"on_{method}")} for path, resource in ROUTES}
+    routes = {
+        operation.path: {method for method in METHODS if hasattr(operation.resource, f"on_{method}")}
+        for operation in OPERATIONS
+    }
     assert {path: set(item) for path, item in document["paths"].items()} == routes
 
 

@@ -5,11 +5,12 @@ from __future__ import annotations
 import logging
 import os
 import stat
+import subprocess
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from serving import READ, SMALL, WRITE, Client, Document, Kept, Server, pixels, until
+from serving import COMMANDS, READ, SMALL, WRITE, Client, Document, Kept, Server, environment, pixels, until
 
 from falcon_mnist.api.auth import Tokens
 from falcon_mnist.api.token_rules import check_address, weaknesses
@@ -212,3 +213,22 @@ def test_long_tokens_in_a_private_file_have_no_weakness(tmp_path: Path) -> None:
     assert Tokens(Settings(home=tmp_path)).weaknesses == []
     assert Tokens(Settings(home=tmp_path, tokens=("0123456789abcdef",))).weaknesses == []
     assert Tokens(Settings(home=tmp_path, tokens=("short", WRITE, "other"))).weaknesses[0].startswith("2 of")
+
+
+def test_serve_refuses_weak_tokens_on_other_addresses_in_one_sentence(tmp_path: Path, digits: Path) -> None:
+    variables = environment(tmp_path / "home", tokens="short", dataset=digits)
+    command = [str(COMMANDS / "falcon-mnist"), "serve", "--host", "192.0.2.1", "--port", "0"]  # no address of ours
+    refused = subprocess.run(command, env=variables, capture_output=True, text=True, timeout=60)
+    assert refused.returncode != 0
+    assert "--allow-weak-tokens" in refused.stderr
+    assert "Traceback" not in refused.stderr
+    allowed = subprocess.run(
+        [*command, "--allow-weak-tokens"], env=variables, capture_output=True, text=True, timeout=60
+    )
+    assert "cannot listen at 192.0.2.1" in allowed.stderr
+
+
+def test_serve_warns_of_weak_tokens_on_loopback(serve: Callable[..., Server]) -> None:
+    server = serve(tokens="short")
+    server.url()
+    until(lambda: "Warning: 1 of the tokens" in server.output(), "the warning is printed")

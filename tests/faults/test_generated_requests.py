@@ -10,7 +10,7 @@ from pathlib import Path
 
 from serving import PATIENCE, WRITE, Client, Document
 
-from falcon_mnist.api.openapi import OPERATIONS
+from falcon_mnist.api.operations import OPERATIONS
 
 
 def test_generated_requests_get_the_answers_that_the_description_promises(

@@ -1,0 +1,82 @@
+"""Every operation of the API: its route, the resource that answers it, and what its description says."""
+
+from __future__ import annotations
+
+from typing import ClassVar
+
+import falcon
+
+from falcon_mnist.api import openapi, schemas
+from falcon_mnist.api import responses as answers
+from falcon_mnist.api.auth import READ
+from falcon_mnist.api.openapi import Operation
+from falcon_mnist.api.request import read_query
+from falcon_mnist.api.resources import health, inference, models, parameters, runs
+from falcon_mnist.api.resources.base import Resource, answer
+
+_FIELDS = ("invalid-json", "body-too-large", "unsupported-media-type", "malformed-request", "invalid-fields", "busy")
+
+
+class Description(Resource):
+    """`/openapi.json`."""
+
+    access: ClassVar = {"GET": READ}
+
+    def on_get(self, req: falcon.Request, resp: falcon.Response) -> None:
+        """Answer the document."""
+        read_query(req)
+        answer(resp, openapi.document(OPERATIONS))
+
+
+OPERATIONS = (
+    Operation(
+        "/api/models", models.Models, "post", "createModel", "Create a model.",
+        200, answers.Model, (*_FIELDS, "invalid-architecture", "idempotency-key-reused", "read-only-token"),
+        body=schemas.CreateModel, headers=("Idempotency-Key",),
+    ),
+    Operation(
+        "/api/models/{model_id}/train", models.Training, "post", "startTraining", "Queue a training run.",
+        202, answers.RunQueued,
+        (*_FIELDS, "unknown-model", "conflicting-hyperparams", "idempotency-key-reused", "queue-full",
+         "read-only-token"),
+        body=schemas.StartTraining, body_required=False, headers=("Idempotency-Key",),
+    ),
+    Operation(
+        "/api/models/{model_id}/runs", runs.ModelRuns, "get", "listRuns", "List a model's runs, newest first.",
+        200, answers.RunPage, ("unknown-model", "invalid-fields"), query=("limit", "cursor"),
+    ),
+    Operation(
+        "/api/runs/{run_id}", runs.Run, "get", "showRun", "Show how far a run has come.",
+        200, answers.RunState, ("unknown-run", "invalid-fields"),
+    ),
+    Operation(
+        "/api/runs/{run_id}/cancel", runs.Cancellation, "post", "cancelRun", "End a queued or running run.",
+        200, answers.RunState, (*_FIELDS, "unknown-run", "run-finished", "read-only-token"),
+        body=schemas.Nothing, body_required=False,
+    ),
+    Operation(
+        "/api/params/{param_id}", parameters.Parameters, "get", "showParameters", "Get trained parameters.",
+        200, answers.ParameterSet,
+        ("unknown-parameters", "malformed-request", "invalid-fields", "damaged-parameters", "busy"),
+        query=("format",), headers=("If-None-Match",),
+    ),
+    Operation(
+        "/api/infer", inference.Inference, "post", "infer", "Infer with trained parameters.",
+        200, answers.Prediction, (*_FIELDS, "unknown-parameters", "damaged-parameters"),
+        body=schemas.Infer, query=("param_id", "dtype", "return"),
+    ),
+    Operation(
+        "/api/infer_adhoc", inference.AdhocInference, "post", "inferAdhoc", "Infer with the parameters in the body.",
+        200, answers.AdhocPrediction, (*_FIELDS, "invalid-architecture"), body=schemas.InferAdhoc,
+    ),
+    Operation(
+        "/api/openapi.json", Description, "get", "describe", "This document.", 200, None, ("invalid-fields",),
+    ),
+    Operation(
+        "/healthz", health.Health, "get", "health", "Whether the process lives.", 200, answers.Status, (),
+    ),
+    Operation(
+        "/readyz", health.Readiness, "get", "readiness", "Whether requests can be served.",
+        200, answers.Status, ("not-ready",),
+    ),
+)  # fmt: skip
