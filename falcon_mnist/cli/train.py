@@ -38,6 +38,6 @@ def _train(service: Service, wanted: schemas.CreateModel) -> None:
         return {"state": now.state, "epoch": now.epoch, "epochs_total": hyperparams["epochs"], "error": now.error}
 
     watch.until_succeeded(look, cancel=lambda: store.cancel(run.id))
-    for epoch in store.histories([run])[run.id]:
-        console.say(console.epoch_line(epoch.__data__))
+    for epoch in store.history(run.id):
+        console.say(console.epoch_line(epoch._asdict()))
     console.say(f"Parameters {store.param_ids([run])[run.id]}")

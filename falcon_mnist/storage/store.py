@@ -57,6 +57,18 @@ class Lease(NamedTuple):
     renewals: int
 
 
+class Epoch(NamedTuple):
+    """A finished epoch of a run: tuples, because a run may have a thousand."""
+
+    epoch: int
+    train_loss: float
+    train_accuracy: float
+    val_loss: float | None
+    val_accuracy: float | None
+
+
+_EPOCHS = EpochRow.select(EpochRow.run, *(getattr(EpochRow, name) for name in Epoch._fields)).tuples()
+
 _Row = TypeVar("_Row", bound=Table)
 _Made = TypeVar("_Made", ModelRow, RunRow)
 
@@ -172,20 +184,16 @@ class Store:
         query = RunRow.select().where(RunRow.model == model_id).order_by(RunRow.number.desc()).limit(limit)
         return self._all(query.where(RunRow.number < before) if before is not None else query)
 
-    def histories(self, runs: Sequence[RunRow]) -> dict[str, list[EpochRow]]:
-        """The finished epochs of each run, in order."""
-        histories: dict[str, list[EpochRow]] = {run.id: [] for run in runs}
-        for epoch in self._all(
-            EpochRow.select().where(EpochRow.run.in_(list(histories))).order_by(EpochRow.run, EpochRow.epoch)
-        ):
-            histories[epoch.run_id].append(epoch)
-        return histories
+    def history(self, run_id: str) -> list[Epoch]:
+        """The finished epochs of a run, in order."""
+        query = _EPOCHS.where(EpochRow.run == run_id).order_by(EpochRow.epoch)
+        return [Epoch(*row) for _, *row in query.execute(self._database)]
 
-    def latest_epochs(self, runs: Sequence[RunRow]) -> dict[str, EpochRow]:
+    def latest_epochs(self, runs: Sequence[RunRow]) -> dict[str, Epoch]:
         """Run id to its last finished epoch, for the runs that have finished one."""
         last = (EpochRow.run == RunRow.id) & (EpochRow.epoch == RunRow.epoch)
-        query = EpochRow.select().join(RunRow, on=last).where(RunRow.id.in_([run.id for run in runs]))
-        return {epoch.run_id: epoch for epoch in self._all(query)}
+        query = _EPOCHS.join(RunRow, on=last).where(RunRow.id.in_([run.id for run in runs]))
+        return {run_id: Epoch(*row) for run_id, *row in query.execute(self._database)}
 
     def param_ids(self, runs: Sequence[RunRow]) -> dict[str, str]:
         """Run id to parameter set, for the runs that have one."""
@@ -255,7 +263,6 @@ class Store:
                 state=RUNNING,
                 owner=owner,
                 renewals=0,
-                drain=False,
                 checkpointed_since_claim=False,
                 started_at=fn.COALESCE(RunRow.started_at, self._clock.timestamp()),
             )

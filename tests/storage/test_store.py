@@ -267,7 +267,7 @@ def test_epochs_are_kept_in_order_and_an_epoch_that_is_run_again_changes_nothing
         store.record_epoch(run.id, "worker", epoch, METRICS | {"train_loss": float(epoch)})
     store.record_epoch(run.id, "worker", 2, METRICS | {"train_loss": 9.0})
     assert seen(store, run.id)["epoch"] == 3
-    history = store.histories([run])[run.id]
+    history = store.history(run.id)
     assert [(each.epoch, each.train_loss, each.val_loss) for each in history] == [
         (1, 1.0, None),
         (2, 2.0, None),
@@ -292,7 +292,7 @@ def test_a_restart_forgets_epochs_and_checkpoint(store: Store) -> None:
     store.restart(run.id, "worker")
     after = seen(store, run.id)
     assert (after["epoch"], after["checkpoint"]) == (0, None)
-    assert [len(history) for history in store.histories([run, other]).values()] == [0, 1]
+    assert [len(store.history(each.id)) for each in (run, other)] == [0, 1]
 
 
 def test_what_a_run_trains_on_and_with_is_recorded(store: Store) -> None:

@@ -173,7 +173,7 @@ def result(settings: Settings) -> dict[str, Any]:
     run_id, state, epoch, losses, error = row
     run = store.run(run_id)
     assert run is not None
-    history = [[entry.epoch, entry.train_loss, entry.val_loss] for entry in store.histories([run])[run_id]]
+    history = [[entry.epoch, entry.train_loss, entry.val_loss] for entry in store.history(run_id)]
     names = [path.name for path in settings.storage.rglob("*") if path.is_file()]
     files.ABANDONED_SECONDS = -1
     recorded = {row.id: row.sha256 for row in store.all_parameters()}

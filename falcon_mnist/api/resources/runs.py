@@ -12,7 +12,8 @@ from falcon_mnist.api.errors import Problem
 from falcon_mnist.api.request import read_cursor, read_json, read_limit, read_query, write_cursor
 from falcon_mnist.api.resources.base import Resource, answer
 from falcon_mnist.constants import CANCELLED, METRICS, SUCCEEDED
-from falcon_mnist.storage.tables import EpochRow, RunRow
+from falcon_mnist.storage.store import Epoch
+from falcon_mnist.storage.tables import RunRow
 
 
 class ModelRuns(Resource):
@@ -40,7 +41,7 @@ class RunResource(Resource):
     """Base of what answers one run with its history."""
 
     def _document(self, run: RunRow) -> dict[str, Any]:
-        history = self._service.store.histories([run])[run.id]
+        history = self._service.store.history(run.id)
         param_id = self._service.store.param_ids([run]).get(run.id)
         latest = history[-1] if history else None
         return run_document(run, latest, param_id) | {"history": [_epoch(row) for row in history]}
@@ -79,7 +80,7 @@ class Cancellation(RunResource):
         answer(resp, self._document(run))
 
 
-def run_document(run: RunRow, latest: EpochRow | None, param_id: str | None) -> dict[str, Any]:
+def run_document(run: RunRow, latest: Epoch | None, param_id: str | None) -> dict[str, Any]:
     """A run as lists show it, with the metrics of its latest finished epoch."""
     document: dict[str, Any] = {
         "run_id": run.id,
@@ -101,5 +102,5 @@ def run_document(run: RunRow, latest: EpochRow | None, param_id: str | None) -> 
     return document
 
 
-def _epoch(row: EpochRow) -> dict[str, Any]:
+def _epoch(row: Epoch) -> dict[str, Any]:
     return {"epoch": row.epoch} | {name: getattr(row, name) for name in METRICS}
