@@ -20,7 +20,7 @@ log = logging.getLogger(__name__)
 # So long nothing is accepted after descriptors have run out.
 PAUSE_SECONDS = 1.0
 # Where there is room for no other connection, one that has sent nothing for this long is closed.
-CROWDED_SECONDS = 3.0
+CROWDED_SECONDS = 2.0
 
 
 class Listener(TcpWSGIServer):  # type: ignore[misc]
