@@ -11,8 +11,7 @@ import secrets
 from collections.abc import Mapping, Sequence
 from contextlib import AbstractContextManager
 from enum import StrEnum
-from functools import cached_property, reduce
-from operator import or_
+from functools import cached_property
 from typing import Any, NamedTuple, TypeVar
 
 from peewee import fn
@@ -192,8 +191,8 @@ class Store:
 
     def latest_epochs(self, runs: Sequence[RunRow]) -> dict[str, Epoch]:
         """Run id to its last finished epoch, for the runs that have finished one."""
-        last = [(EpochRow.run == run.id) & (EpochRow.epoch == run.epoch) for run in runs if run.epoch]
-        query = _EPOCHS.where(reduce(or_, last, EpochRow.epoch < 0))
+        last = (EpochRow.run == RunRow.id) & (EpochRow.epoch == RunRow.epoch)
+        query = _EPOCHS.join(RunRow, on=last).where(RunRow.id.in_([run.id for run in runs]))
         return {run_id: Epoch(*row) for run_id, *row in query.execute(self._database)}
 
     def param_ids(self, runs: Sequence[RunRow]) -> dict[str, str]:
