@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import sqlite3
+import time
 from collections.abc import Iterator
 from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
@@ -34,6 +35,7 @@ class SQLite(Database, peewee.SqliteDatabase):
     def __init__(self, path: Path | None, *, wait: float, read_only: bool = False) -> None:
         """Connects at the first statement. `wait` is how many seconds a statement waits for another's lock."""
         self.path = path
+        self._wait = wait
         if path and read_only:
             # Where no process has the database open it is read as it lies, else SQLite would make `-wal` and `-shm`.
             how = "mode=ro" if path.with_name(f"{path.name}-wal").exists() else "immutable=1"
@@ -76,6 +78,17 @@ class SQLite(Database, peewee.SqliteDatabase):
         faults = [] if lines == ["ok"] else lines
         return faults + ([f"{len(dangling)} rows refer to rows that are not there"] if dangling else [])
 
+    def _connect(self) -> Any:
+        """Waits as a statement does: SQLite itself does not, where two processes turn a new file to WAL."""
+        end = time.monotonic() + self._wait
+        while True:
+            try:
+                return super()._connect()  # type: ignore[misc]
+            except sqlite3.OperationalError as error:
+                if _code(error) not in _BUSY or time.monotonic() >= end:
+                    raise
+                time.sleep(0.01)
+
     def execute_sql(self, sql: str, params: Any = None) -> Any:
         """With the causes of errors told."""
         with _telling():
@@ -98,9 +111,16 @@ def _telling() -> Iterator[None]:
     try:
         yield
     except peewee.OperationalError as error:
-        code = getattr(error.__context__, "sqlite_errorcode", 0) & 0xFF  # without its extension
+        code = _code(error)
         if code in _BUSY:
             raise DatabaseBusyError(str(error)) from error
         if code in _FULL:
             raise DatabaseFullError(str(error)) from error
         raise
+
+
+def _code(error: BaseException | None) -> int:
+    """SQLite's result code, without its extension, of an error that Peewee may have wrapped; 0 if there is none."""
+    while error is not None and not isinstance(error, sqlite3.Error):
+        error = error.__context__
+    return getattr(error, "sqlite_errorcode", 0) & 0xFF
