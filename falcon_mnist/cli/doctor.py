@@ -110,10 +110,9 @@ def _token(settings: Settings) -> Finding:
 def _modes(settings: Settings) -> Finding:
     """Who else may open what is stored."""
     database = settings.database
-    files = (database.with_name(f"{database.name}{suffix}") for suffix in ("", "-wal", "-shm"))
-    wide = [
-        str(place) for place in (settings.home, settings.storage, *files) if place.exists() and open_to_others(place)
-    ]
+    files = [database.with_name(f"{database.name}{suffix}") for suffix in ("", "-wal", "-shm")]
+    folders = [settings.home, settings.storage / "parameters", settings.storage / "checkpoints"]
+    wide = [str(place) for place in (*folders, *files) if place.exists() and open_to_others(place)]
     if not wide:
         return Finding("modes", "other users may open nothing of what is stored")
     return Finding("modes", f"other users may open {', '.join(wide)}", f"close it to them: chmod go= {' '.join(wide)}")

@@ -32,11 +32,6 @@ def folder(tmp_path: Path) -> Path:
     return tmp_path / "files"
 
 
-@pytest.fixture
-def time() -> ManualTime:
-    return ManualTime()
-
-
 def names(storage: Storage) -> set[str]:
     return {entry.name for entry in storage.list()}
 
