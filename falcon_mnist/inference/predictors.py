@@ -21,22 +21,22 @@ from falcon_mnist.training import network
 
 # Enough for several parameter sets of the largest size, or fifty of the specification's example.
 CACHE_BYTES = 256 * 2**20
-# Workspaces that are kept for the next calls, of so many architectures; more threads than these make and drop theirs.
+# Idle workspaces kept for later calls, per architecture, of so many architectures; further threads allocate theirs.
 KEPT_WORKSPACES = 2
 KEPT_ARCHITECTURES = 8
-# A larger one takes its time to compute in: beside that, to make it anew costs nothing.
+# A pass in a larger one takes so long that allocating it costs nothing beside that.
 KEPT_BYTES = 4 * 2**20
 
 
 class Answer(NamedTuple):
-    """What a forward pass makes of its rows."""
+    """Logits of a batch, and how long the forward pass took."""
 
     logits: Array  # (rows, 10)
     milliseconds: float
 
 
 class Passes:
-    """The forward passes of an architecture, with their memory: all its parameter sets share them."""
+    """Forward passes of one architecture, with idle workspaces that all its parameter sets share."""
 
     def __init__(self, layers: tuple[tuple[str, int, int], ...]) -> None:
         self.network = kernels.Network(layers)
@@ -75,7 +75,10 @@ class Predictor:
 
 
 class Predictors:
-    """The predictors of stored parameter sets, least recently used ones forgotten beyond `limit` bytes."""
+    """The predictors of stored parameter sets, the least recently used ones dropped beyond `limit` bytes.
+
+    An OrderedDict and a lock: a lookup in cachetools' LRUCache runs in Python and takes three times as long.
+    """
 
     def __init__(self, store: Store, files: ParameterFiles, *, limit: int = CACHE_BYTES) -> None:
         self._store = store
