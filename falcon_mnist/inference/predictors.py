@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import threading
 import time
-from collections import OrderedDict
 from collections.abc import Mapping
 from functools import lru_cache
 from typing import Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
+from cachetools import LRUCache
 
 from falcon_mnist import kernels
 from falcon_mnist.constants import Array
@@ -21,22 +21,22 @@ from falcon_mnist.training import network
 
 # Enough for several parameter sets of the largest size, or fifty of the specification's example.
 CACHE_BYTES = 256 * 2**20
-# Workspaces that are kept for the next calls, of so many architectures; more threads than these make and drop theirs.
+# Idle workspaces kept for later calls, per architecture, of so many architectures; further threads allocate theirs.
 KEPT_WORKSPACES = 2
 KEPT_ARCHITECTURES = 8
-# A larger one takes its time to compute in: beside that, to make it anew costs nothing.
+# A pass in a larger one takes so long that allocating it costs nothing beside that.
 KEPT_BYTES = 4 * 2**20
 
 
 class Answer(NamedTuple):
-    """What a forward pass makes of its rows."""
+    """Logits of a batch, and how long the forward pass took."""
 
     logits: Array  # (rows, 10)
     milliseconds: float
 
 
 class Passes:
-    """The forward passes of an architecture, with their memory: all its parameter sets share them."""
+    """Forward passes of one architecture, with idle workspaces that all its parameter sets share."""
 
     def __init__(self, layers: tuple[tuple[str, int, int], ...]) -> None:
         self.network = kernels.Network(layers)
@@ -75,15 +75,15 @@ class Predictor:
 
 
 class Predictors:
-    """The predictors of stored parameter sets, least recently used ones forgotten beyond `limit` bytes."""
+    """The predictors of stored parameter sets, the least recently used ones dropped beyond `limit` bytes."""
 
     def __init__(self, store: Store, files: ParameterFiles, *, limit: int = CACHE_BYTES) -> None:
         self._store = store
         self._files = files
-        self._limit = limit
         self._lock = threading.Lock()
         self._loading = threading.Lock()  # one at a time: while it is read, a set takes several times its bytes
-        self._cached: OrderedDict[str, Predictor] = OrderedDict()
+        # One that is larger than the whole cache takes all of it.
+        self._cached: LRUCache[str, Predictor] = LRUCache(limit, getsizeof=lambda found: min(found.size_bytes, limit))
 
     def get(self, param_id: str) -> Predictor | None:
         """The predictor of a parameter set, None if there is no such set. Raises `DamagedFileError`."""
@@ -92,21 +92,13 @@ class Predictors:
         with self._loading:
             predictor = self._find(param_id) or self._load(param_id)
             if predictor is not None:
-                self._keep(param_id, predictor)
+                with self._lock:
+                    self._cached[param_id] = predictor
             return predictor
 
     def _find(self, param_id: str) -> Predictor | None:
         with self._lock:
-            predictor = self._cached.get(param_id)
-            if predictor is not None:
-                self._cached.move_to_end(param_id)
-            return predictor
-
-    def _keep(self, param_id: str, predictor: Predictor) -> None:
-        with self._lock:
-            self._cached[param_id] = predictor
-            while len(self._cached) > 1 and sum(p.size_bytes for p in self._cached.values()) > self._limit:
-                self._cached.popitem(last=False)
+            return self._cached.get(param_id)
 
     def _load(self, param_id: str) -> Predictor | None:
         row = self._store.parameters(param_id)

@@ -496,6 +496,24 @@ def test_an_idempotency_key_must_be_short_and_visible(client: Client, kept: Kept
     assert response.status_code == 422
 
 
+@pytest.mark.parametrize("name", ["a" * 101, "~" * 3000, "é" * 5000, "x/" * 100_000])
+def test_a_long_name_of_the_client_is_echoed_in_part(client: Client, trained: Document, name: str) -> None:
+    """One of 60 MB was once answered with 240 MB."""
+    deep = {"architecture": SMALL | {name: 1}, "hyperparams": {name: {name: 1}}, name: [1]}
+    answers = [
+        client.post("/api/models", deep),
+        client.post("/api/models", {"architecture": {"input_size": name, "layers": [{"type": name}]}}),
+        client.post("/api/infer", {"param_id": name, "inputs": name, "return": {name: name}}),
+        client.post("/api/infer", content=b"{}", headers={"Content-Type": name.encode()[:4000]}),
+        client.get(f"/api/models/{trained['model_id']}/runs", params={name[:2000]: "1", "limit": name[:2000]}),
+    ]
+    cut = name[:100].replace("~", "~0").replace("/", "~1")
+    assert pointers(answers[0]) == sorted([f"/architecture/{cut}", f"/hyperparams/{cut}", f"/{cut}"])
+    for answer in answers:
+        assert answer.status_code in (400, 415, 422)
+        assert len(answer.content) < 4000
+
+
 # The description says the same of what it can say
 
 

@@ -77,6 +77,8 @@ def test_the_same_key_with_the_same_body_makes_one_model(client: Client, kept: K
         # The same document, written otherwise.
         respelled = json.dumps(dict(reversed(body.items())), indent=2)
         assert client.post("/api/models", content=respelled, headers=key).content == first.content
+        fractions = body | {"hyperparams": {"epochs": 3.0}}
+        assert client.post("/api/models", fractions, headers=key).content == first.content
         for other in (body | {"hyperparams": {"epochs": 4}}, {"architecture": SMALL}):
             response = client.post("/api/models", other, headers=key)
             assert response.status_code == 409

@@ -94,6 +94,9 @@ def test_the_cache_forgets_what_was_used_longest_ago(
     assert narrow.get(ids[0]) is not kept
     assert narrow.get("p_unknown") is None
 
+    tiny = Predictors(store, files, limit=1)
+    assert tiny.get(ids[0]) is tiny.get(ids[0])
+
 
 def test_threads_that_ask_for_a_parameter_set_at_once_get_the_same_answers(
     service: tuple[Service, str], trained: Document

@@ -198,3 +198,11 @@ def test_a_model_within_the_description_is_taken(client: Client) -> None:
     for path, body in BODIES.items():
         assert client.description.accepts("POST", path, body)
         assert client.post(path, body).status_code in (200, 404)
+
+
+def test_no_query_parameter_has_a_default_that_a_generated_client_would_send_with_a_json_body(
+    document: Document,
+) -> None:
+    parameters = document["paths"]["/api/infer"]["post"]["parameters"]
+    assert {parameter["name"] for parameter in parameters} == {"param_id", "dtype", "return"}
+    assert not any("default" in parameter["schema"] or parameter.get("required") for parameter in parameters)
