@@ -146,8 +146,8 @@ def train(
     batch. Raises `StoppedError` and `DivergedError`.
     """
     training, validation = split(len(labels), hyperparams)
-    workspace = kernels.Workspace(net, min(hyperparams.batch_size, net.slice_rows), training=True)
-    evaluation = kernels.Workspace(net, net.slice_rows)  # larger slices: fewer meetings of the threads
+    workspace = kernels.Workspace(net, min(hyperparams.batch_size, net.micro_batch_rows), training=True)
+    evaluation = kernels.Workspace(net, net.micro_batch_rows)  # large micro-batches: few barriers
     rows, trial_rows = segment_rows(net, hyperparams)
     threads = Threads(cpus() if row_flop(net) * hyperparams.batch_size >= SHARED_FLOP else 1)
     while state.epoch < hyperparams.epochs:
@@ -204,13 +204,13 @@ def _train_segment(
     optimizer = hyperparams.optimizer
     _, loss, correct = net.train(
         state.parameters,
-        state.velocity,
+        {} if state.velocity is None else {"velocity": state.velocity},
         images,
         labels,
         segment,
         hyperparams.batch_size,
-        optimizer.lr,
-        min(optimizer.momentum, BELOW_ONE),
+        kernels.Optimizer("sgd", momentum=min(optimizer.momentum, BELOW_ONE)),
+        np.full(-(-len(segment) // hyperparams.batch_size), optimizer.lr, np.float32),
         workspace,
         stop,
         threads=threads,
