@@ -1,4 +1,4 @@
-"""The Cython extensions: one translation unit for each instruction set, as many as the compiler can build.
+"""The Cython extensions: one for what Python sees, and one for each instruction set that the compiler can build.
 
 Everything else about the package stands in pyproject.toml.
 """
@@ -19,12 +19,12 @@ from setuptools.command.build_ext import build_ext
 # Functions stay as they are written unless they are marked inline, so that a profile names them.
 COMMON = [
     *("-O3", "-ffp-contract=off", "-fno-math-errno", "-fno-trapping-math", "-fno-inline-functions-called-once"),
-    *("-pthread", "-Wno-psabi"),
+    *("-pthread", "-Wno-psabi", "-g0"),
 ]
 AVX2 = ["-mavx2", "-mfma"]
 AVX512 = [*AVX2, "-mavx512f", "-mavx512bw", "-mavx512dq", "-mavx512vl", "-mprefer-vector-width=512"]
 VARIANTS = {"baseline": [], "avx2": AVX2, "avx512": AVX512}
-SOURCES = ["kernels/simd.h", *(str(path) for path in sorted(Path("kernels").glob("*.pxi")))]
+SOURCES = [str(path) for path in sorted(Path("kernels").rglob("*")) if path.suffix in (".pxi", ".h")]
 
 NO_COMPILER = (
     "falcon-mnist needs a C compiler and Python's header files to build its kernels, and {what}: install them "
@@ -43,7 +43,7 @@ class BuildKernels(build_ext):
             raise SystemExit(NO_COMPILER.format(what="Python.h was not found"))
         x86 = platform.machine().lower() in ("x86_64", "amd64")
         for extension in list(self.extensions):
-            flags = VARIANTS[extension.name.rpartition("_")[2]]
+            flags = VARIANTS.get(extension.name.rpartition("_")[2], [])
             if flags and not (x86 and self._compiles("#include <immintrin.h>", flags)):
                 print(f"{extension.name} is left out: the compiler cannot build it for this machine")
                 self.extensions.remove(extension)
@@ -64,20 +64,27 @@ class BuildKernels(build_ext):
         return True
 
 
+def extension(name: str, flags: list[str]) -> Extension:
+    """`kernels/_NAME.pyx` and what it includes."""
+    return Extension(
+        f"falcon_mnist.kernels._{name}",
+        [f"kernels/_{name}.pyx"],
+        include_dirs=["kernels", np.get_include()],
+        define_macros=[("NPY_NO_DEPRECATED_API", "NPY_2_0_API_VERSION")],
+        extra_compile_args=flags,
+        extra_link_args=["-pthread"],
+        depends=SOURCES,
+    )
+
+
 setup(
     cmdclass={"build_ext": BuildKernels},
     ext_modules=cythonize(
         [
-            Extension(
-                f"falcon_mnist.kernels._{name}",
-                [f"kernels/_{name}.pyx"],
-                include_dirs=[np.get_include()],
-                define_macros=[("NPY_NO_DEPRECATED_API", "NPY_2_0_API_VERSION")],
-                extra_compile_args=[*COMMON, *flags],
-                extra_link_args=["-pthread"],
-                depends=SOURCES,
-            )
-            for name, flags in VARIANTS.items()
+            extension("interface", ["-O1", "-g0"]),
+            *(extension(name, [*COMMON, *flags]) for name, flags in VARIANTS.items()),
         ],
+        include_path=["kernels"],
+        nthreads=os.cpu_count() or 1,
     ),
 )

@@ -3,20 +3,26 @@
 The variant is chosen once, at import: the best that was built and that the CPU has, or the one that
 `FALCON_MNIST_ISA` names. `isa()` tells which; `variant(name)` gives another one, as the tests need.
 `reference` holds a NumPy twin of each kernel.
+
+    interface/   what Python calls: checks, networks, workspaces, optimizers; one extension, `_interface`
+    gemm/ sparse/ layers/ optimizers/ threads/ training/ data/    the kernels, one extension for each instruction set
+    isa/         vector types, and the table of C functions through which the interface calls a variant
 """
 
 import os
+from functools import cache
 from importlib import import_module
 from importlib.util import find_spec
-from types import ModuleType
 
-from ._baseline import cpu_variants
+from ._interface import MAX_THREADS, Network, Optimizer, Packed, Variant, Workspace, cpu_variants, hard_numbers, use
+
+__all__ = ["MAX_THREADS", "Network", "Optimizer", "Packed", "Variant", "Workspace", "hard_numbers"]
 
 _VARIABLE = "FALCON_MNIST_ISA"
 
 
 class UnsupportedIsaError(ImportError):
-    """The instruction set that was asked for cannot be used here; the message is one sentence."""
+    """The requested instruction set cannot be used here; the message is one sentence."""
 
 
 def supported() -> tuple[str, ...]:
@@ -24,29 +30,24 @@ def supported() -> tuple[str, ...]:
     return tuple(name for name in cpu_variants() if find_spec(f"{__name__}._{name}"))
 
 
-def variant(name: str) -> ModuleType:
+@cache
+def variant(name: str) -> Variant:
     """The kernels of one instruction set. Raises `UnsupportedIsaError` if it cannot run here."""
     if name not in supported():
         raise UnsupportedIsaError(
             f"{_VARIABLE} asks for {name!r}, which this machine cannot run: it has {', '.join(supported())}"
         )
-    return import_module(f"{__name__}._{name}")
+    return Variant(name, import_module(f"{__name__}._{name}").table)
 
 
-_chosen = os.environ.get(_VARIABLE, "").strip() or supported()[0]
-_kernels = variant(_chosen)
+_kernels = variant(os.environ.get(_VARIABLE, "").strip() or supported()[0])
+use(_kernels)
 
 
 def isa() -> str:
     """The instruction set of the kernels in use: `avx512`, `avx2` or `baseline`."""
-    return _chosen
+    return _kernels.isa
 
-
-Network = _kernels.Network
-Packed = _kernels.Packed
-Workspace = _kernels.Workspace
-
-MAX_THREADS: int = _kernels.MAX_THREADS  # of one pass
 
 gemm = _kernels.gemm
 relu = _kernels.relu
@@ -61,9 +62,7 @@ softmax_backward = _kernels.softmax_backward
 softmax_cross_entropy = _kernels.softmax_cross_entropy
 add_bias = _kernels.add_bias
 bias_backward = _kernels.bias_backward
-sgd = _kernels.sgd
+apply_update = _kernels.apply_update
 fma_peak = _kernels.fma_peak
 cache_bandwidth = _kernels.cache_bandwidth
 narrow = _kernels.narrow
-settle = _kernels.settle
-hard_numbers = _kernels.hard_numbers

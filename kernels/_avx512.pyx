@@ -1,26 +1,11 @@
 # cython: language_level=3, boundscheck=False, wraparound=False, cdivision=True, initializedcheck=False
-"""The kernels for avx512. All variants are made of the same .pxi sources; only the register tile differs."""
+"""The kernels for avx512, as a table of C functions: all variants include the same sources, only the register tile differs."""
 
 cdef extern from *:
     """
     #define LANES 16  /* float32 in a vector */
     #define MR 12  /* rows of the register tile; with 2 vectors a row, accumulators fill 24 of 32 registers */
-    #include "simd.h"
+    #include "isa/simd.h"
     """
 
-include "edge.pxi"
-include "gemm.pxi"
-include "elementwise.pxi"
-include "loss.pxi"
-include "layers.pxi"
-include "dense.pxi"
-include "team.pxi"
-include "narrow.pxi"
-include "masks.pxi"
-include "sparse.pxi"
-include "slices.pxi"
-include "forward.pxi"
-include "backward.pxi"
-include "passes.pxi"
-include "network.pxi"
-include "probe.pxi"
+include "isa/variant.pxi"

@@ -52,7 +52,7 @@ class Ours:
 
     def forward(self, configuration: Configuration, parameters: Array, rows: Array) -> Callable[[], Array]:
         net = self.kernels.Network(configuration.layers)
-        workspace = self.kernels.Workspace(net, net.slice_rows)
+        workspace = self.kernels.Workspace(net, net.micro_batch_rows)
         packed, out = net.pack(parameters), np.empty((len(rows), net.outputs), np.float32)
         return lambda: net.forward(packed, rows, out, workspace)
 
@@ -68,16 +68,18 @@ class Training:
         self._configuration = configuration
         self._images, self._labels = images, labels
         self._network = variant.Network(configuration.layers)
-        rows = min(configuration.batch_size, self._network.slice_rows)
+        rows = min(configuration.batch_size, self._network.micro_batch_rows)
         self._workspace = variant.Workspace(self._network, rows, training=True)
         self._parameters = start.copy()
-        self._velocity = np.zeros_like(start) if configuration.momentum else None
+        self._optimizer = variant.Optimizer("sgd", momentum=configuration.momentum)
+        self._state = {name: np.zeros_like(start) for name in self._optimizer.state}
 
     def epoch(self, order: Array) -> float:
         """One pass over the rows in that order; returns the mean loss."""
+        rates = np.full(-(-len(order) // self._configuration.batch_size), self._configuration.lr, np.float32)
         _, loss, _ = self._network.train(
-            self._parameters, self._velocity, self._images, self._labels, order, self._configuration.batch_size,
-            self._configuration.lr, self._configuration.momentum, self._workspace,
+            self._parameters, self._state, self._images, self._labels, order, self._configuration.batch_size,
+            self._optimizer, rates, self._workspace,
             threads=self._threads,
         )  # fmt: skip
         return float(loss / len(order))

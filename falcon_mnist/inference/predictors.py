@@ -47,7 +47,7 @@ class Passes:
         try:
             workspace = self._idle.pop()
         except IndexError:
-            workspace = kernels.Workspace(self.network, self.network.slice_rows)
+            workspace = kernels.Workspace(self.network, self.network.micro_batch_rows)
         start = time.perf_counter()
         self.network.forward(parameters, rows, logits, workspace)
         milliseconds = (time.perf_counter() - start) * 1e3

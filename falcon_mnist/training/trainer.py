@@ -75,8 +75,8 @@ def train(
     is a trial of threads): neither changes a bit. Raises `StoppedError` and `DivergedError`.
     """
     training, validation = split(len(labels), hyperparams)
-    workspace = kernels.Workspace(net, min(hyperparams.batch_size, net.slice_rows), training=True)
-    evaluation = kernels.Workspace(net, net.slice_rows)  # larger micro-batches: fewer barriers
+    workspace = kernels.Workspace(net, min(hyperparams.batch_size, net.micro_batch_rows), training=True)
+    evaluation = kernels.Workspace(net, net.micro_batch_rows)  # larger micro-batches: fewer barriers
     rows, trial_rows = segment_rows or default_segment_rows(net, hyperparams)
     threads = threads or Threads(useful_threads(net, hyperparams, cpus()))
     while state.epoch < hyperparams.epochs:
@@ -133,16 +133,16 @@ def _train_segment(
     stop: Flags | None,
     threads: int,
 ) -> None:
-    optimizer = hyperparams.optimizer
+    optimizer = kernels.Optimizer("sgd", momentum=min(hyperparams.optimizer.momentum, BELOW_ONE))
     _, loss, correct = net.train(
         state.parameters,
-        state.arrays.get("velocity"),
+        {name: state.arrays[name] for name in optimizer.state},
         images,
         labels,
         segment,
         hyperparams.batch_size,
-        optimizer.lr,
-        min(optimizer.momentum, BELOW_ONE),
+        optimizer,
+        np.full(-(-len(segment) // hyperparams.batch_size), hyperparams.optimizer.lr, np.float32),
         workspace,
         stop,
         threads=threads,

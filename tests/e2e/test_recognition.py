@@ -27,7 +27,7 @@ def falcon_mnist(*arguments: str, home: Path, data: str) -> subprocess.Completed
 
 def error_on(data: dataset.Dataset, net: kernels.Network, parameters: np.ndarray) -> float:
     logits = np.empty((len(data.test_labels), 10), dtype=np.float32)
-    net.forward(parameters, data.test_images, logits, kernels.Workspace(net, net.slice_rows))
+    net.forward(parameters, data.test_images, logits, kernels.Workspace(net, net.micro_batch_rows))
     return float((logits.argmax(axis=1) != data.test_labels).mean())
 
 

@@ -22,7 +22,7 @@ def python(code, **environment):
     )
 
 
-SHOW = "from falcon_mnist import kernels as k; print(k.isa(), k.gemm is k.variant(k.isa()).gemm)"
+SHOW = "from falcon_mnist import kernels as k; print(k.isa(), k.gemm == k.variant(k.isa()).gemm)"
 
 
 @pytest.mark.parametrize("name", supported())

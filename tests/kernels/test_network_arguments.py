@@ -15,12 +15,13 @@ def arguments(kernels, method):
     workspace = {"workspace": kernels.Workspace(net, 4, training=True)}
     vector = np.zeros(23, dtype=np.float32)
     common = {"parameters": vector} | workspace
-    rate = {"batch_size": 2, "learning_rate": 0.1, "momentum": 0.9, "velocity": vector.copy()}
+    steps = {"batch_size": 2, "learning_rates": f32(3) + 0.1, "optimizer": kernels.Optimizer("sgd", momentum=0.9)}
+    steps["state"] = {"velocity": vector.copy()}
     return net, common | {
         "forward": {"inputs": images, "out": np.zeros((6, 2), dtype=np.float32)},
         "evaluate": rows,
         "gradients": rows | {"out": vector.copy()},
-        "train": rows | rate,
+        "train": rows | steps,
     }[method]
 
 
@@ -47,10 +48,17 @@ BAD = [
     (METHODS, "parameters", lambda good: [0.0] * 23, TypeError, "parameters must be .* not list"),
     (METHODS, "parameters", lambda good: f32(46)[::2], ValueError, "parameters must be aligned and C-contiguous"),
     (["train"], "parameters", lambda good: locked(f32(23)), ValueError, "parameters must be writable"),
-    (["train"], "velocity", lambda good: f32(24), ValueError, r"velocity has shape \(24,\), .* needs \(23,\)"),
-    (["train"], "velocity", lambda good: locked(f32(23)), ValueError, "velocity must be writable"),
-    (["train"], "velocity", lambda good: None, ValueError, "momentum is not 0, but there is no velocity"),
-    (["train"], "velocity", lambda good: good["parameters"], ValueError, "velocity shares memory with parameters"),
+    (["train"], "state", lambda good: {"velocity": f32(24)}, ValueError, r"velocity has shape \(24,\), .* \(23,\)"),
+    (["train"], "state", lambda good: {"velocity": locked(f32(23))}, ValueError, "velocity must be writable"),
+    (["train"], "state", lambda good: {"velocity": [0.0] * 23}, TypeError, "velocity must be .* not list"),
+    (["train"], "state", lambda good: {}, ValueError, "state must have velocity, not none"),
+    (["train"], "state", lambda good: good["state"] | {"more": f32(23)}, ValueError, "have velocity, not velocity, more"),
+    (["train"], "state", lambda good: None, TypeError, "state"),
+    (["train"], "state", lambda good: {"velocity": good["parameters"]}, ValueError, "velocity shares .* parameters"),
+    (["train"], "optimizer", lambda good: None, TypeError, "optimizer"),
+    (["train"], "learning_rates", lambda good: f32(2), ValueError, r"learning_rates has shape \(2,\), .* needs \(3,\)"),
+    (["train"], "learning_rates", lambda good: 0.1, TypeError, "learning_rates must be .* not float"),
+    (["train"], "learning_rates", lambda good: good["parameters"][:3], ValueError, "parameters shares .* learning_rates"),
     (["train"], "batch_size", lambda good: 0, ValueError, "batch_size must be at least 1, not 0"),
     (["train"], "batch_size", lambda good: -3, ValueError, "batch_size must be at least 1, not -3"),
     (LEARNING, "images", lambda good: f32(6, 5), ValueError, r"images has shape \(6, 5\), .* needs \(6, 4\)"),
@@ -98,8 +106,8 @@ BAD = [
     # What is checked before a pass must not be changed by its steps.
     (["train"], "images", lambda good: bytes_of(good, "parameters", 24).reshape(6, 4), ValueError, "parameters shares"),
     (["train"], "labels", lambda good: bytes_of(good, "parameters", 6), ValueError, "parameters shares .* labels"),
-    (["train"], "labels", lambda good: bytes_of(good, "velocity", 6), ValueError, "velocity shares .* labels"),
-    (["train"], "order", lambda good: bytes_of(good, "velocity", 48).view(np.int64), ValueError, "velocity shares"),
+    (["train"], "labels", lambda good: bytes_of(good["state"], "velocity", 6), ValueError, "velocity shares .* labels"),
+    (["train"], "order", lambda good: bytes_of(good["state"], "velocity", 48).view(np.int64), ValueError, "velocity shares"),
 ]  # fmt: skip
 
 

@@ -6,7 +6,7 @@ from itertools import pairwise
 
 import numpy as np
 import pytest
-from bits import same_bits
+from bits import same_bits, sgd, sgd_train
 
 from falcon_mnist.kernels import reference
 
@@ -140,7 +140,7 @@ def test_the_size_of_the_workspace_changes_no_bit(kernels, random, layers, dtype
             net.gradients(start, images, labels, order, gradient, workspace),
         ]
         parameters, velocity = start.copy(), np.zeros_like(start)
-        tallies.append(net.train(parameters, velocity, images, labels, order, 33, 0.1, 0.9, workspace))
+        tallies.append(sgd_train(kernels, net, parameters, velocity, images, labels, order, 33, 0.1, 0.9, workspace))
         results.append((tallies, *(array.tobytes() for array in (outputs, gradient, parameters, velocity))))
     assert all(result == results[0] for result in results)
     assert same_bits(parameters, start) == (net.outputs == 1)  # one class leaves nothing to learn
@@ -159,7 +159,7 @@ def test_the_number_of_threads_changes_no_bit(kernels, random, layers, dtype, de
         tallies = [
             net.evaluate(start, images, labels, None, kernels.Workspace(net, 20), threads=threads),
             net.gradients(start, images, labels, None, gradient, workspace, threads=threads),
-            net.train(parameters, velocity, images, labels, None, 33, 0.1, 0.9, workspace, threads=threads),
+            sgd_train(kernels, net, parameters, velocity, images, labels, None, 33, 0.1, 0.9, workspace, threads=threads),
         ]
         results.append((tallies, *(array.tobytes() for array in (gradient, parameters, velocity))))
     assert all(result == results[0] for result in results)
@@ -236,11 +236,11 @@ def test_the_gradient_over_no_rows_is_0(kernels, random):
     assert net.gradients(parameters, images, labels, nothing, gradient, workspace) == (0, 0)
     assert not gradient.any()
     before = parameters.copy()
-    assert net.train(parameters, None, images, labels, nothing, 3, 0.1, 0, workspace) == (0, 0, 0)
+    assert sgd_train(kernels, net, parameters, None, images, labels, nothing, 3, 0.1, 0, workspace) == (0, 0, 0)
     assert same_bits(parameters, before)
 
 
-@pytest.mark.parametrize("momentum", [None, 0.0, 0.9])
+@pytest.mark.parametrize("momentum", [0.0, 0.9])
 @pytest.mark.parametrize("batch_size", [1, 8, 30, 1000])
 def test_training_is_a_loop_of_steps(kernels, random, layers, batch_size, momentum):
     """The same bits as gradients and sgd called from Python; and close to the float64 twin."""
@@ -248,24 +248,24 @@ def test_training_is_a_loop_of_steps(kernels, random, layers, batch_size, moment
     start, (images, labels) = drawn_parameters(random, net), drawn_rows(random, net, 60, np.uint8)
     order = random.permutation(60)[:43]
     workspace = kernels.Workspace(net, 16, training=True)
-    parameters, velocity = start.copy(), None if momentum is None else np.zeros_like(start)
+    parameters, velocity = start.copy(), None if momentum == 0 else np.zeros_like(start)
     # Not so fast that a rounding on one side of relu's corner grows from step to step.
-    settings = batch_size, 0.01, momentum or 0
-    result = net.train(parameters, velocity, images, labels, order, *settings, workspace)
+    settings = batch_size, 0.01, momentum
+    result = sgd_train(kernels, net, parameters, velocity, images, labels, order, *settings, workspace)
 
-    looped, looped_velocity = start.copy(), None if momentum is None else np.zeros_like(start)
+    looped, looped_velocity = start.copy(), None if momentum == 0 else np.zeros_like(start)
     gradient, loss, correct, batches = np.empty_like(start), 0.0, 0, 0
     for first in range(0, 43, batch_size):
         rows = order[first : first + batch_size]
         some_loss, some_correct = net.gradients(looped, images, labels, rows, gradient, workspace)
-        kernels.sgd(looped, gradient, looped_velocity, 0.01, momentum or 0)
+        sgd(kernels, looped, gradient, looped_velocity, 0.01, momentum)
         loss, correct, batches = loss + some_loss, correct + some_correct, batches + 1
     assert result == (batches, loss, correct)
     assert batches == -(-43 // batch_size)
     assert same_bits(parameters, looped)
     assert velocity is None or same_bits(velocity, looped_velocity)
 
-    exact_velocity = None if momentum is None else np.zeros(len(start))
+    exact_velocity = None if momentum == 0 else np.zeros(len(start))
     expected = reference.train(layers, start, exact_velocity, images, labels, order, *settings)
     assert result[0] == expected[0]
     assert result[1] == pytest.approx(expected[1], rel=1e-5, abs=1e-5)
@@ -283,11 +283,11 @@ def test_where_an_epoch_is_cut_changes_no_bit(kernels, random, cuts):
     workspace = kernels.Workspace(net, 16, training=True)
 
     whole = start.copy()
-    _, loss, correct = net.train(whole, None, images, labels, np.arange(60), 8, 0.1, 0, workspace)
+    _, loss, correct = sgd_train(kernels, net, whole, None, images, labels, np.arange(60), 8, 0.1, 0, workspace)
     parts, summed, right, first = start.copy(), 0.0, 0, 0
     for rows in (*cuts, 60 - sum(cuts)):
         order = np.arange(first, first + rows)
-        _, summed, some = net.train(parts, None, images, labels, order, 8, 0.1, 0, workspace, loss=summed)
+        _, summed, some = sgd_train(kernels, net, parts, None, images, labels, order, 8, 0.1, 0, workspace, loss=summed)
         right, first = right + some, first + rows
     assert (summed, right) == (loss, correct)
     assert same_bits(parts, whole)
@@ -316,7 +316,7 @@ def test_nothing_around_the_results_changes(kernels, random, layers):
     net.gradients(parameters, images, labels, None, vectors[1], workspace)
     assert np.all(vectors[[0, 2]] == 12345.5)
     vectors[1] = parameters
-    net.train(vectors[1], np.zeros_like(parameters), images, labels, None, 4, 0.1, 0.9, workspace)
+    sgd_train(kernels, net, vectors[1], np.zeros_like(parameters), images, labels, None, 4, 0.1, 0.9, workspace)
     assert np.all(vectors[[0, 2]] == 12345.5)
 
 
@@ -338,7 +338,7 @@ def test_what_is_only_read_may_be_read_only(kernels, random, tmp_path):
     assert tallies[0] == tallies[1]
     assert same_bits(plain, gradient)
     assert net.evaluate(parameters, mapped, labels, order, workspace)[0] == 20
-    assert net.train(parameters.copy(), None, mapped, labels, order, 8, 0.1, 0, workspace)[0] == 3
+    assert sgd_train(kernels, net, parameters.copy(), None, mapped, labels, order, 8, 0.1, 0, workspace)[0] == 3
 
 
 def test_a_stop_flag_that_is_already_set_leaves_everything_as_it_was(kernels, random, layers):
@@ -348,12 +348,12 @@ def test_a_stop_flag_that_is_already_set_leaves_everything_as_it_was(kernels, ra
     before = parameters.copy()
     stop = np.array([1], dtype=np.uint8)
     workspace = kernels.Workspace(net, 16, training=True)
-    assert net.train(parameters, velocity, images, labels, None, 8, 0.1, 0.9, workspace, stop) == (0, 0, 0)
+    assert sgd_train(kernels, net, parameters, velocity, images, labels, None, 8, 0.1, 0.9, workspace, stop) == (0, 0, 0)
     assert net.evaluate(parameters, images, labels, None, workspace, stop) == (0, 0, 0)
     assert same_bits(parameters, before)
     assert np.all(velocity == 1)
     stop[0] = 0
-    assert net.train(parameters, velocity, images, labels, None, 8, 0.1, 0.9, workspace, stop)[0] == 3
+    assert sgd_train(kernels, net, parameters, velocity, images, labels, None, 8, 0.1, 0.9, workspace, stop)[0] == 3
     assert net.evaluate(parameters, images, labels, None, workspace, stop)[0] == 20
 
 
@@ -362,6 +362,7 @@ class Training(threading.Thread):
 
     def __init__(self, kernels, random):
         super().__init__(daemon=True)
+        self.kernels = kernels
         self.net = kernels.Network([("linear", 300, 300), ("relu", 300, 300), ("linear", 300, 10)])
         self.workspace = kernels.Workspace(self.net, 4, training=True)
         self.start_parameters = drawn_parameters(random, self.net)
@@ -372,8 +373,8 @@ class Training(threading.Thread):
         self.result = None
 
     def run(self):
-        self.result = self.net.train(
-            self.parameters, None, self.images, self.labels, self.order, 2, 1e-4, 0, self.workspace, self.stop
+        self.result = sgd_train(
+            self.kernels, self.net,            self.parameters, None, self.images, self.labels, self.order, 2, 1e-4, 0, self.workspace, self.stop
         )
 
     def __enter__(self):
@@ -393,8 +394,8 @@ def test_another_thread_can_stop_a_pass_between_steps(kernels, random):
     batches, loss, correct = training.result
     assert batches < 1_000_000
     repeated = training.start_parameters.copy()
-    assert training.net.train(
-        repeated, None, training.images, training.labels, training.order[: 2 * batches], 2, 1e-4, 0, training.workspace
+    assert sgd_train(
+        kernels, training.net,        repeated, None, training.images, training.labels, training.order[: 2 * batches], 2, 1e-4, 0, training.workspace
     ) == (batches, loss, correct)
     assert same_bits(training.parameters, repeated)
 
@@ -408,7 +409,7 @@ def test_a_workspace_serves_one_call_at_a_time(kernels, random):
             lambda workspace: net.forward(parameters, images, out, workspace),
             lambda workspace: net.evaluate(parameters, images, labels, None, workspace),
             lambda workspace: net.gradients(parameters, images, labels, None, gradient, workspace),
-            lambda workspace: net.train(parameters, None, images, labels, None, 8, 0.1, 0, workspace),
+            lambda workspace: sgd_train(kernels, net, parameters, None, images, labels, None, 8, 0.1, 0, workspace),
         ]
         for call in calls:
             with pytest.raises(RuntimeError, match="the workspace is in use by another call"):
@@ -438,7 +439,7 @@ def test_threads_with_a_workspace_each_do_not_disturb_one_another(kernels, rando
     def train(parameters):
         workspace = kernels.Workspace(net, 16, training=True)
         for _ in range(10):
-            net.train(parameters, None, images, labels, None, 10, 0.05, 0, workspace)
+            sgd_train(kernels, net, parameters, None, images, labels, None, 10, 0.05, 0, workspace)
 
     train(trained[0])
     threads = [threading.Thread(target=train, args=(parameters,)) for parameters in trained[1:]]
@@ -457,7 +458,7 @@ def test_training_learns(kernels, random):
     parameters = drawn_parameters(random, net)
     velocity, workspace = np.zeros_like(parameters), kernels.Workspace(net, 64, training=True)
     for _ in range(10):
-        net.train(parameters, velocity, images, labels, random.permutation(3000), 30, 0.1, 0.9, workspace)
+        sgd_train(kernels, net, parameters, velocity, images, labels, random.permutation(3000), 30, 0.1, 0.9, workspace)
     assert net.evaluate(parameters, images, labels, None, workspace)[2] > 0.96 * 3000
 
 
@@ -526,10 +527,10 @@ def test_a_wide_network_takes_so_many_rows_at_once_that_they_fit_into_32_mib(ker
     for inputs, outputs in pairwise(widths):
         layers += [("linear", inputs, outputs), ("relu", outputs, outputs)]
     wide = kernels.Network(layers)
-    assert 1 <= wide.slice_rows < 256
-    assert kernels.Workspace(wide, wide.slice_rows, training=True).nbytes <= 2**25
-    assert kernels.Workspace(wide, wide.slice_rows + 1, training=True).nbytes > 2**25
+    assert 1 <= wide.micro_batch_rows < 256
+    assert kernels.Workspace(wide, wide.micro_batch_rows, training=True).nbytes <= 2**25
+    assert kernels.Workspace(wide, wide.micro_batch_rows + 1, training=True).nbytes > 2**25
 
 
 def test_a_narrow_network_takes_256_rows_at_once(kernels):
-    assert kernels.Network([("linear", 784, 128), ("linear", 128, 10)]).slice_rows == 256
+    assert kernels.Network([("linear", 784, 128), ("linear", 128, 10)]).micro_batch_rows == 256

@@ -5,6 +5,7 @@ from types import ModuleType
 
 import numpy as np
 import pytest
+from bits import sgd, sgd_train
 
 # Rows, inputs, outputs of the first layer: what masks and panels hold, one more and one less; a single one; as many as
 # there are masks for and one more, both of inputs and of a batch.
@@ -101,14 +102,14 @@ def test_a_step_that_writes_no_gradient_is_the_same_step(
 
     trained = parameters.copy()
     velocity = np.zeros_like(parameters) if momentum else None
-    network.train(trained, velocity, pixels, labels, order, batch_size, 0.1, momentum, workspace)
+    sgd_train(kernels, network, trained, velocity, pixels, labels, order, batch_size, 0.1, momentum, workspace)
 
     expected, gradients = parameters.copy(), np.empty_like(parameters)
     velocity = np.zeros_like(parameters) if momentum else None
     for start in range(0, rows, batch_size):
         batch = order[start : start + batch_size]
         network.gradients(expected, pixels, labels, batch, gradients, workspace)
-        kernels.sgd(expected, gradients, velocity, 0.1, momentum)
+        sgd(kernels, expected, gradients, velocity, 0.1, momentum)
     np.testing.assert_array_equal(trained, expected)
 
 
@@ -119,7 +120,7 @@ def test_pixels_that_are_background_everywhere_keep_their_weights(
     network, parameters = network_of(kernels, inputs, outputs)
     trained = parameters.copy()
     workspace = kernels.Workspace(network, rows, training=True)
-    network.train(trained, None, images(rows, inputs, 0.6), labels_of(rows), None, rows, 0.1, 0.0, workspace)
+    sgd_train(kernels, network, trained, None, images(rows, inputs, 0.6), labels_of(rows), None, rows, 0.1, 0.0, workspace)
     before, after = pairs(network, parameters)[0][0], pairs(network, trained)[0][0]
     background = slice(inputs // 9, 2 * inputs // 9)
     np.testing.assert_array_equal(after[background], before[background])
@@ -178,6 +179,6 @@ def test_skipping_what_relu_has_left_changes_no_bit(
     np.testing.assert_array_equal(gradients, np.concatenate(expected))
 
     trained = parameters.copy()
-    network.train(trained, None, images, labels, None, rows, 0.1, 0.0, workspace, threads=threads)
-    kernels.sgd(parameters, gradients, None, 0.1)
+    sgd_train(kernels, network, trained, None, images, labels, None, rows, 0.1, 0.0, workspace, threads=threads)
+    sgd(kernels, parameters, gradients, None, 0.1)
     np.testing.assert_array_equal(trained, parameters)

@@ -51,7 +51,7 @@ static inline vfloat vfma(vfloat a, vfloat b, vfloat c) /* a*b + c, rounded once
 #endif
 }
 
-/* relu and its derivative at its output y times d, as relu_forward and relu_backward_of compute them. */
+/* relu, and relu backward from its output y and d_output, as relu_forward and relu_backward compute them. */
 typedef int32_t vint __attribute__((vector_size(4 * LANES)));
 static inline vfloat vrelu(vfloat x) { return (vfloat)((vint)x & ~(x < (vfloat){0})); }
 static inline vfloat vrelu_backward(vfloat y, vfloat d) { return (vfloat)((vint)d & (y > (vfloat){0})); }
@@ -97,14 +97,14 @@ static inline float sfma(float a, float b, float c)
 #endif
 }
 
-/* Elements of a and b picked by number, those of b after those of a; gcc wants the numbers in a vector of their own. */
+/* Elements of a and b by index, those of b after those of a; gcc takes the indices as a vector. */
 #if defined(__clang__)
 #define SHUFFLE(numbers, a, b, ...) __builtin_shufflevector(a, b, __VA_ARGS__)
 #else
 #define SHUFFLE(numbers, a, b, ...) __builtin_shuffle(a, b, (numbers){__VA_ARGS__})
 #endif
 
-/* The elements of a and b in turn: a0 b0 a1 b1 ..., the first half of them and the second. */
+/* Interleave a and b: a0 b0 a1 b1 ..., the first half of the result and the second. */
 #if LANES == 16
 static inline vfloat vzip_low(vfloat a, vfloat b)
 {
@@ -126,7 +126,7 @@ typedef float quad __attribute__((vector_size(16)));
 typedef float quad_in_memory __attribute__((vector_size(16), aligned(4), may_alias));
 typedef int32_t qint __attribute__((vector_size(16)));
 
-/* to[j][i] = from[i][j] for 4 by 4 floats; the rows of each lie so many floats apart. */
+/* to[j][i] = from[i][j] for 4 by 4 floats; rs and rs_to are the leading dimensions. */
 static inline void transpose_4x4(const float *from, long rs, float *to, long rs_to)
 {
     quad a = *(const quad_in_memory *)from, b = *(const quad_in_memory *)(from + rs);
@@ -139,7 +139,7 @@ static inline void transpose_4x4(const float *from, long rs, float *to, long rs_
     *(quad_in_memory *)(to + 3 * rs_to) = SHUFFLE(qint, ab_high, cd_high, 2, 3, 6, 7);
 }
 
-static inline void transpose_8x4(const float *from, long rs, float *to, long rs_to) /* of 8 rows, likewise */
+static inline void transpose_8x4(const float *from, long rs, float *to, long rs_to) /* the same for 8 rows */
 {
 #if defined(__AVX__)
 #define ROWS(i) _mm256_insertf128_ps(_mm256_castps128_ps256(_mm_loadu_ps(from + (i) * rs)), \
@@ -158,7 +158,7 @@ static inline void transpose_8x4(const float *from, long rs, float *to, long rs_
 #endif
 }
 
-/* The bytes of a and b in turn, as vzip_low and vzip_high do with floats. */
+/* Interleave bytes, as vzip_low and vzip_high do floats. */
 typedef uint8_t vbytes __attribute__((vector_size(16)));
 typedef uint8_t vbytes_in_memory __attribute__((vector_size(16), aligned(1), may_alias));
 static inline vbytes bload(const uint8_t *from) { return *(const vbytes_in_memory *)from; }
@@ -210,7 +210,7 @@ static inline uint64_t nonzero_floats(const float *x)
     return mask;
 }
 
-/* Ask for a cache line that is going to be written to; no one waits. */
+/* Prefetch a cache line for writing. */
 static inline void fetch_to_write(const void *at)
 {
 #if defined(__x86_64__)
@@ -220,7 +220,7 @@ static inline void fetch_to_write(const void *at)
 #endif
 }
 
-/* What a thread does between two looks at memory that another one is about to change. */
+/* Between two polls of memory that another thread is about to change. */
 static inline void spin_pause(void)
 {
 #if defined(__x86_64__)
@@ -232,25 +232,5 @@ static inline void spin_pause(void)
 
 static inline int32_t float_bits(float x) { int32_t bits; memcpy(&bits, &x, 4); return bits; }
 static inline float bits_float(int32_t bits) { float x; memcpy(&x, &bits, 4); return x; }
-
-/* What the CPU (and its operating system) can run; a compiler's flags say nothing about that. */
-static inline int cpu_has_avx2(void)
-{
-#if defined(__x86_64__)
-    return __builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma");
-#else
-    return 0;
-#endif
-}
-
-static inline int cpu_has_avx512(void)
-{
-#if defined(__x86_64__)
-    return cpu_has_avx2() && __builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512bw")
-        && __builtin_cpu_supports("avx512dq") && __builtin_cpu_supports("avx512vl");
-#else
-    return 0;
-#endif
-}
 
 #endif

@@ -1,22 +1,21 @@
-# What Python may hand to the kernels: every dtype, shape, size and stride is checked here, before a pointer
-# is taken. Errors name the argument, the rule, and what was given.
+# Arguments from Python: dtype, shape, size and strides are checked before a pointer is taken. Errors name the argument, the
+# rule, and what was given.
 
 cimport numpy as cnp
 import numpy as np
 
-from libc.stdint cimport int32_t, int64_t, uint8_t, uint32_t, uint64_t
 from libc.stdlib cimport free
 from libc.string cimport memcpy, memset
 from posix.stdlib cimport posix_memalign
 
 cnp.import_array()
 
-ctypedef const float* floats_in
-ctypedef float* floats_out
-
 cdef enum:
     LARGEST_SIDE = 0x7FFFFFFF  # keeps every product of two sides within 64 bits
-    WORTH_A_SWITCH = 1_000_000  # multiplications, 10 to 50 us: for less, giving up the GIL costs more than it frees
+    # Releasing the GIL costs more than it frees for less work than these, all some 10 to 100 us.
+    NOGIL_PRODUCTS = 1_000_000
+    NOGIL_SOFTMAX = 10_000  # entries
+    NOGIL_NUMBERS = 100_000
 
 cdef _FLOAT32 = (np.dtype(np.float32),)
 cdef _FLOAT64 = (np.dtype(np.float64),)
@@ -38,15 +37,6 @@ cdef cnp.ndarray _array(str name, value, tuple dtypes, int ndim):
         if array.shape[axis] > LARGEST_SIDE and array.size:
             raise ValueError(f"{name} has a side longer than {LARGEST_SIDE}: {value.shape}")
     return array
-
-
-cdef struct Matrix:
-    # Element (i, j) lies at `data[i * rs + j * cs]`.
-    float* data
-    Py_ssize_t rows
-    Py_ssize_t columns
-    Py_ssize_t rs
-    Py_ssize_t cs
 
 
 cdef Matrix _strided_matrix(str name, value, bint writable=False) except *:
@@ -76,7 +66,7 @@ cdef _same_shape(str name, value, str like_name, tuple shape):
 
 
 cdef _apart(str name, cnp.ndarray out, str other_name, cnp.ndarray other):
-    """Their bounds in memory may not meet, even where no element of one is one of the other; None has none."""
+    """Their extents in memory must not overlap, even if no element is shared. None has no extent."""
     if other is None:
         return
     cdef Extent one = _extent(out), two = _extent(other)
@@ -118,15 +108,22 @@ cdef class Buffer:
 
     cdef float* data
     cdef readonly Py_ssize_t nbytes
-    cdef Buffer next  # in a list of those that wait to be used again
+    cdef Buffer next  # of a list of idle ones
 
     def __cinit__(self, Py_ssize_t floats):
         cdef void* data = NULL
         # The largest networks ask for more than a size_t holds.
         if floats > PY_SSIZE_T_MAX // 4 or posix_memalign(&data, 64, 4 * max(floats, 1)):
-            raise MemoryError(f"{4 * int(floats)} bytes for the kernels' workspace are not to be had")
+            raise MemoryError(f"{4 * int(floats)} bytes for the kernels' workspace cannot be allocated")
         self.data = <float*>data
         self.nbytes = 4 * max(floats, 1)
 
     def __dealloc__(self):
         free(self.data)
+
+
+cdef _labels(labels, Py_ssize_t rows, Py_ssize_t classes):
+    _contiguous("labels", labels, _UINT8, 1)
+    _same_shape("labels", labels, "one for each row", (rows,))
+    if rows and int(labels.max()) >= classes:
+        raise ValueError(f"labels must be below {classes}, the number of classes, not {int(labels.max())}")

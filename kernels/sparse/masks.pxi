@@ -1,34 +1,19 @@
-# Which elements of a row are not zero: by masks of 64 elements, a few instructions away from the elements themselves.
-
-cdef extern from "simd.h":
-    uint64_t nonzero_bytes(const uint8_t* x) noexcept nogil
-    uint64_t nonzero_floats(const float* x) noexcept nogil
-
-cdef extern from * nogil:
-    int trailing_zeros "__builtin_ctzll"(uint64_t mask)
-    int ones "__builtin_popcountll"(uint64_t mask)
+# Which elements of a row are not zero, as masks of K_BLOCK bits.
 
 cdef enum:
-    WORD = 64  # elements of a mask
-    SPARSE_PERCENT = 70  # so many elements in 100 may be non-zero: up to there skipping pays on every instruction set
-    SAMPLE = 8  # of so many rows one is looked at to find that out (both: CONTRIBUTING.md)
+    SPARSE_PERCENT = 70  # up to so many non-zeros in 100 elements skipping is faster, on every instruction set
+    SAMPLE = 8  # of so many rows one is counted
 
-# float32(byte / 255), correctly rounded.
-cdef float[256] PIXEL
+cdef float[256] PIXEL  # float32(byte / 255), correctly rounded
+cdef int _byte
 for _byte in range(256):
-    PIXEL[_byte] = np.float32(_byte) / np.float32(255)
-
-
-cdef struct Row:
-    # Bytes, or floats where bytes is NULL.
-    const uint8_t* bytes
-    const float* floats
+    PIXEL[_byte] = <float>_byte / <float>255
 
 
 cdef uint64_t last_mask(const Row* row, Py_ssize_t n, Py_ssize_t readable, Py_ssize_t j) noexcept nogil:
-    """`mask_at` where fewer than WORD elements are left."""
+    """`mask_at` where fewer than K_BLOCK elements are left."""
     cdef uint64_t mask = 0
-    cdef Py_ssize_t at = min(j, readable - WORD)  # a whole word, of which the first elements have been seen
+    cdef Py_ssize_t at = min(j, readable - K_BLOCK)  # K_BLOCK elements, of which the first are shifted out
     if at < 0:
         for at in range(j, n):
             mask |= <uint64_t>(row.bytes[at] != 0 if row.bytes != NULL else row.floats[at] != 0) << (at - j)
@@ -40,8 +25,8 @@ cdef uint64_t last_mask(const Row* row, Py_ssize_t n, Py_ssize_t readable, Py_ss
 cdef inline uint64_t mask_at(
     const bint bytes, const Row* row, Py_ssize_t n, Py_ssize_t readable, Py_ssize_t j
 ) noexcept nogil:
-    """Which of the elements from j on are not zero, at most WORD of them; the row has n, and `readable` may be read."""
-    if n - j < WORD:
+    """Which of the elements from j on are not zero, at most K_BLOCK of them; the row has n, and `readable` may be read."""
+    if n - j < K_BLOCK:
         return last_mask(row, n, readable, j)
     return nonzero_bytes(row.bytes + j) if bytes else nonzero_floats(row.floats + j)
 
@@ -53,11 +38,11 @@ cdef inline float element(const bint bytes, const Row* row, Py_ssize_t j) noexce
 cdef Py_ssize_t count_nonzero(const Row* row, Py_ssize_t n) noexcept nogil:
     """Elements of the row that are not zero."""
     cdef Py_ssize_t j, count = 0
-    for j from 0 <= j < n by WORD:
+    for j from 0 <= j < n by K_BLOCK:
         count += ones(mask_at(row.bytes != NULL, row, n, n, j))
     return count
 
 
-cdef bint few_of_sample(Py_ssize_t found, Py_ssize_t rows, Py_ssize_t n) noexcept nogil:
+cdef bint is_sparse_sample(Py_ssize_t found, Py_ssize_t rows, Py_ssize_t n) noexcept nogil:
     """Whether skipping pays, if in every SAMPLE-th of rows (rows, n) so many elements are not zero."""
     return found <= (rows + SAMPLE - 1) // SAMPLE * n * SPARSE_PERCENT // 100

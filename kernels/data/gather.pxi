@@ -1,0 +1,111 @@
+# Micro-batches: rows picked from the data set.
+
+cdef inline void prefetch_row(const Net* net, Row row) noexcept nogil:
+    """The order is random: no hardware prefetcher knows which row is next.
+
+    Inline, because gcc removes calls of a function that does nothing but prefetch.
+    """
+    cdef const char* at = <const char*>row.bytes if row.bytes != NULL else <const char*>row.floats
+    cdef Py_ssize_t byte, size = net.inputs * (1 if row.bytes != NULL else sizeof(float))
+    for byte from 0 <= byte < size by 64:
+        prefetch(at + byte, 0, 2)
+
+
+cdef void load_floats(const Net* net, const Row* row, Py_ssize_t begin, Py_ssize_t end, float* to) noexcept nogil:
+    """x = rows begin to end of a micro-batch, bytes as float32(byte / 255), after the activations before the first layer."""
+    cdef Py_ssize_t i, j
+    cdef float* x
+    cdef int k
+    for i in range(begin, end):
+        x = to + i * net.ld
+        if row[i].bytes != NULL:
+            for j in range(net.inputs):
+                x[j] = <float>row[i].bytes[j] / <float>255
+        else:
+            memcpy(x, row[i].floats, net.inputs * sizeof(float))
+        for k in range(net.linear[0].activation):
+            activate(net.activation[k], net.inputs, x, x)
+
+
+cdef inline Py_ssize_t picked(const Job* job, Py_ssize_t i) noexcept nogil:
+    """The image of the i-th row; 0 if `order` was changed since it was validated."""
+    cdef Py_ssize_t at = i if job.rows.order == NULL else job.rows.order[i]
+    return at if 0 <= at < job.rows.images else 0
+
+
+cdef inline Row row_of(const Job* job, Py_ssize_t i) noexcept nogil:
+    """The i-th row of the job."""
+    cdef Py_ssize_t at = picked(job, i) * job.net.inputs
+    return Row(job.rows.bytes + at, NULL) if job.rows.bytes != NULL else Row(NULL, job.rows.floats + at)
+
+
+cdef void gather_labels(Job* job, Py_ssize_t first, MicroBatch* batch) noexcept nogil:
+    """Copy the labels. A memory-mapped file may change after it was validated: 0 then stands for what is no class."""
+    cdef Py_ssize_t i
+    for i in range(batch.rows):
+        batch.labels[i] = job.labels[picked(job, first + i)]
+        if batch.labels[i] >= job.net.outputs:
+            batch.labels[i] = 0
+            atomic_store(&job.changed, 1, __ATOMIC_SEQ_CST)
+
+
+cdef bint first_layer_is_sparse(const Job* job, Py_ssize_t first, Py_ssize_t rows) noexcept nogil:
+    """Whether the first layer skips zeros of the micro-batch that begins at `first`, judged by a sample of its rows."""
+    cdef Py_ssize_t i, found = 0
+    cdef Row row
+    if not job.net.linear[0].sparse:
+        return False
+    if job.task != EVALUATE and (job.rows.bytes == NULL or rows > MAX_K_BLOCKS * K_BLOCK):
+        return False  # d_weight has no code for float rows, and a fixed number of masks
+    for i from 0 <= i < rows by SAMPLE:
+        row = row_of(job, first + i)
+        found += count_nonzero(&row, job.net.inputs)
+    return is_sparse_sample(found, rows, job.net.inputs)
+
+
+cdef MicroBatch own_parts(Job* job, Py_ssize_t rows, int thread) noexcept nogil:
+    """A micro-batch with the thread's parts of the workspace, nothing in it yet."""
+    cdef MicroBatch batch
+    cdef Buffers* workspace = job.workspace
+    batch.rows = rows
+    batch.by_rows = job.task == EVALUATE and rows >= LANES * job.team.size
+    batch.row = workspace.row + 2 * thread * workspace.rows
+    batch.hidden = batch.row + workspace.rows
+    batch.ld_transposed = workspace.ld_transposed
+    batch.transposed = workspace.transposed + thread * job.net.inputs * workspace.ld_transposed
+    batch.labels = workspace.labels + thread * workspace.rows
+    batch.sums = workspace.sums + thread * workspace.sums_floats
+    batch.block = workspace.block + thread * workspace.block_floats
+    batch.x = workspace.x
+    batch.ld = job.net.ld
+    return batch
+
+
+cdef MicroBatch gather(Job* job, Py_ssize_t first, Py_ssize_t rows, bint sparse, int thread) noexcept nogil:
+    """The rows from `first` on, in place or as x.
+
+    Each thread reads and transposes bytes for itself: to fetch what another thread has made of them takes longer where
+    two CPUs share no cache.
+    """
+    cdef MicroBatch batch = own_parts(job, rows, thread)
+    cdef Py_ssize_t i, begin, end
+    for i in range(rows):
+        batch.row[i] = row_of(job, first + i)
+    if job.labels != NULL:
+        gather_labels(job, first, &batch)
+    for i in range(min(rows, job.n - first - rows)):
+        prefetch_row(job.net, row_of(job, first + rows + i))
+    batch.sparse[0] = sparse
+    batch.sparse_gradient[job.net.linears - 1] = False  # d_logits have no zeros
+    if sparse and job.task != EVALUATE and rows > 1:
+        for i from 0 <= i < rows by SQUARE:
+            transpose_bytes(batch.row + i, rows - i, job.net.inputs, batch.transposed + i, batch.ld_transposed)
+    elif not sparse and job.rows.floats != NULL and job.rows.order == NULL and job.net.linear[0].activation == 0:
+        batch.x = job.rows.floats + first * job.net.inputs  # already what the first layer reads
+        batch.ld = job.net.inputs
+    elif not sparse:
+        barrier(&job.team)  # others may still be reading x
+        partition(rows, 1, thread, job.team.size, &begin, &end)
+        load_floats(job.net, batch.row, begin, end, job.workspace.x)
+        barrier(&job.team)
+    return batch

@@ -1,0 +1,16 @@
+# Numbers of JSON documents: doubles to float32.
+
+cdef extern from "<math.h>" nogil:
+    double fabs(double x)
+
+cdef double BEYOND_FLOAT32 = 2.0**128 - 2.0**103  # halfway to 2^128: from there on, rounding gives infinity
+
+
+cdef bint narrow_doubles(Py_ssize_t n, const double* x, float* y) noexcept nogil:
+    """y = x, rounded to nearest; whether all are in range."""
+    cdef Py_ssize_t i
+    cdef uint64_t outside = 0
+    for i in range(n):
+        y[i] = <float>x[i]
+        outside |= not fabs(x[i]) < BEYOND_FLOAT32
+    return outside == 0

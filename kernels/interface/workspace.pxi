@@ -1,0 +1,106 @@
+# A workspace: all memory that a network's jobs need besides parameters.
+from libc.stdint cimport uintptr_t
+
+
+cdef Py_ssize_t _whole(Py_ssize_t count, Py_ssize_t unit) noexcept nogil:
+    return (count + unit - 1) // unit * unit
+
+
+cdef float* _take(uintptr_t base, Py_ssize_t* used, Py_ssize_t floats) noexcept:
+    """The next part of the memory at `base`, whole cache lines."""
+    cdef Py_ssize_t at = used[0]
+    used[0] += (floats + 15) // 16 * 16
+    return <float*>(base + 4 * <uintptr_t>at)
+
+
+cdef Py_ssize_t _lay_out(
+    Buffers* b, const Net* net, const Kernels* table, Py_ssize_t rows, bint training, float* memory
+) noexcept:
+    """Set the parts of a workspace for micro-batches of so many rows. Returns the floats of all; `memory` may be NULL."""
+    cdef uintptr_t base = <uintptr_t>memory
+    cdef Py_ssize_t lanes = table.lanes, used = 0, blocks = _whole(rows, lanes), learning = training
+    cdef Py_ssize_t panel_rows = 2 * lanes if rows > lanes else lanes
+    cdef bint sparse = net.sparse_inputs > 0 or net.widest_sparse > 0
+    b.rows = rows
+    b.ld_transposed = _whole(rows, K_BLOCK)
+    b.sums_floats = sparse * min(rows, <Py_ssize_t>BLOCK_ROWS) * table.sparse_tile
+    b.block_floats = learning * sparse * max(rows * SPARSE_PANEL, <Py_ssize_t>K_BLOCK * table.sparse_tile)
+    b.activations = _take(base, &used, rows * net.activation_floats)
+    b.grad_activations = _take(base, &used, learning * rows * net.activation_floats)
+    for i in range(2):
+        b.d_transposed[i].rows = panel_rows
+        b.d_transposed[i].data = _take(base, &used, learning * _whole(rows, panel_rows) * net.widest_output)
+    b.logits = _take(base, &used, blocks * _whole(net.outputs, lanes))
+    b.scores = <Score*>_take(base, &used, blocks * sizeof(Score) // 4)
+    b.x = _take(base, &used, rows * net.ld)
+    b.x_transposed = _take(base, &used, learning * b.ld_transposed * net.widest_sparse)
+    b.row = <Row*>_take(base, &used, 2 * rows * THREAD_LIMIT * sizeof(Row) // 4)
+    b.transposed = <uint8_t*>_take(base, &used, learning * b.ld_transposed * net.sparse_inputs * THREAD_LIMIT // 4)
+    b.labels = <uint8_t*>_take(base, &used, rows * THREAD_LIMIT // 4)
+    b.sums = _take(base, &used, b.sums_floats * THREAD_LIMIT)
+    b.block = _take(base, &used, b.block_floats * THREAD_LIMIT)
+    return used
+
+
+cdef class Workspace:
+    """All memory that a network's jobs need, for micro-batches of `rows` rows; that of gradients only for training.
+
+    One call at a time may use it; a second one raises `RuntimeError`. Raises `MemoryError` if there is not
+    enough memory.
+    """
+
+    cdef readonly Network network
+    cdef readonly Py_ssize_t rows
+    cdef readonly bint training
+    cdef readonly Py_ssize_t nbytes
+    cdef Buffer buffer
+    cdef Buffers buffers
+    cdef readonly bint busy  # a call is using it
+
+    def __cinit__(self, Network network not None, rows, *, bint training=False):
+        if not 0 < rows <= LARGEST_SIDE:
+            raise ValueError(f"rows must be from 1 to {LARGEST_SIDE}, not {rows}")
+        self.network = network
+        self.rows = rows
+        self.training = training
+        self.buffer = Buffer(_lay_out(&self.buffers, &network.net, network.table, rows, training, NULL))
+        self.nbytes = self.buffer.nbytes
+        _lay_out(&self.buffers, &network.net, network.table, rows, training, self.buffer.data)
+
+    cdef run(self, Network network, Job* job, int threads):
+        """Run a job of `network` in this memory; nothing if it has no rows."""
+        if not 1 <= threads <= THREAD_LIMIT:
+            raise ValueError(f"threads must be from 1 to {THREAD_LIMIT}, not {threads}")
+        cdef float_mode mode
+        with self.used_by(network, job.task != EVALUATE):
+            job.workspace = &self.buffers
+            if job.n:
+                with nogil:
+                    mode = enter_float_mode(FLUSH_SUBNORMALS)
+                    network.table.run(job, threads)
+                    restore_float_mode(mode)
+        if job.changed:
+            raise ValueError("labels or order changed during the call: one of them was out of range")
+
+    cdef used_by(self, Network network, bint training):
+        """A context in which `network` may use this memory."""
+        if self.network is not network:
+            raise ValueError("the workspace was made for another network")
+        if training and not self.training:
+            raise ValueError("the workspace has no room for gradients: make it with training=True")
+        return _Use(self)
+
+
+cdef class _Use:
+    cdef Workspace workspace
+
+    def __cinit__(self, Workspace workspace):
+        self.workspace = workspace
+
+    def __enter__(self):
+        if self.workspace.busy:
+            raise RuntimeError("the workspace is in use by another call: make one for each thread")
+        self.workspace.busy = True
+
+    def __exit__(self, *error):
+        self.workspace.busy = False

@@ -1,0 +1,217 @@
+# Sparse d_weight: rows of the transposed input, one or two at a time, over all of D.
+
+cdef enum:
+    SQUARE = 16  # bytes are transposed in squares of this side
+
+
+cdef struct SparseProduct:
+    # C (m, columns) = A @ B, where C are parameters, `update`d from `at` on. `ld` is the leading dimension of A.
+    Row first
+    Py_ssize_t ld
+    Py_ssize_t k  # elements of a row of A
+    const float* b  # its leading dimension is SPARSE_PANEL
+    const Update* update
+    Py_ssize_t at
+    Py_ssize_t rs_c
+
+
+cdef inline Row row_at(const bint bytes, const SparseProduct* p, Py_ssize_t i) noexcept nogil:
+    return Row(p.first.bytes + i * p.ld, NULL) if bytes else Row(NULL, p.first.floats + i * p.ld)
+
+
+cdef inline uint64_t scan(
+    const int rows, const bint bytes, const SparseProduct* p, Py_ssize_t i, Py_ssize_t m, uint64_t* masks
+) noexcept nogil:
+    """The masks of row i, or of i and i + 1 in one; whether anything is in them. The last row may be one alone."""
+    cdef Row one = row_at(bytes, p, i), other = row_at(bytes, p, min(i + 1, m - 1))
+    cdef Py_ssize_t j
+    cdef uint64_t mask, found = 0
+    for j from 0 <= j < p.k by K_BLOCK:
+        mask = mask_at(bytes, &one, p.k, p.ld, j)
+        if rows == 2:
+            mask |= mask_at(bytes, &other, p.k, p.ld, j)
+        masks[j // K_BLOCK] = mask
+        found |= mask
+    return found
+
+
+cdef inline void accumulate_sparse(
+    const int rows, const int vectors, const bint bytes, const SparseProduct* p, Row one, Row other,
+    const uint64_t* masks, vfloat* acc
+) noexcept nogil:
+    """acc (rows, vectors) += the elements of one or two rows that are in the masks, @ B."""
+    cdef Py_ssize_t k_block, j
+    cdef uint64_t mask
+    cdef vfloat x, y, b
+    cdef int v
+    for k_block from 0 <= k_block < p.k by K_BLOCK:
+        mask = masks[k_block // K_BLOCK]
+        while mask:
+            j = k_block + trailing_zeros(mask)
+            mask &= mask - 1
+            x = vbroadcast(element(bytes, &one, j))
+            y = vbroadcast(element(bytes, &other, j)) if rows == 2 else x
+            for v in range(vectors):
+                b = vload(p.b + j * SPARSE_PANEL + v * LANES)
+                if rows == 2:
+                    b = in_register(b)
+                    acc[vectors + v] = vfma(y, b, acc[vectors + v])
+                acc[v] = vfma(x, b, acc[v])
+
+
+cdef inline void sparse_tile(
+    const int rows, const int vectors, const bint bytes, const SparseProduct* p, const Update* update, Py_ssize_t i,
+    Py_ssize_t m, const uint64_t* masks,
+) noexcept nogil:
+    """Row i; of two rows also i + 1, unless that is `m`."""
+    cdef vfloat acc[TILE_VECTORS]
+    cdef Py_ssize_t at = p.at + i * p.rs_c
+    cdef int row, v
+    for v in range(rows * vectors):
+        acc[v] = vbroadcast(0)
+    if not update.starts:
+        for row in range(rows):
+            for v in range(vectors):
+                if i + row < m:
+                    acc[row * vectors + v] = accumulated(update, at + row * p.rs_c + v * LANES)
+    accumulate_sparse(rows, vectors, bytes, p, row_at(bytes, p, i), row_at(bytes, p, min(i + 1, m - 1)), masks, acc)
+    for row in range(rows):
+        if i + row < m:
+            for v in range(vectors):
+                apply_update(update, at + row * p.rs_c + v * LANES, acc[row * vectors + v])
+
+
+cdef inline bint zeros_change_nothing(const Update* update) noexcept nogil:
+    """Whether a gradient of 0 changes nothing: its weights are not even read."""
+    return update.skips_zeros and update.starts and update.applies
+
+
+cdef inline void sparse_tiles(
+    const int rows, const int vectors, const bint bytes, const SparseProduct* given, Py_ssize_t m
+) noexcept nogil:
+    """All m rows, one or two at a time. They are scanned before those in front of them are multiplied."""
+    cdef uint64_t masks[2][MAX_K_BLOCKS]
+    cdef uint64_t here, after
+    cdef int turn = 0
+    cdef Py_ssize_t i
+    cdef SparseProduct p = given[0]
+    cdef Update update = p.update[0]  # a copy, or it would be read again after each store
+    after = scan(rows, bytes, &p, 0, m, masks[0])
+    for i from 0 <= i < m by rows:
+        here = after
+        if i + rows < m:
+            after = scan(rows, bytes, &p, i + rows, m, masks[1 - turn])
+        if here or not zeros_change_nothing(&update):
+            sparse_tile(rows, vectors, bytes, &p, &update, i, m, masks[turn])
+        turn = 1 - turn
+
+
+cdef inline void sparse_tiles_of(int vectors, bint bytes, const SparseProduct* p, Py_ssize_t m) noexcept nogil:
+    """So many vectors, in the loop that is compiled for them."""
+    if vectors == 1 and bytes:
+        sparse_tiles(2, 1, True, p, m)
+    elif vectors == 1:
+        sparse_tiles(2, 1, False, p, m)
+    elif bytes:
+        sparse_tiles(2, HALF_TILE, True, p, m)
+    elif p.k > BLOCK_ROWS:
+        sparse_tiles(2, HALF_TILE, False, p, m)
+    else:
+        sparse_tiles(1, HALF_TILE, False, p, m)
+
+
+cdef void transpose_bytes(
+    const Row* rows, Py_ssize_t count, Py_ssize_t n, uint8_t* to, Py_ssize_t rs_to
+) noexcept nogil:
+    """to (n, SQUARE) = the elements of up to SQUARE rows, transposed as `transpose_vectors` does.
+
+    Missing rows become zeros.
+    """
+    cdef vbytes t[SQUARE]
+    cdef vbytes u[SQUARE]
+    cdef Py_ssize_t j = 0
+    cdef int i, turn
+    while j + SQUARE <= n:
+        for i in range(SQUARE):
+            t[i] = bload(rows[i].bytes + j) if i < count else bzeros()
+        for turn in range(4):
+            for i in range(SQUARE // 2):
+                u[2 * i] = bzip_low(t[i], t[i + SQUARE // 2])
+                u[2 * i + 1] = bzip_high(t[i], t[i + SQUARE // 2])
+            for i in range(SQUARE):
+                t[i] = u[i]
+        for i in range(SQUARE):
+            bstore(to + (j + i) * rs_to, t[i])
+        j += SQUARE
+    for j in range(j, n):
+        for i in range(SQUARE):
+            to[j * rs_to + i] = rows[i].bytes[j] if i < count else 0
+
+
+cdef void sparse_d_weight(
+    const Linear* layer, const MicroBatch* batch, Row x, const float* d, Block w, const Update* update
+) noexcept nogil:
+    """Block w of G = X.T @ D, accumulated or applied as `update` says; `x` is the first row of X.T.
+
+    The columns of D that are needed are copied together to `batch.block`: else their lines would share half of the
+    cache's sets.
+    """
+    cdef Py_ssize_t column = w.column, columns, i
+    cdef int vectors
+    cdef bint bytes = x.bytes != NULL
+    cdef SparseProduct p = SparseProduct(x, batch.ld_transposed, batch.rows, batch.block, update, 0, layer.panel)
+    if bytes:
+        p.first.bytes += w.row * batch.ld_transposed
+    else:
+        p.first.floats += w.row * batch.ld_transposed
+    while column < w.end_column and w.row < w.end_row:
+        vectors = min(<int>HALF_TILE, vectors_at(layer, column, w.end_column))
+        columns = min(w.end_column - column, <Py_ssize_t>(vectors * LANES))
+        for i in range(batch.rows):
+            memcpy(batch.block + i * SPARSE_PANEL, d + i * layer.ld + column, columns * sizeof(float))
+            memset(batch.block + i * SPARSE_PANEL + columns, 0, (vectors * LANES - columns) * sizeof(float))
+        p.at = panel_start(layer, column) + w.row * layer.panel
+        sparse_tiles_of(vectors, bytes, &p, w.end_row - w.row)
+        column += vectors * LANES
+
+
+cdef inline void outer_product(
+    const int vectors, const Linear* layer, const uint8_t* x, const float* d, Block w, Py_ssize_t column,
+    const Update* given,
+) noexcept nogil:
+    """`sparse_outer_product` for `vectors` columns."""
+    cdef vfloat row[HALF_TILE]
+    cdef vfloat value, gradient
+    cdef Row bytes = Row(x, NULL)
+    cdef Update update = given[0]
+    cdef Py_ssize_t k_block, i, at, start = panel_start(layer, column), panel = layer.panel
+    cdef uint64_t mask
+    cdef int v
+    for v in range(vectors):
+        row[v] = vload(d + column + v * LANES)
+    for k_block from w.row <= k_block < w.end_row by K_BLOCK:
+        mask = mask_at(True, &bytes, w.end_row, layer.inputs, k_block)
+        if not zeros_change_nothing(&update):
+            mask = ~<uint64_t>0 >> max(0, K_BLOCK - (w.end_row - k_block))
+        while mask:
+            i = k_block + trailing_zeros(mask)
+            mask &= mask - 1
+            value = vbroadcast(PIXEL[x[i]])
+            at = start + i * panel
+            for v in range(vectors):
+                gradient = vfma(value, row[v], accumulated(&update, at + v * LANES))
+                apply_update(&update, at + v * LANES, gradient)
+
+
+cdef void sparse_outer_product(
+    const Linear* layer, const uint8_t* x, const float* d, Block w, const Update* update
+) noexcept nogil:
+    """The weight gradient of one row x (inputs,): block w of G = x.T @ d."""
+    cdef Py_ssize_t column = w.column
+    while column < w.end_column:
+        if w.end_column - column >= HALF_TILE * LANES and half_fits(layer, column, w.end_column):
+            outer_product(HALF_TILE, layer, x, d, w, column, update)
+            column += HALF_TILE * LANES
+        else:
+            outer_product(1, layer, x, d, w, column, update)
+            column += LANES

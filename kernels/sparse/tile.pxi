@@ -1,0 +1,36 @@
+# Products that skip the zeros of their left operand: four in five pixels of MNIST are background, and relu zeroes half of
+# a layer and of its gradient.
+#
+#   forward    Y (rows, outputs) = X (rows, inputs) @ W
+#   d_input    D' (rows, inputs) = D (rows, outputs) @ W.T
+#   d_weight   G (inputs, outputs) = X.T @ D                 X of a micro-batch is transposed for it
+#
+# In each, A @ B, the non-zeros of a row of A pick rows of B. Every fma loads a vector of B, and the element of A: loads
+# are the limit. So B has to come from the first-level cache, and a tile sums many vectors at once.
+#
+# Forward and d_input: a block of B is K_BLOCK rows by SPARSE_TILE columns, 32 KiB at most. All rows of A go through it one
+# by one; between blocks their sums lie in memory of the thread's own, not in the output, which other threads have read
+# (`sparse_block`).
+#
+# d_weight: a sum ends with the update of its parameter, so B is all of D, for fewer columns: a panel of W. Pixels go
+# through it in pairs of inputs, and each row of B that one of the two needs is loaded once for both: neighbours are alike
+# (of 64 rows 14 are needed by either, 12 by each). Other inputs are paired only where B exceeds the first-level cache
+# (`sparse_tile`).
+#
+# There are no index lists: the next element of a mask is two instructions away, hidden behind the arithmetic. The end of
+# the loop over a mask is mispredicted; so that nothing else waits then, masks are computed one row ahead.
+#
+# Every element is summed over k in order, one fma at a time, as the dense products do, which also add products with 0.
+# Those change at most the sign of a sum that is 0, and no such sign reaches a result: `bias_and_activations` and
+# `apply_update` make it +. So the bits are the same with and without skipping, if all operands are finite.
+
+cdef extern from *:
+    """
+    #define TILE_VECTORS 8
+    #define HALF_TILE (TILE_VECTORS / 2)
+    #define SPARSE_TILE (TILE_VECTORS * LANES)
+    """
+    enum:
+        TILE_VECTORS  # vectors that are summed at once: of one row, or half of them of each of two
+        HALF_TILE
+        SPARSE_TILE  # sparse tile width, in columns

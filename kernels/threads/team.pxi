@@ -1,0 +1,135 @@
+# The threads of a job: they run the same function, each on its partition of rows or columns, with barriers between.
+#
+# Every element is computed whole by one thread, in the order in which one thread alone would compute it: the number of
+# threads changes no bit.
+
+cdef extern from "<pthread.h>" nogil:
+    ctypedef unsigned long pthread_t
+    int pthread_create(pthread_t* thread, const void* attributes, void* (*run)(void*) noexcept nogil, void* argument)
+    int pthread_join(pthread_t thread, void** result)
+    int pthread_mutex_init(pthread_mutex_t* mutex, const void* attributes)
+    int pthread_mutex_lock(pthread_mutex_t* mutex)
+    int pthread_mutex_unlock(pthread_mutex_t* mutex)
+    int pthread_mutex_destroy(pthread_mutex_t* mutex)
+    int pthread_cond_init(pthread_cond_t* condition, const void* attributes)
+    int pthread_cond_wait(pthread_cond_t* condition, pthread_mutex_t* mutex)
+    int pthread_cond_broadcast(pthread_cond_t* condition)
+    int pthread_cond_destroy(pthread_cond_t* condition)
+
+cdef extern from "isa/float_mode.h" nogil:
+    ctypedef uint64_t float_mode
+    float_mode enter_float_mode(int flush) noexcept
+    int FLUSH_SUBNORMALS
+
+cdef extern from * nogil:
+    int __ATOMIC_SEQ_CST
+    int atomic_load "__atomic_load_n"(const int* at, int order)
+    void atomic_store "__atomic_store_n"(int* at, int value, int order)
+    int atomic_add "__atomic_add_fetch"(int* at, int value, int order)
+
+cdef extern from *:
+    """
+    /* A scheduler may leave a new thread on its creator's CPU for longer than a job takes, although another CPU is idle.
+     * So each thread starts on the next of the CPUs that it may use, if there are several, and may be moved from then on. */
+    #if defined(__linux__)
+    #include <sched.h>
+    #define present_cpu sched_getcpu
+
+    static void start_on_next_cpu(int cpu, int number)
+    {
+        cpu_set_t allowed, one;
+        if (cpu < 0 || sched_getaffinity(0, sizeof allowed, &allowed) != 0 || CPU_COUNT(&allowed) < 2)
+            return;
+        while (number > 0)
+            number -= CPU_ISSET(cpu = (cpu + 1) % CPU_SETSIZE, &allowed) != 0;
+        CPU_ZERO(&one);
+        CPU_SET(cpu, &one);
+        if (sched_setaffinity(0, sizeof one, &one) == 0)
+            sched_setaffinity(0, sizeof allowed, &allowed);
+    }
+    #else
+    #define present_cpu() (-1)
+    #define start_on_next_cpu(cpu, number) ((void)(cpu), (void)(number))
+    #endif
+    """
+    int present_cpu() noexcept nogil
+    void start_on_next_cpu(int cpu, int number) noexcept nogil
+
+cdef enum:
+    SPINS = 2000  # polls at a barrier, some 40 us, before a thread sleeps: the one it waits for may need its CPU
+
+
+cdef struct ThreadStart:
+    Job* job
+    int thread
+    int cpu  # of the thread that creates it, or -1
+
+
+cdef void barrier(Team* team) noexcept nogil:
+    """Return when all threads have called it; what they wrote before is then visible to all."""
+    cdef int now, spins
+    if team.size == 1:
+        return
+    now = atomic_load(&team.round, __ATOMIC_SEQ_CST)
+    if atomic_add(&team.arrived, 1, __ATOMIC_SEQ_CST) == team.size:
+        team.arrived = 0
+        atomic_store(&team.round, now + 1, __ATOMIC_SEQ_CST)
+        if atomic_load(&team.sleepers, __ATOMIC_SEQ_CST):  # one about to sleep sees the new round instead
+            pthread_mutex_lock(&team.mutex)
+            pthread_cond_broadcast(&team.next_round)
+            pthread_mutex_unlock(&team.mutex)
+        return
+    for spins in range(SPINS):
+        if atomic_load(&team.round, __ATOMIC_SEQ_CST) != now:
+            return
+        spin_pause()
+    pthread_mutex_lock(&team.mutex)
+    atomic_add(&team.sleepers, 1, __ATOMIC_SEQ_CST)
+    while atomic_load(&team.round, __ATOMIC_SEQ_CST) == now:
+        pthread_cond_wait(&team.next_round, &team.mutex)
+    atomic_add(&team.sleepers, -1, __ATOMIC_SEQ_CST)
+    pthread_mutex_unlock(&team.mutex)
+
+
+cdef void partition(
+    Py_ssize_t count, Py_ssize_t unit, int thread, int threads, Py_ssize_t* first, Py_ssize_t* end
+) noexcept nogil:
+    """The thread's part of `count` things, in whole units except the last one."""
+    cdef Py_ssize_t units = (count + unit - 1) // unit
+    first[0] = min(count, units * thread // threads * unit)
+    end[0] = min(count, units * (thread + 1) // threads * unit)
+
+
+cdef void* thread_main(void* argument) noexcept nogil:
+    cdef ThreadStart* start = <ThreadStart*>argument
+    cdef Team* team = &start.job.team
+    pthread_mutex_lock(&team.mutex)  # held until the number of threads is known
+    pthread_mutex_unlock(&team.mutex)
+    start_on_next_cpu(start.cpu, start.thread)
+    enter_float_mode(FLUSH_SUBNORMALS)
+    run_thread(start.job, start.thread)
+    return NULL
+
+
+cdef void run_team(Job* job, int threads) noexcept nogil:
+    """Run a job on so many threads, this one among them; on fewer if the system refuses more."""
+    cdef pthread_t handles[THREAD_LIMIT]
+    cdef ThreadStart starts[THREAD_LIMIT]
+    cdef Team* team = &job.team
+    cdef int i, cpu = present_cpu()
+    team.size = 1
+    team.arrived = team.round = team.sleepers = 0
+    pthread_mutex_init(&team.mutex, NULL)
+    pthread_cond_init(&team.next_round, NULL)
+    pthread_mutex_lock(&team.mutex)
+    while team.size < threads:
+        starts[team.size] = ThreadStart(job, team.size, cpu)
+        if pthread_create(&handles[team.size], NULL, thread_main, &starts[team.size]) != 0:
+            break
+        team.size += 1
+    pthread_mutex_unlock(&team.mutex)
+    run_thread(job, 0)
+    for i in range(1, team.size):
+        pthread_join(handles[i], NULL)
+    pthread_cond_destroy(&team.next_round)
+    pthread_mutex_destroy(&team.mutex)

@@ -1,0 +1,116 @@
+# Whole jobs: forward passes, evaluations and epochs of training, over plain structures. No Python, no allocation.
+#
+# A batch is processed in micro-batches of as many rows as the workspace holds. All threads run the same phases, each on
+# its partition. "Columns" are those of a layer's output; a layer too narrow for whole tiles per thread is split by rows
+# of the micro-batch instead (*), and layer 0 then in d_weight by rows of W.
+#
+#   phase           reads                             writes                             split by               barrier after
+#   gather          images, labels                    own labels, own transposed bytes   not split (own copy)   no
+#     if dense      images                            x                                  rows                   before and after
+#   forward 0       images or x, W0                   activations of layer 0             columns (*)            yes
+#   forward i       activations of i-1, Wi            activations of layer i             columns (*)            yes; last layer (*): no
+#   loss            logits, own labels                scores, D and D.T of last layer    rows                   yes
+#   d_input i       D or D.T of layer i, Wi           D and D.T of layer i-1             columns of layer i-1   no
+#   d_weight i      activations of i-1, D of layer i  rows of Wi, bi, their state        as d_input i           yes; i = 1: only (*)
+#   d_weight 0      own transposed bytes or x, D of 0 W0, b0, their state                columns (*)            only (*)
+#   evaluation, many rows: forward and loss           as above                           rows in all layers     only after loss, and at the end
+#
+# Columns rather than rows, so that each thread's part of W0, the largest one, stays in its own cache. d_input i and
+# d_weight i need no barrier between them, because the columns of layer i-1 are rows of Wi: a thread updates only rows
+# that it alone reads.
+#
+# Gradients are summed over the rows of a batch from first to last, also across micro-batches, and each element by one
+# thread: neither the size of the workspace nor the number of threads changes a bit.
+
+cdef extern from *:
+    """
+    /* The stop flag is set by another thread: each poll must read memory. */
+    static inline int is_set(const uint8_t *flag) { return flag && *(volatile const uint8_t *)flag; }
+    """
+    bint is_set(const uint8_t* flag) noexcept nogil
+
+
+cdef Py_ssize_t micro_batch_rows(const Job* job, Py_ssize_t first) noexcept nogil:
+    """Rows of the micro-batch that begins at `first`: it ends with its batch at the latest."""
+    return min(job.workspace.rows, min(job.n, (first // job.batch_size + 1) * job.batch_size) - first)
+
+
+cdef void count(Job* job, Py_ssize_t done, bint ends, Metrics* of_batch) noexcept nogil:
+    """Add the scores of a micro-batch to its batch's, and those to the job's if the batch `ends` after `done` rows."""
+    add_scores(done - job.scored, job.workspace.scores, of_batch)
+    job.scored = done
+    if job.task == EVALUATE or ends:
+        job.done = done
+    if ends:
+        job.metrics.loss += of_batch.loss
+        job.metrics.correct += of_batch.correct
+        of_batch[0] = Metrics(0, 0)
+    elif job.task == EVALUATE and job.stopped:
+        job.metrics = of_batch[0]
+
+
+cdef void set_step(const Job* job, Update* update, Py_ssize_t first, Py_ssize_t end, Py_ssize_t rows) noexcept nogil:
+    """The update of rows `first` on of a batch that ends with row `end`."""
+    cdef Py_ssize_t step = first // job.batch_size
+    if job.task == TRAIN:
+        update.learning_rate = job.learning_rates[step]
+    update.starts = first == step * job.batch_size
+    update.applies = job.task == TRAIN and first + rows == end
+
+
+cdef void run_thread(Job* job, int thread) noexcept nogil:
+    """One thread's part of a job. job.sparse[0] is about the first micro-batch."""
+    cdef Py_ssize_t first = 0, rows, start, end
+    cdef Update update = job.update
+    cdef Metrics of_batch = Metrics(0, 0)
+    cdef MicroBatch batch
+    cdef bint stopped = False
+    cdef int turn = 0
+    while first < job.n and not stopped:
+        rows = micro_batch_rows(job, first)
+        start = first // job.batch_size * job.batch_size
+        end = min(job.n, start + job.batch_size)
+        batch = gather(job, first, rows, job.sparse[turn], thread)
+        forward(job, &batch, thread)
+        set_step(job, &update, first, end, rows)
+        first += rows
+        turn = 1 - turn
+        if thread == 0:  # one thread decides for all, before a barrier
+            job.stopped = is_set(job.stop)
+            job.sparse[turn] = first < job.n and first_layer_is_sparse(job, first, micro_batch_rows(job, first))
+        loss(job, &batch, <float>1.0 / (end - start), thread)
+        stopped = job.stopped
+        if thread == 0:
+            count(job, first, first == end, &of_batch)
+        if job.task != EVALUATE:
+            backward(job, &batch, &update, thread)
+        # Split by columns, a thread may go on to its columns of the next forward pass of layer 0: others read that
+        # layer's activations only in layer 1 or the loss, after which there is a barrier. Split by rows, others may
+        # still be reading x, W0, the scores or job.stopped.
+        if not by_columns(job, &batch, &job.net.linear[0]):
+            barrier(&job.team)
+
+
+cdef void forward_rows(Job* job, float* out) noexcept nogil:
+    """The outputs of all rows, on this thread alone, to `out` (n, outputs)."""
+    cdef Py_ssize_t first, i, rows
+    cdef const Linear* last = &job.net.linear[job.net.linears - 1]
+    cdef const float* y = output_of(job, last)
+    cdef MicroBatch batch
+    job.task = EVALUATE
+    job.batch_size = job.n
+    job.team.size = 1
+    for first from 0 <= first < job.n by job.workspace.rows:
+        rows = min(job.workspace.rows, job.n - first)
+        batch = gather(job, first, rows, first_layer_is_sparse(job, first, rows), 0)
+        forward(job, &batch, 0)
+        for i in range(rows):
+            memcpy(out + (first + i) * job.net.outputs, y + i * last.ld, job.net.outputs * sizeof(float))
+
+
+cdef void run_job(Job* job, int threads) noexcept nogil:
+    """A job of at least one row, on so many threads."""
+    if is_set(job.stop):
+        return
+    job.sparse[0] = first_layer_is_sparse(job, 0, micro_batch_rows(job, 0))
+    run_team(job, threads)

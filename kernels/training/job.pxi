@@ -1,0 +1,93 @@
+# A job is one call's work on the rows of a data set, done in micro-batches, with memory from a workspace.
+
+cdef enum Task:
+    EVALUATE
+    GRADIENTS
+    TRAIN
+
+cdef enum:
+    THREAD_LIMIT = 16
+    ROOFLINE_FLOATS = 4096  # 16 KiB, half of a small first-level cache
+
+
+cdef struct Row:
+    # Bytes, or floats where bytes is NULL.
+    const uint8_t* bytes
+    const float* floats
+
+
+cdef struct Rows:
+    # Images (images, inputs), uint8 or float32, the other one NULL; `order` picks rows, NULL for all as they are.
+    const uint8_t* bytes
+    const float* floats
+    const int64_t* order
+    Py_ssize_t images
+
+
+cdef struct Panels:
+    # A transposed matrix D.T (columns, rows), cut into panels of so many rows of D.
+    float* data
+    Py_ssize_t rows
+
+
+cdef struct Score:
+    double loss
+    bint correct  # the largest logit, the first of several, is the label's
+
+
+cdef struct Metrics:
+    double loss  # sum over rows
+    Py_ssize_t correct  # rows
+
+
+cdef struct Buffers:
+    # The parts of a workspace, on cache lines. `rows` is the size of a micro-batch at most.
+    Py_ssize_t rows
+    float* activations
+    float* grad_activations  # laid out alike
+    Panels d_transposed[2]  # D.T of the layer that is computed, and of the one before it
+    float* logits  # (rows, outputs), transposed in blocks of LANES rows
+    Score* scores
+    float* x  # (rows, net.ld), if the first layer is computed densely
+    float* x_transposed  # (inputs, ld_transposed), of the layer that is computed, unless that is the first
+    Py_ssize_t ld_transposed
+    # Of each thread its own, one after the other:
+    Row* row  # (rows,), and again (rows,) for hidden layers
+    uint8_t* transposed  # (inputs, ld_transposed)
+    uint8_t* labels  # (rows,)
+    float* sums  # (up to BLOCK_ROWS, sparse tile width)
+    float* block  # (rows, SPARSE_PANEL), or (K_BLOCK, sparse tile width)
+    Py_ssize_t sums_floats
+    Py_ssize_t block_floats
+
+
+cdef struct Team:
+    int size
+    int arrived
+    int round
+    int sleepers
+    pthread_mutex_t mutex
+    pthread_cond_t next_round
+
+
+cdef struct Job:
+    Task task
+    const Net* net
+    Buffers* workspace
+    const float* packed  # parameters
+    Rows rows
+    const uint8_t* labels
+    Py_ssize_t n  # rows to process
+    Py_ssize_t batch_size
+    const uint8_t* stop  # set by another thread, or NULL
+    const float* learning_rates  # of each step
+    Update update
+    char[64] before_shared  # what threads change lies on cache lines of its own
+    Metrics metrics
+    Py_ssize_t scored  # rows of finished micro-batches
+    Py_ssize_t done  # rows of finished batches; in EVALUATE of finished micro-batches
+    bint stopped
+    bint sparse[2]  # whether the first layer skips zeros of this micro-batch, and of the next
+    int changed  # a label or a row number is no longer what it was when it was validated
+    char[64] before_team
+    Team team

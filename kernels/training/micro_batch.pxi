@@ -1,0 +1,16 @@
+cdef struct MicroBatch:
+    # A thread's view of some rows of a batch.
+    Py_ssize_t rows
+    bint by_rows  # evaluation: threads split the rows in all layers, without barriers between them
+    bint sparse[MAX_LAYERS]  # layers that skip zeros of their input
+    bint sparse_gradient[MAX_LAYERS]  # layers that skip zeros of their d_output
+    const float* x  # the input of the first layer, if it is computed densely
+    Py_ssize_t ld  # leading dimension of x
+    # The thread's own parts of the workspace (Buffers):
+    Row* row
+    Row* hidden  # rows of the input, or of the d_output, of the layer that is computed
+    uint8_t* transposed  # (inputs, ld_transposed)
+    Py_ssize_t ld_transposed
+    uint8_t* labels
+    float* sums
+    float* block
