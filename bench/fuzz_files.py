@@ -31,7 +31,7 @@ import safetensors.numpy
 
 from falcon_mnist.storage.files import DamagedFileError, Written
 from falcon_mnist.training import network
-from falcon_mnist.training.trainer import State
+from falcon_mnist.training.state import State
 
 ARCHITECTURE = {"input_size": 784, "layers": [{"type": "linear", "in": 784, "out": 10}]}
 FOLDER = Path(tempfile.mkdtemp(prefix="fuzz-files-"))

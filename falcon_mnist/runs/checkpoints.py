@@ -9,12 +9,11 @@ from __future__ import annotations
 import logging
 import time
 from collections.abc import Callable
-from typing import TypedDict
 
 from falcon_mnist.clock import NewId, new_id
 from falcon_mnist.storage.files import DamagedFileError, Storage, Written
 from falcon_mnist.storage.parameter_files import decode, encode
-from falcon_mnist.training.trainer import State
+from falcon_mnist.training.state import Scalars, State
 
 log = logging.getLogger(__name__)
 
@@ -23,16 +22,12 @@ SHARE = 0.02
 SECONDS = 1.0
 
 
-class Checkpoint(TypedDict):
-    """What the run's row records: the file, and all of the state that is no array."""
+class Checkpoint(Scalars):
+    """What the run's row records: the file, and the state's scalars."""
 
     file: str
     size_bytes: int
     sha256: str
-    epoch: int
-    done: int
-    loss: float
-    correct: int
 
 
 class Checkpoints:
@@ -44,20 +39,9 @@ class Checkpoints:
 
     def write(self, state: State) -> Checkpoint:
         """Write a state; it is on the disk when this returns. Raises `OSError`, leaving nothing."""
-        arrays = {"parameters": state.parameters}
-        if state.velocity is not None:
-            arrays["velocity"] = state.velocity
         name = f"{self._new_id('c')}.safetensors"
-        size_bytes, sha256 = self._storage.put(name, encode(arrays))
-        return {
-            "file": name,
-            "size_bytes": size_bytes,
-            "sha256": sha256,
-            "epoch": state.epoch,
-            "done": state.done,
-            "loss": state.loss,
-            "correct": state.correct,
-        }
+        size_bytes, sha256 = self._storage.put(name, encode(state.arrays))
+        return {"file": name, "size_bytes": size_bytes, "sha256": sha256, **state.scalars()}
 
     def read(self, checkpoint: Checkpoint) -> State:
         """The state that was written. Raises `DamagedFileError`."""
@@ -66,14 +50,7 @@ class Checkpoints:
         arrays = decode(self._storage.get(name, written), name)
         if "parameters" not in arrays:
             raise DamagedFileError(f"{name}: holds no parameters")
-        return State(
-            arrays["parameters"].copy(),
-            arrays["velocity"].copy() if "velocity" in arrays else None,
-            checkpoint["epoch"],
-            checkpoint["done"],
-            checkpoint["loss"],
-            checkpoint["correct"],
-        )
+        return State.of({name: array.copy() for name, array in arrays.items()}, checkpoint)
 
     def remove(self, checkpoint: Checkpoint | None) -> None:
         """Remove a checkpoint that no row names any more; one that stays costs room, and not the run."""

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+from collections.abc import Mapping
+from typing import Annotated, Any, Literal
 
 from pydantic import Field
 
@@ -28,9 +29,26 @@ class Hyperparams(Strict):
     train_split: Annotated[float, Field(gt=0, le=1), REAL] = 0.9
     shuffle: bool = True
 
-    def merged(self, changes: Hyperparams) -> Hyperparams:
-        """These, with the members that `changes` names (also inside `optimizer`) put over them."""
-        ours = self.model_dump()
-        theirs = changes.model_dump(exclude_unset=True)
-        optimizer = ours["optimizer"] | theirs.pop("optimizer", {})
-        return Hyperparams.model_validate(ours | theirs | {"optimizer": optimizer})
+
+def merge(base: Mapping[str, Any], overrides: Mapping[str, Any]) -> dict[str, Any]:
+    """`overrides` put over `base`, member by member, also inside nested objects (as RFC 7396, but null is a value).
+
+    Where an override changes an object's `type`, or lies over null, its other members have their defaults: those that
+    `Hyperparams` fills in.
+    """
+    merged = dict(base)
+    for name, value in overrides.items():
+        below = merged.get(name)
+        if isinstance(value, Mapping) and isinstance(below, Mapping) and _same_type(below, value):
+            value = {**below, **value}
+        merged[name] = value
+    return merged
+
+
+def _same_type(below: Mapping[str, Any], override: Mapping[str, Any]) -> bool:
+    return "type" not in override or override["type"] == below.get("type")
+
+
+def normalised(stored: Mapping[str, Any]) -> dict[str, Any]:
+    """Hyperparameters that an earlier version may have stored, with the defaults of members added since."""
+    return Hyperparams.model_validate(stored).model_dump()

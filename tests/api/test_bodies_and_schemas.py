@@ -15,7 +15,6 @@ from falcon_mnist.api import schemas
 from falcon_mnist.api.errors import KINDS, Fault, Problem, invalid_fields
 from falcon_mnist.api.json_answer import dumps
 from falcon_mnist.api.json_body import FaultAt, decode, matrix, vector
-from falcon_mnist.training.hyperparams import Hyperparams
 
 BODIES = (schemas.CreateModel, schemas.StartTraining, schemas.Nothing, schemas.Infer, schemas.InferAdhoc)
 
@@ -138,15 +137,6 @@ def test_a_body_of_very_many_values_is_refused_before_it_is_parsed() -> None:
     with pytest.raises(Problem) as caught:
         decode(b'{"a": [' + b"1, " * 3_000_000 + b"1]}", max_numbers=1_000_000)
     assert caught.value.kind == "invalid-json"
-
-
-def test_merging_changes_only_what_is_named() -> None:
-    ours = Hyperparams.model_validate({"epochs": 3, "optimizer": {"lr": 0.5, "momentum": 0.9}})
-    theirs = Hyperparams.model_validate({"seed": 1, "optimizer": {"lr": 0.25}})
-    merged = ours.merged(theirs)
-    assert (merged.epochs, merged.seed, merged.batch_size) == (3, 1, 64)
-    assert (merged.optimizer.lr, merged.optimizer.momentum) == (0.25, 0.9)
-    assert ours.merged(Hyperparams()) == ours
 
 
 def test_every_problem_has_one_shape() -> None:

@@ -1,12 +1,14 @@
 """How many threads a segment gets: whatever is fastest, found out again and again, and of no matter to the result."""
 
+import itertools
+
 import numpy as np
 import pytest
 
 from falcon_mnist import kernels
 from falcon_mnist.training import network, trainer
 from falcon_mnist.training.hyperparams import Hyperparams
-from falcon_mnist.training.trainer import Threads
+from falcon_mnist.training.threads import Threads
 
 LAYERS = [("linear", 30, 40), ("relu", 40, 40), ("linear", 40, 10)]
 
@@ -84,32 +86,33 @@ def test_what_it_takes_to_begin_a_segment_counts_for_all_numbers_alike():
     assert threads.best == 2
 
 
-def test_whatever_is_chosen_the_run_ends_with_the_same_bits(monkeypatch):
+class Given(Threads):
+    """Chooses what it is told to, again and again."""
+
+    def __init__(self, turns: list[tuple[int, bool]]) -> None:
+        super().__init__(1)
+        self._turns = itertools.cycle(turns)
+
+    def next(self) -> tuple[int, bool]:
+        return next(self._turns)
+
+
+def test_whatever_is_chosen_the_run_ends_with_the_same_bits():
     random = np.random.default_rng(1)
     images = (random.integers(0, 256, (600, 30)) * (random.random((600, 30)) < 0.3)).astype(np.uint8)
     labels = random.integers(0, 10, 600).astype(np.uint8)
     hyperparams = Hyperparams(epochs=3, batch_size=50)
     net = kernels.Network(LAYERS)
-    monkeypatch.setattr(trainer, "SEGMENT_ROWS", 150)
-    monkeypatch.setattr(trainer, "SEGMENT_FLOP", (1, 10**9))  # three batches to a segment, one to a trial
     ended = []
     for turns in ([(1, False)], [(2, True)], [(1, False), (3, True), (2, False)]):
-        turn = iter(turns * 1000)
-        monkeypatch.setattr(Threads, "next", lambda self, turn=turn: next(turn))
         state = trainer.initial_state(net, hyperparams)
-        metrics = [each for each in trainer.train(net, state, images, labels, hyperparams) if each]
-        ended.append((metrics, state.parameters.tobytes()))
+        epochs = trainer.train(net, state, images, labels, hyperparams, threads=Given(turns), segment_rows=(150, 50))
+        ended.append(([each for each in epochs if each], state.parameters.tobytes()))
     assert ended[0] == ended[1] == ended[2]
     assert ended[0][1] != network.initial_parameters(net, hyperparams.seed).tobytes()
 
 
 @pytest.mark.parametrize(("batch_size", "most"), [(1, 1), (64, 7)])
-def test_a_step_that_is_soon_done_is_not_shared(monkeypatch, batch_size, most):
-    asked = []
-    monkeypatch.setattr(trainer, "cpus", lambda: 7)
-    monkeypatch.setattr(trainer, "Threads", lambda count: asked.append(count) or Threads(1))
-    images, labels = np.zeros((70, 784), dtype=np.uint8), np.zeros(70, dtype=np.uint8)
+def test_a_step_that_is_soon_done_is_not_shared(batch_size, most):
     net = kernels.Network([("linear", 784, 128), ("relu", 128, 128), ("linear", 128, 10)])
-    hyperparams = Hyperparams(epochs=1, batch_size=batch_size)
-    list(trainer.train(net, trainer.initial_state(net, hyperparams), images, labels, hyperparams))
-    assert asked == [most]
+    assert trainer.useful_threads(net, Hyperparams(epochs=1, batch_size=batch_size), cpus=7) == most

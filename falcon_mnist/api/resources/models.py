@@ -10,7 +10,7 @@ from falcon_mnist.api import schemas
 from falcon_mnist.api.auth import WRITE
 from falcon_mnist.api.request import fingerprint, read_idempotency_key, read_json, read_query
 from falcon_mnist.api.resources.base import Resource, answer
-from falcon_mnist.training.hyperparams import Hyperparams
+from falcon_mnist.training.hyperparams import merge, normalised
 
 
 class Models(Resource):
@@ -36,7 +36,7 @@ class Models(Resource):
             {
                 "model_id": model.id,
                 "architecture": model.architecture,
-                "hyperparams": model.hyperparams,
+                "hyperparams": normalised(model.hyperparams),
                 "created_at": model.created_at,
             },
         )
@@ -57,7 +57,7 @@ class Training(Resource):
         with self._service.limits.write():
             run = self._service.store.create_run(
                 model,
-                Hyperparams.model_validate(model.hyperparams).merged(changes).model_dump(),
+                normalised(merge(model.hyperparams, changes.model_dump(exclude_unset=True))),
                 max_queued=self._service.settings.max_queued_runs,
                 key=key,
                 fingerprint=fingerprint(body),

@@ -14,6 +14,7 @@ from falcon_mnist.api.resources.base import Resource, answer
 from falcon_mnist.constants import CANCELLED, METRICS, SUCCEEDED
 from falcon_mnist.storage.store import Epoch
 from falcon_mnist.storage.tables import RunRow
+from falcon_mnist.training.hyperparams import normalised
 
 
 class ModelRuns(Resource):
@@ -89,7 +90,7 @@ def run_document(run: RunRow, latest: Epoch | None, param_id: str | None) -> dic
         "epoch": run.epoch,
         "epochs_total": run.hyperparams["epochs"],
         "metrics": {name: getattr(latest, name, None) for name in METRICS},
-        "hyperparams": run.hyperparams,
+        "hyperparams": normalised(run.hyperparams),
         "dataset": run.dataset,
         "created_at": run.created_at,
         "started_at": run.started_at,

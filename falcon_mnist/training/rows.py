@@ -1,0 +1,25 @@
+"""Which rows of the data set train and which validate, and in which order: functions of seed and epoch alone."""
+
+from __future__ import annotations
+
+import numpy as np
+import numpy.typing as npt
+
+from falcon_mnist.training import network
+from falcon_mnist.training.hyperparams import Hyperparams
+
+Rows = npt.NDArray[np.int64]
+
+
+def split(count: int, hyperparams: Hyperparams) -> tuple[Rows, Rows]:
+    """Row numbers for training and for validation, drawn by the seed; at least one is for training."""
+    shuffled = network.generator(hyperparams.seed, network.SPLIT).permutation(count)
+    training = max(1, round(count * hyperparams.train_split))
+    return np.sort(shuffled[:training]), np.sort(shuffled[training:])
+
+
+def order_of(training: Rows, hyperparams: Hyperparams, epoch: int) -> Rows:
+    """The training rows in the order of an epoch (from 0)."""
+    if not hyperparams.shuffle:
+        return training
+    return network.generator(hyperparams.seed, network.SHUFFLE, epoch).permutation(training)

@@ -1,0 +1,52 @@
+"""A training that is resumed from any state it could be saved in ends with the bits of an undisturbed one."""
+
+import copy
+import json
+
+import numpy as np
+import pytest
+
+from falcon_mnist import kernels
+from falcon_mnist.training import trainer
+from falcon_mnist.training.hyperparams import Hyperparams
+from falcon_mnist.training.state import State, initial_state
+from falcon_mnist.training.threads import Threads
+
+NET = kernels.Network([("linear", 30, 24), ("relu", 24, 24), ("linear", 24, 10)])
+RANDOM = np.random.default_rng(5)
+IMAGES = (RANDOM.integers(0, 256, (220, 30)) * (RANDOM.random((220, 30)) < 0.3)).astype(np.uint8)
+LABELS = RANDOM.integers(0, 10, 220).astype(np.uint8)
+
+WAYS = {
+    "sgd": {},
+    "momentum": {"optimizer": {"momentum": 0.9, "lr": 0.02}},
+}
+
+
+def saved(state: State) -> State:
+    """The state, as it is after a round trip through a checkpoint."""
+    return State.of(copy.deepcopy(state.arrays), json.loads(json.dumps(state.scalars())))
+
+
+def finish(state: State, hyperparams: Hyperparams) -> tuple[list[State], list[trainer.Metrics], State]:
+    """Every state that could be saved on the way, each epoch's metrics, and the last state."""
+    states, metrics = [saved(state)], []
+    for each in trainer.train(NET, state, IMAGES, LABELS, hyperparams, threads=Threads(1), segment_rows=(64, 32)):
+        states.append(saved(state))
+        if each is not None:
+            metrics.append(each)
+    return states, metrics, state
+
+
+@pytest.mark.parametrize("way", WAYS)
+def test_every_resumed_run_ends_with_the_same_bits(way):
+    hyperparams = Hyperparams.model_validate({"epochs": 3, "batch_size": 32} | WAYS[way])
+    states, metrics, ended = finish(initial_state(NET, hyperparams), hyperparams)
+    assert len(states) > 3 * 2
+    for state in states:
+        epoch = state.epoch
+        _, later, resumed = finish(state, hyperparams)
+        assert later == metrics[epoch:]
+        assert resumed.scalars() == ended.scalars()
+        assert resumed.arrays.keys() == ended.arrays.keys()
+        assert all(resumed.arrays[name].tobytes() == ended.arrays[name].tobytes() for name in ended.arrays)
