@@ -120,7 +120,9 @@ def test_pixels_that_are_background_everywhere_keep_their_weights(
     network, parameters = network_of(kernels, inputs, outputs)
     trained = parameters.copy()
     workspace = kernels.Workspace(network, rows, training=True)
-    sgd_train(kernels, network, trained, None, images(rows, inputs, 0.6), labels_of(rows), None, rows, 0.1, 0.0, workspace)
+    sgd_train(
+        kernels, network, trained, None, images(rows, inputs, 0.6), labels_of(rows), None, rows, 0.1, 0.0, workspace
+    )
     before, after = pairs(network, parameters)[0][0], pairs(network, trained)[0][0]
     background = slice(inputs // 9, 2 * inputs // 9)
     np.testing.assert_array_equal(after[background], before[background])
