@@ -157,12 +157,12 @@ cdef class Variant:
 
 
     def sigmoid(self, x, out=None):
-        """1 / (1 + exp(-x)), within 3 ulp; results below 3e-38 may be smaller, or 0. `out` may be `x`."""
+        """1 / (1 + exp(-x)), within 3 ulp; results below 1.3e-38 may be 0. `out` may be `x`."""
         return _map(self.table.sigmoid, x, out)
 
 
     def tanh(self, x, out=None):
-        """The hyperbolic tangent, within 2 ulp; results below 3e-38 may be 0. `out` may be `x`."""
+        """The hyperbolic tangent, within 2 ulp; results below 1.3e-38 may be 0. `out` may be `x`."""
         return _map(self.table.tanh, x, out)
 
 
