@@ -43,7 +43,9 @@ cdef Panels d_transposed_of(const Job* job, int index) noexcept nogil:
     return job.workspace.d_transposed[(job.net.linears - 1 - index) % 2]
 
 
-cdef void loss_and_d_logits(Job* job, const MicroBatch* batch, float scale, Py_ssize_t i, Py_ssize_t count) noexcept nogil:
+cdef void loss_and_d_logits(
+    Job* job, const MicroBatch* batch, float scale, Py_ssize_t i, Py_ssize_t count
+) noexcept nogil:
     """The scores of up to LANES rows from row i on, and unless evaluating the gradient of `scale` times their loss."""
     cdef const Linear* last = &job.net.linear[job.net.linears - 1]
     cdef const float* z = output_of(job, last) + i * last.ld
