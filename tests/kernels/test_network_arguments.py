@@ -107,7 +107,7 @@ BAD = [
     (["train"], "images", lambda good: bytes_of(good, "parameters", 24).reshape(6, 4), ValueError, "parameters shares"),
     (["train"], "labels", lambda good: bytes_of(good, "parameters", 6), ValueError, "parameters shares .* labels"),
     (["train"], "labels", lambda good: bytes_of(good["state"], "velocity", 6), ValueError, "velocity shares .* labels"),
-    (["train"], "order", lambda good: bytes_of(good["state"], "velocity", 48).view(np.int64), ValueError, "velocity shares"),
+    (["train"], "order", lambda good: bytes_of(good["state"], "velocity", 48).view(np.int64), ValueError, "shares"),
 ]  # fmt: skip
 
 

@@ -189,7 +189,7 @@ def test_skipping_what_relu_has_left_changes_no_bit(
 @pytest.mark.parametrize("others", [0, 9])
 @pytest.mark.parametrize("outputs", [10, 64])
 def test_skipping_zeros_changes_no_sign_of_a_logit_that_is_0(kernels: ModuleType, others: int, outputs: int) -> None:
-    """A product that underflows leaves -0, and adding 1 * 0 makes it +0: alone a row is sparse, behind ones it is not."""
+    """A product that underflows leaves -0, adding 1 * 0 makes it +0: alone a row is sparse, behind ones it is not."""
     network = kernels.Network([("linear", 784, outputs)])
     parameters = np.ones(network.parameter_count, np.float32)
     weight, bias = pairs(network, parameters)[0]
