@@ -30,7 +30,7 @@ import numpy as np
 
 from falcon_mnist.data import dataset
 from falcon_mnist.runs import checkpoints
-from falcon_mnist.runs.checkpoints import Checkpoints, Keeper
+from falcon_mnist.runs.checkpoints import Checkpoints, CheckpointWriter
 from falcon_mnist.storage.files import LocalFolder
 from falcon_mnist.training import network, trainer
 from falcon_mnist.training.hyperparams import Hyperparams
@@ -214,13 +214,13 @@ def saving() -> float:
     def train(data: dataset.Dataset, folder: Path, *, saved: bool) -> float:
         recorded: list[object] = []
         begin = time.perf_counter()
-        keeper = Keeper(Checkpoints(LocalFolder(folder)), recorded.append, None, at_once=False)
+        writer = CheckpointWriter(Checkpoints(LocalFolder(folder)), recorded.append, None, at_once=False)
         state = trainer.initial_state(net, hyperparams)
         for _ in trainer.train(net, state, data.train_images, data.train_labels, hyperparams):
             if saved:
-                keeper.keep(state)
+                list(writer.maybe_save(state))
         seconds = time.perf_counter() - begin
-        assert not saved or seconds < checkpoints.SECONDS or recorded, "nothing was saved"
+        assert not saved or seconds < checkpoints.MIN_INTERVAL_SECONDS or recorded, "nothing was saved"
         return seconds
 
     with tempfile.TemporaryDirectory(prefix="promises-") as folder:

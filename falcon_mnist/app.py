@@ -6,12 +6,13 @@ from falcon_mnist.api.app import App, build_app
 from falcon_mnist.api.auth import Tokens
 from falcon_mnist.api.service import Service
 from falcon_mnist.inference.predictors import Predictors
-from falcon_mnist.runs.pool import PoolExecutor
+from falcon_mnist.runs.executor import Executor
+from falcon_mnist.runs.pool import PoolBackend
 from falcon_mnist.settings import Settings
 from falcon_mnist.storage.opening import REQUEST_WAIT, open_home, open_store, parameter_storage
 from falcon_mnist.storage.parameter_files import ParameterFiles
 
-EXECUTORS = {"pool": PoolExecutor}
+BACKENDS = {"pool": PoolBackend}
 
 
 def create_app(settings: Settings | None = None) -> App:
@@ -37,5 +38,5 @@ def open_service(settings: Settings) -> Service:
         store=store,
         files=files,
         predictors=Predictors(store, files),
-        executor=EXECUTORS[settings.executor](settings, store),
+        executor=Executor(settings, store, BACKENDS[settings.executor]),
     )

@@ -1,5 +1,5 @@
 # cython: language_level=3, boundscheck=False, wraparound=False, cdivision=True, initializedcheck=False
-"""The kernels for baseline, as a table of C functions: all variants include the same sources, only the register tile differs."""
+"""The kernels for baseline, as a table of C functions. Variants differ in their register tile only."""
 
 cdef extern from *:
     """

@@ -19,7 +19,7 @@ from falcon_mnist.api.errors import Problem
 from falcon_mnist.api.operations import OPERATIONS
 from falcon_mnist.api.service import Service
 from falcon_mnist.api.turns import Turns
-from falcon_mnist.runs.pool import Executor
+from falcon_mnist.runs.executor import Executor
 from falcon_mnist.storage.files import DamagedFileError
 from falcon_mnist.storage.store import Conflict, Refused
 

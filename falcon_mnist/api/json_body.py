@@ -213,9 +213,8 @@ class _Decoder:
 
 def _rounded(doubles: npt.NDArray[np.float64]) -> Array | None:
     """The nearest float32 of each (ties to even); None if one rounds to infinity."""
-    with np.errstate(over="ignore"):
-        numbers = doubles.astype(np.float32)
-    return numbers if np.isfinite(numbers).all() else None
+    numbers = np.empty(doubles.size, dtype=np.float32)
+    return numbers if kernels.narrow(doubles, numbers) else None
 
 
 def _fault_in(values: simdjson.Array) -> FaultAt:

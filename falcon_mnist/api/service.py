@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from falcon_mnist.api.auth import Tokens
 from falcon_mnist.api.turns import Limits
 from falcon_mnist.inference.predictors import Predictors
-from falcon_mnist.runs.pool import Executor
+from falcon_mnist.runs.executor import Executor
 from falcon_mnist.settings import Settings
 from falcon_mnist.storage.parameter_files import ParameterFiles
 from falcon_mnist.storage.store import Store

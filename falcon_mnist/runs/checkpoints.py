@@ -1,4 +1,4 @@
-"""Where a training run stands, on disk: what it goes on from when its worker, its server or the power is gone.
+"""Where a training run stands, on disk: what it resumes from when its worker, its server or the power is gone.
 
 Each checkpoint is a file of its own; the run's row names the one that counts, and the one before is removed
 after that. So whichever write is the last before a crash, the row names a whole file.
@@ -7,10 +7,9 @@ after that. So whichever write is the last before a crash, the row names a whole
 from __future__ import annotations
 
 import logging
-import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 
-from falcon_mnist.clock import NewId, new_id
+from falcon_mnist.clock import SYSTEM_CLOCK, Clock, NewId, new_id
 from falcon_mnist.storage.files import DamagedFileError, Storage, Written
 from falcon_mnist.storage.parameter_files import decode, encode
 from falcon_mnist.training.state import Scalars, State
@@ -18,8 +17,8 @@ from falcon_mnist.training.state import Scalars, State
 log = logging.getLogger(__name__)
 
 # A checkpoint may cost this share of a run's time, and is not written more often than once in these seconds.
-SHARE = 0.02
-SECONDS = 1.0
+MAX_SHARE = 0.02
+MIN_INTERVAL_SECONDS = 1.0
 
 
 class Checkpoint(Scalars):
@@ -61,7 +60,7 @@ class Checkpoints:
                 log.error("the checkpoint %s cannot be removed: %s", checkpoint["file"], error.strerror)
 
 
-class Keeper:
+class CheckpointWriter:
     """Writes one run's checkpoints: often enough to lose little, rarely enough to cost little."""
 
     def __init__(
@@ -71,6 +70,7 @@ class Keeper:
         current: Checkpoint | None,
         *,
         at_once: bool,
+        clock: Clock = SYSTEM_CLOCK,
     ) -> None:
         """`record` puts a checkpoint into the run's row, and raises if the run is no longer this worker's.
 
@@ -79,11 +79,12 @@ class Keeper:
         self._checkpoints = checkpoints
         self._record = record
         self._current = current
-        self._next = time.monotonic() + (0.0 if at_once else SECONDS)
+        self._clock = clock
+        self._next = clock.monotonic() + (0.0 if at_once else MIN_INTERVAL_SECONDS)
 
-    def keep(self, state: State, *, now: bool = False) -> None:
-        """Write a checkpoint if it is time for one, or `now`."""
-        start = time.monotonic()
+    def maybe_save(self, state: State, *, now: bool = False) -> Iterator[None]:
+        """Write a checkpoint if it is time for one, or `now`; a step after each effect."""
+        start = self._clock.monotonic()
         if not now and start < self._next:
             return
         try:
@@ -91,14 +92,16 @@ class Keeper:
         except OSError as error:
             # A full disk takes the safety net away, not the run: there may be room again by its end.
             log.error("no checkpoint could be written: %s", error.strerror)
-            self._next = start + 10 * SECONDS
+            self._next = start + 10 * MIN_INTERVAL_SECONDS
             return
+        yield
         try:
             self._record(written)
         except BaseException:
             self._checkpoints.remove(written)
             raise
+        yield
         self._checkpoints.remove(self._current)
         self._current = written
-        end = time.monotonic()
-        self._next = end + max(SECONDS, (end - start) / SHARE)
+        end = self._clock.monotonic()
+        self._next = end + max(MIN_INTERVAL_SECONDS, (end - start) / MAX_SHARE)

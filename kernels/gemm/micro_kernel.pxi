@@ -15,21 +15,23 @@ cdef struct Operands:
 
 
 cdef inline void accumulate(
-    const int rows, const int vectors, Py_ssize_t k, const Operands o, vfloat* acc
+    const int rows, const int vectors, Py_ssize_t k, const float* a, Py_ssize_t rs_a, Py_ssize_t cs_a,
+    const float* b, Py_ssize_t rs_b, vfloat* acc,
 ) noexcept nogil:
-    """acc (rows, vectors) += A @ B, in registers: `rows` and `vectors` are literals where this is called."""
-    cdef const float* a = o.a
-    cdef const float* b = o.b
+    """acc (rows, vectors) += A @ B, in registers: `rows` and `vectors` are literals where this is called.
+
+    One argument more than elsewhere: in a struct, gcc keeps strides that are literals in registers that sums need.
+    """
     cdef vfloat x
     cdef Py_ssize_t p
     cdef int i, j
     for p in range(k):
         for i in range(rows):
-            x = vbroadcast(a[i * o.rs_a])
+            x = vbroadcast(a[i * rs_a])
             for j in range(vectors):
                 acc[i * vectors + j] = vfma(x, vload(b + j * LANES), acc[i * vectors + j])
-        a += o.cs_a
-        b += o.rs_b
+        a += cs_a
+        b += rs_b
 
 
 cdef struct Tile:
@@ -69,9 +71,9 @@ cdef inline void micro_kernel(
                 acc[i * vectors + j] = scale * vload(c + i * rs_c + j * LANES)
             acc[i * vectors + vectors - 1] = scale * vload_part(c + i * rs_c + end, last)
     if by_columns:
-        accumulate(rows, vectors, t.k, Operands(t.ab.a, 1, t.ab.cs_a, t.ab.b, t.ab.rs_b), acc)
+        accumulate(rows, vectors, t.k, t.ab.a, 1, t.ab.cs_a, t.ab.b, t.ab.rs_b, acc)
     else:
-        accumulate(rows, vectors, t.k, Operands(t.ab.a, t.ab.rs_a, 1, t.ab.b, t.ab.rs_b), acc)
+        accumulate(rows, vectors, t.k, t.ab.a, t.ab.rs_a, 1, t.ab.b, t.ab.rs_b, acc)
     for i in range(rows):
         for j in range(vectors - 1):
             vstore(c + i * rs_c + j * LANES, acc[i * vectors + j])

@@ -40,7 +40,8 @@ cdef class Optimizer:
     cdef check_state(self, dict state, parameters):
         """`state` has the arrays of this rule, writable, of the shape of `parameters`, all in memory of their own."""
         if set(state) != set(self.state):
-            raise ValueError(f"state must have {', '.join(self.state) or 'no arrays'}, not {', '.join(state) or 'none'}")
+            wanted, given = ", ".join(self.state) or "no arrays", ", ".join(map(str, state)) or "none"
+            raise ValueError(f"state must have {wanted}, not {given}")
         earlier = {"parameters": parameters}
         for name, array in state.items():
             _contiguous(name, array, _FLOAT32, 1, True)

@@ -157,12 +157,12 @@ cdef class Variant:
 
 
     def sigmoid(self, x, out=None):
-        """1 / (1 + exp(-x)), within 3 ulp; results below 3e-38 may be smaller, or 0. `out` may be `x`."""
+        """1 / (1 + exp(-x)), within 3 ulp; results below 1.3e-38 may be 0. `out` may be `x`."""
         return _map(self.table.sigmoid, x, out)
 
 
     def tanh(self, x, out=None):
-        """The hyperbolic tangent, within 2 ulp; results below 3e-38 may be 0. `out` may be `x`."""
+        """The hyperbolic tangent, within 2 ulp; results below 1.3e-38 may be 0. `out` may be `x`."""
         return _map(self.table.tanh, x, out)
 
 
@@ -312,7 +312,7 @@ cdef class Variant:
                     for i in range(count):
                         for j in range(classes):
                             block.data[j * lanes + i] = z[(first + i) * classes + j]
-                    self.table.cross_entropy(count, classes, block.data, lanes, given + first, 1, scores)
+                    self.table.cross_entropy(count, classes, block.data, given + first, 1, scores)
                     for i in range(count):
                         metrics.loss += scores[i].loss
                         metrics.correct += scores[i].correct
@@ -322,8 +322,10 @@ cdef class Variant:
                 restore_float_mode(mode)
         return metrics.loss, metrics.correct
 
-    def apply_update(self, parameters, gradients, dict state not None, Optimizer optimizer not None, double learning_rate):
-        """One step of an optimizer, in place. All arrays are flat float32 of one shape; `state` as in `Network.train`."""
+    def apply_update(
+        self, parameters, gradients, dict state not None, Optimizer optimizer not None, double learning_rate
+    ):
+        """One step of an optimizer, in place. Arrays are flat float32 of one shape; `state` as in `Network.train`."""
         _contiguous("parameters", parameters, _FLOAT32, 1, True)
         _contiguous("gradients", gradients, _FLOAT32, 1)
         _same_shape("gradients", gradients, "parameters", parameters.shape)

@@ -33,7 +33,7 @@ cdef struct Kernels:
     ) noexcept nogil
     void (*argmax)(Py_ssize_t rows, Py_ssize_t columns, const float* x, int64_t* y) noexcept nogil
     void (*cross_entropy)(
-        Py_ssize_t rows, Py_ssize_t classes, float* z, Py_ssize_t ld, const uint8_t* labels, float scale, Score* scores
+        Py_ssize_t rows, Py_ssize_t classes, float* z, const uint8_t* labels, float scale, Score* scores
     ) noexcept nogil
     void (*add_bias)(Py_ssize_t rows, Py_ssize_t columns, const float* bias, float* x) noexcept nogil
     void (*bias_backward)(Py_ssize_t rows, Py_ssize_t columns, const float* d_y, float* d_bias) noexcept nogil

@@ -25,7 +25,7 @@ cdef inline float exp_of_negative(float x) noexcept nogil:
     p = sfma(p, r, 0.5)
     p = sfma(p, r * r, r)
     cdef float power = bits_float(<int32_t>(<uint32_t>(float_bits(shifted) + 127) << 23))
-    cdef float result = sfma(p, power, power)
+    cdef float result = (p + <float>1.0) * power  # p * power alone may be subnormal
     return <float>0.0 if x < -87.3 else result
 
 

@@ -8,9 +8,9 @@ cdef extern from "<math.h>" nogil:
 
 
 cdef void cross_entropy(
-    Py_ssize_t rows, Py_ssize_t classes, float* z, Py_ssize_t ld, const uint8_t* labels, float scale, Score* scores
+    Py_ssize_t rows, Py_ssize_t classes, float* z, const uint8_t* labels, float scale, Score* scores
 ) noexcept nogil:
-    """Up to LANES rows, class j of row i at z[j * ld + i]: their scores; z = scale * (softmax(z) - onehot(labels)).
+    """Up to LANES rows, class j of row i at z[j * LANES + i]: their scores; z = scale * (softmax(z) - onehot(labels)).
 
     Whole vectors are computed; the columns beyond `rows` stay finite if they were.
     """
@@ -22,26 +22,26 @@ cdef void cross_entropy(
         best[i] = 0
         total[i] = 0
     for i in range(rows):
-        chosen[i] = z[labels[i] * ld + i]
+        chosen[i] = z[labels[i] * LANES + i]
     for j in range(1, classes):
         for i in range(LANES):
-            best[i] = <int32_t>j if z[j * ld + i] > largest[i] else best[i]
-            largest[i] = z[j * ld + i] if z[j * ld + i] > largest[i] else largest[i]
+            best[i] = <int32_t>j if z[j * LANES + i] > largest[i] else best[i]
+            largest[i] = z[j * LANES + i] if z[j * LANES + i] > largest[i] else largest[i]
     for j in range(classes):
         for i in range(LANES):
-            z[j * ld + i] = exp_of_negative(z[j * ld + i] - largest[i])
-            total[i] += z[j * ld + i]
+            z[j * LANES + i] = exp_of_negative(z[j * LANES + i] - largest[i])
+            total[i] += z[j * LANES + i]
     for i in range(rows):
         scores[i].loss = log(total[i]) - (<double>chosen[i] - <double>largest[i])
         scores[i].correct = best[i] == labels[i]
     for j in range(classes):
         for i in range(LANES):
-            z[j * ld + i] /= total[i]
+            z[j * LANES + i] /= total[i]
     for i in range(rows):
-        z[labels[i] * ld + i] -= 1
+        z[labels[i] * LANES + i] -= 1
     for j in range(classes):
         for i in range(LANES):
-            z[j * ld + i] *= scale
+            z[j * LANES + i] *= scale
 
 
 cdef void add_scores(Py_ssize_t rows, const Score* scores, Metrics* metrics) noexcept nogil:

@@ -6,7 +6,7 @@ cdef inline vfloat accumulated(const Update* update, Py_ssize_t at) noexcept nog
 
 
 cdef inline void sgd(const Update* update, Py_ssize_t at, vfloat gradient) noexcept nogil:
-    """Heavy-ball momentum (Polyak 1964): v = momentum * v + g; w -= learning_rate * v. Without v, w -= learning_rate * g."""
+    """Heavy-ball momentum (Polyak 1964): v = momentum * v + g; w -= learning_rate * v. Without state, v = g."""
     cdef vfloat step = gradient
     if update.state[0] != NULL:
         step = vfma(vbroadcast(update.params.momentum), vload(update.state[0] + at), gradient)

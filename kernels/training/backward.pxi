@@ -43,7 +43,9 @@ cdef Panels d_transposed_of(const Job* job, int index) noexcept nogil:
     return job.workspace.d_transposed[(job.net.linears - 1 - index) % 2]
 
 
-cdef void loss_and_d_logits(Job* job, const MicroBatch* batch, float scale, Py_ssize_t i, Py_ssize_t count) noexcept nogil:
+cdef void loss_and_d_logits(
+    Job* job, const MicroBatch* batch, float scale, Py_ssize_t i, Py_ssize_t count
+) noexcept nogil:
     """The scores of up to LANES rows from row i on, and unless evaluating the gradient of `scale` times their loss."""
     cdef const Linear* last = &job.net.linear[job.net.linears - 1]
     cdef const float* z = output_of(job, last) + i * last.ld
@@ -52,7 +54,7 @@ cdef void loss_and_d_logits(Job* job, const MicroBatch* batch, float scale, Py_s
     cdef Py_ssize_t j
     for j from 0 <= j < last.padded by LANES:
         transpose(z + j, last.ld, count, block + j * LANES, LANES, LANES)
-    cross_entropy(count, last.outputs, block, LANES, batch.labels + i, scale, job.workspace.scores + i)
+    cross_entropy(count, last.outputs, block, batch.labels + i, scale, job.workspace.scores + i)
     if job.task == EVALUATE:
         return
     memset(block + last.outputs * LANES, 0, (last.padded - last.outputs) * LANES * sizeof(float))

@@ -362,13 +362,12 @@ def test_probabilities_are_finite_however_large_the_logits(client: Client) -> No
 
 
 @pytest.mark.parametrize("seed", range(3))
-def test_any_float32_comes_back_from_a_round_trip(client: Client, seed: int) -> None:
-    """Through b, a row of zeros gives the numbers back as logits."""
+def test_any_normal_float32_comes_back_from_a_round_trip(client: Client, seed: int) -> None:
+    """Through b, a row of zeros gives the numbers back as logits. A pass computes with subnormal ones as zeros."""
     random = np.random.default_rng(seed)
     numbers = random.integers(0, 2**32, 4000, dtype=np.uint32).view(np.float32)
-    numbers = np.append(
-        numbers[np.isfinite(numbers)][:3990], np.float32([1e-45, 3.4028235e38, 1.1754944e-38, 0, 7e-26])
-    )
+    normal = np.isfinite(numbers) & (np.abs(numbers) >= np.finfo(np.float32).tiny)
+    numbers = np.append(numbers[normal][:3990], np.float32([3.4028235e38, 1.1754944e-38, 0, 7e-26]))
     for start in range(0, 200, 10):
         some = numbers[start : start + 10].astype(np.float32)
         weight = np.zeros((784, 10)).tolist()

@@ -107,8 +107,8 @@ def test_a_run_whose_checkpoint_is_damaged_begins_anew(start: Start, undisturbed
             run = followed(client, run_id, least=2)
             check_whole(run)
             assert parameters(client, run) == undisturbed
-            assert server.logged("run begins anew, its checkpoint is damaged", run_id) == 1
-            assert server.logged("run goes on", run_id) == 0
+            assert server.logged("checkpoint corrupt, restarting from epoch 1", run_id) == 1
+            assert server.logged("resuming run", run_id) == 0
         until(lambda: not list(filter(Path.is_file, checkpoints.iterdir())), "the last checkpoint is removed")
 
 
@@ -142,7 +142,7 @@ def test_what_crashes_have_left_is_swept_by_the_next_server(start: Start) -> Non
     with Client(server.url()) as client:
         until(lambda: not any(path.exists() for path in old), "the old ones are gone")
         assert all(path.exists() for path in young | recorded - {checkpoint})
-        assert server.logged("run goes on in epoch 3", run_id) == 1
+        assert server.logged("resuming run at epoch 3", run_id) == 1
         server.switch("hold-3-0", on=False)
         check_whole(client.wait(run_id))
         client.infer(done, ROWS)

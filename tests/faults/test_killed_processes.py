@@ -43,11 +43,11 @@ def test_runs_whose_workers_are_killed_go_on_from_their_checkpoints(start: Start
         workers = server.workers()
         assert len(workers) == 2
         kill(workers[0])
-        until(lambda: sum(server.logged("run goes on in epoch 3", run) for run in (first, second)) == 1, "one goes on")
+        until(lambda: sum(server.logged("resuming run at epoch 3", run) for run in (first, second)) == 1, "one goes on")
         workers = server.workers()
         assert len(workers) == 2
         kill(*workers)
-        until(lambda: sum(server.logged("run goes on in epoch 3", run) for run in (first, second)) == 3, "both go on")
+        until(lambda: sum(server.logged("resuming run at epoch 3", run) for run in (first, second)) == 3, "both go on")
         server.switch(HOLD, on=False)
         for run_id in (first, second):
             ends_undisturbed(client, run_id, undisturbed)
@@ -72,7 +72,7 @@ def test_runs_whose_server_is_killed_go_on_with_the_next(start: Start, undisturb
     server = start()
     with Client(server.url()) as client:
         ends_undisturbed(client, run_id, undisturbed)
-    assert server.logged("run goes on in epoch 3", run_id) == 1
+    assert server.logged("resuming run at epoch 3", run_id) == 1
 
 
 def test_a_run_that_takes_its_server_down_three_times_has_failed(start: Start) -> None:
@@ -109,13 +109,13 @@ def test_a_run_that_gets_further_is_not_blamed_for_servers_that_are_killed(start
     assert server.logged("run claimed", run_id) == 4
 
 
-def test_a_pool_that_is_slow_to_start_is_given_more_time(start: Start, undisturbed: bytes) -> None:
+def test_workers_that_are_slow_to_start_are_given_more_time(start: Start, undisturbed: bytes) -> None:
     server = start("brief-claims")
     with Client(server.url()) as client:
         run = client.trained(RUN)
         check_whole(run)
         assert parameters(client, run) == undisturbed
-    assert "the pool of workers is broken" in server.log()
+    assert "worker replaced: it did not claim its run" in server.log()
     assert server.kept.query("SELECT worker_losses FROM runs") == [(0,)]
 
 
@@ -153,7 +153,7 @@ def test_sigterm_answers_what_is_in_flight_and_saves_what_is_running(start: Star
     server = start()
     with Client(server.url()) as client:
         ends_undisturbed(client, run_id, undisturbed)
-    assert server.logged("run goes on in epoch 3", run_id) == 1
+    assert server.logged("resuming run at epoch 3", run_id) == 1
 
 
 @pytest.mark.parametrize("at", ["starting", "computing", "idle"])

@@ -13,7 +13,7 @@ EPS = np.finfo(np.float32).eps
 # What the docstrings of sigmoid and tanh promise.
 ULPS = {"sigmoid": 3, "tanh": 2}
 SMALLEST_NORMAL = 2.0**-126
-NEARLY_SUBNORMAL = 3e-38  # from here on down results may be too small by a part, or 0
+NEARLY_SUBNORMAL = 1.3e-38  # from here on down results may be 0
 KINDS = ["relu", "sigmoid", "tanh"]
 
 

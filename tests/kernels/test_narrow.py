@@ -1,6 +1,5 @@
 """Doubles to float32, rounded as NumPy does, and whether all of them are in range."""
 
-
 import numpy as np
 import pytest
 

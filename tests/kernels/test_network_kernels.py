@@ -159,7 +159,9 @@ def test_the_number_of_threads_changes_no_bit(kernels, random, layers, dtype, de
         tallies = [
             net.evaluate(start, images, labels, None, kernels.Workspace(net, 20), threads=threads),
             net.gradients(start, images, labels, None, gradient, workspace, threads=threads),
-            sgd_train(kernels, net, parameters, velocity, images, labels, None, 33, 0.1, 0.9, workspace, threads=threads),
+            sgd_train(
+                kernels, net, parameters, velocity, images, labels, None, 33, 0.1, 0.9, workspace, threads=threads
+            ),
         ]
         results.append((tallies, *(array.tobytes() for array in (gradient, parameters, velocity))))
     assert all(result == results[0] for result in results)
@@ -348,7 +350,11 @@ def test_a_stop_flag_that_is_already_set_leaves_everything_as_it_was(kernels, ra
     before = parameters.copy()
     stop = np.array([1], dtype=np.uint8)
     workspace = kernels.Workspace(net, 16, training=True)
-    assert sgd_train(kernels, net, parameters, velocity, images, labels, None, 8, 0.1, 0.9, workspace, stop) == (0, 0, 0)
+    assert sgd_train(kernels, net, parameters, velocity, images, labels, None, 8, 0.1, 0.9, workspace, stop) == (
+        0,
+        0,
+        0,
+    )
     assert net.evaluate(parameters, images, labels, None, workspace, stop) == (0, 0, 0)
     assert same_bits(parameters, before)
     assert np.all(velocity == 1)
@@ -374,7 +380,18 @@ class Training(threading.Thread):
 
     def run(self):
         self.result = sgd_train(
-            self.kernels, self.net,            self.parameters, None, self.images, self.labels, self.order, 2, 1e-4, 0, self.workspace, self.stop
+            self.kernels,
+            self.net,
+            self.parameters,
+            None,
+            self.images,
+            self.labels,
+            self.order,
+            2,
+            1e-4,
+            0,
+            self.workspace,
+            self.stop,
         )
 
     def __enter__(self):
@@ -395,7 +412,17 @@ def test_another_thread_can_stop_a_pass_between_steps(kernels, random):
     assert batches < 1_000_000
     repeated = training.start_parameters.copy()
     assert sgd_train(
-        kernels, training.net,        repeated, None, training.images, training.labels, training.order[: 2 * batches], 2, 1e-4, 0, training.workspace
+        kernels,
+        training.net,
+        repeated,
+        None,
+        training.images,
+        training.labels,
+        training.order[: 2 * batches],
+        2,
+        1e-4,
+        0,
+        training.workspace,
     ) == (batches, loss, correct)
     assert same_bits(training.parameters, repeated)
 

@@ -120,7 +120,9 @@ def test_pixels_that_are_background_everywhere_keep_their_weights(
     network, parameters = network_of(kernels, inputs, outputs)
     trained = parameters.copy()
     workspace = kernels.Workspace(network, rows, training=True)
-    sgd_train(kernels, network, trained, None, images(rows, inputs, 0.6), labels_of(rows), None, rows, 0.1, 0.0, workspace)
+    sgd_train(
+        kernels, network, trained, None, images(rows, inputs, 0.6), labels_of(rows), None, rows, 0.1, 0.0, workspace
+    )
     before, after = pairs(network, parameters)[0][0], pairs(network, trained)[0][0]
     background = slice(inputs // 9, 2 * inputs // 9)
     np.testing.assert_array_equal(after[background], before[background])
@@ -182,3 +184,32 @@ def test_skipping_what_relu_has_left_changes_no_bit(
     sgd_train(kernels, network, trained, None, images, labels, None, rows, 0.1, 0.0, workspace, threads=threads)
     sgd(kernels, parameters, gradients, None, 0.1)
     np.testing.assert_array_equal(trained, parameters)
+
+
+@pytest.mark.parametrize("others", [0, 9])
+@pytest.mark.parametrize("outputs", [10, 64])
+def test_skipping_zeros_changes_no_sign_of_a_logit_that_is_0(kernels: ModuleType, others: int, outputs: int) -> None:
+    """A product that underflows leaves -0, adding 1 * 0 makes it +0: alone a row is sparse, behind ones it is not."""
+    network = kernels.Network([("linear", 784, outputs)])
+    parameters = np.ones(network.parameter_count, np.float32)
+    weight, bias = pairs(network, parameters)[0]
+    weight[0], bias[:] = -1e-30, -0.0
+    row = np.zeros((1, 784), np.float32)
+    row[0, 0] = 1e-30
+    images = np.concatenate([np.ones((others, 784), np.float32), row])
+    logits = np.empty((len(images), outputs), np.float32)
+    network.forward(parameters, images, logits, kernels.Workspace(network, 256))
+    assert logits[-1].view(np.int32).tolist() == [0] * outputs
+
+
+@pytest.mark.parametrize("dtype", ["uint8", "float32"])
+def test_skipping_zeros_changes_no_sign_of_a_gradient_that_is_0(kernels: ModuleType, dtype: str) -> None:
+    network, parameters = network_of(kernels, 100, 64)
+    pixels = images(64, 100, 0.05)
+    given = pixels if dtype == "uint8" else (pixels / np.float32(255)).astype(np.float32)
+    gradients = np.empty_like(parameters)
+    workspace = kernels.Workspace(network, 64, training=True)
+    network.gradients(parameters, given, labels_of(64), None, gradients, workspace)
+    zeros = gradients == 0
+    assert zeros.any()
+    assert not np.signbit(gradients[zeros]).any()

@@ -26,7 +26,7 @@ from falcon.testing import TestClient
 from falcon_mnist.api.app import build_app
 from falcon_mnist.app import open_service
 from falcon_mnist.runs import checkpoints, worker
-from falcon_mnist.runs.pool import PoolExecutor
+from falcon_mnist.runs.executor import Executor
 from falcon_mnist.settings import Settings
 from falcon_mnist.storage import files
 from falcon_mnist.storage.database import DatabaseFullError
@@ -117,7 +117,7 @@ def failing(settings: Settings, fault: Fault) -> None:
 
 def ask(settings: Settings, answered: Path) -> None:
     """Start a server, create a model and two runs, and cancel one; notes the id in each answer."""
-    PoolExecutor.start = PoolExecutor.notify = lambda self: None  # type: ignore[method-assign]
+    Executor.start = Executor.notify = lambda self: None  # type: ignore[method-assign]
     service = open_service(settings)
     client = TestClient(build_app(service), headers={"Authorization": f"Bearer {settings.made_token.read_text()}"})
 
@@ -299,7 +299,7 @@ def fail_server(home: Path, digits: str) -> None:
         shutil.rmtree(settings.home)
 
 
-checkpoints.SECONDS = 0.0
+checkpoints.MIN_INTERVAL_SECONDS = 0.0
 checkpoints.SHARE = math.inf
 trainer.SEGMENT_FLOP = (1, 1)
 

@@ -23,17 +23,19 @@ import os
 import signal
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import peewee
 
-from falcon_mnist.runs import checkpoints, leases, worker
+from falcon_mnist.runs import checkpoints, leases
+from falcon_mnist.runs.attempt import Attempt
 from falcon_mnist.storage import files
 from falcon_mnist.storage.database import DatabaseFullError
 from falcon_mnist.storage.store import Store
 from falcon_mnist.training import trainer
+from falcon_mnist.training.state import State
 
 SWITCHES = Path(os.environ["FALCON_MNIST_HOME"]) / "faults"
 PATIENCE = 60.0
@@ -66,17 +68,30 @@ def after(owner: Any, name: str, act: Callable[..., None]) -> None:
     setattr(owner, name, call)
 
 
+lease: leases.LeaseKeeper | None = None  # of the run that this worker executes
+
+
+def note_lease(keeper: leases.LeaseKeeper, *_: object) -> None:
+    global lease
+    lease = keeper
+
+
 def hold(name: str) -> None:
     end = time.monotonic() + PATIENCE
-    while on(name) and not worker._draining() and time.monotonic() < end:
+    while on(name) and not (lease and lease.drain) and time.monotonic() < end:
         time.sleep(0.01)
 
 
-def resume(*args: Any) -> trainer.State | None:
-    state = resumed(*args)
+def resume(attempt: Attempt) -> State | None:
+    state = resumed(attempt)
     if state is not None:
         hold(f"hold-{state.epoch}-{state.done}")
     return state
+
+
+def saved(writer: checkpoints.CheckpointWriter, state: State, **named: bool) -> Iterator[None]:
+    yield from maybe_save(writer, state, **named)
+    hold(f"hold-{state.epoch}-{state.done}")
 
 
 def refuse(*_: object) -> None:
@@ -102,37 +117,39 @@ def compute(*_: object) -> None:
 
 
 # A checkpoint after each batch.
-checkpoints.SECONDS = 0.0
-checkpoints.SHARE = math.inf
+checkpoints.MIN_INTERVAL_SECONDS = 0.0
+checkpoints.MAX_SHARE = math.inf
 trainer.SEGMENT_FLOP = (1, 1)
-after(checkpoints.Keeper, "keep", lambda _, state, **__: hold(f"hold-{state.epoch}-{state.done}"))
-resumed, worker._resumed = worker._resumed, resume
+maybe_save, checkpoints.CheckpointWriter.maybe_save = checkpoints.CheckpointWriter.maybe_save, saved
+resumed, Attempt._resume = Attempt._resume, resume
+after(leases.LeaseKeeper, "__init__", note_lease)
 before(Store, "record_checkpoint", lambda *_, **__: hold("hold-saved"))
 before(Store, "succeed", lambda *_, **__: hold("hold-written"))
 before(files.os, "fsync", refuse)
 before(peewee.SqliteDatabase, "execute_sql", refuse_rows)
-before(worker, "_train", die)
+before(Attempt, "_train", die)
 before(trainer, "_train_segment", compute)
-worker.DRAIN_SECONDS = 3.0
 if on("brief-leases"):
-    leases.LeaseObserver.__init__.__kwdefaults__["seconds"] = 2.0
-    worker._RENEW_EVERY = 1
+    leases.RENEW_SECONDS = 0.5
 
 if __name__ == "__main__":
     from falcon_mnist.cli.main import main
-    from falcon_mnist.runs import pool as executor
+    from falcon_mnist.runs import executor, queue
     from falcon_mnist.server import serve as server
 
     executor.POLL_SECONDS = 0.1
     executor.SWEEP_SECONDS = 0.2
     if on("brief-claims"):
-        executor.CLAIM_SECONDS = 0.05
+        queue.Queue.__init__.__kwdefaults__["claim_seconds"] = (0.05, 240.0)
+    if on("brief-leases"):
+        queue.Queue.__init__.__kwdefaults__["lease_seconds"] = 2.0
+    executor.DRAIN_SECONDS = 3.0
     server.DRAIN_SECONDS, server.EXIT_SECONDS = 30.0, 60.0
     if on("stuck"):
         server.DRAIN_SECONDS, server.EXIT_SECONDS = 1.0, 2.0
     if on("deaf"):  # three workers would take longer if the server were to end one after the other
-        server.EXIT_SECONDS = worker.DRAIN_SECONDS + 7.0
-    before(executor.PoolExecutor, "stop", lambda *_: hold("stuck"))
+        server.EXIT_SECONDS = executor.DRAIN_SECONDS + 7.0
+    before(executor.Executor, "stop", lambda *_: hold("stuck"))
 
     sys.argv[0] = "falcon-mnist"
     main()

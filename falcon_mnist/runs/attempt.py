@@ -1,0 +1,171 @@
+"""One worker's attempt at a run, from claim to end: what it reads and writes, in what order.
+
+The attempt is cut into steps, so that a simulation can interrupt it between any two of its effects. A worker process
+takes them one after the other.
+"""
+
+from __future__ import annotations
+
+import errno
+import logging
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from functools import partial
+from typing import Any
+
+from falcon_mnist import kernels
+from falcon_mnist.clock import SYSTEM_CLOCK, Clock, NewId, new_id
+from falcon_mnist.constants import ACTIVE
+from falcon_mnist.data.dataset import DataError, Dataset
+from falcon_mnist.runs.checkpoints import Checkpoints, CheckpointWriter
+from falcon_mnist.runs.leases import LeaseKeeper
+from falcon_mnist.storage.database import DatabaseBusyError, DatabaseFullError
+from falcon_mnist.storage.files import DamagedFileError
+from falcon_mnist.storage.parameter_files import ParameterFiles
+from falcon_mnist.storage.store import RunLostError, Store
+from falcon_mnist.storage.tables import RunRow
+from falcon_mnist.training import network, state, trainer
+from falcon_mnist.training.hyperparams import Hyperparams
+from falcon_mnist.training.state import State
+from falcon_mnist.training.trainer import DivergedError, StoppedError
+
+log = logging.getLogger(__name__)
+
+
+class DrainedError(Exception):
+    """The run was saved and is to be requeued: its server is about to end."""
+
+
+@dataclass(frozen=True)
+class Parts:
+    """What an attempt works with."""
+
+    store: Store
+    checkpoints: Checkpoints
+    parameters: ParameterFiles
+    open_data: Callable[[], Dataset]
+    train: Callable[..., Iterator[Any]] = trainer.train
+    isa: str = kernels.isa()
+    clock: Clock = SYSTEM_CLOCK
+    new_id: NewId = new_id
+
+
+class Attempt:
+    """The attempt of the worker `owner` at a run that it has claimed."""
+
+    def __init__(self, parts: Parts, run: RunRow, owner: str) -> None:
+        self._parts = parts
+        self._run = run
+        self._owner = owner
+        self._log_as = {"run_id": run.id}
+        self.lease = LeaseKeeper(parts.store, run.id, owner)
+
+    def run_to_completion(self) -> Iterator[None]:
+        """The steps. Raises what the store raises while the run's end is recorded."""
+        try:
+            yield from self._train()
+            log.info("run succeeded", extra=self._log_as)
+        except DrainedError:
+            self._parts.store.requeue(self._run.id, self._owner, worker_lost=False)
+            log.info("run saved for the next server", extra=self._log_as)
+        except (RunLostError, StoppedError):
+            log.info("run stopped: it is no longer this worker's", extra=self._log_as)
+        except DatabaseBusyError:
+            log.error("run left, to be requeued: the database is locked", extra=self._log_as)
+            return
+        except Exception as error:
+            self._fail(error)
+        yield
+        ended = self._parts.store.run(self._run.id)
+        if ended is not None and ended.state not in ACTIVE:
+            self._parts.checkpoints.remove(ended.checkpoint)
+
+    def _fail(self, error: Exception) -> None:
+        code, message = _code_and_message(error)
+        cause = f"{type(error).__name__}: {error}"
+        log.error("run failed: %s: %s", code, cause, exc_info=code == "internal_error", extra=self._log_as)
+        self._parts.store.fail(self._run.id, self._owner, code, message)
+
+    def _train(self) -> Iterator[None]:
+        parts, run = self._parts, self._run
+        data = parts.open_data()
+        log.info("run trains on %s. %s", data.name, data.reason, extra=self._log_as)
+        hyperparams = Hyperparams.model_validate(run.hyperparams)
+        net = network.build(parts.store.architecture(run))
+        yield from self._settle_basis({"name": data.name, "checksum": data.checksum})
+        current = self._resume() or state.initial_state(net, hyperparams)
+        writer = CheckpointWriter(
+            parts.checkpoints,
+            partial(parts.store.record_checkpoint, run.id, self._owner),
+            run.checkpoint,
+            at_once=run.worker_losses > 0,
+            clock=parts.clock,
+        )
+        images, labels = data.train_images, data.train_labels
+        for metrics in parts.train(net, current, images, labels, hyperparams, stop=self.lease.stop):
+            yield
+            if metrics is not None:
+                parts.store.record_epoch(run.id, self._owner, current.epoch, metrics._asdict())
+                log.info("epoch %d finished", current.epoch, extra=self._log_as | metrics._asdict())
+                yield
+            yield from writer.maybe_save(current, now=self.lease.drain)
+            if self.lease.drain:
+                raise DrainedError
+        yield from self._succeed(net, current)
+
+    def _settle_basis(self, dataset: dict[str, str]) -> Iterator[None]:
+        """Restart a run that began on other data or another instruction set, whose bits would be neither's."""
+        parts, run = self._parts, self._run
+        if run.dataset is not None and (run.dataset, run.isa) != (dataset, parts.isa):
+            log.warning(
+                "restarting from epoch 1: the run began on %s with the %s kernels, here are %s with %s",
+                *(run.dataset["name"], run.isa, dataset["name"], parts.isa),
+                extra=self._log_as,
+            )
+            parts.store.restart(run.id, self._owner)
+            yield
+            parts.checkpoints.remove(run.checkpoint)
+            run.checkpoint = None
+        parts.store.record_basis(run.id, self._owner, dataset=dataset, isa=parts.isa)
+        yield
+
+    def _resume(self) -> State | None:
+        """What an earlier attempt at the run left, if this one can resume from it."""
+        if self._run.checkpoint is None:
+            return None
+        try:
+            found = self._parts.checkpoints.read(self._run.checkpoint)
+        except DamagedFileError as error:
+            log.error("checkpoint corrupt, restarting from epoch 1: %s", error, extra=self._log_as)
+            return None
+        log.info("resuming run at epoch %d", found.epoch + 1, extra=self._log_as)
+        return found
+
+    def _succeed(self, net: kernels.Network, trained: State) -> Iterator[None]:
+        """Put the parameters, then record them: a row never names a file that is not whole."""
+        parts = self._parts
+        param_id = parts.new_id("p")
+        written = parts.parameters.write(param_id, net, trained.parameters)
+        yield
+        try:
+            parts.store.succeed(
+                self._run.id, self._owner, param_id, size_bytes=written.size_bytes, sha256=written.sha256
+            )
+        except BaseException:
+            parts.parameters.remove(param_id)
+            raise
+
+
+def _code_and_message(error: Exception) -> tuple[str, str]:
+    """What a failed run tells its client: never a path, a traceback or SQL."""
+    if isinstance(error, DivergedError):
+        return "diverged", str(error)
+    if isinstance(error, DataError):
+        return "no_dataset", "The data set cannot be used; the server's log says why."
+    if isinstance(error, MemoryError):
+        return "out_of_memory", "There was not enough memory to train this network."
+    if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT):
+        return "disk_full", "There was no room on the server's disk for the parameters."
+    if isinstance(error, DatabaseFullError):
+        return "disk_full", "There was no room on the server's disk for the database."
+    return "internal_error", f"The worker failed ({type(error).__name__}); the server's log says why."

@@ -1,0 +1,118 @@
+"""The thread of a server that drives its queue."""
+
+from __future__ import annotations
+
+import logging
+import signal
+import threading
+import time
+from collections.abc import Callable
+
+from falcon_mnist.runs.backend import Backend
+from falcon_mnist.runs.queue import Queue
+from falcon_mnist.settings import Settings
+from falcon_mnist.storage.database import DatabaseBusyError
+from falcon_mnist.storage.files import Sweeper
+from falcon_mnist.storage.opening import checkpoint_storage, parameter_storage
+from falcon_mnist.storage.parameter_files import file_name
+from falcon_mnist.storage.store import Store
+
+log = logging.getLogger(__name__)
+
+# How often the queue is polled without being told to: runs may come from, or be lost by, another server.
+POLL_SECONDS = 1.0
+SWEEP_SECONDS = 300.0
+# How long workers may take to save their runs when the server ends.
+DRAIN_SECONDS = 8.0
+
+
+class Executor:
+    """Executes queued runs in the background, from the first `start` or `notify` on."""
+
+    def __init__(
+        self, settings: Settings, store: Store, make_backend: Callable[[Settings, Callable[[], None]], Backend]
+    ) -> None:
+        """`make_backend` gets the settings and what to call, from any thread, when an attempt is over."""
+        self._settings = settings
+        self._store = store
+        self._make_backend = make_backend
+        self._parameters = Sweeper(parameter_storage(settings))
+        self._checkpoints = Sweeper(checkpoint_storage(settings))
+        self._lock = threading.Lock()
+        self._wake = threading.Event()
+        self._stopping = threading.Event()
+        self._thread: threading.Thread | None = None
+
+    def start(self) -> None:
+        """Start the thread; does nothing the second time."""
+        with self._lock:
+            if self._thread is None and not self._stopping.is_set():
+                self._thread = threading.Thread(target=self._run, name="queue", daemon=True)
+                self._thread.start()
+
+    def notify(self) -> None:
+        """A run was queued: start if need be, and poll now."""
+        self.start()
+        self._wake.set()
+
+    def stop(self) -> None:
+        """Let the workers save their runs, and end them; the runs are requeued for the next server."""
+        with self._lock:
+            self._stopping.set()
+            self._wake.set()
+            thread = self._thread
+        if thread is not None:
+            thread.join(timeout=30)
+
+    def _run(self) -> None:
+        # Workers inherit this: Ctrl-C is their server's business, also while they start.
+        signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+        backend = self._make_backend(self._settings, self._wake.set)
+        queue = Queue(self._store, backend)
+        next_sweep = 0.0
+        try:
+            while not self._stopping.is_set():
+                if time.monotonic() >= next_sweep:
+                    self._sweep()
+                    next_sweep = time.monotonic() + SWEEP_SECONDS
+                if not self._try("the queue could not be polled", queue.poll):
+                    self._stopping.wait(POLL_SECONDS)
+                self._wake.wait(POLL_SECONDS)
+                self._wake.clear()
+        finally:
+            self._drain(queue, backend)
+            self._store.close()
+
+    def _drain(self, queue: Queue, backend: Backend) -> None:
+        end = time.monotonic() + DRAIN_SECONDS
+        self._try("workers could not be asked to save their runs", queue.drain)
+        while time.monotonic() < end:
+            self._wake.clear()
+            try:
+                if queue.poll_draining():
+                    break
+            except DatabaseBusyError:
+                pass
+            self._wake.wait(min(POLL_SECONDS, max(0.0, end - time.monotonic())))
+        backend.close()
+        self._try("runs could not be requeued: they will be when their leases have run out", queue.abandon)
+
+    def _sweep(self) -> None:
+        """Delete what processes left behind that were killed between writing a file and recording it."""
+        self._try("abandoned files could not be deleted", self._sweep_files)
+
+    def _sweep_files(self) -> None:
+        self._parameters.sweep({file_name(row.id) for row in self._store.all_parameters()})
+        self._checkpoints.sweep({checkpoint["file"] for checkpoint in self._store.recorded_checkpoints()})
+
+    def _try(self, what: str, act: Callable[[], object]) -> bool:
+        """Act; whatever fails is logged, and tried again later. Says whether it was done."""
+        try:
+            act()
+        except DatabaseBusyError:
+            log.error("%s: the database is locked", what)
+        except Exception:
+            log.exception("%s", what)
+        else:
+            return True
+        return False
