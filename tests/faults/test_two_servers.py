@@ -62,14 +62,15 @@ def test_each_run_is_executed_once_and_a_stopped_worker_writes_nothing_when_it_w
 def test_a_worker_that_wakes_between_a_file_and_its_row_takes_the_file_back(
     start: Start, undisturbed: bytes, switch: str, kind: str
 ) -> None:
-    """It was stopped there until its lease had really run out."""
+    """It was stopped there, with its server, until its lease had really run out."""
     first = start(switch, "brief-leases")
     with Client(first.url()) as client:
         run_id = client.train(client.model(RUN))
         folder = first.kept.storage / kind
         (file,) = until(lambda: list(folder.glob("*.safetensors")), "the file is written")
         (worker,) = first.workers()
-        os.kill(worker, signal.SIGSTOP)
+        for pid in (first.process.pid, worker):
+            os.kill(pid, signal.SIGSTOP)
         first.switch(switch, on=False)
         second = start("brief-leases")
         with Client(second.url()) as other:
@@ -80,6 +81,7 @@ def test_a_worker_that_wakes_between_a_file_and_its_row_takes_the_file_back(
         before = kept_of(first.kept, run_id)
         os.kill(worker, signal.SIGCONT)
         until(lambda: first.logged("run stopped: it is no longer this worker's", run_id), "the worker gives up")
+        os.kill(first.process.pid, signal.SIGCONT)
         assert not file.exists()
         rows, names = kept_of(first.kept, run_id)[:-1], kept_of(first.kept, run_id)[-1]
         assert (rows, names) == (before[:-1], [f"{run['param_id']}.safetensors"])

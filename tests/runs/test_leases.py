@@ -26,7 +26,7 @@ class Scene:
 
     def requeued_after(self, seconds: float) -> list[str]:
         self.monotonic += seconds
-        return [run.id for run in self.observer.requeue_expired()]
+        return [run.id for _, run in self.observer.requeue_expired()]
 
 
 @pytest.fixture

@@ -29,7 +29,7 @@ from serving import (
 Serve = Callable[..., Server]
 
 # Long enough to be interrupted after its first epoch, and soon over.
-LONG = {"architecture": SMALL, "hyperparams": {"epochs": 250, "batch_size": 32, "optimizer": {"momentum": 0.9}}}
+LONG = {"architecture": SMALL, "hyperparams": {"epochs": 1000, "batch_size": 32, "optimizer": {"momentum": 0.9}}}
 
 
 @pytest.fixture(scope="module")
@@ -94,7 +94,7 @@ def test_sigterm_ends_the_server_and_its_workers_and_gives_the_run_back(serve: S
     with Client(server.url()) as client:
         assert parameter_bytes(client, client.wait(run_id, "succeeded")) == undisturbed
         shown = client.run(run_id)
-        assert shown["epoch"] == len(shown["history"]) == 250
+        assert shown["epoch"] == len(shown["history"]) == 1000
 
 
 def test_ctrl_c_in_the_terminal_ends_the_server_and_its_workers(serve: Serve) -> None:
