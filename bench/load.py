@@ -151,7 +151,7 @@ def started(command: list[str], port: int, ready: str, **environment: str) -> It
 
 
 def serve(home: Path, port: int) -> contextlib.AbstractContextManager[tuple[str, int]]:
-    """This service under waitress-serve, as its README says."""
+    """This service under waitress-serve, as docs/operations.md says."""
     program = str(Path(sys.executable).parent / "waitress-serve")
     command = [program, f"--listen=127.0.0.1:{port}", *OPTIONS, "--call", "falcon_mnist.app:create_app"]
     return started(command, port, "/readyz", FALCON_MNIST_HOME=str(home), FALCON_MNIST_TOKENS=TOKEN)
