@@ -145,7 +145,7 @@ class Attempt:
         """Put the parameters, then record them: a row never names a file that is not whole."""
         parts = self._parts
         param_id = parts.new_id("p")
-        written = parts.parameters.write(param_id, net, trained.parameters)
+        written = parts.parameters.write(param_id, net, trained.result)
         yield
         try:
             parts.store.succeed(

@@ -6,17 +6,8 @@ import math
 import re
 
 import pytest
-from serving import PROBLEM, SMALL, Client, Document, Kept, architecture, kind, linear, pixels
+from serving import DEFAULTS, PROBLEM, SMALL, Client, Document, Kept, architecture, kind, linear, pixels
 
-DEFAULTS = {
-    "epochs": 5,
-    "batch_size": 64,
-    "optimizer": {"type": "sgd", "lr": 0.1, "momentum": 0.0},
-    "loss": "cross_entropy",
-    "seed": 42,
-    "train_split": 0.9,
-    "shuffle": True,
-}
 NO_METRICS = dict.fromkeys(("train_loss", "train_accuracy", "val_loss", "val_accuracy"))
 UTC_TIME = r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{6}Z"
 

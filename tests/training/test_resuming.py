@@ -20,6 +20,12 @@ LABELS = RANDOM.integers(0, 10, 220).astype(np.uint8)
 WAYS = {
     "sgd": {},
     "momentum": {"optimizer": {"momentum": 0.9, "lr": 0.02}},
+    "nesterov": {"optimizer": {"momentum": 0.9, "lr": 0.02, "nesterov": True, "weight_decay": 0.01}},
+    "adam": {"optimizer": {"type": "adam"}, "label_smoothing": 0.1},
+    "adamw": {"optimizer": {"type": "adamw"}, "schedule": {"type": "cosine", "warmup_epochs": 0.5}},
+    "averaging": {"averaging": 0.9, "schedule": {"type": "step", "every": 1, "factor": 0.5}},
+    "best": {"optimizer": {"type": "adamw", "lr": 0.1}, "averaging": 0.5, "keep": "best"},
+    "early": {"optimizer": {"lr": 1.0}, "early_stopping": {"patience": 1}, "epochs": 30},
 }
 
 
@@ -40,7 +46,7 @@ def finish(state: State, hyperparams: Hyperparams) -> tuple[list[State], list[tr
 
 @pytest.mark.parametrize("way", WAYS)
 def test_every_resumed_run_ends_with_the_same_bits(way):
-    hyperparams = Hyperparams.model_validate({"epochs": 3, "batch_size": 32} | WAYS[way])
+    hyperparams = Hyperparams.model_validate({"epochs": 3, "batch_size": 32, **WAYS[way]})
     states, metrics, ended = finish(initial_state(NET, hyperparams), hyperparams)
     assert len(states) > 3 * 2
     for state in states:

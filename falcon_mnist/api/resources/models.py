@@ -10,7 +10,7 @@ from falcon_mnist.api import schemas
 from falcon_mnist.api.auth import WRITE
 from falcon_mnist.api.request import fingerprint, read_idempotency_key, read_json, read_query
 from falcon_mnist.api.resources.base import Resource, answer
-from falcon_mnist.training.hyperparams import merge, normalised
+from falcon_mnist.training.hyperparams import normalised
 
 
 class Models(Resource):
@@ -51,13 +51,14 @@ class Training(Resource):
         """Queue a run; it outlives the request."""
         body = read_json(req, self._service, optional=True)
         model = self._model(model_id)
-        changes = self._parse(schemas.StartTraining, body).hyperparams
+        whole = schemas.overriding(model.hyperparams, body)
+        hyperparams = self._parse(schemas.StartTraining, whole, sent=body).hyperparams
         read_query(req)
         key = read_idempotency_key(req)
         with self._service.limits.write():
             run = self._service.store.create_run(
                 model,
-                normalised(merge(model.hyperparams, changes.model_dump(exclude_unset=True))),
+                hyperparams.model_dump(),
                 max_queued=self._service.settings.max_queued_runs,
                 key=key,
                 fingerprint=fingerprint(body),
