@@ -105,7 +105,8 @@ class Attempt:
         for metrics in parts.train(net, current, images, labels, hyperparams, stop=self.lease.stop):
             yield
             if metrics is not None:
-                parts.store.record_epoch(run.id, self._owner, current.epoch, metrics._asdict())
+                record = partial(parts.store.record_epoch, run.id, self._owner, best_epoch=current.best_epoch)
+                record(current.epoch, metrics._asdict())
                 log.info("epoch %d finished", current.epoch, extra=self._log_as | metrics._asdict())
                 yield
             yield from writer.maybe_save(current, now=self.lease.drain)

@@ -65,6 +65,9 @@ class Epoch(NamedTuple):
     train_accuracy: float
     val_loss: float | None
     val_accuracy: float | None
+    lr: float | None  # of its last step; null, as the next two, where an earlier version trained
+    seconds: float | None
+    samples: int | None  # training rows
 
 
 _EPOCHS = EpochRow.select(EpochRow.run, *(getattr(EpochRow, name) for name in Epoch._fields)).tuples()
@@ -291,14 +294,18 @@ class Store:
     def restart(self, run_id: str, owner: str) -> None:
         """Forget the epochs of an attempt with another basis. Raises `RunLostError`."""
         with self._database.writing():
-            self._update_held(run_id, owner, epoch=0, checkpoint=None)
+            self._update_held(run_id, owner, epoch=0, best_epoch=0, checkpoint=None)
             EpochRow.delete().where(EpochRow.run == run_id).execute(self._database)
 
-    def record_epoch(self, run_id: str, owner: str, epoch: int, metrics: Mapping[str, float | None]) -> None:
-        """Add a finished epoch, counted from 1, with its `METRICS`. Raises `RunLostError`."""
+    def record_epoch(
+        self, run_id: str, owner: str, epoch: int, metrics: Mapping[str, float | None], *, best_epoch: int = 0
+    ) -> None:
+        """Add a finished epoch, counted from 1, with its columns of `Epoch`. Raises `RunLostError`."""
         with self._database.writing():
             # After a crash, epochs since the last checkpoint are run again: to the same metrics, which stay.
-            self._update_held(run_id, owner, epoch=self._database.greatest(RunRow.epoch, epoch))
+            greatest = self._database.greatest
+            epochs = {"epoch": greatest(RunRow.epoch, epoch), "best_epoch": greatest(RunRow.best_epoch, best_epoch)}
+            self._update_held(run_id, owner, **epochs)
             EpochRow.insert(run=run_id, epoch=epoch, **metrics).on_conflict_ignore().execute(self._database)
 
     def succeed(self, run_id: str, owner: str, param_id: str, *, size_bytes: int, sha256: str) -> None:

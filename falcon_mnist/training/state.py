@@ -21,6 +21,7 @@ class Scalars(TypedDict):
     done: int
     loss: float
     correct: int
+    seconds: float
     best_epoch: int
     best_loss: float | None
 
@@ -34,6 +35,7 @@ class State:
     done: int = 0  # rows of the current epoch that have been trained on
     loss: float = 0.0  # summed over them
     correct: int = 0
+    seconds: float = 0.0  # spent on them
     best_epoch: int = 0  # the earliest of lowest validation loss so far; 0 before there is one
     best_loss: float | None = None
 
@@ -52,6 +54,11 @@ class State:
         """The parameters that a run ends with."""
         return self.arrays.get("best", self.evaluated)
 
+    def begin_epoch(self) -> None:
+        """Begin the next epoch."""
+        self.epoch += 1
+        self.done, self.loss, self.correct, self.seconds = 0, 0.0, 0, 0.0
+
     def scalars(self) -> Scalars:
         """What is needed besides the arrays to make this state again."""
         return {
@@ -59,6 +66,7 @@ class State:
             "done": self.done,
             "loss": self.loss,
             "correct": self.correct,
+            "seconds": self.seconds,
             "best_epoch": self.best_epoch,
             "best_loss": self.best_loss,
         }

@@ -19,7 +19,7 @@ from falcon_mnist.settings import cpus
 from falcon_mnist.training import optimizers
 from falcon_mnist.training.hyperparams import Hyperparams
 from falcon_mnist.training.rows import Rows, order_of, split
-from falcon_mnist.training.schedules import learning_rates
+from falcon_mnist.training.schedules import learning_rate, learning_rates
 from falcon_mnist.training.state import State, initial_state
 from falcon_mnist.training.threads import Threads
 
@@ -46,12 +46,15 @@ class StoppedError(Exception):
 
 
 class Metrics(NamedTuple):
-    """Means over the epoch's training rows, and over the validation rows after it (None without any)."""
+    """Means over an epoch's training rows, and over the validation rows after it (None without any); and its cost."""
 
     train_loss: float
     train_accuracy: float
     val_loss: float | None
     val_accuracy: float | None
+    lr: float  # of the epoch's last step
+    seconds: float  # of training and validation
+    samples: int  # training rows
 
 
 def train(
@@ -87,18 +90,29 @@ def train(
             segment = order[state.done : state.done + (trial_rows if trial else rows)]
             started = time.perf_counter()
             _train_segment(net, state, images, labels, segment, hyperparams, workspace, stop, count, steps_per_epoch)
-            threads.took(len(segment), time.perf_counter() - started)
+            seconds = time.perf_counter() - started
+            threads.took(len(segment), seconds)
+            state.seconds += seconds
             if state.done < len(order):
                 yield None
         val_loss = val_accuracy = None
+        started = time.perf_counter()
         if len(validation):
             count, loss, correct = net.evaluate(
                 state.evaluated, images, labels, validation, evaluation, stop, threads=threads.best
             )
             _check_stop(stop)
             val_loss, val_accuracy = loss / count, correct / count
-        metrics = Metrics(state.loss / len(order), state.correct / len(order), val_loss, val_accuracy)
-        state.epoch, state.done, state.loss, state.correct = state.epoch + 1, 0, 0.0, 0
+        metrics = Metrics(
+            train_loss=state.loss / len(order),
+            train_accuracy=state.correct / len(order),
+            val_loss=val_loss,
+            val_accuracy=val_accuracy,
+            lr=learning_rate(hyperparams, steps_per_epoch, (state.epoch + 1) * steps_per_epoch - 1),
+            seconds=state.seconds + time.perf_counter() - started,
+            samples=len(order),
+        )
+        state.begin_epoch()
         if val_loss is not None:
             if not math.isfinite(val_loss):
                 raise _diverged(state.epoch)
