@@ -101,6 +101,7 @@ class StartTraining(Strict):
     """Body of `POST /models/{model_id}/train`."""
 
     hyperparams: Hyperparams = Hyperparams()
+    start_from: Annotated[str, Field(max_length=100)] | None = None
 
 
 class Nothing(Strict):

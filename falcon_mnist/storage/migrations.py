@@ -72,6 +72,7 @@ STEPS: tuple[tuple[str, ...], ...] = (
         "ALTER TABLE epochs ADD COLUMN seconds {double}",
         "ALTER TABLE epochs ADD COLUMN samples INTEGER",
         "ALTER TABLE runs ADD COLUMN best_epoch INTEGER NOT NULL DEFAULT 0",
+        "ALTER TABLE runs ADD COLUMN start_from TEXT",
     ),
 )
 

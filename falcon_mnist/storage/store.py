@@ -144,24 +144,25 @@ class Store:
         hyperparams: Mapping[str, Any],
         *,
         max_queued: int,
+        start_from: str | None = None,
         key: str | None = None,
         fingerprint: str | None = None,
     ) -> RunRow:
         """A new queued run; with an idempotency `key` that was used before, the run that it made then.
 
         Raises `Conflict` if the key was used with another body, if an active run of the model has other
-        hyperparameters, or if the queue is full.
+        hyperparameters or another `start_from` (a parameter set's id), or if the queue is full.
         """
         with self._database.writing():
             of_model = RunRow.model == model.id
             if key and (earlier := self._first(RunRow, of_model, RunRow.idempotency_key == key)):
                 return _same(earlier, fingerprint)
             for active in RunRow.select().where(of_model, RunRow.state.in_(ACTIVE)).execute(self._database):
-                if active.hyperparams != hyperparams:
+                if (active.hyperparams, active.start_from) != (hyperparams, start_from):
                     raise Conflict(
                         Refused.OTHER_HYPERPARAMS,
-                        f"Run {active.id} of this model is {active.state} with other hyperparameters: wait for "
-                        "it, cancel it, or create another model.",
+                        f"Run {active.id} of this model is {active.state} with other hyperparameters or another "
+                        "start_from: wait for it, cancel it, or create another model.",
                     )
             if RunRow.select().where(RunRow.state == QUEUED).count(self._database) >= max_queued:
                 raise Conflict(Refused.QUEUE_FULL, f"{max_queued} runs are queued already: try again later.")
@@ -170,6 +171,7 @@ class Store:
                 model=model.id,
                 state=QUEUED,
                 hyperparams=hyperparams,
+                start_from=start_from,
                 created_at=self._clock.timestamp(),
                 idempotency_key=key,
                 fingerprint=fingerprint,

@@ -75,6 +75,7 @@ class RunRow(Table):
     started_at = TextField(null=True)
     finished_at = TextField(null=True)
     epoch = IntegerField(default=0)
+    start_from = TextField(null=True)  # the parameter set that it begins with, instead of random weights
     best_epoch = IntegerField(default=0)  # 0 before there is one
     dataset = JSONText(null=True)
     isa = TextField(null=True)  # the instruction set that it trains with: another one would give other bits

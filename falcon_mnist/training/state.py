@@ -77,9 +77,9 @@ class State:
         return cls(arrays, **{name: scalars[name] for name in Scalars.__annotations__ if name in scalars})
 
 
-def initial_state(net: kernels.Network, hyperparams: Hyperparams) -> State:
-    """The state before the first epoch."""
-    arrays = {"parameters": network.initial_parameters(net, hyperparams.seed)}
+def initial_state(net: kernels.Network, hyperparams: Hyperparams, start: Array | None = None) -> State:
+    """The state before the first epoch, with the parameters `start` or random ones."""
+    arrays = {"parameters": network.initial_parameters(net, hyperparams.seed) if start is None else start.copy()}
     for name in optimizers.build(hyperparams).state:
         arrays[name] = arrays["parameters"].copy() if name == "average" else np.zeros_like(arrays["parameters"])
     return State(arrays)

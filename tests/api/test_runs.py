@@ -234,3 +234,38 @@ def test_two_runs_train_at_once_while_the_server_infers(client: Client, trained:
         client.infer(trained["param_id"], pixels(512).tolist())
         after = client.run(one["run_id"])["state"], client.run(other["run_id"])["state"]
         assert before == after == ("running", "running")
+
+
+def test_a_run_may_begin_with_a_parameter_set(client: Client, trained: Document) -> None:
+    """With a learning rate too small to change a float32, it ends where it began."""
+    overrides = {"epochs": 1, "optimizer": {"lr": 1e-30}}
+    response = client.post(
+        f"/api/models/{trained['model_id']}/train", {"hyperparams": overrides, "start_from": trained["param_id"]}
+    )
+    run = client.wait(response.json()["run_id"])
+    assert run["start_from"] == trained["param_id"]
+    assert trained["start_from"] is None
+    assert parameter_bytes(client, run) == parameter_bytes(client, trained)
+
+
+def test_what_no_run_can_begin_with_is_refused(client: Client, kept: Kept, trained: Document) -> None:
+    other = client.model({"architecture": architecture(3)})
+    with kept.unchanged():
+        for model_id, param_id, status, problem in (
+            (trained["model_id"], "p_0", 404, "unknown-parameters"),
+            (other, trained["param_id"], 409, "other-architecture"),
+            (other, 5, 422, "invalid-fields"),
+        ):
+            response = client.post(f"/api/models/{model_id}/train", {"start_from": param_id})
+            assert (response.status_code, kind(response)) == (status, problem)
+
+
+def test_an_active_run_that_began_elsewhere_is_a_conflict(client: Client, trained: Document) -> None:
+    path = f"/api/models/{trained['model_id']}/train"
+    long = {"hyperparams": {"epochs": 1000}, "start_from": trained["param_id"]}
+    run_id = client.post(path, long).json()["run_id"]
+    try:
+        response = client.post(path, {"hyperparams": {"epochs": 1000}})
+        assert (response.status_code, kind(response)) == (409, "conflicting-hyperparams")
+    finally:
+        client.post(f"/api/runs/{run_id}/cancel")

@@ -90,6 +90,7 @@ def run_document(run: RunRow, latest: Epoch | None, param_id: str | None) -> dic
         "epoch": run.epoch,
         "epochs_total": run.hyperparams["epochs"],
         "metrics": {name: getattr(latest, name, None) for name in METRICS},
+        "start_from": run.start_from,
         "best_epoch": run.best_epoch or None,
         **_pace(run, latest),
         "hyperparams": normalised(run.hyperparams),
