@@ -161,7 +161,7 @@ def started(home: Path) -> tuple[subprocess.Popen[bytes], str]:
     output = home / "output"
     with output.open("wb") as out, (home / "log").open("wb") as log:
         process = subprocess.Popen(
-            [sys.executable, "-c", "from falcon_mnist.cli.main import main; main()", "serve", "--port", "0"],
+            [sys.executable, "-c", "from falcon_mnist.cli.entry import main; main()", "serve", "--port", "0"],
             env=kept | {f"FALCON_MNIST_{name}": value for name, value in ours.items()}, stdout=out, stderr=log,
         )  # fmt: skip
     end = time.monotonic() + 60
