@@ -116,7 +116,8 @@ class SimulatedDatabase(SQLite):
     def _crash(self) -> None:
         process, self.crash_in_commit = self.crash_in_commit, None
         assert process is not None
-        self.rollback()
+        if self.connection().in_transaction:
+            self.rollback()
         process.crash()
         raise Crashed
 

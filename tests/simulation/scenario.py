@@ -14,7 +14,7 @@ from .promises import Promises, check
 from .training import ARCHITECTURE
 from .world import Machine, Process, World
 
-FAULTY_SECONDS = 40.0
+FAULTY_SECONDS = (10.0, 40.0)
 # After the last fault: each run may first lose its lease, wait for a worker that hangs, and be trained behind others.
 QUIET_SECONDS = 300.0 + CLAIM_SECONDS[1]
 MAX_QUEUED = 100
@@ -30,6 +30,7 @@ class Scenario:
         self.promises = Promises(self.shared)
         self.servers: list[Server] = []
         self._names = 0
+        self._faulty_seconds = self.world.random.uniform(*FAULTY_SECONDS)
         self._allowed = {"worker_lost"}
         self._wanted: list[str] = []  # keys of requests that have not been answered yet
         self.world.after_each = lambda: self.promises.look(self.shared.actor)
@@ -38,7 +39,7 @@ class Scenario:
         """Raises `BrokenPromiseError`, or whatever an error in the code raises."""
         try:
             self._prepare()
-            self.world.run(lambda: self.world.now > FAULTY_SECONDS, until=FAULTY_SECONDS + 100)
+            self.world.run(lambda: False, until=self._faulty_seconds)
             self._calm()
             end = self.world.now + QUIET_SECONDS
             self.world.run(lambda: not self._wanted and not self.promises.active() and self._idle(), until=end)
@@ -51,10 +52,12 @@ class Scenario:
         for _ in range(random.choice([1, 2, 2, 3])):
             self._start_server()
         for number in range(random.randint(1, 4)):
-            self.world.after(random.uniform(0, FAULTY_SECONDS / 2), lambda number=number: self._want(f"key {number}"))
+            self.world.after(
+                random.uniform(0, self._faulty_seconds / 2), lambda number=number: self._want(f"key {number}")
+            )
         kinds = random.sample(self._faults(), random.randint(1, 4))  # few kinds at once reach further than all
         for _ in range(random.randint(1, 8)):
-            self.world.after(random.uniform(1, FAULTY_SECONDS), random.choice(kinds))
+            self.world.after(random.uniform(1, self._faulty_seconds), random.choice(kinds))
         self._supervise()
 
     def _faults(self) -> list[Callable[[], None]]:

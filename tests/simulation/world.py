@@ -36,10 +36,10 @@ class World:
     def run(self, over: Callable[[], bool], *, until: float) -> bool:
         """Let events happen until it is `over`; False if it is not by the time `until`."""
         while not over():
-            at, _, act = heapq.heappop(self._events)
-            if at > until:
+            if self._events[0][0] > until:
+                self.now = until
                 return False
-            self.now = at
+            self.now, _, act = heapq.heappop(self._events)
             act()
             self.after_each()
         return True
@@ -67,9 +67,7 @@ class Machine:
     def __init__(self, world: World) -> None:
         self.wall_offset = world.random.uniform(-300, 300)
         started = world.random.uniform(0, 1e6)
-        self.clock = Clock(
-            wall=lambda: 1.7e9 + world.now + self.wall_offset, monotonic=lambda: started + world.now
-        )
+        self.clock = Clock(wall=lambda: 1.7e9 + world.now + self.wall_offset, monotonic=lambda: started + world.now)
 
 
 class Process:
