@@ -14,6 +14,7 @@ import typer
 from falcon_mnist import logs
 from falcon_mnist.cli import console
 from falcon_mnist.cli.entry import INTERRUPTED
+from falcon_mnist.cli.options import with_hyperparams
 from falcon_mnist.settings import Settings, SettingsError
 
 app = typer.Typer(
@@ -29,9 +30,6 @@ app.add_typer(data_app, name="data")
 Hidden = Annotated[str, typer.Option(help="Widths of the hidden layers, separated by commas; '' for none.")]
 Activation = Annotated[str, typer.Option(help="After each hidden layer: relu, sigmoid or tanh.")]
 Epochs = Annotated[int, typer.Option(help="Passes over the training digits.")]
-BatchSize = Annotated[int, typer.Option(help="Digits in a step.")]
-LearningRate = Annotated[float, typer.Option("--lr", help="Learning rate.")]
-Momentum = Annotated[float, typer.Option(help="Momentum, from 0 to below 1.")]
 Seed = Annotated[int, typer.Option(help="The same seed gives the same parameters.")]
 
 
@@ -93,25 +91,14 @@ def demo(hidden: Hidden = "128", epochs: Epochs = 5, seed: Seed = 42) -> None:
 
 
 @app.command()
-def train(
-    hidden: Hidden = "128",
-    activation: Activation = "relu",
-    epochs: Epochs = 5,
-    batch_size: BatchSize = 64,
-    lr: LearningRate = 0.1,
-    momentum: Momentum = 0.0,
-    seed: Seed = 42,
-) -> None:
+@with_hyperparams
+def train(*, hidden: Hidden = "128", activation: Activation = "relu", hyperparams: dict[str, Any]) -> None:
     """Train a model without a server; what it makes is served by the next one on the same home."""
     logs.configure(logging.ERROR, "text")  # what the command prints, not what its workers do
     settings = Settings.from_env()
     from falcon_mnist.cli.train import train as train_offline
 
-    optimizer = {"type": "sgd", "lr": lr, "momentum": momentum}
-    train_offline(
-        settings,
-        _model(hidden, activation, epochs=epochs, batch_size=batch_size, seed=seed, optimizer=optimizer),
-    )
+    train_offline(settings, _model(hidden, activation, **hyperparams))
 
 
 @app.command()

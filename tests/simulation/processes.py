@@ -1,0 +1,224 @@
+"""Servers and their workers, as the executor and the worker process drive the real queue and attempt."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from falcon_mnist.runs.attempt import Attempt, Parts
+from falcon_mnist.runs.backend import Ended, Outcome
+from falcon_mnist.runs.checkpoints import Checkpoints
+from falcon_mnist.runs.executor import DRAIN_SECONDS
+from falcon_mnist.runs.queue import Queue
+from falcon_mnist.storage.database import DatabaseBusyError, DatabaseFullError
+from falcon_mnist.storage.files import Sweeper
+from falcon_mnist.storage.parameter_files import ParameterFiles, file_name
+from falcon_mnist.storage.store import Store
+
+from . import training
+from .disk import Disk, ProcessStorage, SimulatedDatabase
+from .world import Crashed, Machine, Process, World
+
+# Coarser than the real ones (1, 0.5 and 300 s), for fewer events; an interrupted write is still swept after a slow one.
+POLL_SECONDS = 2.5
+WATCH_SECONDS = 2.0
+SWEEP_SECONDS = 100.0
+
+TROUBLE = (DatabaseBusyError, DatabaseFullError)
+
+
+@dataclass
+class Shared:
+    """What all processes of one simulation share."""
+
+    world: World
+    database: SimulatedDatabase
+    disk: Disk
+
+    def __post_init__(self) -> None:
+        self.workers: list[Worker] = []  # living or not
+        self.quiet = False  # no faults any more
+        self.actor: Process | None = None  # who acts in this event; None for a client
+
+    def act_as(self, process: Process) -> None:
+        """What happens in this event is this process's doing."""
+        self.actor = self.database.acting = process
+
+    def store(self, machine: Machine) -> Store:
+        """A process's store."""
+        return Store(self.database, clock=machine.clock, new_id=self.world.new_id)
+
+
+class Worker(Process):
+    """A worker process: its main thread takes the steps of an attempt, another one keeps the lease."""
+
+    def __init__(self, shared: Shared, machine: Machine, data: str, run_id: str, owner: str) -> None:
+        super().__init__(shared.world, owner)
+        self.run_id = run_id
+        self.outcome: Outcome | None = None
+        self._shared = shared
+        self.storage = ProcessStorage(shared.disk, self, machine.clock)
+        self._parts = Parts(
+            store=shared.store(machine),
+            checkpoints=Checkpoints(self.storage, new_id=shared.world.new_id),
+            parameters=ParameterFiles(self.storage),
+            open_data=lambda: training.dataset(data),
+            train=training.train,
+            isa="simulated",
+            clock=machine.clock,
+            new_id=shared.world.new_id,
+        )
+        self.slow_seconds = 0.0  # how long the next step takes besides
+
+    def claim(self) -> None:
+        """Claim the run, and start both threads."""
+        with_run = self._do(lambda: self._parts.store.claim(self.run_id, self.name))
+        if not self.alive:
+            return
+        if with_run is None:
+            self.end(Outcome.FINISHED)
+            return
+        self._attempt = Attempt(self._parts, with_run, self.name)
+        self._steps = self._attempt.run_to_completion()
+        self.after(self.world.random.uniform(0.1, 1), self._step)
+        self.after(WATCH_SECONDS, self._beat)
+
+    def _step(self) -> None:
+        if self._do(lambda: next(self._steps, self)) is self:
+            self.end(Outcome.FINISHED)
+        seconds, self.slow_seconds = self.slow_seconds, 0.0
+        self.after(seconds + self.world.random.uniform(0.1, 1), self._step)
+
+    def _beat(self) -> None:
+        if self._do(lambda: self._attempt.lease.beat(WATCH_SECONDS)):
+            self.after(WATCH_SECONDS, self._beat)
+
+    def _do(self, act: Callable[[], object]) -> object:
+        self._shared.act_as(self)
+        try:
+            return act()
+        except Crashed:
+            self.end(Outcome.LOST)
+        except TROUBLE:
+            self.end(Outcome.FAILED)
+        return None
+
+    def crash(self) -> None:
+        """Its backend finds it gone."""
+        super().crash()
+        self.end(Outcome.LOST)
+
+    def end(self, outcome: Outcome) -> None:
+        """It is over."""
+        self.alive = False
+        self.outcome = self.outcome or outcome
+        self.world.note(f"{self.name} {self.outcome.name}")
+
+
+class SimulatedBackend:
+    """The workers of one server."""
+
+    def __init__(self, shared: Shared, machine: Machine, data: str, capacity: int) -> None:
+        self.capacity = capacity
+        self.told: dict[str, Outcome] = {}  # all that `ended` has returned
+        self.workers: dict[str, Worker] = {}
+        self._shared, self._machine, self._data = shared, machine, data
+
+    def start(self, run_id: str, owner: str) -> None:
+        """A process takes a while to start, and sometimes a long while."""
+        worker = Worker(self._shared, self._machine, self._data, run_id, owner)
+        self.workers[owner] = worker
+        self._shared.workers.append(worker)
+        random = self._shared.world.random
+        hangs = not self._shared.quiet and random.random() < 0.05
+        worker.after(random.uniform(10, 60) if hangs else random.uniform(0.3, 3), worker.claim)
+        worker.world.note(f"{owner} started for {run_id}")
+
+    def ended(self) -> list[Ended]:
+        """In the order of their start."""
+        over = [Ended(owner, worker.outcome) for owner, worker in self.workers.items() if worker.outcome]
+        for owner, outcome in over:
+            del self.workers[owner]
+            self.told[owner] = outcome
+        return over
+
+    def kill(self, owner: str) -> None:
+        """It is not told of."""
+        if worker := self.workers.pop(owner, None):
+            worker.crash()
+
+    def close(self) -> None:
+        """End all."""
+        for owner in list(self.workers):
+            self.kill(owner)
+
+
+class Server(Process):
+    """A server process: the loop of its executor, and a store that answers its clients."""
+
+    def __init__(self, shared: Shared, name: str) -> None:
+        super().__init__(shared.world, name)
+        random = shared.world.random
+        self.machine = Machine(shared.world)
+        self.store = shared.store(self.machine)
+        self.doing = ""  # what the queue was last asked for
+        self.draining = False
+        data = "B" if random.random() < 0.1 else "A"
+        self.backend = SimulatedBackend(shared, self.machine, data, random.choice([1, 1, 2]))
+        self._shared = shared
+        self._owners = 0
+        self._queue = Queue(self.store, self.backend, clock=self.machine.clock, new_owner=self._new_owner)
+        self._sweeper = Sweeper(ProcessStorage(shared.disk, self, self.machine.clock))
+        shared.world.note(f"{name} starts, with {self.backend.capacity} workers, on data {data}")
+        self.after(0.0, self._poll)
+        self.after(0.0, self._sweep)
+
+    def answer(self, act: Callable[[], object]) -> object:
+        """Do what a client asks for; None if it gets no answer."""
+        return self._do("answer", act)
+
+    def drain(self) -> None:
+        """End as the executor does."""
+        self.draining = True
+        self._do("drain", self._queue.drain)
+        self._drained_until = self.world.now + DRAIN_SECONDS
+        self.after(0.5, self._poll_draining)
+
+    def _poll(self) -> None:
+        if not self.draining:
+            self._do("poll", self._queue.poll)
+            self.after(POLL_SECONDS, self._poll)
+
+    def _poll_draining(self) -> None:
+        over = self._do("poll_draining", self._queue.poll_draining)
+        if not over and self.world.now < self._drained_until:
+            self.after(1.0, self._poll_draining)
+            return
+        self.backend.close()
+        self._do("abandon", self._queue.abandon)
+        self.alive = False
+
+    def _sweep(self) -> None:
+        self._do("sweep", self._sweep_files)
+        self.after(SWEEP_SECONDS, self._sweep)
+
+    def _sweep_files(self) -> None:
+        self._sweeper.sweep(recorded_files(self.store))
+
+    def _do(self, doing: str, act: Callable[[], object]) -> object:
+        self.doing = doing
+        self._shared.act_as(self)
+        try:
+            return act()
+        except (*TROUBLE, Crashed):
+            return None
+
+    def _new_owner(self) -> str:
+        self._owners += 1
+        return f"{self.name}.{self._owners}"
+
+
+def recorded_files(store: Store) -> set[str]:
+    """The names of all files that a row names; parameters and checkpoints share one simulated folder."""
+    checkpoints = {checkpoint["file"] for checkpoint in store.recorded_checkpoints()}
+    return checkpoints | {file_name(row.id) for row in store.all_parameters()}

@@ -1,0 +1,104 @@
+"""Simulated time: events in order, clocks that differ, processes that stop or end, and a trace of all that happens."""
+
+from __future__ import annotations
+
+import hashlib
+import heapq
+import itertools
+import random
+from collections.abc import Callable
+
+from falcon_mnist.clock import Clock
+
+Act = Callable[[], object]
+
+
+class Crashed(BaseException):
+    """The process that was acting has ended in the middle of it: nothing may catch this."""
+
+
+class World:
+    """All that happens under one seed."""
+
+    def __init__(self, seed: int) -> None:
+        self.random = random.Random(seed)
+        self.now = 0.0  # seconds
+        self.trace: list[str] = []
+        self.after_each: Callable[[], None] = lambda: None
+        self._events: list[tuple[float, int, Act]] = []
+        self._order = itertools.count()
+        self._ids = itertools.count(1)
+
+    def after(self, seconds: float, act: Act) -> None:
+        """Have `act` called `seconds` from now."""
+        heapq.heappush(self._events, (self.now + seconds, next(self._order), act))
+
+    def run(self, over: Callable[[], bool], *, until: float) -> bool:
+        """Let events happen until it is `over`; False if it is not by the time `until`."""
+        while not over():
+            if self._events[0][0] > until:
+                self.now = until
+                return False
+            self.now, _, act = heapq.heappop(self._events)
+            act()
+            self.after_each()
+        return True
+
+    def note(self, line: str) -> None:
+        """Add to the trace."""
+        self.trace.append(f"{self.now:8.3f} {line}")
+
+    def digest(self) -> str:
+        """Equal for equal traces."""
+        return hashlib.sha256("\n".join(self.trace).encode()).hexdigest()
+
+    def new_id(self, prefix: str) -> str:
+        """As `clock.new_id`, in order."""
+        return f"{prefix}_{next(self._ids)}"
+
+    def chance(self, probability: float) -> bool:
+        """True so often."""
+        return self.random.random() < probability
+
+
+class Machine:
+    """What the processes of one machine share: its clocks."""
+
+    def __init__(self, world: World) -> None:
+        self.wall_offset = world.random.uniform(-300, 300)
+        started = world.random.uniform(0, 1e6)
+        self.clock = Clock(wall=lambda: 1.7e9 + world.now + self.wall_offset, monotonic=lambda: started + world.now)
+
+
+class Process:
+    """What a fault can stop for a while, or end. Its threads are the chains of events that it starts."""
+
+    def __init__(self, world: World, name: str) -> None:
+        self.world = world
+        self.name = name
+        self.alive = True
+        self.disturbed = False  # whether a fault has hit it
+        self._stopped_until = 0.0
+
+    def stop(self, seconds: float) -> None:
+        """Let it do nothing for so long."""
+        self.disturbed = True
+        self._stopped_until = self.world.now + seconds
+
+    def crash(self) -> None:
+        """End it, wherever it is."""
+        self.disturbed = True
+        self.alive = False
+
+    def after(self, seconds: float, act: Act) -> None:
+        """Have this process do something later, if it lives then; as soon as it wakes, if it is stopped then."""
+
+        def when_awake() -> None:
+            if not self.alive:
+                return
+            if self.world.now < self._stopped_until:  # which of its threads wakes first is drawn
+                self.world.after(self._stopped_until - self.world.now + self.world.random.random(), when_awake)
+            else:
+                act()
+
+        self.world.after(seconds, when_awake)
