@@ -125,7 +125,8 @@ def test_the_options_for_waitress_serve_are_those_of_serve() -> None:
 def transcripts() -> list[tuple[str, str, dict[str, object]]]:
     """Method, path and answer of each curl command whose answer is shown."""
     found = []
-    commands = re.findall(r"^\$ curl (.*?)\n(\{.*?)$", README, flags=re.M | re.S)
+    shown = README + DOCUMENTS["docs/operations.md"]
+    commands = re.findall(r"^\$ curl (.*?)\n(\{.*?)$", shown, flags=re.M | re.S)
     for command, answer in commands:
         if "\n$ " in command:
             command = command.rsplit("\n$ curl ", 1)[-1]
@@ -136,13 +137,13 @@ def transcripts() -> list[tuple[str, str, dict[str, object]]]:
     return found
 
 
-def test_the_readme_shows_the_whole_flow() -> None:
+def test_the_documents_show_the_whole_flow_and_an_error() -> None:
     shown = [path.split("/")[2] for _, path, _ in transcripts()]
     assert shown == ["models", "models", "runs", "infer", "models"]
 
 
 @pytest.mark.parametrize(("method", "path", "answer"), transcripts())
-def test_answers_in_the_readme_are_as_the_description_says(method: str, path: str, answer: dict[str, object]) -> None:
+def test_answers_in_the_documents_are_as_the_description_says(method: str, path: str, answer: dict[str, object]) -> None:
     document = openapi.document(OPERATIONS)
     template = path.replace("$MODEL", "{model_id}").replace("$RUN", "{run_id}")
     answers = document["paths"][template][method]["responses"]
