@@ -124,7 +124,9 @@ class Scenario:
     def _living(self) -> list[Worker]:
         return [worker for worker in self.shared.workers if worker.alive]
 
-    def _one(self, of: list[Process] | list[Worker] | list[Server], fault: str, *, disturbs: bool = True) -> list[Process]:
+    def _one(
+        self, of: list[Process] | list[Worker] | list[Server], fault: str, *, disturbs: bool = True
+    ) -> list[Process]:
         """One of them, or none if there is none."""
         one = [self.world.random.choice(of)] if of else []
         for process in one:
