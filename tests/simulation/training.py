@@ -40,7 +40,7 @@ def train(
             current.correct += 1
             if current.done < SEGMENTS:
                 yield None
-        metrics = Metrics(current.loss, current.correct / SEGMENTS, None, None)
+        metrics = Metrics(current.loss, current.correct / SEGMENTS, None, None, lr=0.1, seconds=1.0, samples=SEGMENTS)
         current.epoch, current.done, current.loss, current.correct = current.epoch + 1, 0, 0.0, 0
         yield metrics
 
