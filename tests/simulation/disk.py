@@ -92,6 +92,11 @@ class SimulatedDatabase(SQLite):
         self.acting: Process | None = None
         _template().backup(self.connection())
 
+    @property
+    def in_trouble(self) -> bool:
+        """Whether writes may fail now."""
+        return bool(self.busy or self.full)
+
     def execute_sql(self, sql: str, params: Any = None) -> Any:
         """Reads always work."""
         if not sql.startswith("SELECT"):

@@ -54,6 +54,7 @@ class Worker(Process):
 
     def __init__(self, shared: Shared, machine: Machine, data: str, run_id: str, owner: str) -> None:
         super().__init__(shared.world, owner)
+        self.disturbed = shared.database.in_trouble
         self.run_id = run_id
         self.outcome: Outcome | None = None
         self._shared = shared
@@ -193,7 +194,10 @@ class Server(Process):
         over = self._do("poll_draining", self._queue.poll_draining)
         if not over and self.world.now < self._drained_until:
             self.after(1.0, self._poll_draining)
-            return
+        else:
+            self.after(0.0, self._abandon)
+
+    def _abandon(self) -> None:
         self.backend.close()
         self._do("abandon", self._queue.abandon)
         self.alive = False

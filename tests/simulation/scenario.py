@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 
 from falcon_mnist.runs.queue import CLAIM_SECONDS
 from falcon_mnist.storage.files import ABANDONED_SECONDS, Sweeper
@@ -123,11 +124,11 @@ class Scenario:
     def _living(self) -> list[Worker]:
         return [worker for worker in self.shared.workers if worker.alive]
 
-    def _one(self, of: list[Process] | list[Worker] | list[Server], fault: str) -> list[Process]:
+    def _one(self, of: list[Process] | list[Worker] | list[Server], fault: str, *, disturbs: bool = True) -> list[Process]:
         """One of them, or none if there is none."""
         one = [self.world.random.choice(of)] if of else []
         for process in one:
-            process.disturbed = True
+            process.disturbed |= disturbs
             self.world.note(f"fault: {fault} {process.name}")
         return one  # type: ignore[return-value]
 
@@ -146,12 +147,11 @@ class Scenario:
 
     def _stop_worker(self) -> None:
         for worker in self._one(self._living(), "stop"):
-            worker.stop(self.world.random.uniform(5, 60))
+            worker.stop(self.world.random.choice([5.0, 20.0, 22.0, 25.0, 60.0]))
 
     def _slow_worker(self) -> None:
-        for worker in self._one(self._living(), "slow step"):
+        for worker in self._one(self._living(), "slow step", disturbs=False):
             assert isinstance(worker, Worker)
-            worker.disturbed = False
             worker.slow_seconds = self.world.random.uniform(5, 60)
 
     def _crash_server(self) -> None:
@@ -200,7 +200,7 @@ class Scenario:
         )
 
     def _jump(self) -> None:
-        for server in self._one(self.servers, "clock of"):
+        for server in self._one(self.servers, "clock of", disturbs=False):
             assert isinstance(server, Server)
             server.machine.wall_offset += self.world.random.choice([-1, 1]) * self.world.random.uniform(60, MOST_JUMP)
 
