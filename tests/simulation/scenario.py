@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from functools import partial
 
 from falcon_mnist.runs.queue import CLAIM_SECONDS
 from falcon_mnist.storage.files import ABANDONED_SECONDS, Sweeper
@@ -124,7 +123,9 @@ class Scenario:
     def _living(self) -> list[Worker]:
         return [worker for worker in self.shared.workers if worker.alive]
 
-    def _one(self, of: list[Process] | list[Worker] | list[Server], fault: str, *, disturbs: bool = True) -> list[Process]:
+    def _one(
+        self, of: list[Process] | list[Worker] | list[Server], fault: str, *, disturbs: bool = True
+    ) -> list[Process]:
         """One of them, or none if there is none."""
         one = [self.world.random.choice(of)] if of else []
         for process in one:
