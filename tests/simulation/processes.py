@@ -188,7 +188,7 @@ class Server(Process):
     def _poll(self) -> None:
         if not self.draining:
             self._do("poll", self._queue.poll)
-            self.after(POLL_SECONDS, self._poll)
+            self.after(POLL_SECONDS * self.world.random.uniform(0.8, 1.2), self._poll)
 
     def _poll_draining(self) -> None:
         over = self._do("poll_draining", self._queue.poll_draining)

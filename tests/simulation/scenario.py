@@ -18,6 +18,8 @@ FAULTY_SECONDS = (10.0, 40.0)
 # After the last fault: each run may first lose its lease, wait for a worker that hangs, and be trained behind others.
 QUIET_SECONDS = 300.0 + CLAIM_SECONDS[1]
 MAX_QUEUED = 100
+# Within a lease, and past it: a worker then wakes while another one has its run.
+STOP_SECONDS = (5.0, 20.0, 23.0, 26.0, 60.0)
 MOST_JUMP = 10_000.0  # seconds, of a wall clock
 
 
@@ -69,6 +71,7 @@ class Scenario:
             self._slow_worker,
             self._crash_server,
             self._stop_server,
+            self._stop_machine,
             self._lose_power,
             self._fill_disk,
             self._lock_database,
@@ -148,7 +151,7 @@ class Scenario:
 
     def _stop_worker(self) -> None:
         for worker in self._one(self._living(), "stop"):
-            worker.stop(self.world.random.choice([5.0, 20.0, 22.0, 25.0, 60.0]))
+            worker.stop(self.world.random.choice(STOP_SECONDS))
 
     def _slow_worker(self) -> None:
         for worker in self._one(self._living(), "slow step", disturbs=False):
@@ -167,6 +170,14 @@ class Scenario:
     def _stop_server(self) -> None:
         for server in self._one(self.servers, "stop"):
             server.stop(self.world.random.uniform(5, 60))
+
+    def _stop_machine(self) -> None:
+        """A machine sleeps: nothing on it ends a worker whose lease another server takes away."""
+        for server in self._one(self.servers, "stop all of"):
+            assert isinstance(server, Server)
+            seconds = self.world.random.choice(STOP_SECONDS)
+            for process in [server, *server.backend.workers.values()]:
+                process.stop(seconds)
 
     def _lose_power(self) -> None:
         self.world.note("fault: power fails")
