@@ -143,13 +143,7 @@ def test_the_documents_show_the_whole_flow_and_an_error() -> None:
 
 
 @pytest.mark.parametrize(("method", "path", "answer"), transcripts())
-<<<<<<< HEAD
-def test_answers_in_the_documents_are_as_the_description_says(
-    method: str, path: str, answer: dict[str, object]
-) -> None:
-=======
 def test_documented_answers_are_as_the_description_says(method: str, path: str, answer: dict[str, object]) -> None:
->>>>>>> 63c55c59c59e989ddacd9c9a73c8296189256eda
     document = openapi.document(OPERATIONS)
     template = path.replace("$MODEL", "{model_id}").replace("$RUN", "{run_id}")
     answers = document["paths"][template][method]["responses"]

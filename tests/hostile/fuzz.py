@@ -39,8 +39,10 @@ HEADERS = st.one_of(
     ]),
     st.builds("{}: {}".format, st.sampled_from(["Accept", "Host", "Authorization", "Content-Type", "X"]), VALUES),
 )  # fmt: skip
-CHUNKS = st.sampled_from([b"5\r\n{\"a\":\r\n", b"1;x=y\r\n1\r\n", b"1\r\n}\r\n", b"0\r\n\r\n", b"0\r\nT: x\r\n\r\n", b"g\r\n",
-                          b"ffffffffffffffff\r\n", b"1;" + b"a" * 2000, b"-1\r\n\r\n", b"\r\n"])  # fmt: skip
+CHUNKS = st.sampled_from([
+    b'5\r\n{"a":\r\n', b"1;x=y\r\n1\r\n", b"1\r\n}\r\n", b"0\r\n\r\n", b"0\r\nT: x\r\n\r\n", b"g\r\n",
+    b"ffffffffffffffff\r\n", b"1;" + b"a" * 2000, b"-1\r\n\r\n", b"\r\n",
+])  # fmt: skip
 BODIES = st.one_of(st.just(b""), st.binary(max_size=60), st.lists(CHUNKS, max_size=8).map(b"".join))
 ENDS = st.sampled_from(["\r\n", "\r\n", "\r\n", "\n", "\r"])
 
