@@ -40,7 +40,7 @@ def pytest_report_header() -> list[str]:
 
 
 def pytest_benchmark_update_machine_info(machine_info: dict[str, Any]) -> None:
-    """What the README's table says below the figures."""
+    """What the table of docs/performance.md says below the figures."""
     machine_info |= {
         "machine": machine(),
         "limits": {isa: limits.limits(isa)._asdict() for isa in kernels.supported()},

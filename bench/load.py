@@ -5,7 +5,7 @@
 
 Every server is started here, on loopback, and gets the same bodies in turn, round after round; the table has the
 median of the rounds. Answers are compared before anything is timed, and a request that fails ends the program.
-`--readme` puts the table into README.md; `--json FILE` keeps the figures.
+`--write` puts the table into docs/performance.md; `--json FILE` keeps the figures.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ from pathlib import Path
 import httpx
 import numpy as np
 import orjson
-from readme import machine, markdown, put_into_readme
+from readme import PERFORMANCE, machine, markdown, put_into
 
 from falcon_mnist.data import dataset
 from falcon_mnist.server import serve as server
@@ -151,7 +151,7 @@ def started(command: list[str], port: int, ready: str, **environment: str) -> It
 
 
 def serve(home: Path, port: int) -> contextlib.AbstractContextManager[tuple[str, int]]:
-    """This service under waitress-serve, as its README says."""
+    """This service under waitress-serve, as docs/operations.md says."""
     program = str(Path(sys.executable).parent / "waitress-serve")
     command = [program, f"--listen=127.0.0.1:{port}", *OPTIONS, "--call", "falcon_mnist.app:create_app"]
     return started(command, port, "/readyz", FALCON_MNIST_HOME=str(home), FALCON_MNIST_TOKENS=TOKEN)
@@ -358,7 +358,7 @@ def main() -> None:
     parser.add_argument("--dataset", default="auto", help="as FALCON_MNIST_DATASET")
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--seconds", type=int, default=5, help="of each measurement")
-    parser.add_argument("--readme", action="store_true", help="put the table into README.md")
+    parser.add_argument("--write", action="store_true", help="put the table into docs/performance.md")
     parser.add_argument("--json", type=Path, help="keep the figures in this file")
     options = parser.parse_args()
     os.environ["FALCON_MNIST_DATASET"] = options.dataset
@@ -399,8 +399,8 @@ def main() -> None:
         beside = {"idle": vars(idle), "busy": vars(busy)}
         report = {"machine": machine(), "cases": figures, "beside training": beside, "memory_mb": memory}
         options.json.write_text(json.dumps(report, indent=1) + "\n")
-    if options.readme:
-        put_into_readme("load", lines)
+    if options.write:
+        put_into(PERFORMANCE, "load", lines)
 
 
 def eight_at_once(base: str, pid: int, trained: Trained, seconds: int) -> float:

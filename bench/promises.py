@@ -61,7 +61,7 @@ class Server:
         given = {"home": home, "tokens": TOKEN, "dataset": DATASET} | settings
         ours = {f"FALCON_MNIST_{name.upper()}": str(value) for name, value in given.items()}
         with (home / "output").open("wb") as out, (home / "log").open("wb") as log:
-            command = [sys.executable, "-c", "from falcon_mnist.cli.main import main; main()", "serve", "--port", "0"]
+            command = [sys.executable, "-c", "from falcon_mnist.cli.entry import main; main()", "serve", "--port", "0"]
             self.process = subprocess.Popen(command, env=kept | ours, stdout=out, stderr=log)
         found = wait_for(lambda: re.search(r"http://([\d.]+):(\d+)", (home / "output").read_text()), "it starts")
         self.address = (found[1], int(found[2]))

@@ -1,4 +1,4 @@
-"""What every benchmark of this folder writes beside its figures, and where in the README they go."""
+"""What every benchmark of this folder writes beside its figures, and where in the documents they go."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ from pathlib import Path
 from falcon_mnist import kernels
 
 README = Path(__file__).parents[1] / "README.md"
+PERFORMANCE = Path(__file__).parents[1] / "docs" / "performance.md"
 
 
 def machine() -> str:
@@ -20,12 +21,12 @@ def machine() -> str:
     return f"{names[0]}, {os.cpu_count()} CPUs, {kernels.isa()}, Python {platform.python_version()}, {day}"
 
 
-def put_into_readme(name: str, lines: list[str]) -> None:
-    """Replace what stands between the markers of `name` in README.md."""
-    text = README.read_text()
+def put_into(document: Path, name: str, lines: list[str]) -> None:
+    """Replace what stands between the markers of `name` in a document."""
+    text = document.read_text()
     start, end = f"<!-- bench:{name} -->", f"<!-- /bench:{name} -->"
     before, after = text.split(start)[0], text.split(end)[1]
-    README.write_text("\n".join([before + start, *lines, end]) + after)
+    document.write_text("\n".join([before + start, *lines, end]) + after)
 
 
 def markdown(header: list[str], rows: list[list[str]], *, words: int = 1) -> list[str]:

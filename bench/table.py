@@ -1,8 +1,8 @@
-"""Write the README's performance tables from saved figures.
+"""Write the tables of docs/performance.md, and the one of the README, from saved figures.
 
     pytest bench --benchmark-json kernels.json              # or file by file, as many as there is time for
     python bench/training.py --json training.json
-    python bench/table.py kernels.json training.json        # prints the tables; --readme puts them into README.md
+    python bench/table.py kernels.json training.json        # prints the tables; --write puts them into the documents
 
 Of what was measured more than once, the file that is named last counts.
 """
@@ -17,7 +17,8 @@ from pathlib import Path
 from typing import Any
 
 import paired
-from readme import markdown, put_into_readme
+import readme
+from readme import markdown
 
 OURS = "falcon-mnist"
 LIBRARIES = ("NumPy", "PyTorch", "JAX", "scikit-learn")
@@ -169,19 +170,34 @@ def training(reports: list[dict[str, Any]]) -> list[str]:
     return [*lines, *sources(sorted({report["command"] for report in reports}), reports)]
 
 
+def summary(reports: list[dict[str, Any]]) -> list[str]:
+    """The README's table: training through the API, without the details."""
+    rows = []
+    for name, found in {name: each for report in reports for name, each in report["training"].items()}.items():
+        if "784-128-10" in found["seconds"]:  # it is compared with that one, in docs/performance.md
+            continue
+        others = [best(found["seconds"], library) for library in ("PyTorch", "NumPy")]
+        ours = duration(statistics.median(found["seconds"]["ours"]))
+        rows.append([name, ours, *(str(other[1]) if other else "" for other in others)])
+    header = ["an epoch", OURS, "times as fast as PyTorch", "times as fast as NumPy"]
+    return [*markdown(header, rows), *sources(sorted({report["command"] for report in reports}), reports)]
+
+
 def main() -> None:
     """Read the files, print the tables or write them."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("file", nargs="+", type=Path)
-    parser.add_argument("--readme", action="store_true", help="put the tables into README.md")
+    parser.add_argument("--write", action="store_true", help="put the tables into docs/performance.md and README.md")
     options = parser.parse_args()
     reports = [json.loads(file.read_text()) for file in options.file]
     for name, lines_of, key in (("training", training, "training"), ("kernels", kernels, "benchmarks")):
         if mine := [report for report in reports if key in report]:
             lines = lines_of(mine)
             print("\n".join(lines), end="\n\n")
-            if options.readme:
-                put_into_readme(name, lines)
+            if options.write:
+                readme.put_into(readme.PERFORMANCE, name, lines)
+                if name == "training":
+                    readme.put_into(readme.README, "summary", summary(mine))
 
 
 if __name__ == "__main__":

@@ -77,19 +77,19 @@ def softmax_backward(y: Array, d_y: Array) -> Float64:
     return result
 
 
-def softmax_cross_entropy(logits: Array, labels: Array) -> tuple[float, int, Float64]:
+def softmax_cross_entropy(logits: Array, labels: Array, smoothing: float = 0) -> tuple[float, int, Float64]:
     """The loss of `logits` (rows, classes) given `labels` (rows,), the rows that are right, the gradient.
 
-    Loss is summed over rows; a row is right if its largest logit, the first of several, is the label's.
+    Loss is summed over rows; a row is right if its largest logit, the first of several, is the label's. The target is
+    (1 - smoothing) * onehot(label) + smoothing / classes.
     """
     if logits.size == 0:
         return 0.0, 0, _float64(logits)
     z = _float64(logits)
-    rows = np.arange(len(z))
     shifted = z - z.max(axis=1, keepdims=True)
-    loss = np.log(np.exp(shifted).sum(axis=1)) - shifted[rows, labels]
-    d_logits = softmax(z)
-    d_logits[rows, labels] -= 1
+    target = (1 - smoothing) * np.eye(z.shape[1])[labels] + smoothing / z.shape[1]
+    loss = np.log(np.exp(shifted).sum(axis=1)) - (target * shifted).sum(axis=1)
+    d_logits = softmax(z) - target
     return float(loss.sum()), int((z.argmax(axis=1) == labels).sum()), d_logits
 
 
@@ -112,6 +112,49 @@ def sgd(
     if velocity is not None:
         velocity = step = momentum * _float64(velocity) + step
     return _float64(parameters) - learning_rate * step, velocity
+
+
+def update(
+    kind: str,
+    parameters: Array,
+    gradients: Array,
+    state: dict[str, Array],
+    learning_rate: float,
+    step: int,
+    *,
+    momentum: float = 0,
+    nesterov: bool = False,
+    beta1: float = 0.9,
+    beta2: float = 0.999,
+    eps: float = 1e-8,
+    weight_decay: float | Array = 0,
+    averaging: float = 0,
+) -> tuple[Float64, dict[str, Float64]]:
+    """Parameters and state after step number `step` (from 0) of `sgd`, `adam` or `adamw`, as `torch.optim` has them.
+
+    `weight_decay` may be an array with a value for each parameter.
+    """
+    w, g = _float64(parameters), _float64(gradients)
+    kept = {name: _float64(array) for name, array in state.items()}
+    if kind == "adamw":
+        w = w - learning_rate * weight_decay * w
+    else:
+        g = g + weight_decay * w
+    if kind == "sgd":
+        if "velocity" in kept:
+            kept["velocity"] = momentum * kept["velocity"] + g
+            g = g + momentum * kept["velocity"] if nesterov else kept["velocity"]
+        w = w - learning_rate * g
+    else:
+        kept["first_moment"] = beta1 * kept["first_moment"] + (1 - beta1) * g
+        kept["second_moment"] = beta2 * kept["second_moment"] + (1 - beta2) * g**2
+        m = kept["first_moment"] / (1 - beta1 ** (step + 1))
+        v = kept["second_moment"] / (1 - beta2 ** (step + 1))
+        w = w - learning_rate * m / (np.sqrt(v) + eps)
+    if "average" in kept:
+        decay = min(averaging, (1 + step) / (10 + step))
+        kept["average"] = decay * kept["average"] + (1 - decay) * w
+    return w, kept
 
 
 def forward(layers: Layers, parameters: Array, inputs: Array) -> Float64:

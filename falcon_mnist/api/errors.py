@@ -34,6 +34,7 @@ KINDS: dict[str, Kind] = {
     "unknown-parameters": Kind(404, "Unknown parameter set"),
     "method-not-allowed": Kind(405, "Method not allowed"),
     "conflicting-hyperparams": Kind(409, "Another run of the model is active"),
+    "other-architecture": Kind(409, "The parameter set has another architecture"),
     "idempotency-key-reused": Kind(409, "Idempotency key already used"),
     "run-finished": Kind(409, "The run has already finished"),
     "body-too-large": Kind(413, "Request body too large"),

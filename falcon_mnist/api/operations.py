@@ -37,8 +37,8 @@ OPERATIONS = (
     Operation(
         "/api/models/{model_id}/train", models.Training, "post", "startTraining", "Queue a training run.",
         202, answers.RunQueued,
-        (*_FIELDS, "unknown-model", "conflicting-hyperparams", "idempotency-key-reused", "queue-full",
-         "read-only-token"),
+        (*_FIELDS, "unknown-model", "unknown-parameters", "conflicting-hyperparams", "other-architecture",
+         "idempotency-key-reused", "queue-full", "read-only-token"),
         body=schemas.StartTraining, body_required=False, headers=("Idempotency-Key",),
     ),
     Operation(

@@ -65,6 +65,8 @@ class Epoch(Answer):
     train_accuracy: float
     val_loss: float | None
     val_accuracy: float | None
+    lr: Annotated[float | None, Field(description="Learning rate of the epoch's last step.")]
+    seconds: Annotated[float | None, Field(description="Spent on training and validation.")]
 
 
 class Dataset(Answer):
@@ -77,7 +79,9 @@ class Dataset(Answer):
 class RunError(Answer):
     """Why a run failed."""
 
-    code: Literal["diverged", "no_dataset", "out_of_memory", "disk_full", "worker_lost", "internal_error"]
+    code: Literal[
+        "diverged", "no_dataset", "start_unavailable", "out_of_memory", "disk_full", "worker_lost", "internal_error"
+    ]
     message: str
 
 
@@ -90,6 +94,10 @@ class RunSummary(Answer):
     epoch: Annotated[int, Field(ge=0)]
     epochs_total: Annotated[int, Field(ge=1)]
     metrics: Metrics
+    start_from: Annotated[ParamId | None, Field(description="The parameter set that the run began with.")]
+    best_epoch: Annotated[int | None, Field(ge=1, description="The earliest epoch of lowest val_loss.")]
+    samples_per_second: Annotated[float | None, Field(description="In the latest finished epoch.")]
+    eta_seconds: Annotated[float | None, Field(description="Until the end at that pace; null unless running.")]
     hyperparams: Hyperparams
     dataset: Dataset | None
     created_at: Timestamp

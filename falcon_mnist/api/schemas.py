@@ -19,8 +19,9 @@ from falcon_mnist.api.json_body import LARGEST, FaultAt, matrix, shape_of, vecto
 from falcon_mnist.constants import CLASSES, MAX_LAYERS, MAX_LINEAR_LAYERS, MAX_ROWS, PIXELS
 from falcon_mnist.training.architecture import ACTIVATIONS, Activation, Architecture
 from falcon_mnist.training.fields import Strict, integral
-from falcon_mnist.training.hyperparams import Hyperparams
+from falcon_mnist.training.hyperparams import Hyperparams, merge
 
+_UNIONS = (["hyperparams", "optimizer"], ["hyperparams", "schedule"])
 Body = TypeVar("Body", bound="Strict")
 
 
@@ -100,6 +101,7 @@ class StartTraining(Strict):
     """Body of `POST /models/{model_id}/train`."""
 
     hyperparams: Hyperparams = Hyperparams()
+    start_from: Annotated[str, Field(max_length=100)] | None = None
 
 
 class Nothing(Strict):
@@ -123,8 +125,19 @@ class InferAdhoc(Strict):
     returns: Return = Field(default=Return(), alias="return")
 
 
-def parse(schema: type[Body], body: Mapping[str, Any], *, max_parameters: int) -> Body:
-    """The model of a decoded `body`; raises a `Problem` (400 or 422) that lists every fault in it."""
+def overriding(hyperparams: Mapping[str, Any], body: Mapping[str, Any]) -> Mapping[str, Any]:
+    """A body of `StartTraining` with its hyperparameters put over the model's."""
+    overrides = body.get("hyperparams", {})
+    return {**body, "hyperparams": merge(hyperparams, overrides)} if isinstance(overrides, Mapping) else body
+
+
+def parse(
+    schema: type[Body], body: Mapping[str, Any], *, max_parameters: int, sent: Mapping[str, Any] | None = None
+) -> Body:
+    """The model of a decoded `body`; raises a `Problem` (400 or 422) that lists every fault in it.
+
+    Pointers lead into what the client `sent`, if `body` has more than that.
+    """
     faults: list[tuple[tuple[str | int, ...], str]] = []
     parsed: Body | None = None
     try:
@@ -141,7 +154,8 @@ def parse(schema: type[Body], body: Mapping[str, Any], *, max_parameters: int) -
     if faults:
         faults.sort(key=lambda fault: not _structural(fault[0]))  # what makes the status stands first
         structural = _structural(faults[0][0])
-        raise invalid_fields([Fault(pointer(place), detail) for place, detail in faults], structural=structural)
+        shown = [Fault(pointer(_within(body if sent is None else sent, place)), detail) for place, detail in faults]
+        raise invalid_fields(shown, structural=structural)
     return cast(Body, parsed)
 
 
@@ -244,14 +258,28 @@ def _by(shape: Sequence[int]) -> str:
     return "x".join(map(str, shape))
 
 
+def _within(sent: Mapping[str, Any], place: tuple[str | int, ...]) -> tuple[str | int, ...]:
+    """`place`, or where a member of it lies over one that was not sent, what was sent of the way there.
+
+    A member that is missing from an object that was sent keeps its place.
+    """
+    value: Any = sent
+    for depth, step in enumerate(place[:-1]):
+        if isinstance(value, Mapping) and step not in value:
+            return place[:depth]
+        value = value[step] if isinstance(value, Mapping) else None
+    return place
+
+
 def _place(entry: ErrorDetails) -> tuple[str | int, ...]:
-    """Where the fault lies in the body: pydantic also names the chosen union member after a layer's index."""
+    """Where the fault lies in the body: pydantic also names the chosen member of a union after its place."""
     place: list[str | int] = []
-    after_layer = False
+    in_union = False
     for step in entry["loc"]:
-        if not after_layer:
+        if not in_union:
             place.append(step)
-        after_layer = not after_layer and isinstance(step, int) and place[-2:-1] == ["layers"]
+        layer = isinstance(step, int) and place[-2:-1] == ["layers"]
+        in_union = not in_union and (layer or place in _UNIONS)
     if entry["type"].startswith("union_tag"):
         place.append("type")
     return (*place, *entry.get("ctx", {}).get("at", ()))
@@ -274,6 +302,7 @@ def _sentence(entry: ErrorDetails) -> str:
         "less_than": f"must be less than {context.get('lt')}{found}",
         "less_than_equal": f"must be at most {context.get('le')}{found}",
         "array": str(context.get("detail")),
+        "rule": str(context.get("detail")),
     }
     if kind in sentences:
         return sentences[kind]

@@ -1,1 +1,4 @@
-"""The command `falcon-mnist`."""
+"""The command `falcon-mnist`: one module for each command, `main` parses and calls, `console` shows.
+
+May import everything of ours; nothing imports it.
+"""

@@ -27,6 +27,7 @@ def run(settings: Settings, model: dict[str, Any]) -> None:
     with console.progress() as show:
         data = dataset.load(settings.dataset, settings.home, progress=show)
     console.say(f"Data set: {data.name}. {data.reason}")
+    watch.hear_interrupts()
     token = secrets.token_urlsafe(32)  # of this server alone
     service = open_service(replace(settings, tokens=(token,), tokens_file=None))
     with running(service) as url, Client(url, token) as client:

@@ -6,8 +6,6 @@ Commands import what they need when they run, so that `--help` answers at once.
 from __future__ import annotations
 
 import logging
-import signal
-import sys
 from importlib.metadata import version
 from typing import Annotated, Any
 
@@ -15,6 +13,8 @@ import typer
 
 from falcon_mnist import logs
 from falcon_mnist.cli import console
+from falcon_mnist.cli.entry import INTERRUPTED
+from falcon_mnist.cli.options import with_hyperparams
 from falcon_mnist.settings import Settings, SettingsError
 
 app = typer.Typer(
@@ -30,9 +30,6 @@ app.add_typer(data_app, name="data")
 Hidden = Annotated[str, typer.Option(help="Widths of the hidden layers, separated by commas; '' for none.")]
 Activation = Annotated[str, typer.Option(help="After each hidden layer: relu, sigmoid or tanh.")]
 Epochs = Annotated[int, typer.Option(help="Passes over the training digits.")]
-BatchSize = Annotated[int, typer.Option(help="Digits in a step.")]
-LearningRate = Annotated[float, typer.Option("--lr", help="Learning rate.")]
-Momentum = Annotated[float, typer.Option(help="Momentum, from 0 to below 1.")]
 Seed = Annotated[int, typer.Option(help="The same seed gives the same parameters.")]
 
 
@@ -86,7 +83,7 @@ def serve(
 @app.command()
 def demo(hidden: Hidden = "128", epochs: Epochs = 5, seed: Seed = 42) -> None:
     """Do the main job once over HTTP: create a model, train it, and recognise the test digits."""
-    _work_in_the_foreground()
+    logs.configure(logging.ERROR, "text")  # what the command prints, not what its workers do
     settings = Settings.from_env()
     from falcon_mnist.cli.demo import run
 
@@ -94,25 +91,14 @@ def demo(hidden: Hidden = "128", epochs: Epochs = 5, seed: Seed = 42) -> None:
 
 
 @app.command()
-def train(
-    hidden: Hidden = "128",
-    activation: Activation = "relu",
-    epochs: Epochs = 5,
-    batch_size: BatchSize = 64,
-    lr: LearningRate = 0.1,
-    momentum: Momentum = 0.0,
-    seed: Seed = 42,
-) -> None:
+@with_hyperparams
+def train(*, hidden: Hidden = "128", activation: Activation = "relu", hyperparams: dict[str, Any]) -> None:
     """Train a model without a server; what it makes is served by the next one on the same home."""
-    _work_in_the_foreground()
+    logs.configure(logging.ERROR, "text")  # what the command prints, not what its workers do
     settings = Settings.from_env()
     from falcon_mnist.cli.train import train as train_offline
 
-    optimizer = {"type": "sgd", "lr": lr, "momentum": momentum}
-    train_offline(
-        settings,
-        _model(hidden, activation, epochs=epochs, batch_size=batch_size, seed=seed, optimizer=optimizer),
-    )
+    train_offline(settings, _model(hidden, activation, **hyperparams))
 
 
 @app.command()
@@ -159,17 +145,18 @@ def data_info() -> None:
         console.say(f"{name}: {value}")
 
 
-def main() -> None:
-    """Run the command line; what a person can mend ends it with one sentence and status 1."""
+def main() -> int:
+    """Run the command line; what a person can mend ends it with one sentence. Returns its status, or exits."""
+    from falcon_mnist.cli.watch import InterruptedRunError
+
     try:
         app()
-    except KeyboardInterrupt:
-        sys.exit(130)
     except Exception as error:
         if (sentence := _sentence(error)) is None:
             raise
         console.err.print(f"falcon-mnist: {sentence}", soft_wrap=True, markup=False)
-        sys.exit(1)
+        return INTERRUPTED if isinstance(error, InterruptedRunError) else 1
+    return 0
 
 
 def _sentence(error: Exception) -> str | None:
@@ -203,13 +190,6 @@ def _model(hidden: str, activation: str, **hyperparams: Any) -> dict[str, Any]:
         before = width
     layers.append({"type": "linear", "in": before, "out": 10})
     return {"architecture": {"input_size": 784, "layers": layers}, "hyperparams": hyperparams}
-
-
-def _work_in_the_foreground() -> None:
-    """Say what the command prints, not what its workers do; SIGTERM and SIGHUP cancel its run, as Ctrl-C does."""
-    logs.configure(logging.ERROR, "text")
-    for number in (signal.SIGTERM, signal.SIGHUP):
-        signal.signal(number, signal.default_int_handler)
 
 
 def _where_the_token_is(settings: Settings) -> str:

@@ -18,6 +18,7 @@ def train(settings: Settings, body: dict[str, Any]) -> None:
     with console.progress() as show:
         data = dataset.load(settings.dataset, settings.home, progress=show)
     console.say(f"Data set: {data.name}. {data.reason}")
+    watch.hear_interrupts()
     service = open_service(settings)
     try:
         _train(service, wanted)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import signal
 import time
 from collections.abc import Callable, Mapping
 from typing import Any
@@ -11,14 +12,24 @@ from falcon_mnist.cli import console
 POLL_SECONDS = 0.2
 
 
+class InterruptedRunError(Exception):
+    """Ctrl-C has cancelled the run."""
+
+
 class RunError(Exception):
     """A run that did not succeed; the message is one sentence."""
+
+
+def hear_interrupts() -> None:
+    """From now on Ctrl-C, SIGTERM and SIGHUP raise `KeyboardInterrupt`: there is a run to cancel."""
+    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+        signal.signal(number, signal.default_int_handler)
 
 
 def until_succeeded(look: Callable[[], Mapping[str, Any]], cancel: Callable[[], object]) -> Mapping[str, Any]:
     """Show the run that `look` gives, again and again, until it has succeeded; Ctrl-C cancels it.
 
-    Raises `RunError` if it fails or is cancelled.
+    Raises `RunError` if it fails or is cancelled, `InterruptedRunError` after Ctrl-C.
     """
     try:
         with console.progress() as show:
@@ -30,8 +41,7 @@ def until_succeeded(look: Callable[[], Mapping[str, Any]], cancel: Callable[[], 
                 time.sleep(POLL_SECONDS)
     except KeyboardInterrupt:
         cancel()
-        console.say("The run is cancelled.")
-        raise
+        raise InterruptedRunError("interrupted; the run is cancelled") from None
     if run["state"] == "cancelled":
         raise RunError("the run was cancelled")
     if run["state"] == "failed":

@@ -1,4 +1,7 @@
-"""The Python client of the API."""
+"""The Python client of the API, for commands, the demo and tests.
+
+May import `constants` alone of ours: it knows the API from outside, as any client does.
+"""
 
 from falcon_mnist.client.client import Client, ClientError
 

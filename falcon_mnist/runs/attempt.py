@@ -15,12 +15,12 @@ from typing import Any
 
 from falcon_mnist import kernels
 from falcon_mnist.clock import SYSTEM_CLOCK, Clock, NewId, new_id
-from falcon_mnist.constants import ACTIVE
+from falcon_mnist.constants import ACTIVE, Array
 from falcon_mnist.data.dataset import DataError, Dataset
 from falcon_mnist.runs.checkpoints import Checkpoints, CheckpointWriter
 from falcon_mnist.runs.leases import LeaseKeeper
 from falcon_mnist.storage.database import DatabaseBusyError, DatabaseFullError
-from falcon_mnist.storage.files import DamagedFileError
+from falcon_mnist.storage.files import DamagedFileError, Written
 from falcon_mnist.storage.parameter_files import ParameterFiles
 from falcon_mnist.storage.store import RunLostError, Store
 from falcon_mnist.storage.tables import RunRow
@@ -93,7 +93,7 @@ class Attempt:
         hyperparams = Hyperparams.model_validate(run.hyperparams)
         net = network.build(parts.store.architecture(run))
         yield from self._settle_basis({"name": data.name, "checksum": data.checksum})
-        current = self._resume() or state.initial_state(net, hyperparams)
+        current = self._resume() or state.initial_state(net, hyperparams, self._start())
         writer = CheckpointWriter(
             parts.checkpoints,
             partial(parts.store.record_checkpoint, run.id, self._owner),
@@ -105,7 +105,8 @@ class Attempt:
         for metrics in parts.train(net, current, images, labels, hyperparams, stop=self.lease.stop):
             yield
             if metrics is not None:
-                parts.store.record_epoch(run.id, self._owner, current.epoch, metrics._asdict())
+                record = partial(parts.store.record_epoch, run.id, self._owner, best_epoch=current.best_epoch)
+                record(current.epoch, metrics._asdict())
                 log.info("epoch %d finished", current.epoch, extra=self._log_as | metrics._asdict())
                 yield
             yield from writer.maybe_save(current, now=self.lease.drain)
@@ -129,6 +130,17 @@ class Attempt:
         parts.store.record_basis(run.id, self._owner, dataset=dataset, isa=parts.isa)
         yield
 
+    def _start(self) -> Array | None:
+        """The parameters that the run is to begin with, if it names some. Raises `DamagedFileError`."""
+        parts, param_id = self._parts, self._run.start_from
+        if param_id is None:
+            return None
+        row = parts.store.parameters(param_id)
+        if row is None:
+            raise DamagedFileError(f"{param_id}: is gone")
+        written = Written(row.size_bytes, row.sha256)
+        return parts.parameters.read(param_id, written, parts.store.architecture(self._run))
+
     def _resume(self) -> State | None:
         """What an earlier attempt at the run left, if this one can resume from it."""
         if self._run.checkpoint is None:
@@ -145,7 +157,7 @@ class Attempt:
         """Put the parameters, then record them: a row never names a file that is not whole."""
         parts = self._parts
         param_id = parts.new_id("p")
-        written = parts.parameters.write(param_id, net, trained.parameters)
+        written = parts.parameters.write(param_id, net, trained.result)
         yield
         try:
             parts.store.succeed(
@@ -162,6 +174,8 @@ def _code_and_message(error: Exception) -> tuple[str, str]:
         return "diverged", str(error)
     if isinstance(error, DataError):
         return "no_dataset", "The data set cannot be used; the server's log says why."
+    if isinstance(error, DamagedFileError):  # a damaged checkpoint is no error: the run restarts
+        return "start_unavailable", "The parameter set in start_from cannot be read; the server's log says why."
     if isinstance(error, MemoryError):
         return "out_of_memory", "There was not enough memory to train this network."
     if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT):

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-import signal
 import threading
 import time
 from collections.abc import Callable
@@ -65,8 +64,6 @@ class Executor:
             thread.join(timeout=30)
 
     def _run(self) -> None:
-        # Workers inherit this: Ctrl-C is their server's business, also while they start.
-        signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
         backend = self._make_backend(self._settings, self._wake.set)
         queue = Queue(self._store, backend)
         next_sweep = 0.0

@@ -9,8 +9,10 @@ from __future__ import annotations
 import logging
 import multiprocessing
 import os
+import signal
 from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
+from multiprocessing import resource_tracker
 
 from pebble import ProcessExpired, ProcessPool
 
@@ -23,7 +25,7 @@ log = logging.getLogger(__name__)
 
 
 class PoolBackend:
-    """Processes that are started when a run needs one, and kept for the next."""
+    """Processes that are started when a run needs one, and kept for the next. Made by the thread that calls it."""
 
     def __init__(self, settings: Settings, notify: Callable[[], None]) -> None:
         self.capacity = settings.workers
@@ -32,6 +34,10 @@ class PoolBackend:
         self._context = multiprocessing.get_context("spawn")  # the server has threads, which fork would break
         self._idle: list[ProcessPool] = []
         self._busy: dict[str, tuple[ProcessPool, Future[None]]] = {}  # by owner
+        # Processes inherit the mask of the thread that starts them: Ctrl-C is their server's business, also while
+        # they start. The tracker is started before, for that unblocks the signal again.
+        resource_tracker.ensure_running()
+        signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
 
     def start(self, run_id: str, owner: str) -> None:
         """Have an idle process, or a new one, execute the run."""

@@ -67,6 +67,13 @@ STEPS: tuple[tuple[str, ...], ...] = (
         "ALTER TABLE runs RENAME COLUMN losses TO worker_losses",
         "ALTER TABLE runs RENAME COLUMN progressed TO checkpointed_since_claim",
     ),
+    (
+        "ALTER TABLE epochs ADD COLUMN lr {double}",
+        "ALTER TABLE epochs ADD COLUMN seconds {double}",
+        "ALTER TABLE epochs ADD COLUMN samples INTEGER",
+        "ALTER TABLE runs ADD COLUMN best_epoch INTEGER NOT NULL DEFAULT 0",
+        "ALTER TABLE runs ADD COLUMN start_from TEXT",
+    ),
 )
 
 

@@ -65,6 +65,9 @@ class Epoch(NamedTuple):
     train_accuracy: float
     val_loss: float | None
     val_accuracy: float | None
+    lr: float | None  # of its last step; null, as the next two, where an earlier version trained
+    seconds: float | None
+    samples: int | None  # training rows
 
 
 _EPOCHS = EpochRow.select(EpochRow.run, *(getattr(EpochRow, name) for name in Epoch._fields)).tuples()
@@ -141,24 +144,25 @@ class Store:
         hyperparams: Mapping[str, Any],
         *,
         max_queued: int,
+        start_from: str | None = None,
         key: str | None = None,
         fingerprint: str | None = None,
     ) -> RunRow:
         """A new queued run; with an idempotency `key` that was used before, the run that it made then.
 
         Raises `Conflict` if the key was used with another body, if an active run of the model has other
-        hyperparameters, or if the queue is full.
+        hyperparameters or another `start_from` (a parameter set's id), or if the queue is full.
         """
         with self._database.writing():
             of_model = RunRow.model == model.id
             if key and (earlier := self._first(RunRow, of_model, RunRow.idempotency_key == key)):
                 return _same(earlier, fingerprint)
             for active in RunRow.select().where(of_model, RunRow.state.in_(ACTIVE)).execute(self._database):
-                if active.hyperparams != hyperparams:
+                if (active.hyperparams, active.start_from) != (hyperparams, start_from):
                     raise Conflict(
                         Refused.OTHER_HYPERPARAMS,
-                        f"Run {active.id} of this model is {active.state} with other hyperparameters: wait for "
-                        "it, cancel it, or create another model.",
+                        f"Run {active.id} of this model is {active.state} with other hyperparameters or another "
+                        "start_from: wait for it, cancel it, or create another model.",
                     )
             if RunRow.select().where(RunRow.state == QUEUED).count(self._database) >= max_queued:
                 raise Conflict(Refused.QUEUE_FULL, f"{max_queued} runs are queued already: try again later.")
@@ -167,6 +171,7 @@ class Store:
                 model=model.id,
                 state=QUEUED,
                 hyperparams=hyperparams,
+                start_from=start_from,
                 created_at=self._clock.timestamp(),
                 idempotency_key=key,
                 fingerprint=fingerprint,
@@ -291,14 +296,18 @@ class Store:
     def restart(self, run_id: str, owner: str) -> None:
         """Forget the epochs of an attempt with another basis. Raises `RunLostError`."""
         with self._database.writing():
-            self._update_held(run_id, owner, epoch=0, checkpoint=None)
+            self._update_held(run_id, owner, epoch=0, best_epoch=0, checkpoint=None)
             EpochRow.delete().where(EpochRow.run == run_id).execute(self._database)
 
-    def record_epoch(self, run_id: str, owner: str, epoch: int, metrics: Mapping[str, float | None]) -> None:
-        """Add a finished epoch, counted from 1, with its `METRICS`. Raises `RunLostError`."""
+    def record_epoch(
+        self, run_id: str, owner: str, epoch: int, metrics: Mapping[str, float | None], *, best_epoch: int = 0
+    ) -> None:
+        """Add a finished epoch, counted from 1, with its columns of `Epoch`. Raises `RunLostError`."""
         with self._database.writing():
             # After a crash, epochs since the last checkpoint are run again: to the same metrics, which stay.
-            self._update_held(run_id, owner, epoch=self._database.greatest(RunRow.epoch, epoch))
+            greatest = self._database.greatest
+            epochs = {"epoch": greatest(RunRow.epoch, epoch), "best_epoch": greatest(RunRow.best_epoch, best_epoch)}
+            self._update_held(run_id, owner, **epochs)
             EpochRow.insert(run=run_id, epoch=epoch, **metrics).on_conflict_ignore().execute(self._database)
 
     def succeed(self, run_id: str, owner: str, param_id: str, *, size_bytes: int, sha256: str) -> None:

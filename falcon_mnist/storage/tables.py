@@ -75,6 +75,8 @@ class RunRow(Table):
     started_at = TextField(null=True)
     finished_at = TextField(null=True)
     epoch = IntegerField(default=0)
+    start_from = TextField(null=True)  # the parameter set that it begins with, instead of random weights
+    best_epoch = IntegerField(default=0)  # 0 before there is one
     dataset = JSONText(null=True)
     isa = TextField(null=True)  # the instruction set that it trains with: another one would give other bits
     error = JSONText(null=True)
@@ -101,6 +103,9 @@ class EpochRow(Table):
     train_accuracy = DoubleField()
     val_loss = DoubleField(null=True)
     val_accuracy = DoubleField(null=True)
+    lr = DoubleField(null=True)  # these three are null where an earlier version trained
+    seconds = DoubleField(null=True)
+    samples = IntegerField(null=True)
 
     class Meta:
         table_name = "epochs"

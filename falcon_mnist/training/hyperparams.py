@@ -5,17 +5,75 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Annotated, Any, Literal
 
-from pydantic import Field
+from pydantic import BeforeValidator, Field, ValidationInfo, field_validator
+from pydantic_core import PydanticCustomError
 
 from falcon_mnist.training.fields import INTEGRAL, REAL, Strict
 
+LearningRate = Annotated[float, Field(gt=0, le=100), REAL]
+WeightDecay = Annotated[float, Field(ge=0, le=1), REAL]
+Decay = Annotated[float, Field(ge=0, lt=1), REAL]
+
 
 class Sgd(Strict):
-    """Stochastic gradient descent with classical (heavy-ball) momentum."""
+    """Stochastic gradient descent with classical (heavy-ball) or Nesterov momentum."""
 
     type: Literal["sgd"] = "sgd"
-    lr: Annotated[float, Field(gt=0, le=100), REAL] = 0.1
-    momentum: Annotated[float, Field(ge=0, lt=1), REAL] = 0.0
+    lr: LearningRate = 0.1
+    momentum: Decay = 0.0
+    nesterov: bool = False
+    weight_decay: WeightDecay = 0.0
+
+
+class Adam(Strict):
+    """Adam; weight decay is added to the gradient. Biases are not decayed."""
+
+    type: Literal["adam"]
+    lr: LearningRate = 0.001
+    beta1: Decay = 0.9
+    beta2: Decay = 0.999
+    eps: Annotated[float, Field(gt=0, le=1), REAL] = 1e-8
+    weight_decay: WeightDecay = 0.0
+
+
+class AdamW(Adam):
+    """Adam with decoupled weight decay. Biases are not decayed."""
+
+    type: Literal["adamw"]  # type: ignore[assignment]
+    weight_decay: WeightDecay = 0.01
+
+
+class Constant(Strict):
+    """The same learning rate in all steps after the warm-up, which may end within an epoch."""
+
+    type: Literal["constant"] = "constant"
+    warmup_epochs: Annotated[float, Field(ge=0), REAL] = 0.0
+
+
+class Cosine(Constant):
+    """After the warm-up, half a wave from the learning rate down to `final` times it."""
+
+    type: Literal["cosine"]  # type: ignore[assignment]
+    final: Annotated[float, Field(ge=0, le=1), REAL] = 0.0
+
+
+class StepDecay(Constant):
+    """The learning rate times `factor` after every so many epochs."""
+
+    type: Literal["step"]  # type: ignore[assignment]
+    every: Annotated[int, Field(ge=1), INTEGRAL] = 10
+    factor: Annotated[float, Field(gt=0, le=1), REAL] = 0.1
+
+
+class EarlyStopping(Strict):
+    """The run succeeds early when `val_loss` has not improved for so many epochs."""
+
+    patience: Annotated[int, Field(ge=1, le=1000), INTEGRAL] = 10
+
+
+def _typed(default: str) -> BeforeValidator:
+    """An object without a `type` has this one."""
+    return BeforeValidator(lambda value: {"type": default, **value} if isinstance(value, dict) else value)
 
 
 class Hyperparams(Strict):
@@ -23,11 +81,36 @@ class Hyperparams(Strict):
 
     epochs: Annotated[int, Field(ge=1, le=1000), INTEGRAL] = 5
     batch_size: Annotated[int, Field(ge=1, le=4096), INTEGRAL] = 64
-    optimizer: Sgd = Sgd()
+    optimizer: Annotated[Sgd | Adam | AdamW, Field(discriminator="type"), _typed("sgd")] = Sgd()
+    schedule: Annotated[Constant | Cosine | StepDecay, Field(discriminator="type"), _typed("constant")] = Constant()
+    label_smoothing: Decay = 0.0
+    averaging: Decay = 0.0
     loss: Literal["cross_entropy"] = "cross_entropy"
     seed: Annotated[int, Field(ge=0, le=2**63 - 1), INTEGRAL] = 42
     train_split: Annotated[float, Field(gt=0, le=1), REAL] = 0.9
     shuffle: bool = True
+    early_stopping: EarlyStopping | None = None
+    keep: Literal["last", "best"] = "last"
+
+    @field_validator("schedule")
+    @classmethod
+    def _warm_up_ends(cls, schedule: Constant, others: ValidationInfo) -> Constant:
+        epochs = others.data.get("epochs")
+        if epochs is not None and schedule.warmup_epochs >= epochs:
+            raise _rule(f"warmup_epochs must be less than epochs ({epochs})", "warmup_epochs")
+        return schedule
+
+    @field_validator("early_stopping", "keep")
+    @classmethod
+    def _has_validation_rows(cls, value: EarlyStopping | str | None, others: ValidationInfo) -> Any:
+        if value not in (None, "last") and others.data.get("train_split") == 1:
+            raise _rule("needs a validation set: train_split must be less than 1")
+        return value
+
+
+def _rule(detail: str, *at: str) -> PydanticCustomError:
+    """A fault that no single member shows, at this place within the validated one."""
+    return PydanticCustomError("rule", "{detail}", {"detail": detail, "at": list(at)})
 
 
 def merge(base: Mapping[str, Any], overrides: Mapping[str, Any]) -> dict[str, Any]:

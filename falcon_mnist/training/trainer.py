@@ -16,8 +16,10 @@ import numpy.typing as npt
 
 from falcon_mnist import kernels
 from falcon_mnist.settings import cpus
+from falcon_mnist.training import optimizers
 from falcon_mnist.training.hyperparams import Hyperparams
 from falcon_mnist.training.rows import Rows, order_of, split
+from falcon_mnist.training.schedules import learning_rate, learning_rates
 from falcon_mnist.training.state import State, initial_state
 from falcon_mnist.training.threads import Threads
 
@@ -30,9 +32,6 @@ SEGMENT_FLOP = (24_000_000_000, 60_000_000_000)
 TRIAL_PARTS = 8
 # A step of less than this, some 20 us, runs on one thread: barriers would cost more than several threads save.
 SHARED_FLOP = 4_000_000
-
-# The largest float32 below 1, which a momentum even nearer to 1 would be rounded to.
-BELOW_ONE = 1 - 2**-24
 
 Images = npt.NDArray[np.uint8]
 Flags = npt.NDArray[np.uint8]
@@ -47,12 +46,15 @@ class StoppedError(Exception):
 
 
 class Metrics(NamedTuple):
-    """Means over the epoch's training rows, and over the validation rows after it (None without any)."""
+    """Means over an epoch's training rows, and over the validation rows after it (None without any); and its cost."""
 
     train_loss: float
     train_accuracy: float
     val_loss: float | None
     val_accuracy: float | None
+    lr: float  # of the epoch's last step
+    seconds: float  # of training and validation
+    samples: int  # training rows
 
 
 def train(
@@ -68,7 +70,8 @@ def train(
 ) -> Iterator[Metrics | None]:
     """Train until `hyperparams.epochs` are finished, changing `state`.
 
-    Yields the metrics of each epoch as it ends, and None in between, wherever `state` may be saved: an epoch
+    Ends earlier if the validation loss stops improving and `early_stopping` is set; then `state.result` is what was
+    learnt. Yields the metrics of each epoch as it ends, and None in between, wherever `state` may be saved: an epoch
     is cut into segments of whole batches. `images` (rows, 784) and `labels` (rows,) are split into training
     and validation rows here. Another thread may set `stop[0]`: training then ends within one micro-batch.
     `threads` chooses how many to use for each segment, which has `segment_rows` (or as many as the second number if it
@@ -77,30 +80,58 @@ def train(
     training, validation = split(len(labels), hyperparams)
     workspace = kernels.Workspace(net, min(hyperparams.batch_size, net.micro_batch_rows), training=True)
     evaluation = kernels.Workspace(net, net.micro_batch_rows)  # larger micro-batches: fewer barriers
+    steps_per_epoch = -(-len(training) // hyperparams.batch_size)
     rows, trial_rows = segment_rows or default_segment_rows(net, hyperparams)
     threads = threads or Threads(useful_threads(net, hyperparams, cpus()))
-    while state.epoch < hyperparams.epochs:
+    while not finished(state, hyperparams):
         order = order_of(training, hyperparams, state.epoch)
         while state.done < len(order):
             count, trial = threads.next()
             segment = order[state.done : state.done + (trial_rows if trial else rows)]
             started = time.perf_counter()
-            _train_segment(net, state, images, labels, segment, hyperparams, workspace, stop, count)
-            threads.took(len(segment), time.perf_counter() - started)
+            _train_segment(net, state, images, labels, segment, hyperparams, workspace, stop, count, steps_per_epoch)
+            seconds = time.perf_counter() - started
+            threads.took(len(segment), seconds)
+            state.seconds += seconds
             if state.done < len(order):
                 yield None
         val_loss = val_accuracy = None
+        started = time.perf_counter()
         if len(validation):
             count, loss, correct = net.evaluate(
-                state.parameters, images, labels, validation, evaluation, stop, threads=threads.best
+                state.evaluated, images, labels, validation, evaluation, stop, threads=threads.best
             )
             _check_stop(stop)
             val_loss, val_accuracy = loss / count, correct / count
-        metrics = Metrics(state.loss / len(order), state.correct / len(order), val_loss, val_accuracy)
-        state.epoch, state.done, state.loss, state.correct = state.epoch + 1, 0, 0.0, 0
-        if val_loss is not None and not math.isfinite(val_loss):
-            raise _diverged(state.epoch)
+        metrics = Metrics(
+            train_loss=state.loss / len(order),
+            train_accuracy=state.correct / len(order),
+            val_loss=val_loss,
+            val_accuracy=val_accuracy,
+            lr=learning_rate(hyperparams, steps_per_epoch, (state.epoch + 1) * steps_per_epoch - 1),
+            seconds=state.seconds + time.perf_counter() - started,
+            samples=len(order),
+        )
+        state.begin_epoch()
+        if val_loss is not None:
+            if not math.isfinite(val_loss):
+                raise _diverged(state.epoch)
+            _note_best(state, val_loss, hyperparams)
         yield metrics
+
+
+def finished(state: State, hyperparams: Hyperparams) -> bool:
+    """Whether all epochs are done, or the validation loss has not improved for too long."""
+    stopping = hyperparams.early_stopping
+    stale = stopping is not None and state.best_loss is not None and state.epoch - state.best_epoch >= stopping.patience
+    return stale or state.epoch >= hyperparams.epochs
+
+
+def _note_best(state: State, val_loss: float, hyperparams: Hyperparams) -> None:
+    if state.best_loss is None or val_loss < state.best_loss:
+        state.best_epoch, state.best_loss = state.epoch, val_loss
+        if hyperparams.keep == "best":
+            state.arrays["best"] = state.evaluated.copy()
 
 
 def useful_threads(net: kernels.Network, hyperparams: Hyperparams, cpus: int) -> int:
@@ -132,8 +163,11 @@ def _train_segment(
     workspace: kernels.Workspace,
     stop: Flags | None,
     threads: int,
+    steps_per_epoch: int,
 ) -> None:
-    optimizer = kernels.Optimizer("sgd", momentum=min(hyperparams.optimizer.momentum, BELOW_ONE))
+    optimizer = optimizers.build(hyperparams)
+    first_step = state.epoch * steps_per_epoch + state.done // hyperparams.batch_size
+    steps = -(-len(segment) // hyperparams.batch_size)
     _, loss, correct = net.train(
         state.parameters,
         {name: state.arrays[name] for name in optimizer.state},
@@ -142,11 +176,13 @@ def _train_segment(
         segment,
         hyperparams.batch_size,
         optimizer,
-        np.full(-(-len(segment) // hyperparams.batch_size), hyperparams.optimizer.lr, np.float32),
+        learning_rates(hyperparams, steps_per_epoch, first_step, steps),
         workspace,
         stop,
         threads=threads,
         loss=state.loss,
+        first_step=first_step,
+        smoothing=hyperparams.label_smoothing,
     )
     _check_stop(stop)
     state.done += len(segment)

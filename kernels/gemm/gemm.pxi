@@ -59,10 +59,9 @@ cdef void scale_matrix(
 
 cdef struct Plan:
     # How the operands of one product are read.
-    Matrix a
-    Matrix b
-    Matrix c
-    float alpha
+    const Matrix* a
+    const Matrix* b
+    const Matrix* c
     float beta
     Py_ssize_t depth  # k is cut into blocks of one size, KC at most
     bint a_in_place
@@ -72,12 +71,12 @@ cdef struct Plan:
     float* packed_b
 
 
-cdef Plan plan_of(
+cdef inline Plan plan_of(
     const Matrix* a, const Matrix* b, const Matrix* c, float alpha, float beta, float* packing
 ) noexcept nogil:
     cdef Plan p
     cdef Py_ssize_t m = c.rows, n = c.columns, k = a.columns, blocks = (k + KC - 1) // KC
-    p.a, p.b, p.c, p.alpha, p.beta = a[0], b[0], c[0], alpha, beta
+    p.a, p.b, p.c, p.beta = a, b, c, beta
     p.depth = (k + blocks - 1) // blocks
     p.a_in_place = alpha == 1 and (a.cs == 1 or (a.rs == 1 and k <= A_PAGES)) and (n <= A_IN_PLACE or m <= MR)
     p.b_by_rows = b.cs == 1
@@ -112,7 +111,7 @@ cdef void macro_kernel(
     cdef Py_ssize_t jr, ir
     cdef float* c
     cdef Tile t
-    t.k, t.rs_c, t.beta = kc, p.c.rs, p.beta if pc == 0 else 1
+    t.k, t.beta = kc, p.beta if pc == 0 else 1
     for jr from 0 <= jr < nc by NR:
         t.columns = min(nc - jr, <Py_ssize_t>NR)
         t.ab.b = panel_of_b(p, pc, kc, jc, jr, t.columns, ic == 0, &t.ab.rs_b)
@@ -122,18 +121,18 @@ cdef void macro_kernel(
                 t.ab.a, t.ab.rs_a, t.ab.cs_a = p.a.data + (ic + ir) * p.a.rs + pc * p.a.cs, p.a.rs, p.a.cs
             else:
                 t.ab.a, t.ab.rs_a, t.ab.cs_a = p.packed_a + ir * kc, 1, t.rows
-            t.c = p.c.data + (ic + ir) * p.c.rs + (jc + jr) * p.c.cs
+            t.c, t.rs_c = p.c.data + (ic + ir) * p.c.rs + (jc + jr) * p.c.cs, p.c.rs
             if p.c.cs == 1:
                 gemm_tile(&t)
             else:
                 gemm_tile_strided(&t, p.c.cs)
 
 
-cdef Matrix rows_from(const Matrix* x, Py_ssize_t first) noexcept nogil:
+cdef inline Matrix rows_from(const Matrix* x, Py_ssize_t first) noexcept nogil:
     return Matrix(x.data + first * x.rs, x.rows - first, x.columns, x.rs, x.cs)
 
 
-cdef Matrix transposed(const Matrix* x) noexcept nogil:
+cdef inline Matrix transposed(const Matrix* x) noexcept nogil:
     return Matrix(x.data, x.columns, x.rows, x.cs, x.rs)
 
 

@@ -103,29 +103,30 @@ cdef inline Py_ssize_t first_rows(
     return 1
 
 
-cdef void gemm_tile(const Tile* given) noexcept nogil:
-    cdef Tile t = given[0]
+cdef void gemm_tile(Tile* t) noexcept nogil:
+    """Computes the tile; then no rows are left, and `a` and `c` stand behind the last one."""
     cdef Py_ssize_t done, last = t.columns - LANES if t.columns > LANES else t.columns
     while t.rows > 0:
         if t.columns > LANES and t.ab.rs_a == 1:
-            done = first_rows(2, True, &t, last)
+            done = first_rows(2, True, t, last)
         elif t.columns > LANES:
-            done = first_rows(2, False, &t, last)
+            done = first_rows(2, False, t, last)
         elif t.ab.rs_a == 1:
-            done = first_rows(1, True, &t, last)
+            done = first_rows(1, True, t, last)
         else:
-            done = first_rows(1, False, &t, last)
+            done = first_rows(1, False, t, last)
         t.rows -= done
         t.ab.a += done * t.ab.rs_a
         t.c += done * t.rs_c
 
 
-cdef void gemm_tile_strided(const Tile* given, Py_ssize_t cs_c) noexcept nogil:
+cdef void gemm_tile_strided(Tile* t, Py_ssize_t cs_c) noexcept nogil:
     """The same for a C whose columns lie `cs_c` floats apart."""
     cdef float near[MR * NR]
-    cdef Tile t = given[0]
+    cdef float* c = t.c
+    cdef Py_ssize_t rs_c = t.rs_c, rows = t.rows
     t.c, t.rs_c = near, NR
     if t.beta != 0:
-        copy(t.rows, t.columns, given.c, given.rs_c, cs_c, near, NR, 1)
-    gemm_tile(&t)
-    copy(t.rows, t.columns, near, NR, 1, given.c, given.rs_c, cs_c)
+        copy(rows, t.columns, c, rs_c, cs_c, near, NR, 1)
+    gemm_tile(t)
+    copy(rows, t.columns, near, NR, 1, c, rs_c, cs_c)

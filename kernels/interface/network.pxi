@@ -193,7 +193,7 @@ cdef class Network:
     def train(
         self, parameters, dict state not None, images, labels, order, Py_ssize_t batch_size,
         Optimizer optimizer not None, learning_rates, Workspace workspace not None, stop=None, *, int threads=1,
-        double loss=0,
+        double loss=0, int64_t first_step=0, double smoothing=0,
     ):
         """One step of the optimizer for each batch of the rows that `order` (int64) picks, in that order.
 
@@ -201,6 +201,8 @@ cdef class Network:
         and the arrays of `state`, flat float32 by the names of `optimizer.state`, are changed in place, with the
         gradient of the batch's mean loss. `learning_rates` (batches,) float32 has that of each step. The last batch
         has the rows that are left. `workspace` is made with `training=True`. `threads` changes no bit.
+        `first_step` counts the steps before this call, `smoothing` (in [0, 1)) spreads that share of each label evenly
+        over all classes.
 
         Returns (finished batches, loss summed over their rows before each step, correct rows); the sum begins with
         `loss`, so that calls for parts of an epoch, of whole batches each, end with the bits of one for all of
@@ -209,6 +211,10 @@ cdef class Network:
         """
         self._parameters("parameters", parameters, True)
         optimizer.check_state(state, parameters)
+        if not 0 <= smoothing < 1:
+            raise ValueError(f"smoothing must be from 0 to below 1, not {smoothing}")
+        if first_step < 0:
+            raise ValueError(f"first_step must be at least 0, not {first_step}")
         if batch_size < 1:
             raise ValueError(f"batch_size must be at least 1, not {batch_size}")
         cdef Job job = self._labelled_job(images, labels, order, stop)
@@ -223,13 +229,15 @@ cdef class Network:
         cdef Packed weights = Packed(self, parameters), gradients = None
         job.task = TRAIN
         job.metrics.loss = loss
+        job.first_step = first_step
+        job.smoothing = <float>smoothing
         job.packed = weights.buffer.data
         job.learning_rates = <const float*>address(learning_rates)
         job.update = optimizer.update()
         job.update.weights = weights.buffer.data
         packed = [Packed(self, state[name]) for name in optimizer.state]
-        for index, array in enumerate(packed):
-            job.update.state[index] = (<Packed>array).buffer.data
+        for name, array in zip(optimizer.state, packed, strict=True):
+            job.update.state[STATE_SLOTS[name]] = (<Packed>array).buffer.data
         if job.batch_size > workspace.rows:
             gradients = Packed(self, None)
             job.update.gradients = gradients.buffer.data

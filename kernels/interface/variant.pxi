@@ -279,7 +279,7 @@ cdef class Variant:
         return out
 
 
-    def softmax_cross_entropy(self, logits, labels, d_logits=None):
+    def softmax_cross_entropy(self, logits, labels, d_logits=None, *, double smoothing=0):
         """The loss of `logits` (rows, classes) given `labels` (rows,) uint8, and its gradient.
 
         Returns (loss summed over rows, number of rows whose largest logit is the label's). `d_logits`
@@ -312,7 +312,7 @@ cdef class Variant:
                     for i in range(count):
                         for j in range(classes):
                             block.data[j * lanes + i] = z[(first + i) * classes + j]
-                    self.table.cross_entropy(count, classes, block.data, given + first, 1, scores)
+                    self.table.cross_entropy(count, classes, block.data, given + first, 1, <float>smoothing, scores)
                     for i in range(count):
                         metrics.loss += scores[i].loss
                         metrics.correct += scores[i].correct
@@ -323,9 +323,13 @@ cdef class Variant:
         return metrics.loss, metrics.correct
 
     def apply_update(
-        self, parameters, gradients, dict state not None, Optimizer optimizer not None, double learning_rate
+        self, parameters, gradients, dict state not None, Optimizer optimizer not None,
+        double learning_rate, *, int64_t step=0,
     ):
-        """One step of an optimizer, in place. Arrays are flat float32 of one shape; `state` as in `Network.train`."""
+        """Step number `step` of an optimizer, in place, with weight decay for all parameters.
+
+        All arrays are flat float32 of one shape; `state` as in `Network.train`.
+        """
         _contiguous("parameters", parameters, _FLOAT32, 1, True)
         _contiguous("gradients", gradients, _FLOAT32, 1)
         _same_shape("gradients", gradients, "parameters", parameters.shape)
@@ -333,11 +337,11 @@ cdef class Variant:
         optimizer.check_state(state, parameters)
         cdef Update update = optimizer.update()
         cdef float_mode mode
-        for index, name in enumerate(optimizer.state):
+        for name in optimizer.state:
             _apart(name, state[name], "gradients", gradients)
-            update.state[index] = <float*>address(state[name])
+            update.state[STATE_SLOTS[name]] = <float*>address(state[name])
         update.weights = <float*>address(parameters)
-        update.learning_rate = <float>learning_rate
+        self.table.prepare_step(&update, <float>learning_rate, step)
         update.applies = True
         cdef const float* g = <const float*>address(gradients)
         cdef Py_ssize_t n = parameters.size

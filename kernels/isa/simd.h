@@ -51,6 +51,21 @@ static inline vfloat vfma(vfloat a, vfloat b, vfloat c) /* a*b + c, rounded once
 #endif
 }
 
+static inline vfloat vsqrt(vfloat x) /* rounded as IEEE 754 asks */
+{
+#if LANES == 16 && defined(__AVX512F__)
+    return (vfloat)_mm512_sqrt_ps((__m512)x);
+#elif LANES == 8 && defined(__AVX__)
+    return (vfloat)_mm256_sqrt_ps((__m256)x);
+#elif LANES == 4 && defined(__SSE2__)
+    return (vfloat)_mm_sqrt_ps((__m128)x);
+#else
+    for (int i = 0; i < LANES; i++)
+        x[i] = __builtin_sqrtf(x[i]);
+    return x;
+#endif
+}
+
 /* relu, and relu backward from its output y and d_output, as relu_forward and relu_backward compute them. */
 typedef int32_t vint __attribute__((vector_size(4 * LANES)));
 static inline vfloat vrelu(vfloat x) { return (vfloat)((vint)x & ~(x < (vfloat){0})); }

@@ -12,6 +12,7 @@ cdef extern from "isa/simd.h" nogil:
     vfloat vbroadcast(float x) noexcept
     vfloat vfma(vfloat a, vfloat b, vfloat c) noexcept
     vfloat in_register(vfloat x) noexcept
+    vfloat vsqrt(vfloat x) noexcept
     vfloat vzip_low(vfloat a, vfloat b) noexcept
     vfloat vzip_high(vfloat a, vfloat b) noexcept
     vfloat vrelu(vfloat x) noexcept
@@ -43,8 +44,10 @@ cdef extern from * nogil:
 cdef extern from *:
     """
     #define NR (2 * LANES)
+    #define MAX_UPDATE_VECTORS (2 * MR)
     #define LOG2_LANES (LANES == 16 ? 4 : LANES == 8 ? 3 : 2)
     """
     enum:
         NR  # columns of the register tile
+        MAX_UPDATE_VECTORS  # of a register tile of gradients
         LOG2_LANES

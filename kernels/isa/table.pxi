@@ -33,11 +33,13 @@ cdef struct Kernels:
     ) noexcept nogil
     void (*argmax)(Py_ssize_t rows, Py_ssize_t columns, const float* x, int64_t* y) noexcept nogil
     void (*cross_entropy)(
-        Py_ssize_t rows, Py_ssize_t classes, float* z, const uint8_t* labels, float scale, Score* scores
+        Py_ssize_t rows, Py_ssize_t classes, float* z, const uint8_t* labels, float scale, float smoothing,
+        Score* scores
     ) noexcept nogil
     void (*add_bias)(Py_ssize_t rows, Py_ssize_t columns, const float* bias, float* x) noexcept nogil
     void (*bias_backward)(Py_ssize_t rows, Py_ssize_t columns, const float* d_y, float* d_bias) noexcept nogil
     void (*apply_updates)(Py_ssize_t n, const float* gradients, const Update* update) noexcept nogil
+    void (*prepare_step)(Update* update, float learning_rate, int64_t step) noexcept nogil
     void (*run)(Job* job, int threads) noexcept nogil
     void (*forward)(Job* job, float* out) noexcept nogil
     bint (*narrow)(Py_ssize_t n, const double* x, float* y) noexcept nogil

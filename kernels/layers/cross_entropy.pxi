@@ -5,17 +5,23 @@
 
 cdef extern from "<math.h>" nogil:
     double log(double x) noexcept
+    double sqrt(double x) noexcept
 
 
 cdef void cross_entropy(
-    Py_ssize_t rows, Py_ssize_t classes, float* z, const uint8_t* labels, float scale, Score* scores
+    Py_ssize_t rows, Py_ssize_t classes, float* z, const uint8_t* labels, float scale, float smoothing,
+    Score* scores,
 ) noexcept nogil:
-    """Up to LANES rows, class j of row i at z[j * LANES + i]: their scores; z = scale * (softmax(z) - onehot(labels)).
+    """Up to LANES rows, class j of row i at z[j * LANES + i]: their scores; z = scale * (softmax(z) - target).
 
+    The target is 1 for the label's class and 0 for the others; smoothed, (1 - smoothing) of that + smoothing / classes.
     Whole vectors are computed; the columns beyond `rows` stay finite if they were.
     """
     cdef Py_ssize_t i, j
     cdef float[LANES] largest, total, chosen
+    cdef double[LANES] smoothed
+    cdef double mean
+    cdef float share = smoothing / classes
     cdef int32_t[LANES] best
     for i in range(LANES):
         largest[i] = z[i]
@@ -27,18 +33,31 @@ cdef void cross_entropy(
         for i in range(LANES):
             best[i] = <int32_t>j if z[j * LANES + i] > largest[i] else best[i]
             largest[i] = z[j * LANES + i] if z[j * LANES + i] > largest[i] else largest[i]
+    if smoothing > 0:  # what the label's logit is in the loss, the target's mean logit takes over
+        for i in range(rows):
+            mean = 0
+            for j in range(classes):
+                mean += z[j * LANES + i]
+            smoothed[i] = (1 - <double>smoothing) * chosen[i] + smoothing * mean / classes
+    else:
+        for i in range(rows):
+            smoothed[i] = chosen[i]
     for j in range(classes):
         for i in range(LANES):
             z[j * LANES + i] = exp_of_negative(z[j * LANES + i] - largest[i])
             total[i] += z[j * LANES + i]
     for i in range(rows):
-        scores[i].loss = log(total[i]) - (<double>chosen[i] - <double>largest[i])
+        scores[i].loss = log(total[i]) - (smoothed[i] - <double>largest[i])
         scores[i].correct = best[i] == labels[i]
     for j in range(classes):
         for i in range(LANES):
             z[j * LANES + i] /= total[i]
     for i in range(rows):
-        z[labels[i] * LANES + i] -= 1
+        z[labels[i] * LANES + i] -= 1 - smoothing
+    if smoothing > 0:
+        for j in range(classes):
+            for i in range(LANES):
+                z[j * LANES + i] -= share
     for j in range(classes):
         for i in range(LANES):
             z[j * LANES + i] *= scale

@@ -60,12 +60,12 @@ cdef inline void linear_tile(const int rows, const int vectors, const Product* p
         a += p.ld_a
         b += length * p.rs_b
         left -= length
+    if p.update != NULL:
+        apply_update(rows, vectors, p.update, at, p.rs_c, acc)
+        return
     for i in range(rows):
         for j in range(vectors):
-            if p.update != NULL:
-                apply_update(p.update, at + i * p.rs_c + j * LANES, acc[i * vectors + j])
-            else:
-                vstore(c + i * p.rs_c + j * LANES, acc[i * vectors + j])
+            vstore(c + i * p.rs_c + j * LANES, acc[i * vectors + j])
 
 
 cdef inline void linear_tiles(const int vectors, const Product* p, Py_ssize_t m) noexcept nogil:
@@ -129,14 +129,16 @@ cdef void dense_d_weight(
 cdef void bias_update(
     const Linear* layer, Py_ssize_t rows, const float* d, Py_ssize_t first, Py_ssize_t end, const Update* update
 ) noexcept nogil:
-    """The bias's gradient, the sum of D over its rows from the first to the last, accumulated or applied as `update` says."""
+    """The bias's gradient, the sum of D over its rows in order, accumulated or applied as `update` says, without decay."""
     cdef Py_ssize_t column, i
     cdef vfloat total
+    cdef Update undecayed = update[0]
+    undecayed.weight_decay = 0
     for column from first <= column < end by LANES:
         total = accumulated(update, layer.packed_bias + column)
         for i in range(rows):
             total += vload(d + i * layer.ld + column)
-        apply_update(update, layer.packed_bias + column, total)
+        apply_vector(&undecayed, layer.packed_bias + column, total)
 
 
 cdef void dense_d_input(

@@ -5,25 +5,119 @@ cdef inline vfloat accumulated(const Update* update, Py_ssize_t at) noexcept nog
     return vbroadcast(0) if update.starts else vload(update.gradients + at)
 
 
+cdef double power(double base, int64_t exponent) noexcept nogil:
+    """By squaring: the same bits with every C library."""
+    cdef double result = 1
+    while exponent > 0:
+        if exponent & 1:
+            result *= base
+        base *= base
+        exponent >>= 1
+    return result
+
+
+cdef void prepare_step(Update* update, float learning_rate, int64_t step) noexcept nogil:
+    """What the rule needs to know of step number `step`, from 0."""
+    cdef double averaging = min(update.params.averaging, (1.0 + step) / (10.0 + step))
+    update.learning_rate = update.step_size = learning_rate
+    update.weight_decay = update.params.weight_decay
+    update.average_share = <float>(1 - averaging)
+    if update.params.kind != SGD:
+        update.step_size = <float>(learning_rate / (1 - power(update.params.beta1, step + 1)))
+        update.moment_scale = <float>(1 / sqrt(1 - power(update.params.beta2, step + 1)))
+
+
 cdef inline void sgd(const Update* update, Py_ssize_t at, vfloat gradient) noexcept nogil:
     """Heavy-ball momentum (Polyak 1964): v = momentum * v + g; w -= learning_rate * v. Without state, v = g."""
     cdef vfloat step = gradient
-    if update.state[0] != NULL:
-        step = vfma(vbroadcast(update.params.momentum), vload(update.state[0] + at), gradient)
-        vstore(update.state[0] + at, step)
+    if update.state[VELOCITY] != NULL:
+        step = vfma(vbroadcast(update.params.momentum), vload(update.state[VELOCITY] + at), gradient)
+        vstore(update.state[VELOCITY] + at, step)
     vstore(update.weights + at, vfma(vbroadcast(-update.learning_rate), step, vload(update.weights + at)))
 
 
-cdef inline void apply_update(const Update* update, Py_ssize_t at, vfloat gradient) noexcept nogil:
-    """Accumulate a vector of gradients, or apply the update if the batch is complete.
+cdef inline vfloat sgd_weights(const Update* update, Py_ssize_t at, vfloat gradient) noexcept nogil:
+    """SGD with weight decay, g += weight_decay * w, and Nesterov's momentum: w -= learning_rate * (g + momentum * v)."""
+    cdef vfloat momentum = vbroadcast(update.params.momentum), w = vload(update.weights + at), v
+    gradient = vfma(vbroadcast(update.weight_decay), w, gradient)
+    if update.state[VELOCITY] != NULL:
+        v = vfma(momentum, vload(update.state[VELOCITY] + at), gradient)
+        vstore(update.state[VELOCITY] + at, v)
+        gradient = vfma(momentum, v, gradient) if update.params.nesterov else v
+    return vfma(vbroadcast(-update.learning_rate), gradient, w)
+
+
+cdef inline vfloat adam_weights(const Update* update, Py_ssize_t at, vfloat gradient) noexcept nogil:
+    """Adam (Kingma and Ba 2015, algorithm 1, in the form of the end of section 2); AdamW (Loshchilov and Hutter 2019).
+
+    m += (1 - beta1) * (g - m); v = beta2 * v + (1 - beta2) * g^2; w -= step_size * m / (moment_scale * sqrt(v) + eps).
+    Weight decay is added to g, or with AdamW taken from w: w -= learning_rate * weight_decay * w.
+    """
+    cdef vfloat w = vload(update.weights + at)
+    cdef vfloat m = vload(update.state[FIRST_MOMENT] + at), v = vload(update.state[SECOND_MOMENT] + at)
+    if update.params.kind == ADAM:
+        gradient = vfma(vbroadcast(update.weight_decay), w, gradient)
+    else:
+        w = vfma(vbroadcast(-update.learning_rate * update.weight_decay), w, w)
+    m = vfma(vbroadcast(<float>(1 - update.params.beta1)), gradient - m, m)
+    v = vfma(vbroadcast(<float>(1 - update.params.beta2)) * gradient, gradient, vbroadcast(<float>update.params.beta2) * v)
+    vstore(update.state[FIRST_MOMENT] + at, m)
+    vstore(update.state[SECOND_MOMENT] + at, v)
+    return w - vbroadcast(update.step_size) * m / vfma(
+        vbroadcast(update.moment_scale), vsqrt(v), vbroadcast(update.params.eps)
+    )
+
+
+cdef void update_block(
+    const Update* given, Py_ssize_t at, Py_ssize_t ld, int rows, int vectors, const float* gradients
+) noexcept nogil:
+    """Apply any rule to a block of parameters; its gradients (rows, vectors * LANES) lie without gaps."""
+    cdef Update update = given[0]
+    cdef vfloat gradient, weights, average
+    cdef Py_ssize_t here
+    cdef int i, j
+    for i in range(rows):
+        for j in range(vectors):
+            here = at + i * ld + j * LANES
+            gradient = vload(gradients + (i * vectors + j) * LANES)
+            if update.params.kind == SGD:
+                weights = sgd_weights(&update, here, gradient)
+            else:
+                weights = adam_weights(&update, here, gradient)
+            vstore(update.weights + here, weights)
+            if update.state[AVERAGE] != NULL:
+                average = vload(update.state[AVERAGE] + here)
+                average = vfma(vbroadcast(update.average_share), weights - average, average)
+                vstore(update.state[AVERAGE] + here, average)
+
+
+cdef inline void apply_update(
+    const int rows, const int vectors, const Update* update, Py_ssize_t at, Py_ssize_t ld, const vfloat* gradients
+) noexcept nogil:
+    """Accumulate gradients (rows, vectors) of the parameters from `at` on, or apply the update if the batch is complete.
 
     A gradient of -0 becomes +0: which of the two it is depends on whether zeros were skipped.
     """
-    gradient = gradient + vbroadcast(0)
-    if not update.applies:
-        vstore(update.gradients + at, gradient)
-    elif update.params.kind == SGD:
-        sgd(update, at, gradient)
+    cdef float[MAX_UPDATE_VECTORS * LANES] block
+    cdef Py_ssize_t here
+    cdef int i, j
+    if update.applies and not update.params.plain:
+        for i in range(rows * vectors):
+            vstore(block + i * LANES, gradients[i] + vbroadcast(0))
+        update_block(update, at, ld, rows, vectors, block)
+        return
+    for i in range(rows):
+        for j in range(vectors):
+            here = at + i * ld + j * LANES
+            if update.applies:
+                sgd(update, here, gradients[i * vectors + j] + vbroadcast(0))
+            else:
+                vstore(update.gradients + here, gradients[i * vectors + j] + vbroadcast(0))
+
+
+cdef inline void apply_vector(const Update* update, Py_ssize_t at, vfloat gradient) noexcept nogil:
+    """`apply_update` for one vector."""
+    apply_update(1, 1, update, at, 0, &gradient)
 
 
 cdef void apply_updates(Py_ssize_t n, const float* gradients, const Update* update) noexcept nogil:
@@ -33,7 +127,7 @@ cdef void apply_updates(Py_ssize_t n, const float* gradients, const Update* upda
     cdef Py_ssize_t i, left
     cdef int s
     for i from 0 <= i < n - n % LANES by LANES:
-        apply_update(update, i, vload(gradients + i))
+        apply_vector(update, i, vload(gradients + i))
     left = n % LANES
     if not left:
         return
@@ -46,7 +140,7 @@ cdef void apply_updates(Py_ssize_t n, const float* gradients, const Update* upda
             rest.state[s] = padded + (1 + s) * LANES
             memcpy(rest.state[s], update.state[s] + i, left * sizeof(float))
     memcpy(padded + (1 + MAX_STATES) * LANES, gradients + i, left * sizeof(float))
-    apply_update(&rest, 0, vload(padded + (1 + MAX_STATES) * LANES))
+    apply_vector(&rest, 0, vload(padded + (1 + MAX_STATES) * LANES))
     memcpy(update.weights + i, padded, left * sizeof(float))
     for s in range(MAX_STATES):
         if update.state[s] != NULL:

@@ -77,8 +77,7 @@ cdef inline void sparse_tile(
     accumulate_sparse(rows, vectors, bytes, p, row_at(bytes, p, i), row_at(bytes, p, min(i + 1, m - 1)), masks, acc)
     for row in range(rows):
         if i + row < m:
-            for v in range(vectors):
-                apply_update(update, at + row * p.rs_c + v * LANES, acc[row * vectors + v])
+            apply_update(1, vectors, update, at + row * p.rs_c, 0, acc + row * vectors)
 
 
 cdef inline bint zeros_change_nothing(const Update* update) noexcept nogil:
@@ -200,7 +199,7 @@ cdef inline void outer_product(
             at = start + i * panel
             for v in range(vectors):
                 gradient = vfma(value, row[v], accumulated(&update, at + v * LANES))
-                apply_update(&update, at + v * LANES, gradient)
+                apply_vector(&update, at + v * LANES, gradient)
 
 
 cdef void sparse_outer_product(

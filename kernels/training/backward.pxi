@@ -54,7 +54,7 @@ cdef void loss_and_d_logits(
     cdef Py_ssize_t j
     for j from 0 <= j < last.padded by LANES:
         transpose(z + j, last.ld, count, block + j * LANES, LANES, LANES)
-    cross_entropy(count, last.outputs, block, batch.labels + i, scale, job.workspace.scores + i)
+    cross_entropy(count, last.outputs, block, batch.labels + i, scale, job.smoothing, job.workspace.scores + i)
     if job.task == EVALUATE:
         return
     memset(block + last.outputs * LANES, 0, (last.padded - last.outputs) * LANES * sizeof(float))

@@ -53,7 +53,7 @@ cdef void set_step(const Job* job, Update* update, Py_ssize_t first, Py_ssize_t 
     """The update of rows `first` on of a batch that ends with row `end`."""
     cdef Py_ssize_t step = first // job.batch_size
     if job.task == TRAIN:
-        update.learning_rate = job.learning_rates[step]
+        prepare_step(update, job.learning_rates[step], job.first_step + step)
     update.starts = first == step * job.batch_size
     update.applies = job.task == TRAIN and first + rows == end
 

@@ -81,6 +81,8 @@ cdef struct Job:
     Py_ssize_t batch_size
     const uint8_t* stop  # set by another thread, or NULL
     const float* learning_rates  # of each step
+    int64_t first_step  # steps of the run before this job
+    float smoothing  # of labels, in training
     Update update
     char[64] before_shared  # what threads change lies on cache lines of its own
     Metrics metrics

@@ -7,7 +7,7 @@ from copy import deepcopy
 from typing import Any
 
 import pytest
-from serving import SMALL, Client, Document, Kept, architecture, kind, linear, pointers
+from serving import DEFAULTS, SMALL, Client, Document, Kept, architecture, kind, linear, pointers
 
 ROW = [0.0] * 784
 PARAMETERS = {
@@ -227,7 +227,13 @@ OUT_OF_RANGE = [
     ("/epochs", []), ("/epochs", 10**400), ("/epochs", -1),
     ("/batch_size", 0), ("/batch_size", 4097), ("/batch_size", False),
     ("/optimizer", None), ("/optimizer", "sgd"), ("/optimizer", []),
-    ("/optimizer/type", "adam"), ("/optimizer/type", None), ("/optimizer/nesterov", True),
+    ("/optimizer/type", "adams"), ("/optimizer/type", None), ("/optimizer/nesterov", 1),
+    ("/optimizer/weight_decay", 1.1), ("/optimizer/weight_decay", -0.1), ("/optimizer/beta1", 0.5),
+    ("/schedule", None), ("/schedule/type", "linear"), ("/schedule/warmup_epochs", -1),
+    ("/schedule/warmup_epochs", "1"), ("/schedule/final", 0.5),
+    ("/label_smoothing", 1), ("/label_smoothing", -0.1), ("/averaging", 1), ("/averaging", None),
+    ("/early_stopping", 3), ("/early_stopping/patience", 0), ("/early_stopping/patience", 1001),
+    ("/keep", "first"), ("/keep", None),
     ("/optimizer/lr", 0), ("/optimizer/lr", -0.1), ("/optimizer/lr", 100.1), ("/optimizer/lr", "0.1"),
     ("/optimizer/lr", True), ("/optimizer/lr", 1e999), ("/optimizer/lr", 10**400), ("/optimizer/lr", None),
     ("/optimizer/momentum", 1), ("/optimizer/momentum", -0.1), ("/optimizer/momentum", None),
@@ -251,6 +257,14 @@ ENDS_OF_RANGES = [
     {"optimizer": {"momentum": 0}},
     {"optimizer": {"momentum": 0.9999999999999999}},
     {"optimizer": {"type": "sgd", "lr": 1, "momentum": 0.5}},
+    {"optimizer": {"nesterov": True, "momentum": 0.5, "weight_decay": 1}},
+    {"optimizer": {"type": "adam", "beta1": 0, "beta2": 0, "eps": 1}},
+    {"optimizer": {"type": "adamw", "eps": 1e-300, "weight_decay": 0}},
+    {"schedule": {"warmup_epochs": 4.9}},
+    {"schedule": {"type": "cosine", "final": 1}},
+    {"schedule": {"type": "step", "every": 1, "factor": 1}},
+    {"label_smoothing": 0.99, "averaging": 0.99},
+    {"early_stopping": {"patience": 1}, "keep": "best"},
     {"loss": "cross_entropy"},
     {"seed": 0},
     {"seed": 2**63 - 1},
@@ -262,7 +276,8 @@ ENDS_OF_RANGES = [
 
 
 def with_hyperparams(pointer: str, value: Any) -> Document:
-    hyperparams = {"optimizer": {}} if pointer.startswith("/optimizer/") else {}
+    first, *nested = pointer.strip("/").split("/")
+    hyperparams: Document = {first: {}} if nested else {}
     return {"hyperparams": changed(hyperparams, pointer, value)}
 
 
@@ -297,10 +312,14 @@ def test_the_ends_of_the_ranges_are_within(client: Client, hyperparams: Document
     response = client.post("/api/models", body)
     assert response.status_code == 200, response.text
     found = response.json()["hyperparams"]
-    optimizer = {"type": "sgd", "lr": 0.1, "momentum": 0.0} | hyperparams.get("optimizer", {})
-    assert found == {
-        "epochs": 5, "batch_size": 64, "loss": "cross_entropy", "seed": 42, "train_split": 0.9, "shuffle": True,
-    } | hyperparams | {"optimizer": optimizer}  # fmt: skip
+    for name, value in hyperparams.items():
+        if isinstance(value, dict):
+            assert found[name] == value | {member: found[name][member] for member in found[name].keys() - value.keys()}
+        else:
+            assert found[name] == value
+    assert {name: found[name] for name in found.keys() - hyperparams.keys()} == {
+        name: DEFAULTS[name] for name in DEFAULTS.keys() - hyperparams.keys()
+    }
     assert client.description.accepts("POST", "/api/models", body)
 
 

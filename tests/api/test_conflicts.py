@@ -8,7 +8,7 @@ from concurrent.futures import ThreadPoolExecutor
 from uuid import uuid4
 
 import pytest
-from serving import SMALL, Client, Document, Kept, Server, architecture, kind, listed
+from serving import DEFAULTS, SGD, SMALL, Client, Document, Kept, Server, architecture, kind, listed
 
 
 def test_an_active_run_refuses_other_hyperparameters_and_takes_the_same(client: Client, kept: Kept) -> None:
@@ -49,18 +49,44 @@ def test_hyperparameters_are_merged_member_by_member_also_inside_the_optimizer(c
     changes = {"epochs": 1, "optimizer": {"momentum": 0.25}}
     run = client.wait(client.train(model_id, **changes))
     assert run["hyperparams"] == {
+        **DEFAULTS,
         "epochs": 1,
-        "batch_size": 64,
-        "optimizer": {"type": "sgd", "lr": 0.01, "momentum": 0.25},
-        "loss": "cross_entropy",
+        "optimizer": {**SGD, "lr": 0.01, "momentum": 0.25},
         "seed": 9,
         "train_split": 0.8,
-        "shuffle": True,
     }
     # The model keeps its own.
     assert client.wait(client.train(model_id))["hyperparams"]["optimizer"] == {
-        "type": "sgd", "lr": 0.01, "momentum": 0.5
+        **SGD,
+        "lr": 0.01,
+        "momentum": 0.5,
+    }
+
+
+def test_another_type_starts_from_its_own_defaults_and_the_same_type_from_the_models(client: Client) -> None:
+    model_id = client.model(epochs=1, optimizer={"lr": 0.01, "momentum": 0.5}, early_stopping={"patience": 3})
+    run = client.wait(client.train(model_id, optimizer={"type": "adamw", "beta1": 0.5}, early_stopping=None))
+    assert run["hyperparams"]["optimizer"] == {
+        "type": "adamw", "lr": 0.001, "beta1": 0.5, "beta2": 0.999, "eps": 1e-8, "weight_decay": 0.01
     }  # fmt: skip
+    assert run["hyperparams"]["early_stopping"] is None
+    adam = client.model(epochs=1, optimizer={"type": "adam", "eps": 0.1})
+    run = client.wait(client.train(adam, optimizer={"beta2": 0.9}))
+    assert run["hyperparams"]["optimizer"] == {
+        "type": "adam", "lr": 0.001, "beta1": 0.9, "beta2": 0.9, "eps": 0.1, "weight_decay": 0.0
+    }  # fmt: skip
+
+
+def test_overrides_that_fit_no_longer_with_what_the_model_has_are_a_422(client: Client) -> None:
+    model_id = client.model(epochs=4, schedule={"warmup_epochs": 2}, keep="best", optimizer={"type": "adam"})
+    for overrides, pointer in (
+        ({"epochs": 2}, "/hyperparams"),
+        ({"train_split": 1}, "/hyperparams/keep"),
+        ({"optimizer": {"momentum": 0.5}}, "/hyperparams/optimizer/momentum"),
+    ):
+        response = client.post(f"/api/models/{model_id}/train", {"hyperparams": overrides})
+        assert response.status_code == 422
+        assert [fault["pointer"] for fault in response.json()["errors"]] == [pointer]
 
 
 # Idempotency keys

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import threading
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
@@ -31,16 +32,14 @@ def test_requests_at_the_same_time_never_mix(client: Client, trained: Document, 
     for seed in range(40):
         rows, param_id = pixels((1, 2, 160, 160, 160)[seed % 5], seed=seed), (trained, another)[seed % 2]["param_id"]
         if seed % 3:
-            body = {"param_id": param_id, "inputs": (rows / 255).tolist()}
-            asked.append(lambda body=body: client.post("/api/infer", body).json())
+            body = json.dumps({"param_id": param_id, "inputs": (rows / 255).tolist()})
+            asked.append({"content": body, "headers": {"Content-Type": "application/json"}})
         else:
-            query = {"content": rows.tobytes(), "params": {"param_id": param_id, "dtype": "uint8"}}
-            asked.append(
-                lambda query=query: client.post("/api/infer", headers={"Content-Type": BINARY}, **query).json()
-            )
+            query = {"param_id": param_id, "dtype": "uint8"}
+            asked.append({"content": rows.tobytes(), "params": query, "headers": {"Content-Type": BINARY}})
 
-    def answer(ask: Any) -> Document:
-        document: Document = ask()
+    def answer(request: Document) -> Document:
+        document: Document = client.post("/api/infer", **request).json()
         del document["latency_ms"]
         return document
 

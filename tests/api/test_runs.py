@@ -6,17 +6,14 @@ import math
 import re
 
 import pytest
-from serving import PROBLEM, SMALL, Client, Document, Kept, architecture, kind, linear, pixels
+from serving import DEFAULTS, PROBLEM, SMALL, Client, Document, Kept, architecture, kind, linear, pixels
 
-DEFAULTS = {
-    "epochs": 5,
-    "batch_size": 64,
-    "optimizer": {"type": "sgd", "lr": 0.1, "momentum": 0.0},
-    "loss": "cross_entropy",
-    "seed": 42,
-    "train_split": 0.9,
-    "shuffle": True,
-}
+
+def untimed(run: Document) -> list[Document]:
+    """The history of a run but for how long its epochs took."""
+    return [{name: value for name, value in entry.items() if name != "seconds"} for entry in run["history"]]
+
+
 NO_METRICS = dict.fromkeys(("train_loss", "train_accuracy", "val_loss", "val_accuracy"))
 UTC_TIME = r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{6}Z"
 
@@ -54,6 +51,12 @@ def test_a_finished_run_shows_everything_about_itself(client: Client, trained: D
         assert all(math.isfinite(entry[name]) for name in NO_METRICS)
         assert 0 <= entry["train_accuracy"] <= 1
     assert trained["history"][0]["train_loss"] > trained["history"][-1]["train_loss"]
+    assert {entry["lr"] for entry in trained["history"]} == {0.1}
+    assert all(entry["seconds"] > 0 for entry in trained["history"])
+    losses = [entry["val_loss"] for entry in trained["history"]]
+    assert trained["best_epoch"] == losses.index(min(losses)) + 1
+    assert trained["samples_per_second"] > 0
+    assert trained["eta_seconds"] is None
     assert "error" not in trained
 
 
@@ -218,7 +221,7 @@ def test_the_same_seed_gives_the_same_parameters_and_another_seed_others(client:
     again = client.wait(client.train(first["model_id"]))
     assert parameter_bytes(client, second) == parameter_bytes(client, first)
     assert parameter_bytes(client, again) == parameter_bytes(client, first)
-    assert first["history"] == second["history"] == again["history"]
+    assert untimed(first) == untimed(second) == untimed(again)
     assert len({run["param_id"] for run in (first, second, again)}) == 3
     for other in ({"seed": 8}, {"shuffle": False}, {"optimizer": {"momentum": 0.5}}):
         differing = client.wait(client.train(first["model_id"], **other))
@@ -231,3 +234,38 @@ def test_two_runs_train_at_once_while_the_server_infers(client: Client, trained:
         client.infer(trained["param_id"], pixels(512).tolist())
         after = client.run(one["run_id"])["state"], client.run(other["run_id"])["state"]
         assert before == after == ("running", "running")
+
+
+def test_a_run_may_begin_with_a_parameter_set(client: Client, trained: Document) -> None:
+    """With a learning rate too small to change a float32, it ends where it began."""
+    overrides = {"epochs": 1, "optimizer": {"lr": 1e-30}}
+    response = client.post(
+        f"/api/models/{trained['model_id']}/train", {"hyperparams": overrides, "start_from": trained["param_id"]}
+    )
+    run = client.wait(response.json()["run_id"])
+    assert run["start_from"] == trained["param_id"]
+    assert trained["start_from"] is None
+    assert parameter_bytes(client, run) == parameter_bytes(client, trained)
+
+
+def test_what_no_run_can_begin_with_is_refused(client: Client, kept: Kept, trained: Document) -> None:
+    other = client.model({"architecture": architecture(3)})
+    with kept.unchanged():
+        for model_id, param_id, status, problem in (
+            (trained["model_id"], "p_0", 404, "unknown-parameters"),
+            (other, trained["param_id"], 409, "other-architecture"),
+            (other, 5, 422, "invalid-fields"),
+        ):
+            response = client.post(f"/api/models/{model_id}/train", {"start_from": param_id})
+            assert (response.status_code, kind(response)) == (status, problem)
+
+
+def test_an_active_run_that_began_elsewhere_is_a_conflict(client: Client, trained: Document) -> None:
+    path = f"/api/models/{trained['model_id']}/train"
+    long = {"hyperparams": {"epochs": 1000}, "start_from": trained["param_id"]}
+    run_id = client.post(path, long).json()["run_id"]
+    try:
+        response = client.post(path, {"hyperparams": {"epochs": 1000}})
+        assert (response.status_code, kind(response)) == (409, "conflicting-hyperparams")
+    finally:
+        client.post(f"/api/runs/{run_id}/cancel")

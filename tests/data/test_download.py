@@ -159,7 +159,7 @@ def test_without_mnist_auto_draws_digits_and_says_so(
     behave: Callable, says: str, home: Path, files: Files, start_mirror: Start, caplog: pytest.LogCaptureFixture
 ):
     mirror = start_mirror(files)
-    source = mirror.source(first_seconds=0.2)
+    source = mirror.source(first_seconds=0.2 if behave is send_nothing else 30)
     behave(mirror)
     data = dataset.load("auto", home, source=source)
     assert data.name == "synthetic"

@@ -1,4 +1,4 @@
-"""How figures of bench/ become the README's tables: the arithmetic of pairs, and what is written where."""
+"""How figures of bench/ become the tables of the documents: the arithmetic of pairs, and what is written where."""
 
 import json
 from pathlib import Path
@@ -68,15 +68,16 @@ def test_tables_go_between_their_markers(tmp_path: Path, monkeypatch: pytest.Mon
     import readme
     import table
 
-    monkeypatch.setattr(readme, "README", tmp_path / "README.md")
-    empty = "".join(f"before\n<!-- bench:{name} -->\nold\n<!-- /bench:{name} -->\n" for name in ("training", "kernels"))
-    readme.README.write_text(empty + "after\n")
+    for document, names in {"README": ("summary",), "PERFORMANCE": ("training", "kernels")}.items():
+        file = tmp_path / f"{document}.md"
+        monkeypatch.setattr(readme, document, file)
+        file.write_text("".join(f"before\n<!-- bench:{x} -->\nold\n<!-- /bench:{x} -->\n" for x in names) + "after\n")
     files = [tmp_path / "kernels.json", tmp_path / "training.json"]
     for file, report in zip(files, (KERNELS, TRAINING), strict=True):
         file.write_text(json.dumps(report))
-    monkeypatch.setattr("sys.argv", ["table.py", *map(str, files), "--readme"])
+    monkeypatch.setattr("sys.argv", ["table.py", *map(str, files), "--write"])
     table.main()
-    written = readme.README.read_text()
+    written = readme.PERFORMANCE.read_text()
     assert "old" not in written
     assert written.count("before\n<!-- bench:") == 2
     assert written.endswith("<!-- /bench:kernels -->\nafter\n")
@@ -87,11 +88,18 @@ def test_tables_go_between_their_markers(tmp_path: Path, monkeypatch: pytest.Mon
     assert "| 784-128-10 | 100 ms | 500 ms, 2 threads | 4.00 (4.00 to 4.50) |  |  | 200 ms | 7% | 100 MB |" in written
     assert "without momentum: tanh 1.20 (1.10 to 1.20)." in written
     assert "`python bench/training.py --rounds 3`; a machine." in written
+    summary = readme.README.read_text()
+    assert "| 784-128-10 | 100 ms | 4.00 (4.00 to 4.50) |  |" in summary
+    assert "tanh" not in summary
+    assert summary.endswith("<!-- /bench:summary -->\nafter\n")
 
 
-@pytest.mark.parametrize("name", ["training", "kernels", "load"])
-def test_the_readme_has_room_for_each_table(name: str) -> None:
-    text = (ROOT / "README.md").read_text()
+PLACES = [("README.md", "summary"), *(("docs/performance.md", name) for name in ("training", "kernels", "load"))]
+
+
+@pytest.mark.parametrize(("document", "name"), PLACES)
+def test_each_table_has_its_place(document: str, name: str) -> None:
+    text = (ROOT / document).read_text()
     assert text.index(f"<!-- bench:{name} -->") < text.index(f"<!-- /bench:{name} -->")
 
 

@@ -1,4 +1,4 @@
-"""The README says what the code says: settings, endpoints, modules, and the two commands."""
+"""The documents say what the code says: settings, operations, packages, commands, paths, and each other."""
 
 import json
 import re
@@ -11,16 +11,19 @@ import jsonschema
 import pytest
 
 from falcon_mnist.api import openapi
+from falcon_mnist.api.operations import OPERATIONS
 from falcon_mnist.server import serve as server
 from falcon_mnist.settings import settings_table, variable
 
 ROOT = Path(__file__).parents[2]
 README = (ROOT / "README.md").read_text()
+DOCUMENTS = {str(file.relative_to(ROOT)): file.read_text() for file in (*ROOT.glob("*.md"), *ROOT.glob("docs/*.md"))}
+TEXT = "\n".join(DOCUMENTS.values())
 
 
-def rows_of(heading: str) -> list[list[str]]:
+def rows_of(heading: str, text: str = README) -> list[list[str]]:
     """The cells of the first table below a heading, without its first two lines."""
-    section = re.split(r"^## ", README.split(f"\n## {heading}\n")[1], flags=re.M)[0]
+    section = re.split(r"^## ", text.split(f"\n## {heading}\n")[1], flags=re.M)[0]
     lines = [line for line in section.splitlines() if line.startswith("|")]
     return [[cell.strip() for cell in line.strip("|").split("|")] for line in lines[2:]]
 
@@ -42,21 +45,57 @@ def default_of(name: str) -> object:
 
 def test_the_api_table_names_every_operation() -> None:
     written = {row[0] for row in rows_of("API")}
-    assert written == {f"`{op.method.upper()} {op.path}`" for op in openapi.OPERATIONS}
+    assert written == {f"`{op.method.upper()} {op.path}`" for op in OPERATIONS}
 
 
-def test_what_is_where_names_every_module() -> None:
-    written = {name for row in rows_of("What is where") for name in re.findall(r"`([^`]+)`", row[0])}
-    folders = {"falcon_mnist": "*.py", "kernels": "*.p*"}
-    modules = {
-        f"{folder}/{path.name}"
-        for folder, pattern in folders.items()
-        for path in (ROOT / folder).glob(pattern)
-        if not path.name.startswith("_") and path.suffix != ".typed"
-    }
-    assert modules - written == set()
-    for name in written:
-        assert any(ROOT.glob(name)), f"{name} is not there"
+def test_the_readme_is_short() -> None:
+    assert len(README.encode()) <= 10240
+
+
+def test_the_first_screen_has_both_commands() -> None:
+    first = "\n".join(README.splitlines()[:40])
+    assert "\n$ pip install" in first
+    assert "\n$ pytest\n" in first
+
+
+def test_the_table_of_packages_names_every_package() -> None:
+    rows = rows_of("Packages", DOCUMENTS["docs/architecture.md"])
+    named = {name for row in rows for name in re.findall(r"`([a-z_.]+)`", row[0])}
+    packages = {path.parent.name for path in (ROOT / "falcon_mnist").glob("*/__init__.py")}
+    modules = {path.name for path in (ROOT / "falcon_mnist").glob("*.py") if not path.name.startswith("_")}
+    assert named == packages | {"kernels", "app.py"} | {name.removesuffix(".py") for name in modules - {"app.py"}}
+
+
+def test_the_table_of_kernels_names_every_folder() -> None:
+    named = {row[0].strip("`") for row in rows_of("Folders", DOCUMENTS["docs/kernels.md"])}
+    assert named == {f"{path.parent.name}/" for path in (ROOT / "kernels").glob("*/*.pxi")} | {"reference.py"}
+
+
+@pytest.mark.parametrize("package", sorted(path.parent for path in (ROOT / "falcon_mnist").glob("*/__init__.py")))
+def test_each_package_says_what_it_holds_and_imports(package: Path) -> None:
+    (text,) = re.findall(r'^"""(.*?)"""', (package / "__init__.py").read_text(), flags=re.DOTALL)
+    assert re.search(r"\b[Ii]mports?\b", text), f"{package.name} does not say what it may import"
+
+
+def links() -> list[tuple[str, str]]:
+    """Each document and what it links to in this repository."""
+    found = [(name, link) for name, text in DOCUMENTS.items() for link in re.findall(r"\]\(([^)\s]+)\)", text)]
+    return [(name, link) for name, link in found if not re.match(r"https?://", link)]
+
+
+@pytest.mark.parametrize(("name", "link"), links())
+def test_links_lead_somewhere(name: str, link: str) -> None:
+    path, _, anchor = link.partition("#")
+    file = ((ROOT / name).parent / path).resolve() if path else ROOT / name
+    assert file.is_file()
+    headings = re.findall(r"^#+ (.*)$", file.read_text(), flags=re.M)
+    anchors = {re.sub(r"[^\w\- ]", "", heading.lower()).replace(" ", "-") for heading in headings}
+    assert not anchor or anchor in anchors
+
+
+@pytest.mark.parametrize("name", sorted(set(DOCUMENTS) - {"README.md"}))
+def test_every_document_is_reached_from_the_readme(name: str) -> None:
+    assert f"]({name})" in README
 
 
 def test_ci_runs_the_commands_of_the_readme() -> None:
@@ -66,8 +105,8 @@ def test_ci_runs_the_commands_of_the_readme() -> None:
     assert {install.replace("pip install", "pip install --quiet"), run, test} <= steps
 
 
-@pytest.mark.parametrize("command", sorted(set(re.findall(r"`falcon-mnist ([a-z]+(?: [a-z]+)?)`", README))))
-def test_commands_in_the_readme_exist(command: str) -> None:
+@pytest.mark.parametrize("command", sorted(set(re.findall(r"`falcon-mnist ([a-z]+(?: [a-z]+)?)`", TEXT))))
+def test_commands_in_the_documents_exist(command: str) -> None:
     program = Path(sys.executable).parent / "falcon-mnist"
     shown = subprocess.run(
         [program, *shlex.split(command), "--help"], capture_output=True, text=True, timeout=60, check=False
@@ -76,7 +115,8 @@ def test_commands_in_the_readme_exist(command: str) -> None:
 
 
 def test_the_options_for_waitress_serve_are_those_of_serve() -> None:
-    options = dict(re.findall(r"--([a-z-]+)=(\d+)", README))
+    (command,) = re.findall(r"^\$ waitress-serve (.*)$", DOCUMENTS["docs/operations.md"], flags=re.M)
+    options = dict(re.findall(r"--([a-z-]+)=(\d+)", command))
     assert set(options) == {"threads", "recv-bytes", "inbuf-overflow", "send-bytes"}
     for name, value in options.items():
         assert server.ADJUSTMENTS[name.replace("-", "_")] == int(value)
@@ -85,7 +125,8 @@ def test_the_options_for_waitress_serve_are_those_of_serve() -> None:
 def transcripts() -> list[tuple[str, str, dict[str, object]]]:
     """Method, path and answer of each curl command whose answer is shown."""
     found = []
-    commands = re.findall(r"^\$ curl (.*?)\n(\{.*?)$", README, flags=re.M | re.S)
+    shown = README + DOCUMENTS["docs/operations.md"]
+    commands = re.findall(r"^\$ curl (.*?)\n(\{.*?)$", shown, flags=re.M | re.S)
     for command, answer in commands:
         if "\n$ " in command:
             command = command.rsplit("\n$ curl ", 1)[-1]
@@ -96,14 +137,20 @@ def transcripts() -> list[tuple[str, str, dict[str, object]]]:
     return found
 
 
-def test_the_readme_shows_the_whole_flow() -> None:
+def test_the_documents_show_the_whole_flow_and_an_error() -> None:
     shown = [path.split("/")[2] for _, path, _ in transcripts()]
     assert shown == ["models", "models", "runs", "infer", "models"]
 
 
 @pytest.mark.parametrize(("method", "path", "answer"), transcripts())
-def test_answers_in_the_readme_are_as_the_description_says(method: str, path: str, answer: dict[str, object]) -> None:
-    document = openapi.document()
+<<<<<<< HEAD
+def test_answers_in_the_documents_are_as_the_description_says(
+    method: str, path: str, answer: dict[str, object]
+) -> None:
+=======
+def test_documented_answers_are_as_the_description_says(method: str, path: str, answer: dict[str, object]) -> None:
+>>>>>>> 63c55c59c59e989ddacd9c9a73c8296189256eda
+    document = openapi.document(OPERATIONS)
     template = path.replace("$MODEL", "{model_id}").replace("$RUN", "{run_id}")
     answers = document["paths"][template][method]["responses"]
     status = str(answer["status"]) if "title" in answer else next(code for code in answers if code.startswith("2"))
@@ -112,9 +159,22 @@ def test_answers_in_the_readme_are_as_the_description_says(method: str, path: st
 
 
 def test_no_placeholder_is_left() -> None:
-    assert not re.search(r"@[A-Z]+@|TODO|FIXME", README)
+    assert not re.search(r"@[A-Z]+@|TODO|FIXME", TEXT)
 
 
-@pytest.mark.parametrize("path", sorted(set(re.findall(r"\b((?:tests|bench)/[a-z_/]+(?:\.py)?)", README))))
-def test_what_the_readme_says_to_run_is_there(path: str) -> None:
+PATHS = re.findall(r"\b((?:tests|bench|docs|kernels)/[a-z_0-9/-]+(?:\.[a-z]+)?)", TEXT)
+
+
+@pytest.mark.parametrize("path", sorted(set(PATHS)))
+def test_paths_in_the_documents_are_there(path: str) -> None:
     assert (ROOT / path).exists()
+
+
+@pytest.mark.parametrize("name", sorted(set(re.findall(r"python -m tests\.long ([a-z_]+)", TEXT))))
+def test_what_runs_long_is_there(name: str) -> None:
+    assert (ROOT / "tests" / "long" / f"{name}.py").is_file()
+
+
+def test_contributing_names_all_that_runs_long() -> None:
+    programs = {path.stem for path in (ROOT / "tests" / "long").glob("*.py")} - {"__main__"}
+    assert {name for name in programs if f"`{name}`" not in DOCUMENTS["CONTRIBUTING.md"]} == set()

@@ -229,7 +229,7 @@ def _servers(temporary: Path) -> list[int]:
 def test_a_server_without_descriptors_to_spare_stays_well(tmp_path: Path, digits: Path, limit: int) -> None:
     code = (
         f"import resource, sys; resource.setrlimit(resource.RLIMIT_NOFILE, ({limit}, {limit}));"
-        "from falcon_mnist.cli.main import main; sys.argv = ['falcon-mnist', 'serve', '--port', '0']; main()"
+        "from falcon_mnist.cli.entry import main; sys.argv = ['falcon-mnist', 'serve', '--port', '0']; main()"
     )
     server = Server(environment(tmp_path / "home", dataset=digits, workers=1), sys.executable, "-c", code)
     try:

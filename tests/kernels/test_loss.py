@@ -182,3 +182,16 @@ def test_arguments_that_do_not_fit_are_refused_by_name(kernels):
     for arguments, error, words in refused:
         with pytest.raises(error, match=words):
             kernels.softmax_cross_entropy(*arguments)
+
+
+@pytest.mark.parametrize("smoothing", [0.0, 0.1, 0.9])
+@pytest.mark.parametrize("rows", [1, 17, 40])
+def test_smoothed_labels_match_float64(kernels, random, rows, smoothing):
+    logits = (3 * random.standard_normal((rows, 10))).astype(np.float32)
+    labels = random.integers(0, 10, rows, dtype=np.uint8)
+    d_logits = np.empty_like(logits)
+    loss, correct = kernels.softmax_cross_entropy(logits, labels, d_logits, smoothing=smoothing)
+    exact_loss, exact_correct, exact = reference.softmax_cross_entropy(logits, labels, smoothing)
+    assert loss == pytest.approx(exact_loss, rel=1e-6)
+    assert correct == exact_correct
+    np.testing.assert_allclose(d_logits, exact, rtol=0, atol=1e-6)

@@ -40,7 +40,11 @@ def train(
             current.correct += 1
             if current.done < SEGMENTS:
                 yield None
-        metrics = Metrics(current.loss, current.correct / SEGMENTS, None, None)
+<<<<<<< HEAD
+        metrics = Metrics(current.loss, current.correct / SEGMENTS, None, None, lr=0.1, seconds=0.0, samples=SEGMENTS)
+=======
+        metrics = Metrics(current.loss, current.correct / SEGMENTS, None, None, lr=0.1, seconds=1.0, samples=SEGMENTS)
+>>>>>>> 63c55c59c59e989ddacd9c9a73c8296189256eda
         current.epoch, current.done, current.loss, current.correct = current.epoch + 1, 0, 0.0, 0
         yield metrics
 

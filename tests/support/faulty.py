@@ -133,7 +133,7 @@ if on("brief-leases"):
     leases.RENEW_SECONDS = 0.5
 
 if __name__ == "__main__":
-    from falcon_mnist.cli.main import main
+    from falcon_mnist.cli.entry import main
     from falcon_mnist.runs import executor, queue
     from falcon_mnist.server import serve as server
 

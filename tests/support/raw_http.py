@@ -76,6 +76,15 @@ class Raw:
                 self._unread = body[length:]
         return head
 
+    def rest(self) -> bytes:
+        """All that is still answered, until the server closes, or waits for more than it was sent."""
+        self.socket.settimeout(0.3)
+        received = self._unread
+        with suppress(ConnectionResetError, TimeoutError):
+            while data := self.socket.recv(2**16):
+                received += data
+        return received
+
     def closed(self) -> bool:
         """Whether the server closes the connection, after whatever it still sends."""
         try:

@@ -40,6 +40,23 @@ SAFETENSORS = "application/vnd.safetensors"
 
 Document = dict[str, Any]
 
+# The hyperparameters of a model that names none.
+SGD = {"type": "sgd", "lr": 0.1, "momentum": 0.0, "nesterov": False, "weight_decay": 0.0}
+DEFAULTS: dict[str, Any] = {
+    "epochs": 5,
+    "batch_size": 64,
+    "optimizer": SGD,
+    "schedule": {"type": "constant", "warmup_epochs": 0.0},
+    "label_smoothing": 0.0,
+    "averaging": 0.0,
+    "loss": "cross_entropy",
+    "seed": 42,
+    "train_split": 0.9,
+    "shuffle": True,
+    "early_stopping": None,
+    "keep": "last",
+}
+
 
 def write_digits(folder: Path) -> Path:
     """600 training and 100 test images in IDX files: ten fixed pictures under noise, easily told apart."""

@@ -28,8 +28,10 @@ class Resource:
         if on_get := getattr(cls, "on_get", None):
             cls.on_head = on_get  # type: ignore[attr-defined]
 
-    def _parse(self, schema: type[schemas.Body], body: Mapping[str, Any]) -> schemas.Body:
-        return schemas.parse(schema, body, max_parameters=self._service.settings.max_parameters)
+    def _parse(
+        self, schema: type[schemas.Body], body: Mapping[str, Any], *, sent: Mapping[str, Any] | None = None
+    ) -> schemas.Body:
+        return schemas.parse(schema, body, max_parameters=self._service.settings.max_parameters, sent=sent)
 
     def _model(self, model_id: str) -> ModelRow:
         if model := self._service.store.model(model_id):

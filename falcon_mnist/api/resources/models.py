@@ -8,9 +8,11 @@ import falcon
 
 from falcon_mnist.api import schemas
 from falcon_mnist.api.auth import WRITE
+from falcon_mnist.api.errors import Problem
 from falcon_mnist.api.request import fingerprint, read_idempotency_key, read_json, read_query
 from falcon_mnist.api.resources.base import Resource, answer
-from falcon_mnist.training.hyperparams import merge, normalised
+from falcon_mnist.storage.tables import ModelRow
+from falcon_mnist.training.hyperparams import normalised
 
 
 class Models(Resource):
@@ -51,13 +53,16 @@ class Training(Resource):
         """Queue a run; it outlives the request."""
         body = read_json(req, self._service, optional=True)
         model = self._model(model_id)
-        changes = self._parse(schemas.StartTraining, body).hyperparams
+        whole = schemas.overriding(model.hyperparams, body)
+        wanted = self._parse(schemas.StartTraining, whole, sent=body)
         read_query(req)
+        self._check_start(wanted.start_from, model)
         key = read_idempotency_key(req)
         with self._service.limits.write():
             run = self._service.store.create_run(
                 model,
-                normalised(merge(model.hyperparams, changes.model_dump(exclude_unset=True))),
+                wanted.hyperparams.model_dump(),
+                start_from=wanted.start_from,
                 max_queued=self._service.settings.max_queued_runs,
                 key=key,
                 fingerprint=fingerprint(body),
@@ -66,3 +71,10 @@ class Training(Resource):
         req.context.run_id = run.id
         answer(resp, {"run_id": run.id, "model_id": model.id, "status": "queued"}, status=falcon.HTTP_202)
         resp.location = f"/api/runs/{run.id}"
+
+    def _check_start(self, param_id: str | None, model: ModelRow) -> None:
+        """Raises a `Problem` unless a run of `model` can begin with this parameter set."""
+        if param_id is None:
+            return
+        if self._model(self._parameters(param_id).model_id).architecture != model.architecture:
+            raise Problem("other-architecture", "The architecture of start_from is not that of this model.")

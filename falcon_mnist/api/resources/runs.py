@@ -11,7 +11,7 @@ from falcon_mnist.api.auth import READ, WRITE
 from falcon_mnist.api.errors import Problem
 from falcon_mnist.api.request import read_cursor, read_json, read_limit, read_query, write_cursor
 from falcon_mnist.api.resources.base import Resource, answer
-from falcon_mnist.constants import CANCELLED, METRICS, SUCCEEDED
+from falcon_mnist.constants import CANCELLED, METRICS, RUNNING, SUCCEEDED
 from falcon_mnist.storage.store import Epoch
 from falcon_mnist.storage.tables import RunRow
 from falcon_mnist.training.hyperparams import normalised
@@ -90,6 +90,9 @@ def run_document(run: RunRow, latest: Epoch | None, param_id: str | None) -> dic
         "epoch": run.epoch,
         "epochs_total": run.hyperparams["epochs"],
         "metrics": {name: getattr(latest, name, None) for name in METRICS},
+        "start_from": run.start_from,
+        "best_epoch": run.best_epoch or None,
+        **_pace(run, latest),
         "hyperparams": normalised(run.hyperparams),
         "dataset": run.dataset,
         "created_at": run.created_at,
@@ -104,4 +107,12 @@ def run_document(run: RunRow, latest: Epoch | None, param_id: str | None) -> dic
 
 
 def _epoch(row: Epoch) -> dict[str, Any]:
-    return {"epoch": row.epoch} | {name: getattr(row, name) for name in METRICS}
+    return {"epoch": row.epoch} | {name: getattr(row, name) for name in (*METRICS, "lr", "seconds")}
+
+
+def _pace(run: RunRow, latest: Epoch | None) -> dict[str, Any]:
+    """How fast the latest finished epoch was, and how long the rest takes at its pace if the run is running."""
+    if latest is None or latest.seconds is None or latest.samples is None:
+        return {"samples_per_second": None, "eta_seconds": None}
+    left = (run.hyperparams["epochs"] - run.epoch) * latest.seconds if run.state == RUNNING else None
+    return {"samples_per_second": latest.samples / max(latest.seconds, 1e-9), "eta_seconds": left}

@@ -1,8 +1,8 @@
-"""Two servers on one home behind nginx with TLS, just as README.md says ("Several processes").
+"""Two servers on one home behind nginx with TLS, just as docs/operations.md says ("Several servers on one home").
 
-    python bench/proxy.py [--seconds 10]      # needs nginx and openssl
+    python -m tests.long proxy [--seconds 10]      # needs nginx and openssl
 
-The example is taken from the README; only ports and paths are changed. Through the proxy a model is created and
+The example is taken from that document; only ports and paths are changed. Through the proxy a model is created and
 trained, then threads send requests of several kinds and sizes. Any answer that is not the one that a server
 gives directly, or any error, ends the program.
 """
@@ -29,18 +29,18 @@ import httpx
 import load
 import numpy as np
 import orjson
-from readme import README
 
+OPERATIONS = Path(__file__).parents[2] / "docs" / "operations.md"
 EPOCHS = 3
 
 
 def section() -> str:
-    """The part of the README that is tried."""
-    return README.read_text().split("\n## Several processes\n")[1].split("\n## ")[0]
+    """The part of the document that is tried."""
+    return OPERATIONS.read_text().split("\n## Several servers on one home\n")[1].split("\n## ")[0]
 
 
 def example(folder: Path, ports: dict[int, int]) -> str:
-    """The README's nginx example with other ports, and with the certificate in `folder`."""
+    """The document's nginx example with other ports, and with the certificate in `folder`."""
     (text,) = re.findall(r"```nginx\n(.*?)```", section(), re.DOTALL)
     for written, port in ports.items():
         text, count = re.subn(rf"(?<=[ :]){written}\b(?=[ ;])", str(port), text)
@@ -49,7 +49,7 @@ def example(folder: Path, ports: dict[int, int]) -> str:
 
 
 def certificate(folder: Path) -> None:
-    """The README's self-signed certificate, in `folder`."""
+    """The document's self-signed certificate, in `folder`."""
     (command,) = re.findall(r"^\$ (openssl .*)$", section(), re.MULTILINE)
     subprocess.run(shlex.split(command), cwd=folder, check=True, capture_output=True)
 

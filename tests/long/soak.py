@@ -1,7 +1,7 @@
 """Mixed traffic for minutes on end, and whether the server grows by it.
 
-    python bench/soak.py                 # 10 minutes
-    python bench/soak.py --minutes 60
+    python -m tests.long soak                 # 10 minutes
+    python -m tests.long soak --minutes 60
 
 Starts a server on a home of its own, on synthetic digits or what FALCON_MNIST_DATASET says, and trains, infers
 (JSON and bytes), reads lists and parameters and sends what must be refused, from several threads. Prints memory (of
@@ -161,7 +161,7 @@ def started(home: Path) -> tuple[subprocess.Popen[bytes], str]:
     output = home / "output"
     with output.open("wb") as out, (home / "log").open("wb") as log:
         process = subprocess.Popen(
-            [sys.executable, "-c", "from falcon_mnist.cli.main import main; main()", "serve", "--port", "0"],
+            [sys.executable, "-c", "from falcon_mnist.cli.entry import main; main()", "serve", "--port", "0"],
             env=kept | {f"FALCON_MNIST_{name}": value for name, value in ours.items()}, stdout=out, stderr=log,
         )  # fmt: skip
     end = time.monotonic() + 60

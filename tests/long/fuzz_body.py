@@ -1,7 +1,7 @@
-"""Fuzz what reads request bodies: `arrays.decode`, then every schema, as the resources do.
+"""Fuzz what reads request bodies: `json_body.decode`, then every schema, as the resources do.
 
     pip install atheris
-    python bench/fuzz_body.py -max_total_time=60 [CORPUS]
+    python -m tests.long fuzz_body -max_total_time=60 [CORPUS]
 
 It begins from the seeds below; a corpus, a folder that it fills, is kept outside of the repository, if at all.
 

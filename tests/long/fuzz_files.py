@@ -1,7 +1,7 @@
 """Fuzz what reads files: data sets (IDX, plain and gzipped), parameter sets and checkpoints (safetensors).
 
     pip install atheris
-    python bench/fuzz_files.py -max_total_time=60 [CORPUS]
+    python -m tests.long fuzz_files -max_total_time=60 [CORPUS]
 
 It begins from the seeds below; a corpus, a folder that it fills, is kept outside of the repository, if at all.
 

@@ -1,0 +1,84 @@
+"""Every hyperparameter as an option of a command."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Callable
+from functools import wraps
+from typing import Annotated, Any, Literal, NamedTuple
+
+import typer
+
+
+class Hyperparameter(NamedTuple):
+    """Where an option's value stands in the hyperparameters, its type, and what `--help` says."""
+
+    path: tuple[str, ...]
+    type: Any
+    help: str
+
+
+# An option that is not given leaves its member out: the defaults are those of the API.
+HYPERPARAMETERS = {
+    "epochs": Hyperparameter(("epochs",), int, "Passes over the training digits (5)."),
+    "batch_size": Hyperparameter(("batch_size",), int, "Digits in a step (64)."),
+    "optimizer": Hyperparameter(("optimizer", "type"), Literal["sgd", "adam", "adamw"], "Update rule (sgd)."),
+    "lr": Hyperparameter(("optimizer", "lr"), float, "Learning rate (sgd: 0.1; adam, adamw: 0.001)."),
+    "momentum": Hyperparameter(("optimizer", "momentum"), float, "sgd: momentum, from 0 to below 1 (0)."),
+    "nesterov": Hyperparameter(("optimizer", "nesterov"), bool, "sgd: Nesterov's momentum (no)."),
+    "weight_decay": Hyperparameter(("optimizer", "weight_decay"), float, "Decay of the weights (adamw: 0.01; else 0)."),
+    "beta1": Hyperparameter(("optimizer", "beta1"), float, "adam, adamw: decay of the mean gradient (0.9)."),
+    "beta2": Hyperparameter(("optimizer", "beta2"), float, "adam, adamw: decay of the mean squared gradient (0.999)."),
+    "eps": Hyperparameter(("optimizer", "eps"), float, "adam, adamw: added to the denominator (1e-8)."),
+    "schedule": Hyperparameter(
+        ("schedule", "type"), Literal["constant", "cosine", "step"], "Learning rate over the steps (constant)."
+    ),
+    "warmup_epochs": Hyperparameter(
+        ("schedule", "warmup_epochs"), float, "Epochs in which the learning rate rises (0)."
+    ),
+    "final": Hyperparameter(("schedule", "final"), float, "cosine: share of the learning rate at the end (0)."),
+    "every": Hyperparameter(("schedule", "every"), int, "step: epochs between two steps down (10)."),
+    "factor": Hyperparameter(("schedule", "factor"), float, "step: what each multiplies the learning rate by (0.1)."),
+    "label_smoothing": Hyperparameter(("label_smoothing",), float, "Share of each label spread over all classes (0)."),
+    "averaging": Hyperparameter(("averaging",), float, "Decay of a moving average of the parameters; 0 for none (0)."),
+    "seed": Hyperparameter(("seed",), int, "The same seed gives the same parameters (42)."),
+    "train_split": Hyperparameter(
+        ("train_split",), float, "Share of the digits to train on; the rest validates (0.9)."
+    ),
+    "shuffle": Hyperparameter(("shuffle",), bool, "Another order in each epoch (yes)."),
+    "patience": Hyperparameter(
+        ("early_stopping", "patience"), int, "Stop when the validation loss has not improved for so many epochs."
+    ),
+    "keep": Hyperparameter(
+        ("keep",), Literal["last", "best"], "Parameters to store: the last or the best epoch's (last)."
+    ),
+}
+
+
+def with_hyperparams(command: Callable[..., None]) -> Callable[..., None]:
+    """A command whose argument `hyperparams` is made of one option for each hyperparameter."""
+
+    @wraps(command)
+    def call(**options: Any) -> None:
+        hyperparams: dict[str, Any] = {}
+        for name, hyperparameter in HYPERPARAMETERS.items():
+            if (value := options.pop(name)) is not None:
+                _put(hyperparams, hyperparameter.path, value)
+        command(**options, hyperparams=hyperparams)
+
+    signature = inspect.signature(command, eval_str=True)
+    own = [parameter for name, parameter in signature.parameters.items() if name != "hyperparams"]
+    call.__signature__ = signature.replace(parameters=[*own, *map(_parameter, HYPERPARAMETERS)])  # type: ignore[attr-defined]
+    return call
+
+
+def _parameter(name: str) -> inspect.Parameter:
+    wanted = HYPERPARAMETERS[name]
+    option = Annotated[wanted.type | None, typer.Option(help=wanted.help)]  # type: ignore[name-defined]
+    return inspect.Parameter(name, inspect.Parameter.KEYWORD_ONLY, default=None, annotation=option)
+
+
+def _put(document: dict[str, Any], path: tuple[str, ...], value: Any) -> None:
+    for step in path[:-1]:
+        document = document.setdefault(step, {})
+    document[path[-1]] = value

@@ -1,0 +1,41 @@
+"""The pool of worker processes: each is replaced alone."""
+
+from __future__ import annotations
+
+import os
+import signal
+from collections.abc import Callable
+
+from serving import ENDLESS, Client, Server, alive, until
+
+Serve = Callable[..., Server]
+
+
+def test_a_stopped_worker_is_replaced_and_its_neighbour_is_not(serve: Serve) -> None:
+    server = serve(workers=2)
+    with Client(server.url()) as client:
+        first, second = (client.train(client.model(ENDLESS)) for _ in range(2))
+        for run_id in (first, second):
+            client.wait(run_id, "running")
+        stopped, neighbour = server.workers()
+        os.kill(stopped, signal.SIGSTOP)
+        until(lambda: not alive(stopped), "the stopped worker is replaced")
+        until(lambda: len(server.workers()) == 2, "another has taken its place")
+        for run_id in (first, second):
+            client.wait(run_id, "running")
+        assert neighbour in server.workers()
+        assert server.log().count("run claimed") == 3
+        for run_id in (first, second):
+            client.post(f"/api/runs/{run_id}/cancel")
+    assert server.stop() == 0
+
+
+def test_a_stopped_idle_worker_keeps_no_run_waiting(serve: Serve) -> None:
+    server = serve(workers=2)
+    with Client(server.url()) as client:
+        client.trained(epochs=1)
+        (idle,) = server.workers()
+        os.kill(idle, signal.SIGSTOP)
+        assert client.trained(epochs=1)["state"] == "succeeded"
+    assert server.kept.query("SELECT worker_losses FROM runs") == [(0,), (0,)]
+    assert server.stop() == 0
