@@ -90,7 +90,7 @@ class SimulatedDatabase(SQLite):
         self.full = 0.0
         self.crash_in_commit: Process | None = None
         self.acting: Process | None = None
-        _template().backup(self.connection())
+        _template().backup(raw(self))
 
     @property
     def in_trouble(self) -> bool:
@@ -121,7 +121,7 @@ class SimulatedDatabase(SQLite):
     def _crash(self) -> None:
         process, self.crash_in_commit = self.crash_in_commit, None
         assert process is not None
-        if self.connection().in_transaction:
+        if raw(self).in_transaction:
             self.rollback()
         process.crash()
         raise Crashed
@@ -133,6 +133,11 @@ class SimulatedDatabase(SQLite):
             raise DatabaseFullError("simulated")
 
 
+def raw(database: Any) -> Any:
+    """The `sqlite3.Connection` of a database."""
+    return database.connection()
+
+
 _templates: list[Any] = []
 
 
@@ -141,5 +146,5 @@ def _template() -> Any:
     if not _templates:
         database = SQLite(None, wait=0)
         migrate(database)
-        _templates.append(database.connection())
+        _templates.append(raw(database))
     return _templates[0]

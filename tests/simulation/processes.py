@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Any, TypeVar
 
 from falcon_mnist.runs.attempt import Attempt, Parts
 from falcon_mnist.runs.backend import Ended, Outcome
@@ -23,6 +24,8 @@ from .world import Crashed, Machine, Process, World
 POLL_SECONDS = 2.5
 WATCH_SECONDS = 2.0
 SWEEP_SECONDS = 100.0
+
+Result = TypeVar("Result")
 
 TROUBLE = (DatabaseBusyError, DatabaseFullError)
 
@@ -85,16 +88,19 @@ class Worker(Process):
         self.after(WATCH_SECONDS, self._beat)
 
     def _step(self) -> None:
-        if self._do(lambda: next(self._steps, self)) is self:
+        if self._do(self._next) is self:
             self.end(Outcome.FINISHED)
         seconds, self.slow_seconds = self.slow_seconds, 0.0
         self.after(seconds + self.world.random.uniform(0.1, 1), self._step)
+
+    def _next(self) -> Any:
+        return next(self._steps, self)
 
     def _beat(self) -> None:
         if self._do(lambda: self._attempt.lease.beat(WATCH_SECONDS)):
             self.after(WATCH_SECONDS, self._beat)
 
-    def _do(self, act: Callable[[], object]) -> object:
+    def _do(self, act: Callable[[], Result]) -> Result | None:
         self._shared.act_as(self)
         try:
             return act()

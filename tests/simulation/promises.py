@@ -11,6 +11,7 @@ from falcon_mnist.runs.backend import Outcome
 from falcon_mnist.storage.parameter_files import file_name
 from falcon_mnist.storage.store import MAX_WORKER_LOSSES, Store
 
+from .disk import raw
 from .processes import Server, Shared, Worker
 from .training import undisturbed
 from .world import Process
@@ -53,7 +54,7 @@ class Promises:
     def __init__(self, shared: Shared) -> None:
         self.answered: dict[str, str] = {}  # idempotency key to id
         self._shared = shared
-        self._connection = shared.database.connection()
+        self._connection = raw(shared.database)
         self._seen = (-1, -1)
         self._runs: dict[str, Run] = {}
         self._epochs: dict[str, int] = {}

@@ -54,9 +54,7 @@ class Scenario:
         for _ in range(random.choice([1, 2, 2, 3])):
             self._start_server()
         for number in range(random.randint(1, 4)):
-            self.world.after(
-                random.uniform(0, self._faulty_seconds / 2), lambda number=number: self._want(f"key {number}")
-            )
+            self.world.after(random.uniform(0, self._faulty_seconds / 2), partial(self._want, f"key {number}"))
         kinds = random.sample(self._faults(), random.randint(1, 4))  # few kinds at once reach further than all
         for _ in range(random.randint(1, 8)):
             self.world.after(random.uniform(1, self._faulty_seconds), random.choice(kinds))
@@ -134,7 +132,7 @@ class Scenario:
         for process in one:
             process.disturbed |= disturbs
             self.world.note(f"fault: {fault} {process.name}")
-        return one  # type: ignore[return-value]
+        return one
 
     def _crash_worker(self) -> None:
         for worker in self._one(self._living(), "crash"):
