@@ -15,7 +15,7 @@
 # A panel at the edge is as narrow as it has rows; one of B has one or two whole vectors, zeros in the surplus.
 #
 # Packing moves every element once more, which only pays if enough tiles read it. Where they are few, a panel is
-# read where the matrix lies: the micro-kernel takes any stride between two steps of p. And a product of few
+# read in place: the micro-kernel takes any stride between two steps of p. And a product of few
 # columns, such as ten digits, is computed transposed, C.T = B.T @ A.T, so that its vectors lie along the many rows. Of ten
 # columns, A.T is not packed but transposed a few steps of p ahead, between the fmas.
 #

@@ -1,7 +1,7 @@
 # The micro-kernel: one register tile of C, summed over k in registers.
 
 cdef enum:
-    KC = 400  # 784 in two passes over C; a micro-panel of B is prefetched from the second-level cache
+    KC = 400  # 784 in two blocks; a micro-panel of B is prefetched from the second-level cache
     GEMV_VECTORS = 8  # vectors of one row that hide the latency of fma where there is no second row
 
 
@@ -104,7 +104,7 @@ cdef inline Py_ssize_t first_rows(
 
 
 cdef void gemm_tile(Tile* t) noexcept nogil:
-    """Computes the tile; then no rows are left, and `a` and `c` stand behind the last one."""
+    """Compute the tile. On return `t.rows` is 0, and `t.ab.a` and `t.c` point past the last row."""
     cdef Py_ssize_t done, last = t.columns - LANES if t.columns > LANES else t.columns
     while t.rows > 0:
         if t.columns > LANES and t.ab.rs_a == 1:

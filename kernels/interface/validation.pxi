@@ -95,7 +95,7 @@ cdef Extent _extent(cnp.ndarray array):
 
 
 cdef void* address(cnp.ndarray array):
-    """Where the first element lies; valid as long as the array lives."""
+    """Address of the first element; valid as long as the array lives."""
     return cnp.PyArray_DATA(array)
 
 

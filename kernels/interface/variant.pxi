@@ -105,7 +105,7 @@ cdef class Variant:
         self.isa = isa
 
     def Network(self, layers):
-        """A network whose passes use these kernels."""
+        """A network that computes with these kernels."""
         return Network(layers, variant=self)
 
     Packed = property(lambda self: Packed)
@@ -385,7 +385,7 @@ cdef class Variant:
 
 
     def cache_bandwidth(self, Py_ssize_t iterations):
-        """Passes over 16 KiB, each value read, changed and written: (bytes moved, 1 - 2^-iterations).
+        """Reads and writes 16 KiB `iterations` times: (bytes moved, 1 - 2^-iterations).
 
         Raises `ValueError` unless iterations are from 1 to 2^31 - 1.
         """

@@ -4,7 +4,7 @@
 
 cdef extern from *:
     """
-    /* Without this, a loop over passes could move inside and keep what it passes over in registers. */
+    /* Without this, gcc could make the loop over iterations the inner one and keep x in registers. */
     static inline void finish_stores(void) { __asm__ volatile("" ::: "memory"); }
     """
     void finish_stores() noexcept nogil
@@ -38,7 +38,7 @@ cdef float fma_chains(Py_ssize_t iterations, Py_ssize_t* flop) noexcept nogil:
 
 
 cdef float cache_passes(Py_ssize_t iterations, float* x) noexcept nogil:
-    """The mean of x (ROOFLINE_FLOATS,) after so many passes over it."""
+    """The mean of x (ROOFLINE_FLOATS,) after `iterations` reads and writes of all of it."""
     cdef vfloat half = vbroadcast(0.5)
     cdef float total = 0
     cdef Py_ssize_t p, i

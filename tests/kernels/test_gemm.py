@@ -237,7 +237,7 @@ def test_a_column_has_the_same_bits_whatever_stands_beside_it(kernels, random, m
 @pytest.mark.parametrize("shape", [(1, 37), (3, 12), (8, 37), (26, 70)], ids=str)
 @pytest.mark.parametrize("alpha", [1.0, 0.6])
 def test_a_sum_over_k_may_be_cut_anywhere(kernels, random, shape, alpha):
-    """So the gradients of a batch do not depend on the slices that it is computed in."""
+    """So the gradients of a batch do not depend on its micro-batches."""
     (m, n), k = shape, 2 * KC + 30
     a, b = floats(random, m, k), floats(random, k, n)
     whole = kernels.gemm(a, b, alpha=alpha)

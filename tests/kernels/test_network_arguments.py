@@ -1,4 +1,4 @@
-"""What the passes of a network refuse: each argument by its name, and before anything has changed."""
+"""Networks refuse bad arguments, by name and before anything has changed."""
 
 import numpy as np
 import pytest

@@ -1,4 +1,4 @@
-"""Whole passes: against float64, and bit by bit whatever the slices and the threads."""
+"""Forward, gradients and training against float64, and bit by bit for any micro-batch and number of threads."""
 
 import threading
 import time
