@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 
 from falcon_mnist.runs.queue import CLAIM_SECONDS
 from falcon_mnist.storage.files import ABANDONED_SECONDS, Sweeper
