@@ -158,8 +158,8 @@ def _checkpoints(settings: Settings, store: Store) -> Finding:
     damaged = [checkpoint for checkpoint in recorded if not _is_whole(partial(checkpoints.read, checkpoint))]
     # A worker may have put a newer one in its place since the rows were read.
     lost = sum(checkpoint in damaged for checkpoint in store.recorded_checkpoints())
-    anew = f"; {lost} are damaged, and their runs begin anew, to the same parameters" if lost else ""
-    return Finding("checkpoints", f"{len(recorded) - lost} of {len(recorded)} are as they were written{anew}")
+    damage = f"; {lost} are damaged, and their runs restart from epoch 1, to the same parameters" if lost else ""
+    return Finding("checkpoints", f"{len(recorded) - lost} of {len(recorded)} are as they were written{damage}")
 
 
 def _is_whole(read: Callable[[], object]) -> bool:

@@ -115,7 +115,7 @@ def _written(style: Style, u: Floats) -> tuple[Floats, Floats]:
 
 
 def _strayed(style: Style, moves: Floats) -> Floats:
-    """Moves (rows, points) made alike for neighbours, and the same where strokes meet.
+    """Moves (rows, points) made alike for neighbours, and the same where strokes touch.
 
     A hand errs in long waves, and a stroke begins where another ended.
     """

@@ -47,7 +47,7 @@ class Source:
         "https://ossci-datasets.s3.amazonaws.com/mnist/",
     )
     sha256: Mapping[str, str] = field(default_factory=lambda: dict(_SHA256))
-    # Until the first file is here, or training goes on without MNIST: someone is looking at a blank screen.
+    # Until the first file is here, or training starts without MNIST: someone is looking at a blank screen.
     first_seconds: float = 4
     # Between two pieces of a download that flows.
     read_seconds: float = 15
@@ -141,7 +141,7 @@ def _fetch_file(
                     _check(source, name, packed)
                     return
                 except httpx.TransportError as error:
-                    # Cut off: what has come so far is kept, and the next attempt goes on from there.
+                    # Cut off: what has come so far is kept, and the next attempt resumes there.
                     reasons.append(_why(error))
                 except _WrongDataError as error:
                     reasons.append(_why(error))

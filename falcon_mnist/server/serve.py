@@ -101,7 +101,7 @@ def run_until_signalled(server: Listeners, service: Service) -> None:
 
 
 def _end_anyway() -> None:
-    """A worker that somebody stopped, say, or a database that does not answer, keeps the server no longer."""
+    """End the server although something keeps it: a stopped worker, say, or a database that does not answer."""
     time.sleep(EXIT_SECONDS)
     log.error("ending at once: not all is saved, but what was answered and recorded stays")
     os._exit(1)

@@ -71,7 +71,7 @@ def train(
     """Train until `hyperparams.epochs` are finished, changing `state`.
 
     Ends earlier if the validation loss stops improving and `early_stopping` is set; then `state.result` is what was
-    learnt. Yields the metrics of each epoch as it ends, and None in between, wherever `state` may be saved: an epoch
+    learned. Yields the metrics of each epoch as it ends, and None in between, wherever `state` may be saved: an epoch
     is cut into segments of whole batches. `images` (rows, 784) and `labels` (rows,) are split into training
     and validation rows here. Another thread may set `stop[0]`: training then ends within one micro-batch.
     `threads` chooses how many to use for each segment, which has `segment_rows` (or as many as the second number if it

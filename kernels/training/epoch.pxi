@@ -84,7 +84,7 @@ cdef void run_thread(Job* job, int thread) noexcept nogil:
             count(job, first, first == end, &of_batch)
         if job.task != EVALUATE:
             backward(job, &batch, &update, thread)
-        # Split by columns, a thread may go on to its columns of the next forward pass of layer 0: others read that
+        # Split by columns, a thread may proceed to its columns of the next forward pass of layer 0: others read that
         # layer's activations only in layer 1 or the loss, after which there is a barrier. Split by rows, others may
         # still be reading x, W0, the scores or job.stopped.
         if not by_columns(job, &batch, &job.net.linear[0]):

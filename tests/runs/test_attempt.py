@@ -1,0 +1,116 @@
+"""An attempt at a run, step by step: what it resumes from, and what a locked database does to it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+from serving import SMALL
+
+from falcon_mnist.constants import QUEUED, RUNNING, SUCCEEDED
+from falcon_mnist.data import dataset
+from falcon_mnist.runs.attempt import Attempt, Parts
+from falcon_mnist.runs.checkpoints import Checkpoints
+from falcon_mnist.storage.database import DatabaseBusyError
+from falcon_mnist.storage.files import LocalFolder
+from falcon_mnist.storage.migrations import migrate
+from falcon_mnist.storage.parameter_files import ParameterFiles
+from falcon_mnist.storage.sqlite import SQLite
+from falcon_mnist.storage.store import Store
+from falcon_mnist.training.hyperparams import Hyperparams
+
+
+class BusyStore(Store):
+    """A store that is locked while `busy` is set."""
+
+    busy = False
+
+    def record_epoch(self, *args: object, **named: object) -> None:
+        if self.busy:
+            raise DatabaseBusyError("database is locked")
+        super().record_epoch(*args, **named)  # type: ignore[arg-type]
+
+
+@pytest.fixture
+def parts(tmp_path: Path, digits: Path) -> Iterator[Parts]:
+    database = SQLite(None, wait=0)
+    migrate(database)
+    store = BusyStore(database)
+    data = dataset.load(str(digits), tmp_path)
+    yield Parts(
+        store=store,
+        checkpoints=Checkpoints(LocalFolder(tmp_path / "checkpoints")),
+        parameters=ParameterFiles(LocalFolder(tmp_path / "parameters")),
+        open_data=lambda: data,
+    )
+    store.close()
+
+
+def queued(store: Store) -> str:
+    hyperparams = Hyperparams(epochs=3).model_dump()
+    model = store.create_model(SMALL, hyperparams)
+    return store.create_run(model, hyperparams, max_queued=1).id
+
+
+def saved_in_the_middle(parts: Parts, run_id: str) -> None:
+    """Begin the run, and have it saved and requeued after its first epoch."""
+    run = parts.store.claim(run_id, "first")
+    assert run is not None
+    attempt = Attempt(parts, run, "first")
+    for _ in attempt.run_to_completion():
+        found = parts.store.run(run_id)
+        attempt.lease.drain = attempt.lease.drain or (found is not None and found.epoch >= 1)
+    requeued = parts.store.run(run_id)
+    assert requeued is not None
+    assert (requeued.state, requeued.epoch, requeued.worker_losses) == (QUEUED, 1, 0)
+    assert requeued.checkpoint
+
+
+def completed(parts: Parts, run_id: str) -> bytes:
+    run = parts.store.claim(run_id, "second")
+    assert run is not None
+    for _ in Attempt(parts, run, "second").run_to_completion():
+        pass
+    ended = parts.store.run(run_id)
+    assert ended is not None
+    assert (ended.state, ended.epoch) == (SUCCEEDED, 3)
+    assert [epoch.epoch for epoch in parts.store.history(run_id)] == [1, 2, 3]
+    row = parts.store.parameters(parts.store.param_ids([ended])[run_id])
+    assert row is not None
+    return row.sha256.encode()
+
+
+def test_a_saved_run_ends_as_one_that_was_never_interrupted(parts: Parts) -> None:
+    run_id = queued(parts.store)
+    saved_in_the_middle(parts, run_id)
+    assert completed(parts, run_id) == completed(parts, queued(parts.store))
+
+
+def test_a_run_restarts_where_the_instruction_set_is_another(parts: Parts, caplog: pytest.LogCaptureFixture) -> None:
+    run_id = queued(parts.store)
+    saved_in_the_middle(replace(parts, isa="another"), run_id)
+    first = completed(parts, run_id)
+    assert "restarting from epoch 1" in caplog.text
+    run = parts.store.run(run_id)
+    assert run is not None
+    assert run.isa == parts.isa
+    assert first == completed(parts, queued(parts.store))
+
+
+def test_a_locked_database_fails_no_run(parts: Parts) -> None:
+    """Its worker leaves it, for its queue to requeue without a loss."""
+    run_id = queued(parts.store)
+    run = parts.store.claim(run_id, "first")
+    assert run is not None
+    assert isinstance(parts.store, BusyStore)
+    parts.store.busy = True
+    for _ in Attempt(parts, run, "first").run_to_completion():
+        pass
+    left = parts.store.run(run_id)
+    assert left is not None
+    assert left.state == RUNNING
+    parts.store.busy = False
+    parts.store.requeue(run_id, "first", worker_lost=False)
+    assert completed(parts, run_id)
