@@ -280,7 +280,7 @@ def test_doctor_says_what_to_do_about_each_damage(home: Path, digits: Path) -> N
     assert [line.removeprefix("to do  ") for line in advised if "free space" not in line] == [
         "tokens", "parameter file", "runs", "data set"
     ]  # fmt: skip
-    assert "1 are damaged, and their runs begin anew" in ran.stdout  # without anybody's help
+    assert "1 are damaged, and their runs restart from epoch 1" in ran.stdout  # without anybody's help
     for advice in ("chmod 600", file.stem, "train its run again", "start a server", "FALCON_MNIST_DATASET"):
         assert advice in ran.stdout
     assert "Traceback" not in ran.stderr
