@@ -5,6 +5,7 @@ A client that sends many requests at once, or reads nothing, costs its own conne
 
 from __future__ import annotations
 
+import threading
 import time
 from typing import TYPE_CHECKING, Any
 
@@ -43,8 +44,11 @@ class Channel(HTTPChannel):  # type: ignore[misc]
 
     server: Listener
     unread = b""  # what came after the request that is being answered
-    _parses = False  # that, in another thread than the one that reads
     _waits_for_reader = False  # a request is due when the answer before it has left
+
+    def __init__(self, *arguments: Any, **more: Any) -> None:
+        self._parsing = threading.Lock()  # held while a thread of the dispatcher parses `unread`
+        super().__init__(*arguments, **more)
 
     # What comes in
 
@@ -58,7 +62,11 @@ class Channel(HTTPChannel):  # type: ignore[misc]
 
     def readable(self) -> bool:
         """Whether to read on: not before what was read is parsed."""
-        return not self.unread and not self._parses and bool(super().readable())
+        if not self._parsing.acquire(blocking=False):
+            return False
+        parsed = not self.unread
+        self._parsing.release()
+        return parsed and bool(super().readable())
 
     def send_continue(self) -> None:
         """Ask for the body, unless there is none or it is refused: waitress would wait for it all the same."""
@@ -93,17 +101,17 @@ class Channel(HTTPChannel):  # type: ignore[misc]
         super().service()
         if not self.unread:
             return
-        self._parses = True
-        unread, self.unread = self.unread, b""
-        self.received(unread)
-        self._parses = False
+        with self._parsing:  # two threads may come here: the next request is answered while this one is in `received`
+            unread, self.unread = self.unread, b""
+            self.received(unread)
         self.server.pull_trigger()
 
     def add_when_read(self) -> bool:
         """Whether the next request has to wait until the answer before it has left; it is added by then."""
         with self.outbuf_lock:
-            self._waits_for_reader = bool(self.total_outbufs_len and self.connected)
-        return self._waits_for_reader
+            waits = bool(self.total_outbufs_len and self.connected)
+            self._waits_for_reader = waits
+        return waits  # the I/O thread may have cleared the attribute, and added the request, by now
 
     # What goes out
 

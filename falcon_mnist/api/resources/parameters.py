@@ -22,6 +22,10 @@ from falcon_mnist.training import network
 _SMALL_BYTES = 2**20
 # While a set is read it is there as a file, as tensors and as one vector.
 _COPIES = 3
+# Files are sent in pieces of this size.
+_PIECE_BYTES = 2**18
+# At most so many answers of several pieces are sent at the same time: half of the server's threads.
+_MOST_STREAMS = 4
 # Longer than any that lists each media type there is; Falcon keeps the headers that it has parsed.
 _MAX_ACCEPT = 1000
 
@@ -53,7 +57,10 @@ class Parameters(Resource):
 
     def _stream(self, resp: falcon.Response, row: ParameterRow, wanted: str) -> None:
         turns = self._service.limits.answers
-        taken = turns.take(row.size_bytes * _COPIES)
+        cost = row.size_bytes * _COPIES
+        if row.size_bytes > _PIECE_BYTES:  # between pieces a thread waits for the client
+            cost = max(cost, turns.capacity // _MOST_STREAMS)
+        taken = turns.take(cost)
         try:
             pieces = self._json(row) if wanted == JSON else self._file(row)
             resp.stream = Released(pieces, turns, taken)
@@ -63,7 +70,7 @@ class Parameters(Resource):
 
     def _file(self, row: ParameterRow) -> Iterator[bytes]:
         data = memoryview(self._service.files.read_bytes(row.id, Written(row.size_bytes, row.sha256)))
-        return (bytes(data[start : start + 2**18]) for start in range(0, len(data), 2**18))
+        return (bytes(data[start : start + _PIECE_BYTES]) for start in range(0, len(data), _PIECE_BYTES))
 
     def _json(self, row: ParameterRow) -> Iterator[bytes]:
         architecture = self._model(row.model_id).architecture
