@@ -21,9 +21,11 @@ BRIEF_SECONDS = 0.2
 class Turns:
     """A budget that requests share: each takes its cost of it for as long as it works."""
 
-    def __init__(self, capacity: int) -> None:
+    def __init__(self, capacity: int, *, most_waiting: int | None = None) -> None:
+        """`most_waiting` requests may wait for room at the same time (None: any number); others give up at once."""
         self.capacity = capacity
         self.free = capacity
+        self._most_waiting = most_waiting
         self.waiting = 0  # requests
         self._changed = threading.Condition()
 
@@ -38,6 +40,8 @@ class Turns:
                 self.free -= cost
                 return cost
             seconds = BRIEF_SECONDS if self.waiting else PATIENT_SECONDS
+            if self._most_waiting is not None and self.waiting >= self._most_waiting:
+                seconds = 0.0
             self.waiting += 1
             try:
                 if not self._changed.wait_for(lambda: self.free >= cost, seconds):
@@ -98,7 +102,7 @@ class Limits:
     """The budgets of one service, in bytes of memory, and for writes in their number: SQLite has one writer."""
 
     bodies: Turns = field(default_factory=lambda: Turns(_MEMORY))
-    answers: Turns = field(default_factory=lambda: Turns(_ANSWERS))
+    answers: Turns = field(default_factory=lambda: Turns(_ANSWERS, most_waiting=2))
     writes: Turns = field(default_factory=lambda: Turns(1))
 
     def take_body(self, length: int) -> int:

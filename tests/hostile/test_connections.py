@@ -7,13 +7,21 @@ import re
 import resource
 import subprocess
 import sys
+import threading
 import time
+import warnings
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
 from pathlib import Path
+from typing import Any
 
 import pytest
 from raw_http import HEALTH, Gauge, Raw, request
-from serving import PATIENCE, READ, WRITE, Client, Document, Server, environment, until
+from serving import PATIENCE, READ, WRITE, Client, Document, Server, architecture, environment, until
+
+from falcon_mnist.server.listener import Listeners
+from falcon_mnist.server.serve import ADJUSTMENTS
 
 # What a small request may take beside an attack. Without the fixes it took from seconds to for ever.
 SOON = 2.0
@@ -30,6 +38,24 @@ def test_clients_that_read_nothing_hold_no_thread(target: Server, client: Client
         assert client.get("/api/openapi.json").status_code == 200
     assert gauge.longest < SOON
     assert gauge.peak_bytes < 900e6
+
+
+@pytest.fixture(scope="module")
+def wide(client: Client) -> Document:
+    """A run whose parameters are answered in several pieces."""
+    return client.trained({"architecture": architecture(1024), "hyperparams": {"epochs": 1}})
+
+
+@pytest.mark.parametrize("count", [8, 64])
+def test_clients_that_do_not_read_an_answer_of_several_pieces_hold_few_threads(
+    target: Server, client: Client, wide: Document, count: int
+) -> None:
+    with ExitStack() as stack, Gauge(target, str(client.url)) as gauge:
+        for _ in range(count):
+            connection = stack.enter_context(Raw(str(client.url), receive_bytes=4096))
+            connection.send(request("GET", f"/api/params/{wide['param_id']}", token=READ))
+        until(lambda: gauge.answers >= 50, "others are answered")
+    assert gauge.longest < SOON
 
 
 def test_a_client_that_reads_nothing_is_closed(client: Client) -> None:
@@ -55,6 +81,65 @@ def test_many_requests_at_once_are_answered_one_after_the_other_and_in_their_ord
     with Raw(str(client.url)) as connection:
         connection.send(b"\r\n" + b"\r\n".join(request("GET", path, token=READ) for path in paths))
         assert [connection.status() for _ in paths] == [200, 404, 200, 404] * 50
+
+
+def _answer_path(environ: dict[str, Any], start_response: Callable[..., Any]) -> list[bytes]:
+    body = environ["PATH_INFO"].encode()
+    start_response("200 OK", [("Content-Length", str(len(body)))])
+    return [body]
+
+
+@pytest.fixture
+def restless() -> Iterator[None]:
+    """Python's threads take turns as often as they can."""
+    before = sys.getswitchinterval()
+    sys.setswitchinterval(1e-6)
+    yield
+    sys.setswitchinterval(before)
+
+
+def _pipelined(url: str, number: int) -> int:
+    """Send 60 requests in pieces and read the answers meanwhile; returns how many came, in their order, once each."""
+    paths = [b"/%06d" % at for at in range(60)]
+    data = b"".join(b"GET %s HTTP/1.1\r\nHost: here\r\n\r\n" % path for path in paths)
+    size = (20, 57, 90, 200)[number % 4]
+    with Raw(url) as connection:
+        sender = threading.Thread(
+            target=lambda: [connection.send(data[at : at + size]) for at in range(0, len(data), size)]
+        )
+        sender.start()
+        try:
+            received = b""
+            while received.count(b"/") < 120 and (
+                piece := connection.receive(seconds=5)
+            ):  # one in HTTP/1.1, one in a path
+                received += piece
+        finally:
+            sender.join()
+    return sum(answer == path for answer, path in zip(re.findall(rb"/\d{6}", received), paths, strict=False))
+
+
+def test_threads_that_meet_on_a_connection_answer_each_request_once(restless: None) -> None:
+    adjustments = ADJUSTMENTS | {"connection_limit": 100, "ident": None}
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", DeprecationWarning)
+        server = Listeners(
+            _answer_path, "127.0.0.1", 0, admits=lambda _: True, max_body_bytes=2**20, adjustments=adjustments
+        )
+    thread = threading.Thread(target=server.run, daemon=True)
+    thread.start()
+    try:
+        with ThreadPoolExecutor(4) as clients:
+            answered = list(clients.map(lambda number: _pipelined(server.addresses[0], number), range(600)))
+    finally:
+        server.task_dispatcher.shutdown()
+        for channel in server.channels:
+            channel.will_close = True
+        server.pull_trigger()
+        until(lambda: not server.channels, "the connections are closed")
+        server.close()
+        thread.join(PATIENCE)
+    assert answered == [60] * 600
 
 
 def test_requests_that_arrive_in_pieces_are_answered(client: Client) -> None:

@@ -30,9 +30,14 @@ def request(method: str, path: str, *headers: str, token: str | None = None, bod
 class Raw:
     """One connection that sends bytes as they are."""
 
-    def __init__(self, url: str) -> None:
+    def __init__(self, url: str, *, receive_bytes: int | None = None) -> None:
+        """`receive_bytes` is the size of the system's buffer for what is not read, its own choice unless given."""
         place = httpx.URL(url)
-        self.socket = socket.create_connection((place.host, place.port), timeout=PATIENCE)
+        self.socket = socket.socket(socket.AF_INET)
+        self.socket.settimeout(PATIENCE)
+        if receive_bytes is not None:
+            self.socket.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, receive_bytes)
+        self.socket.connect((place.host, place.port))
         self._unread = b""
 
     def __enter__(self) -> Self:
@@ -84,6 +89,13 @@ class Raw:
             while data := self.socket.recv(2**16):
                 received += data
         return received
+
+    def receive(self, seconds: float) -> bytes:
+        """What comes next; nothing if the server has closed, or sends nothing for so long."""
+        self.socket.settimeout(seconds)
+        with suppress(ConnectionResetError, TimeoutError):
+            return self.socket.recv(2**16)
+        return b""
 
     def closed(self) -> bool:
         """Whether the server closes the connection, after whatever it still sends."""
