@@ -41,8 +41,17 @@ class PoolBackend:
 
     def start(self, run_id: str, owner: str) -> None:
         """Have an idle process, or a new one, execute the run."""
-        pool = self._idle.pop() if self._idle else self._new_pool()
-        future = pool.schedule(worker.execute, args=[self._settings, run_id, owner])
+        arguments = [self._settings, run_id, owner]
+        while self._idle:
+            pool = self._idle.pop()
+            try:
+                future = pool.schedule(worker.execute, args=arguments)
+                break
+            except RuntimeError:  # its process was killed while it was idle
+                _end(pool)
+        else:
+            pool = self._new_pool()
+            future = pool.schedule(worker.execute, args=arguments)
         self._busy[owner] = pool, future
         future.add_done_callback(lambda _: self._notify())
 
