@@ -1,6 +1,6 @@
 """What the compiled kernels offer to Python; shapes and rules stand in the docstrings of kernels/interface."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 import numpy as np
@@ -134,6 +134,22 @@ def apply_update(
     *,
     step: int = 0,
 ) -> None: ...
+def augment(
+    images: _Bytes,
+    order: _Rows | None,
+    out: _Bytes,
+    *,
+    seed: int,
+    epoch: int,
+    shift: float = 0.0,
+    rotation: float = 0.0,
+    scale: float = 0.0,
+    shear: float = 0.0,
+    elastic: float = 0.0,
+    smoothness: float = 5.0,
+    threads: int = 1,
+) -> _Bytes: ...
+def random_words(key: Sequence[int], counter: Sequence[int], count: int) -> npt.NDArray[np.uint32]: ...
 def fma_peak(iterations: int) -> tuple[int, float]: ...
 def cache_bandwidth(iterations: int) -> tuple[int, float]: ...
 def narrow(doubles: npt.NDArray[np.float64], out: _Floats) -> bool: ...

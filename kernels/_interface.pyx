@@ -3,6 +3,7 @@
 
 include "isa/table.pxi"
 include "interface/validation.pxi"
+include "interface/augment.pxi"
 include "interface/variant.pxi"
 include "interface/optimizer.pxi"
 include "interface/workspace.pxi"

@@ -272,9 +272,7 @@ cdef class Network:
             job.rows.floats = <const float*>address(images)
         job.n = job.rows.images = images.shape[0]
         if order is not None:
-            _contiguous("order", order, _INT64, 1)
-            if order.size and (int(order.min()) < 0 or int(order.max()) >= images.shape[0]):
-                raise ValueError(f"order must hold row numbers from 0 to {images.shape[0] - 1}")
+            _check_order(order, images.shape[0])
             job.rows.order = <const int64_t*>address(order)
             job.n = order.shape[0]
         return job

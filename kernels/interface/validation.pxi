@@ -122,6 +122,12 @@ cdef class Buffer:
         free(self.data)
 
 
+cdef _check_order(order, Py_ssize_t rows):
+    _contiguous("order", order, _INT64, 1)
+    if order.size and (int(order.min()) < 0 or int(order.max()) >= rows):
+        raise ValueError(f"order must hold row numbers from 0 to {rows - 1}")
+
+
 cdef _labels(labels, Py_ssize_t rows, Py_ssize_t classes):
     _contiguous("labels", labels, _UINT8, 1)
     _same_shape("labels", labels, "one for each row", (rows,))

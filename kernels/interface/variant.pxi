@@ -371,6 +371,62 @@ cdef class Variant:
         restore_float_mode(mode)
         return in_range
 
+    def augment(
+        self, images, order, out, *, seed, epoch, double shift=0, double rotation=0, double scale=0, double shear=0,
+        double elastic=0, double smoothness=5, int threads=1,
+    ):
+        """Distort the rows of `images` (n, 784), uint8, that `order` (int64; None: all) picks, to `out`; returns `out`.
+
+        `shift` is in pixels, `rotation` in degrees, `scale` (of width and height) and `shear` are shares: the largest
+        that are drawn, evenly in ±. `elastic` is the factor in pixels of displacements that are uniform noise in ±1,
+        smoothed by a Gaussian of sigma `smoothness`. What is drawn for an image depends on `seed`, `epoch` and its row
+        number alone; neither `threads` nor the instruction set changes a byte.
+
+        Raises `TypeError` or `ValueError` with the name of an argument that does not fit.
+        """
+        cdef Augmentation a
+        memset(&a, 0, sizeof(a))
+        _contiguous("images", images, _UINT8, 2)
+        _same_shape("images", images, "the kernel", (images.shape[0], PIXELS))
+        a.n = images.shape[0]
+        if order is not None:
+            _check_order(order, images.shape[0])
+            a.n = order.shape[0]
+            a.order = <const int64_t*>address(order)
+            _apart("out", out, "order", order)
+        _contiguous("out", out, _UINT8, 2, True)
+        _same_shape("out", out, "the picked rows", (a.n, PIXELS))
+        _apart("out", out, "images", images)
+        _check_ranges({
+            "seed": seed, "epoch": epoch, "shift": shift, "rotation": rotation, "scale": scale, "shear": shear,
+            "elastic": elastic, "smoothness": smoothness,
+        })
+        if not 1 <= threads <= THREAD_LIMIT:
+            raise ValueError(f"threads must be from 1 to {THREAD_LIMIT}, not {threads}")
+        a.images = <const uint8_t*>address(images)
+        a.count = images.shape[0]
+        a.out = <uint8_t*>address(out)
+        a.seed[0] = seed & 0xFFFFFFFF
+        a.seed[1] = seed >> 32
+        a.epoch = epoch
+        a.shift, a.rotation, a.scale, a.shear = shift, rotation * (np.pi / 180), scale, shear
+        _set_elastic(&a.elastic, elastic, smoothness)
+        if a.n:
+            with nogil:
+                self.table.augment(&a, threads)
+        return out
+
+    def random_words(self, key, counter, Py_ssize_t count):
+        """`count` blocks of Philox4x32-10, (count, 4) uint32: those of `counter` (4 words), its first word + 1, ...
+
+        `key` has 2 words.
+        """
+        cdef uint32_t[2] k = [key[0], key[1]]
+        cdef uint32_t[4] c = [counter[0], counter[1], counter[2], counter[3]]
+        words = np.empty((count, 4), dtype=np.uint32)
+        self.table.random_words(k, c, count, <uint32_t*>address(words))
+        return words
+
     def fma_peak(self, Py_ssize_t iterations):
         """Fused multiply-adds in registers, enough at a time to hide their latency: (flop done, 1 - 2^-iterations).
 

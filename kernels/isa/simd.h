@@ -71,6 +71,88 @@ typedef int32_t vint __attribute__((vector_size(4 * LANES)));
 static inline vfloat vrelu(vfloat x) { return (vfloat)((vint)x & ~(x < (vfloat){0})); }
 static inline vfloat vrelu_backward(vfloat y, vfloat d) { return (vfloat)((vint)d & (y > (vfloat){0})); }
 
+/* Integers: LANES of 32 bits, of which comparisons make -1 or 0, or half as many of 64. */
+typedef int32_t vint_in_memory __attribute__((vector_size(4 * LANES), aligned(4), may_alias));
+typedef uint64_t vlong __attribute__((vector_size(4 * LANES)));
+static inline vint iload(const int32_t *from) { return *(const vint_in_memory *)from; }
+static inline void istore(int32_t *to, vint x) { *(vint_in_memory *)to = x; }
+static inline vint ibroadcast(int32_t x) { return x + (vint){0}; }
+static inline vlong lbroadcast(uint64_t x) { return x + (vlong){0}; }
+static inline vint interleave_low_words(vlong even, vlong odd) /* the low 32 bits of their elements in turn */
+{
+    return (vint)((even & lbroadcast(0xFFFFFFFF)) | odd << 32);
+}
+static inline vint imin(vint a, vint b) { vint less = a < b; return (a & less) | (b & ~less); }
+static inline vint imax(vint a, vint b) { vint more = a > b; return (a & more) | (b & ~more); }
+
+static inline vlong multiply_low_words(vlong a, vlong b) /* products of 64 bits of the low 32 bits */
+{
+#if LANES == 16 && defined(__AVX512F__)
+    return (vlong)_mm512_mul_epu32((__m512i)a, (__m512i)b);
+#elif LANES == 8 && defined(__AVX2__)
+    return (vlong)_mm256_mul_epu32((__m256i)a, (__m256i)b);
+#elif LANES == 4 && defined(__SSE2__)
+    return (vlong)_mm_mul_epu32((__m128i)a, (__m128i)b);
+#else
+    return (a & lbroadcast(0xFFFFFFFF)) * (b & lbroadcast(0xFFFFFFFF));
+#endif
+}
+
+static inline vint dot_int16(vint a, vint b) /* elements are two int16: the sum of their two products */
+{
+#if LANES == 16 && defined(__AVX512BW__)
+    return (vint)_mm512_madd_epi16((__m512i)a, (__m512i)b);
+#elif LANES == 8 && defined(__AVX2__)
+    return (vint)_mm256_madd_epi16((__m256i)a, (__m256i)b);
+#elif LANES == 4 && defined(__SSE2__)
+    return (vint)_mm_madd_epi16((__m128i)a, (__m128i)b);
+#else
+    return (a << 16 >> 16) * (b << 16 >> 16) + (a >> 16) * (b >> 16);
+#endif
+}
+
+static inline vint gather_elements(const int32_t *table, vint at) /* table[at] */
+{
+#if LANES == 16 && defined(__AVX512F__)
+    return (vint)_mm512_i32gather_epi32((__m512i)at, table, 4);
+#elif LANES == 8 && defined(__AVX2__)
+    return (vint)_mm256_i32gather_epi32(table, (__m256i)at, 4);
+#else
+    vint found;
+    for (int i = 0; i < LANES; i++)
+        found[i] = table[at[i]];
+    return found;
+#endif
+}
+
+static inline int any_element(vint mask) /* whether one is not 0 */
+{
+#if LANES == 16 && defined(__AVX512F__)
+    return _mm512_test_epi32_mask((__m512i)mask, (__m512i)mask) != 0;
+#elif LANES == 8 && defined(__AVX__)
+    return !_mm256_testz_si256((__m256i)mask, (__m256i)mask);
+#elif LANES == 4 && defined(__SSE2__)
+    return _mm_movemask_epi8(_mm_cmpeq_epi8((__m128i)mask, _mm_setzero_si128())) != 0xFFFF;
+#else
+    int32_t any = 0;
+    for (int i = 0; i < LANES; i++)
+        any |= mask[i];
+    return any != 0;
+#endif
+}
+
+/* LANES bytes as integers, and the low bytes of integers. */
+typedef uint8_t narrow_bytes __attribute__((vector_size(LANES)));
+typedef uint8_t narrow_bytes_in_memory __attribute__((vector_size(LANES), aligned(1), may_alias));
+static inline vint widen_bytes(const uint8_t *from)
+{
+    return __builtin_convertvector((narrow_bytes)*(const narrow_bytes_in_memory *)from, vint);
+}
+static inline void store_low_bytes(uint8_t *to, vint x)
+{
+    *(narrow_bytes_in_memory *)to = __builtin_convertvector(x, narrow_bytes);
+}
+
 /* The first `count` floats of a vector; the others are 0, and are not stored. */
 static inline vfloat vload_part(const float *from, long count)
 {

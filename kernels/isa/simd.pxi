@@ -1,6 +1,6 @@
 # The vector operations of isa/simd.h, and what a variant's .pyx file defines: LANES and MR.
 
-from libc.stdint cimport int32_t, int64_t, uint8_t, uint32_t, uint64_t
+from libc.stdint cimport int16_t, int32_t, int64_t, uint8_t, uint32_t, uint64_t
 from libc.string cimport memcpy, memset
 
 cdef extern from "isa/simd.h" nogil:
@@ -19,6 +19,21 @@ cdef extern from "isa/simd.h" nogil:
     vfloat vrelu_backward(vfloat y, vfloat d) noexcept
     void transpose_4x4(const float* source, Py_ssize_t rs, float* to, Py_ssize_t rs_to) noexcept
     void transpose_8x4(const float* source, Py_ssize_t rs, float* to, Py_ssize_t rs_to) noexcept
+    ctypedef int32_t vint
+    ctypedef uint64_t vlong
+    vint iload(const int32_t* source) noexcept
+    void istore(int32_t* to, vint x) noexcept
+    vint ibroadcast(int32_t x) noexcept
+    vint imin(vint a, vint b) noexcept
+    vint imax(vint a, vint b) noexcept
+    vint dot_int16(vint a, vint b) noexcept
+    vint gather_elements(const int32_t* table, vint at) noexcept
+    bint any_element(vint mask) noexcept
+    vint widen_bytes(const uint8_t* source) noexcept
+    void store_low_bytes(uint8_t* to, vint x) noexcept
+    vlong lbroadcast(uint64_t x) noexcept
+    vlong multiply_low_words(vlong a, vlong b) noexcept
+    vint interleave_low_words(vlong even, vlong odd) noexcept
     ctypedef uint8_t vbytes
     vbytes bload(const uint8_t* source) noexcept
     void bstore(uint8_t* to, vbytes x) noexcept

@@ -12,6 +12,7 @@ include "gemm/matrix.pxi"
 include "layers/network.pxi"
 include "optimizers/optimizer.pxi"
 include "training/job.pxi"
+include "data/augmentation.pxi"
 
 ctypedef void (*Elementwise)(Py_ssize_t n, const float* x, float* y) noexcept nogil
 ctypedef void (*ElementwiseBackward)(Py_ssize_t n, const float* y, const float* d_y, float* d_x) noexcept nogil
@@ -43,5 +44,7 @@ cdef struct Kernels:
     void (*run)(Job* job, int threads) noexcept nogil
     void (*forward)(Job* job, float* out) noexcept nogil
     bint (*narrow)(Py_ssize_t n, const double* x, float* y) noexcept nogil
+    void (*augment)(Augmentation* augmentation, int threads) noexcept nogil
+    void (*random_words)(const uint32_t* key, const uint32_t* counter, Py_ssize_t n, uint32_t* out) noexcept nogil
     float (*fma_chains)(Py_ssize_t iterations, Py_ssize_t* flop) noexcept nogil
     float (*cache_passes)(Py_ssize_t iterations, float* x) noexcept nogil

@@ -16,6 +16,8 @@ include "layers/transpose.pxi"
 include "layers/linear.pxi"
 include "threads/team.pxi"
 include "data/numbers.pxi"
+include "data/philox.pxi"
+include "data/augment.pxi"
 include "sparse/masks.pxi"
 include "training/micro_batch.pxi"
 include "sparse/tile.pxi"
@@ -31,7 +33,8 @@ cdef Kernels _table = Kernels(
     LANES, SPARSE_TILE, packing_floats, sgemm,
     relu_forward, sigmoid_forward, tanh_forward, relu_backward, sigmoid_backward, tanh_backward,
     softmax_rows, softmax_backward_rows, argmax_rows, cross_entropy,
-    add_bias_rows, bias_gradient, apply_updates, prepare_step, run_job, forward_rows, narrow_doubles, fma_chains, cache_passes,
+    add_bias_rows, bias_gradient, apply_updates, prepare_step, run_job, forward_rows,
+    narrow_doubles, augment, random_words, fma_chains, cache_passes,
 )
 
 table = PyCapsule_New(&_table, "falcon_mnist.kernels.table", NULL)

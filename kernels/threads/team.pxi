@@ -59,8 +59,12 @@ cdef enum:
     SPINS = 2000  # polls at a barrier, some 40 us, before a thread sleeps: the one it waits for may need its CPU
 
 
+ctypedef void (*ThreadPart)(void* work, int thread) noexcept nogil
+
 cdef struct ThreadStart:
-    Job* job
+    Team* team
+    ThreadPart run
+    void* work
     int thread
     int cpu  # of the thread that creates it, or -1
 
@@ -102,20 +106,18 @@ cdef void partition(
 
 cdef void* thread_main(void* argument) noexcept nogil:
     cdef ThreadStart* start = <ThreadStart*>argument
-    cdef Team* team = &start.job.team
-    pthread_mutex_lock(&team.mutex)  # held until the number of threads is known
-    pthread_mutex_unlock(&team.mutex)
+    pthread_mutex_lock(&start.team.mutex)  # held until the number of threads is known
+    pthread_mutex_unlock(&start.team.mutex)
     start_on_next_cpu(start.cpu, start.thread)
     enter_float_mode(FLUSH_SUBNORMALS)
-    run_thread(start.job, start.thread)
+    start.run(start.work, start.thread)
     return NULL
 
 
-cdef void run_team(Job* job, int threads) noexcept nogil:
-    """Run a job on so many threads, this one among them; on fewer if the system refuses more."""
+cdef void run_team(Team* team, ThreadPart run, void* work, int threads) noexcept nogil:
+    """Call `run(work, thread)` on so many threads, this one among them; on fewer if the system refuses more."""
     cdef pthread_t handles[THREAD_LIMIT]
     cdef ThreadStart starts[THREAD_LIMIT]
-    cdef Team* team = &job.team
     cdef int i, cpu = present_cpu()
     team.size = 1
     team.arrived = team.round = team.sleepers = 0
@@ -123,12 +125,12 @@ cdef void run_team(Job* job, int threads) noexcept nogil:
     pthread_cond_init(&team.next_round, NULL)
     pthread_mutex_lock(&team.mutex)
     while team.size < threads:
-        starts[team.size] = ThreadStart(job, team.size, cpu)
+        starts[team.size] = ThreadStart(team, run, work, team.size, cpu)
         if pthread_create(&handles[team.size], NULL, thread_main, &starts[team.size]) != 0:
             break
         team.size += 1
     pthread_mutex_unlock(&team.mutex)
-    run_thread(job, 0)
+    run(work, 0)
     for i in range(1, team.size):
         pthread_join(handles[i], NULL)
     pthread_cond_destroy(&team.next_round)

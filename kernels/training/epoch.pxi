@@ -58,8 +58,9 @@ cdef void set_step(const Job* job, Update* update, Py_ssize_t first, Py_ssize_t 
     update.applies = job.task == TRAIN and first + rows == end
 
 
-cdef void run_thread(Job* job, int thread) noexcept nogil:
+cdef void run_thread(void* work, int thread) noexcept nogil:
     """One thread's part of a job. job.sparse[0] is about the first micro-batch."""
+    cdef Job* job = <Job*>work
     cdef Py_ssize_t first = 0, rows, start, end
     cdef Update update = job.update
     cdef Metrics of_batch = Metrics(0, 0)
@@ -113,4 +114,4 @@ cdef void run_job(Job* job, int threads) noexcept nogil:
     if is_set(job.stop):
         return
     job.sparse[0] = first_layer_is_sparse(job, 0, micro_batch_rows(job, 0))
-    run_team(job, threads)
+    run_team(&job.team, run_thread, job, threads)

@@ -1,0 +1,266 @@
+# Distortions of images of 28 by 28 bytes, affine and elastic (Simard, Steinkraus and Platt, "Best practices for
+# convolutional neural networks applied to visual document analysis", 2003), drawn from seed, epoch and image alone.
+#
+#   noise     dx and dy: uniform in [-1, 1), one number for each pixel, from Philox
+#   smooth    G @ noise @ G.T with a Gaussian G, as three products of small int16 matrices
+#   source    of each pixel: the inverse of the affine map, plus alpha times the smooth noise; 1/65536 pixel
+#   pixel     bilinear in the four neighbours of its source, which one table of 32-bit elements holds for every place
+#
+# All but the draw of the affine map is done in integers, and that in doubles without contraction: every instruction set
+# makes the same bytes. Pixels without ink around their source stay exactly 0.
+
+cdef extern from "<math.h>" nogil:
+    double floor(double x)
+
+cdef extern from * nogil:
+    int leading_zeros "__builtin_clzll"(uint64_t mask)
+
+cdef extern from *:
+    """
+    static inline vint ilanes(void)
+    {
+        vint lanes;
+        for (int i = 0; i < LANES; i++)
+            lanes[i] = i;
+        return lanes;
+    }
+    """
+    vint ilanes() noexcept nogil
+
+cdef enum:
+    FIELDS = 2 * LINE  # columns of dx and dy side by side
+    STREAM_AUGMENT = 1  # the last word of the generator's counter tells what its numbers are for
+    BLOCKS_OF_NOISE = ROW_PAIRS * 16
+    INK_LINES = SIDE + 3  # with a pixel of background above and two below
+
+
+cdef struct Affine:
+    # The source of pixel (x, y), in 1/65536 pixel: (x0 + xx x + xy y, y0 + yx x + yy y).
+    int32_t x0
+    int32_t xx
+    int32_t xy
+    int32_t y0
+    int32_t yx
+    int32_t yy
+
+
+cdef struct Canvas:
+    # One image and what is computed of it; lines are `LINE` long and begin one pixel left of the image.
+    uint8_t[INK_LINES * LINE + LANES] ink  # from line -1 on
+    int32_t[(SIDE + 2) * LINE] quads  # from line -1 on: p(x, y) | p(x, y+1) << 8 | p(x+1, y) << 16 | p(x+1, y+1) << 24
+    int left  # the ink lies in columns left < x < right and lines top < y < bottom
+    int right
+    int top
+    int bottom
+    int32_t[ROW_PAIRS * FIELDS] noise  # two rows in an element
+    int32_t[SIDE * FIELDS] sums
+    int16_t[SIDE * FIELDS] compressed  # (rank, 2, 32)
+    int32_t[ROW_PAIRS * FIELDS] smoothed  # (rank / 2, 2, 32), two rows in an element
+    int32_t[SIDE * FIELDS] field  # displacement of each pixel, (28, 2, 32)
+
+
+cdef int32_t fixed_point(double pixels) noexcept nogil:
+    return <int32_t>floor(pixels * 65536 + 0.5)
+
+
+cdef double sine(double x, double term, int n) noexcept nogil:
+    """x - x^3/3! + ... for term = x and n = 1, the cosine for term = 1 and n = 0; |x| is at most pi."""
+    cdef double total = 0
+    while n < 30:
+        total += term
+        term *= -x * x / ((n + 1) * (n + 2))
+        n += 2
+    return total
+
+
+cdef Affine draw_affine(const Augmentation* a, const Philox* generator) noexcept nogil:
+    """The inverse of: scale and shear and turn about the centre of the image, then shift."""
+    cdef vint words[4]
+    cdef int32_t drawn[4 * LANES]
+    cdef double even[6]
+    cdef int i
+    philox_blocks(generator, BLOCKS_OF_NOISE, words)
+    for i in range(4):
+        istore(drawn + i * LANES, words[i])
+    for i in range(6):  # of blocks 0 and 1
+        even[i] = (drawn[i % 4 * LANES + i // 4] + 0.5) / 2147483648.0
+    cdef double right = even[0] * a.shift, down = even[1] * a.shift, angle = even[2] * a.rotation
+    cdef double wide = 1 + even[3] * a.scale, high = 1 + even[4] * a.scale, shear = even[5] * a.shear
+    cdef double s = sine(angle, angle, 1), c = sine(angle, 1, 0)
+    cdef double xx = (c + shear * s) / wide, xy = (s - shear * c) / wide, yx = -s / high, yy = c / high
+    cdef double centre = (SIDE - 1) / 2.0
+    right += centre
+    down += centre
+    return Affine(
+        fixed_point(centre - xx * right - xy * down), fixed_point(xx), fixed_point(xy),
+        fixed_point(centre - yx * right - yy * down), fixed_point(yx), fixed_point(yy),
+    )
+
+
+cdef void multiply_int16(
+    int m, int n, int pairs, const int32_t* a, int rs_a, const int32_t* b, int rs_b, int32_t* c
+) noexcept nogil:
+    """C (m, n) = A (m, 2 pairs) @ B (2 pairs, n), m a multiple of 4 and n of 2 LANES; C has rows of FIELDS."""
+    cdef vint acc[8]
+    cdef vint b0, b1, x
+    cdef int i, j, p, r
+    for j from 0 <= j < n by 2 * LANES:
+        for i from 0 <= i < m by 4:
+            for r in range(8):
+                acc[r] = ibroadcast(0)
+            for p in range(pairs):
+                b0 = iload(b + p * rs_b + j)
+                b1 = iload(b + p * rs_b + j + LANES)
+                for r in range(4):
+                    x = ibroadcast(a[(i + r) * rs_a + p])
+                    acc[2 * r] = acc[2 * r] + dot_int16(x, b0)
+                    acc[2 * r + 1] = acc[2 * r + 1] + dot_int16(x, b1)
+            for r in range(4):
+                istore(c + (i + r) * FIELDS + j, acc[2 * r])
+                istore(c + (i + r) * FIELDS + j + LANES, acc[2 * r + 1])
+
+
+cdef void draw_field(const Elastic* e, const Philox* generator, Canvas* canvas) noexcept nogil:
+    """Noise of 2^15, compressed to `rank` rows of 2^12, smoothed along rows to 2^12, restored to 28 rows."""
+    cdef vint words[4]
+    cdef int pair, block, i, p, at
+    for pair in range(ROW_PAIRS):
+        for block from 0 <= block < 16 by LANES:
+            philox_blocks(generator, 16 * pair + block, words)
+            for i in range(4):
+                istore(canvas.noise + pair * FIELDS + 16 * i + block, words[i])
+    multiply_int16(e.rank, FIELDS, ROW_PAIRS, e.compress, ROW_PAIRS, canvas.noise, FIELDS, canvas.sums)
+    for i in range(e.rank * FIELDS):
+        canvas.compressed[i] = <int16_t>((canvas.sums[i] + 32768) >> 16)
+    for i in range(2):
+        multiply_int16(
+            e.rank, LINE, ROW_PAIRS, <const int32_t*>(canvas.compressed + LINE * i), LINE, e.smooth, LINE,
+            canvas.sums + LINE * i,
+        )
+    for p in range(e.rank // 2):
+        for i in range(FIELDS):
+            at = 2 * p * FIELDS + i
+            canvas.smoothed[p * FIELDS + i] = (((canvas.sums[at] + 16384) >> 15) & 0xFFFF) | (
+                (canvas.sums[at + FIELDS] + 16384) >> 15 << 16
+            )
+    multiply_int16(SIDE, FIELDS, e.rank // 2, e.restore, e.rank // 2, canvas.smoothed, FIELDS, canvas.field)
+
+
+cdef bint load_image(const uint8_t* image, Canvas* canvas) noexcept nogil:
+    """Copy an image and find where its ink is; false if there is none."""
+    cdef uint64_t found, lines = 0
+    cdef uint32_t columns = 0
+    cdef int y
+    for y in range(SIDE):
+        memcpy(canvas.ink + (y + 1) * LINE + 1, image + y * SIDE, SIDE)
+    for y from 0 <= y < SIDE by 2:
+        found = nonzero_bytes(canvas.ink + (y + 1) * LINE)
+        columns |= <uint32_t>(found | found >> 32)
+        lines |= (<uint64_t>(<uint32_t>found != 0) | <uint64_t>(found >> 32 != 0) << 1) << (y + 1)
+    if not lines:
+        return False
+    canvas.left = trailing_zeros(columns) - 2
+    canvas.right = 63 - leading_zeros(columns)
+    canvas.top = trailing_zeros(lines) - 2
+    canvas.bottom = 63 - leading_zeros(lines)
+    return True
+
+
+cdef void make_quads(Canvas* canvas) noexcept nogil:
+    """The four neighbours of all places from `top` to `bottom`, those included."""
+    cdef const uint8_t* ink
+    cdef vint above, below
+    cdef int x, y
+    for x from 0 <= x < LINE by LANES:
+        ink = canvas.ink + (canvas.top + 1) * LINE + x
+        above = widen_bytes(ink) | widen_bytes(ink + 1) << 16
+        for y in range(canvas.top + 1, canvas.bottom + 2):
+            ink = canvas.ink + (y + 1) * LINE + x
+            below = widen_bytes(ink) | widen_bytes(ink + 1) << 16
+            istore(canvas.quads + y * LINE + x, above | below << 8)
+            above = below
+
+
+cdef inline vint interpolate(vint quads, vint u, vint v) noexcept nogil:
+    """The pixel at (u, v), in 1/65536 pixel, of which 1/256 count, between the four of `quads`."""
+    cdef vint fraction = (u >> 8) & 255
+    cdef vint weights = (fraction << 16) + (256 - fraction)
+    cdef vint above = dot_int16(quads & 0x00FF00FF, weights)
+    cdef vint below = dot_int16((quads >> 8) & 0x00FF00FF, weights)
+    return ((above << 8) + (below - above) * ((v >> 8) & 255) + 32768) >> 16
+
+
+cdef void draw_pixels(const Affine* affine, const Elastic* e, const Canvas* canvas, uint8_t* out) noexcept nogil:
+    """Each pixel of `out` (784,) from its source."""
+    cdef vint left = ibroadcast(canvas.left * 65536), right = ibroadcast(canvas.right * 65536)
+    cdef vint top = ibroadcast(canvas.top * 65536), bottom = ibroadcast(canvas.bottom * 65536)
+    cdef vint u, v, column, place
+    cdef int32_t quads[LANES]
+    cdef int32_t places[LANES]
+    cdef int x, y, first, i, bits = e.restore_bits - 4
+    cdef const int32_t* field
+    memset(out, 0, PIXELS)
+    for first from 0 <= first < SIDE by LANES:
+        x = min(first, SIDE - LANES)
+        column = ilanes() + x
+        for y in range(SIDE):
+            u = column * affine.xx + (affine.x0 + y * affine.xy + 128)
+            v = column * affine.yx + (affine.y0 + y * affine.yy + 128)
+            if e.rank:
+                field = canvas.field + y * FIELDS + x
+                u = u + (iload(field) >> bits)
+                v = v + (iload(field + LINE) >> bits)
+            if not any_element((u > left) & (u < right) & (v > top) & (v < bottom)):
+                continue
+            u = imin(imax(u, left), right)
+            v = imin(imax(v, top), bottom)
+            place = (v >> 16) * LINE + (u >> 16) + (LINE + 1)
+            store_low_bytes(out + y * SIDE + x, interpolate(gather_elements(canvas.quads, place), u, v))
+
+
+cdef void augment_row(const Augmentation* a, Philox* generator, Canvas* canvas, Py_ssize_t row) noexcept nogil:
+    cdef Py_ssize_t image = row if a.order == NULL else a.order[row]
+    cdef uint8_t* out = a.out + row * PIXELS
+    cdef Affine affine
+    if not 0 <= image < a.count:  # changed since it was validated
+        image = 0
+    if not load_image(a.images + image * PIXELS, canvas):
+        memset(out, 0, PIXELS)
+        return
+    generator.counter[0] = <uint32_t>image
+    affine = draw_affine(a, generator)
+    if a.elastic.rank:
+        draw_field(&a.elastic, generator, canvas)
+    make_quads(canvas)
+    draw_pixels(&affine, &a.elastic, canvas, out)
+
+
+cdef void augment_thread(void* work, int thread) noexcept nogil:
+    cdef const Augmentation* a = <const Augmentation*>work
+    cdef Philox generator = philox_of(a.seed, 0, a.epoch, STREAM_AUGMENT)
+    cdef Canvas canvas
+    cdef Py_ssize_t row, end
+    memset(canvas.ink, 0, sizeof(canvas.ink))
+    partition(a.n, 1, thread, a.team.size, &row, &end)
+    while row < end:
+        augment_row(a, &generator, &canvas, row)
+        row += 1
+
+
+cdef void augment(Augmentation* a, int threads) noexcept nogil:
+    """All rows, on so many threads."""
+    run_team(&a.team, augment_thread, a, threads)
+
+
+cdef void random_words(const uint32_t* key, const uint32_t* counter, Py_ssize_t n, uint32_t* out) noexcept nogil:
+    """Blocks counter to counter + n - 1, in its first word, to `out` (n, 4)."""
+    cdef Philox generator = philox_of(key, counter[1], counter[2], counter[3])
+    cdef vint words[4]
+    cdef int32_t block[4 * LANES]
+    cdef Py_ssize_t first, i
+    for first from 0 <= first < n by LANES:
+        philox_blocks(&generator, <uint32_t>(counter[0] + first), words)
+        for i in range(4):
+            istore(block + i * LANES, words[i])
+        for i in range(4 * min(n - first, LANES)):
+            out[4 * first + i] = <uint32_t>block[i % 4 * LANES + i // 4]
