@@ -30,7 +30,7 @@ cdef extern from *:
 cdef enum:
     FIELDS = 2 * LINE  # columns of dx and dy side by side
     STREAM_AUGMENT = 1  # the last word of the generator's counter tells what its numbers are for
-    BLOCKS_OF_NOISE = ROW_PAIRS * 16
+    BLOCKS_OF_NOISE = ROW_PAIRS * 8
     INK_LINES = SIDE + 3  # with a pixel of background above and two below
 
 
@@ -66,7 +66,7 @@ cdef int32_t fixed_point(double pixels) noexcept nogil:
 cdef double sine(double x, double term, int n) noexcept nogil:
     """x - x^3/3! + ... for term = x and n = 1, the cosine for term = 1 and n = 0; |x| is at most pi."""
     cdef double total = 0
-    while n < 30:
+    while n < 24:
         total += term
         term *= -x * x / ((n + 1) * (n + 2))
         n += 2
@@ -123,12 +123,15 @@ cdef void multiply_int16(
 cdef void draw_field(const Elastic* e, const Philox* generator, Canvas* canvas) noexcept nogil:
     """Noise of 2^15, compressed to `rank` rows of 2^12, smoothed along rows to 2^12, restored to 28 rows."""
     cdef vint words[4]
+    cdef vint even, odd
     cdef int pair, block, i, p, at
-    for pair in range(ROW_PAIRS):
+    for pair from 0 <= pair < ROW_PAIRS by 2:
         for block from 0 <= block < 16 by LANES:
-            philox_blocks(generator, 16 * pair + block, words)
+            philox_blocks(generator, 8 * pair + block, words)
             for i in range(4):
-                istore(canvas.noise + pair * FIELDS + 16 * i + block, words[i])
+                at = pair * FIELDS + 16 * i + block
+                istore(canvas.noise + at, (words[i] & <int32_t>0xFF00FF00) | 0x00800080)
+                istore(canvas.noise + at + FIELDS, ((words[i] << 8) & <int32_t>0xFF00FF00) | 0x00800080)
     multiply_int16(e.rank, FIELDS, ROW_PAIRS, e.compress, ROW_PAIRS, canvas.noise, FIELDS, canvas.sums)
     for i in range(e.rank * FIELDS):
         canvas.compressed[i] = <int16_t>((canvas.sums[i] + 32768) >> 16)
@@ -138,11 +141,10 @@ cdef void draw_field(const Elastic* e, const Philox* generator, Canvas* canvas) 
             canvas.sums + LINE * i,
         )
     for p in range(e.rank // 2):
-        for i in range(FIELDS):
-            at = 2 * p * FIELDS + i
-            canvas.smoothed[p * FIELDS + i] = (((canvas.sums[at] + 16384) >> 15) & 0xFFFF) | (
-                (canvas.sums[at + FIELDS] + 16384) >> 15 << 16
-            )
+        for i from 0 <= i < FIELDS by LANES:
+            even = iload(canvas.sums + 2 * p * FIELDS + i) + 16384
+            odd = iload(canvas.sums + (2 * p + 1) * FIELDS + i) + 16384
+            istore(canvas.smoothed + p * FIELDS + i, ((even >> 15) & 0xFFFF) | (odd >> 15 << 16))
     multiply_int16(SIDE, FIELDS, e.rank // 2, e.restore, e.rank // 2, canvas.smoothed, FIELDS, canvas.field)
 
 
@@ -191,31 +193,32 @@ cdef inline vint interpolate(vint quads, vint u, vint v) noexcept nogil:
 
 
 cdef void draw_pixels(const Affine* affine, const Elastic* e, const Canvas* canvas, uint8_t* out) noexcept nogil:
-    """Each pixel of `out` (784,) from its source."""
-    cdef vint left = ibroadcast(canvas.left * 65536), right = ibroadcast(canvas.right * 65536)
-    cdef vint top = ibroadcast(canvas.top * 65536), bottom = ibroadcast(canvas.bottom * 65536)
-    cdef vint u, v, column, place
-    cdef int32_t quads[LANES]
-    cdef int32_t places[LANES]
-    cdef int x, y, first, i, bits = e.restore_bits - 4
+    """Each pixel of `out` (784,) from its source.
+
+    (u, v) is the source from the left and top end of the ink, where all is 0, as it is at the right and bottom end. So
+    what lies outside on any side may be moved there; as unsigned numbers, that is all beyond them.
+    """
+    cdef const int32_t* quads = canvas.quads + (canvas.top + 1) * LINE + canvas.left + 1
+    cdef vint width = ibroadcast((canvas.right - canvas.left) << 16), height = ibroadcast((canvas.bottom - canvas.top) << 16)
+    cdef vint down_u = ibroadcast(affine.xy), down_v = ibroadcast(affine.yy), line_u, line_v, u, v
+    cdef int x, y, first, bits = e.restore_bits - 4
     cdef const int32_t* field
-    memset(out, 0, PIXELS)
     for first from 0 <= first < SIDE by LANES:
         x = min(first, SIDE - LANES)
-        column = ilanes() + x
+        line_u = (ilanes() + x) * affine.xx + (affine.x0 - (canvas.left << 16) + 128)
+        line_v = (ilanes() + x) * affine.yx + (affine.y0 - (canvas.top << 16) + 128)
         for y in range(SIDE):
-            u = column * affine.xx + (affine.x0 + y * affine.xy + 128)
-            v = column * affine.yx + (affine.y0 + y * affine.yy + 128)
+            u = line_u
+            v = line_v
+            line_u = line_u + down_u
+            line_v = line_v + down_v
             if e.rank:
                 field = canvas.field + y * FIELDS + x
                 u = u + (iload(field) >> bits)
                 v = v + (iload(field + LINE) >> bits)
-            if not any_element((u > left) & (u < right) & (v > top) & (v < bottom)):
-                continue
-            u = imin(imax(u, left), right)
-            v = imin(imax(v, top), bottom)
-            place = (v >> 16) * LINE + (u >> 16) + (LINE + 1)
-            store_low_bytes(out + y * SIDE + x, interpolate(gather_elements(canvas.quads, place), u, v))
+            u = min_unsigned(u, width)
+            v = min_unsigned(v, height)
+            store_low_bytes(out + y * SIDE + x, interpolate(gather_elements(quads, (v >> 16 << 5) + (u >> 16)), u, v))
 
 
 cdef void augment_row(const Augmentation* a, Philox* generator, Canvas* canvas, Py_ssize_t row) noexcept nogil:

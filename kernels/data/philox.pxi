@@ -6,13 +6,13 @@ cdef enum:
 
 cdef extern from *:
     """
-    /* Block numbers first, first + 2, ... in elements of 64 bits. */
+    /* first, first + 2, ... in elements of 64 bits, of which the low 32 count. */
     static inline vlong every_second_number(uint32_t first)
     {
         vlong numbers;
         for (int i = 0; i < LANES / 2; i++)
-            numbers[i] = (uint32_t)(first + 2 * i);
-        return numbers;
+            numbers[i] = 2 * i;
+        return numbers + first;
     }
     """
     vlong every_second_number(uint32_t first) noexcept nogil
@@ -25,10 +25,10 @@ cdef struct Philox:
 
 cdef Philox philox_of(const uint32_t* key, uint32_t second, uint32_t third, uint32_t fourth) noexcept nogil:
     cdef Philox generator
-    cdef uint32_t i
+    cdef int i
     for i in range(ROUNDS):
-        generator.keys[2 * i] = <uint32_t>(key[0] + i * 0x9E3779B9u)
-        generator.keys[2 * i + 1] = <uint32_t>(key[1] + i * 0xBB67AE85u)
+        generator.keys[2 * i] = <uint32_t>(key[0] + <uint32_t>i * 0x9E3779B9u)
+        generator.keys[2 * i + 1] = <uint32_t>(key[1] + <uint32_t>i * 0xBB67AE85u)
     generator.counter[0] = second
     generator.counter[1] = third
     generator.counter[2] = fourth

@@ -24,11 +24,9 @@ cdef extern from "isa/simd.h" nogil:
     vint iload(const int32_t* source) noexcept
     void istore(int32_t* to, vint x) noexcept
     vint ibroadcast(int32_t x) noexcept
-    vint imin(vint a, vint b) noexcept
-    vint imax(vint a, vint b) noexcept
+    vint min_unsigned(vint a, vint b) noexcept
     vint dot_int16(vint a, vint b) noexcept
     vint gather_elements(const int32_t* table, vint at) noexcept
-    bint any_element(vint mask) noexcept
     vint widen_bytes(const uint8_t* source) noexcept
     void store_low_bytes(uint8_t* to, vint x) noexcept
     vlong lbroadcast(uint64_t x) noexcept
