@@ -211,6 +211,78 @@ def train(
     return batches, total, right, weights, velocity
 
 
+def random_words(key: Sequence[int], counters: Array) -> npt.NDArray[np.uint32]:
+    """Philox4x32-10 of counters (..., 4), each with 4 words."""
+    mask = np.uint64(0xFFFFFFFF)
+    k0, k1 = key
+    c0, c1, c2, c3 = np.moveaxis(counters.astype(np.uint64), -1, 0)
+    for _ in range(10):
+        p, q = c0 * np.uint64(0xD2511F53), c2 * np.uint64(0xCD9E8D57)
+        c0, c1, c2, c3 = (q >> 32) ^ c1 ^ np.uint64(k0), q & mask, (p >> 32) ^ c3 ^ np.uint64(k1), p & mask
+        k0, k1 = (k0 + 0x9E3779B9) & 0xFFFFFFFF, (k1 + 0xBB67AE85) & 0xFFFFFFFF
+    return np.stack([c0, c1, c2, c3], axis=-1).astype(np.uint32)
+
+
+def augmentation_draws(numbers: Array, seed: int, epoch: int) -> tuple[Float64, Float64]:
+    """What is drawn for images of these numbers, uniform in ±1: six numbers (n, 6) and noise (n, 2, 28, 28)."""
+    blocks = np.arange(114)
+    counters = np.empty((len(numbers), len(blocks), 4), dtype=np.uint64)
+    counters[..., 0], counters[..., 1], counters[..., 2], counters[..., 3] = blocks, numbers[:, None], epoch, 1
+    words = random_words((seed & 0xFFFFFFFF, seed >> 32), counters)
+    six = words[:, 112:].reshape(-1, 8)[:, :6].astype(np.int32)
+    octets = words[:, :112].astype("<u4").view(np.int8).reshape(-1, 7, 16, 2, 2, 4)[..., [1, 3, 0, 2]]
+    noise = octets.transpose(0, 3, 1, 5, 4, 2).reshape(-1, 2, 28, 32)[..., :28]  # 4 rows and 16 columns in a block
+    return (six + 0.5) / 2**31, (noise + 0.5) / 128
+
+
+def gaussian_matrix(sigma: float) -> Float64:
+    """(28, 28): product with it smooths by a Gaussian, the noise beyond the edges being 0."""
+    weights = np.exp(-0.5 * (np.arange(12 * sigma + 28) / sigma) ** 2)
+    weights /= 2 * weights.sum() - 1
+    matrix: Float64 = weights[abs(np.arange(28)[:, None] - np.arange(28))]
+    return matrix
+
+
+def augment(
+    images: Array,
+    order: Array | None,
+    *,
+    seed: int,
+    epoch: int,
+    shift: float = 0,
+    rotation: float = 0,
+    scale: float = 0,
+    shear: float = 0,
+    elastic: float = 0,
+    smoothness: float = 5,
+) -> Float64:
+    """Images (n, 784) that `order` picks: scaled, sheared, turned and shifted, with elastic displacements; 0 to 255."""
+    numbers = np.arange(len(images)) if order is None else order
+    six, noise = augmentation_draws(numbers, seed, epoch)
+    right, down, angle, wide, high, slant = (six * [shift, shift, np.radians(rotation), scale, scale, shear]).T
+    sheared = np.zeros((len(numbers), 2, 2))
+    sheared[:, 0, 0], sheared[:, 0, 1], sheared[:, 1, 1] = 1, slant, 1
+    turned = np.array([[np.cos(angle), -np.sin(angle)], [np.sin(angle), np.cos(angle)]]).transpose(2, 0, 1)
+    inverse = np.linalg.inv(turned @ sheared * np.stack([1 + wide, 1 + high], axis=-1)[:, None, :])
+    y, x = np.mgrid[:28, :28] - 13.5
+    moved = np.stack([x - right[:, None, None], y - down[:, None, None]], axis=1)
+    g = gaussian_matrix(smoothness)
+    source = np.einsum("nij,njyx->niyx", inverse, moved) + 13.5 + elastic * (g @ noise @ g.T)
+    return _bilinear(_float64(images[numbers]).reshape(-1, 28, 28), source[:, 0], source[:, 1]).reshape(-1, 784)
+
+
+def _bilinear(images: Float64, x: Float64, y: Float64) -> Float64:
+    """Images (n, 28, 28) at places (n, 28, 28), 0 outside."""
+    padded = np.pad(images, ((0, 0), (2, 2), (2, 2)))
+    x, y = np.clip(x + 2, 0, 30), np.clip(y + 2, 0, 30)
+    left, top, image = x.astype(int), y.astype(int), np.arange(len(images))[:, None, None]
+    u, v = x - left, y - top
+    above = padded[image, top, left] * (1 - u) + padded[image, top, left + 1] * u
+    below = padded[image, top + 1, left] * (1 - u) + padded[image, top + 1, left + 1] * u
+    result: Float64 = above * (1 - v) + below * v
+    return result
+
+
 FORWARD = {"relu": relu, "sigmoid": sigmoid, "tanh": tanh}
 BACKWARD = {"relu": relu_backward, "sigmoid": sigmoid_backward, "tanh": tanh_backward}
 
