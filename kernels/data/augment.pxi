@@ -150,21 +150,24 @@ cdef void draw_field(const Elastic* e, const Philox* generator, Canvas* canvas) 
 
 cdef bint load_image(const uint8_t* image, Canvas* canvas) noexcept nogil:
     """Copy an image and find where its ink is; false if there is none."""
-    cdef uint64_t found, lines = 0
-    cdef uint32_t columns = 0
-    cdef int y
+    cdef uint64_t found
+    cdef uint32_t first, second, columns = 0, lines = 0
+    cdef int y, at
     for y in range(SIDE):
         memcpy(canvas.ink + (y + 1) * LINE + 1, image + y * SIDE, SIDE)
-    for y from 0 <= y < SIDE by 2:
-        found = nonzero_bytes(canvas.ink + (y + 1) * LINE)
-        columns |= <uint32_t>(found | found >> 32)
-        lines |= (<uint64_t>(<uint32_t>found != 0) | <uint64_t>(found >> 32 != 0) << 1) << (y + 1)
+    for y from 0 <= y < SIDE by 2:  # two lines in 64 bytes, which may not reach beyond the image
+        at = min(y * SIDE, PIXELS - 64)
+        found = nonzero_bytes(image + at) >> (y * SIDE - at)
+        first = <uint32_t>found & 0xFFFFFFF
+        second = <uint32_t>(found >> SIDE) & 0xFFFFFFF
+        columns |= first | second
+        lines |= <uint32_t>((first != 0) | (second != 0) << 1) << y
     if not lines:
         return False
-    canvas.left = trailing_zeros(columns) - 2
-    canvas.right = 63 - leading_zeros(columns)
-    canvas.top = trailing_zeros(lines) - 2
-    canvas.bottom = 63 - leading_zeros(lines)
+    canvas.left = trailing_zeros(columns) - 1
+    canvas.right = 64 - leading_zeros(columns)
+    canvas.top = trailing_zeros(lines) - 1
+    canvas.bottom = 64 - leading_zeros(lines)
     return True
 
 
@@ -216,21 +219,26 @@ cdef void draw_pixels(const Affine* affine, const Elastic* e, const Canvas* canv
                 field = canvas.field + y * FIELDS + x
                 u = u + (iload(field) >> bits)
                 v = v + (iload(field + LINE) >> bits)
+            if not is_any_below(u, width, v, height):
+                store_low_bytes(out + y * SIDE + x, ibroadcast(0))
+                continue
             u = min_unsigned(u, width)
             v = min_unsigned(v, height)
             store_low_bytes(out + y * SIDE + x, interpolate(gather_elements(quads, (v >> 16 << 5) + (u >> 16)), u, v))
 
 
-cdef void augment_row(const Augmentation* a, Philox* generator, Canvas* canvas, Py_ssize_t row) noexcept nogil:
-    cdef Py_ssize_t image = row if a.order == NULL else a.order[row]
-    cdef uint8_t* out = a.out + row * PIXELS
+cdef Py_ssize_t picked_image(const Augmentation* a, Py_ssize_t row) noexcept nogil:
+    """The number of a row's image; 0 if `order` was changed since it was validated."""
+    cdef Py_ssize_t number = row if a.order == NULL else a.order[row]
+    return number if 0 <= number < a.count else 0
+
+
+cdef void augment_image(const Augmentation* a, Philox* generator, Canvas* canvas, Py_ssize_t number, uint8_t* out) noexcept nogil:
     cdef Affine affine
-    if not 0 <= image < a.count:  # changed since it was validated
-        image = 0
-    if not load_image(a.images + image * PIXELS, canvas):
+    if not load_image(a.images + number * PIXELS, canvas):
         memset(out, 0, PIXELS)
         return
-    generator.counter[0] = <uint32_t>image
+    generator.counter[0] = <uint32_t>number
     affine = draw_affine(a, generator)
     if a.elastic.rank:
         draw_field(&a.elastic, generator, canvas)
@@ -242,11 +250,15 @@ cdef void augment_thread(void* work, int thread) noexcept nogil:
     cdef const Augmentation* a = <const Augmentation*>work
     cdef Philox generator = philox_of(a.seed, 0, a.epoch, STREAM_AUGMENT)
     cdef Canvas canvas
-    cdef Py_ssize_t row, end
+    cdef Py_ssize_t row, end, byte
+    cdef const uint8_t* ahead
     memset(canvas.ink, 0, sizeof(canvas.ink))
     partition(a.n, 1, thread, a.team.size, &row, &end)
     while row < end:
-        augment_row(a, &generator, &canvas, row)
+        ahead = a.images + picked_image(a, min(row + 1, end - 1)) * PIXELS  # the order is random
+        for byte from 0 <= byte < PIXELS by 64:
+            prefetch(ahead + byte, 0, 2)
+        augment_image(a, &generator, &canvas, picked_image(a, row), a.out + row * PIXELS)
         row += 1
 
 

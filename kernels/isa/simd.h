@@ -136,6 +136,25 @@ static inline vint gather_elements(const int32_t *table, vint at) /* table[at] *
 #endif
 }
 
+static inline int is_any_below(vint a, vint b, vint c, vint d) /* whether a < b and c < d anywhere, as unsigned numbers */
+{
+#if LANES == 16 && defined(__AVX512F__)
+    return _mm512_mask_cmplt_epu32_mask(_mm512_cmplt_epu32_mask((__m512i)a, (__m512i)b), (__m512i)c, (__m512i)d) != 0;
+#else
+    vint below = ((a ^ INT32_MIN) < (b ^ INT32_MIN)) & ((c ^ INT32_MIN) < (d ^ INT32_MIN));
+#if LANES == 8 && defined(__AVX__)
+    return !_mm256_testz_si256((__m256i)below, (__m256i)below);
+#elif LANES == 4 && defined(__SSE2__)
+    return _mm_movemask_epi8((__m128i)below) != 0;
+#else
+    int32_t any = 0;
+    for (int i = 0; i < LANES; i++)
+        any |= below[i];
+    return any;
+#endif
+#endif
+}
+
 static inline vint widen_bytes(const uint8_t *from) /* LANES bytes as integers */
 {
 #if LANES == 16 && defined(__AVX512F__)
