@@ -53,8 +53,8 @@ def contenders() -> tuple[Any, ...]:
 
 
 def offering(what: str) -> list[Any]:
-    """The contenders that have an operation; ours may share the training among threads as well."""
+    """The contenders that have an operation; ours may share training and augmentation among threads as well."""
     from contenders.ours import Ours
 
-    shared = [Ours(kernels.isa(), CPUS)] if what == "training" and CPUS > 1 else []
+    shared = [Ours(kernels.isa(), CPUS)] if what in ("training", "augmentation") and CPUS > 1 else []
     return [*(each for each in contenders() if hasattr(each, what)), *shared]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Callable
 from typing import Any
 
@@ -15,7 +16,7 @@ Array = np.ndarray[Any, Any]
 
 
 class Ours:
-    """One variant of the kernels. Only training can be shared among threads."""
+    """One variant of the kernels. Training and augmentation can be shared among threads."""
 
     def __init__(self, isa: str, threads: int = 1) -> None:
         self.isa = isa
@@ -55,6 +56,11 @@ class Ours:
         workspace = self.kernels.Workspace(net, net.micro_batch_rows)
         packed, out = net.pack(parameters), np.empty((len(rows), net.outputs), np.float32)
         return lambda: net.forward(packed, rows, out, workspace)
+
+    def augmentation(self, images: Array, settings: dict[str, float]) -> Callable[[], Array]:
+        out, epochs = np.empty_like(images), itertools.count()
+        augment, threads = self.kernels.augment, self.threads
+        return lambda: augment(images, None, out, seed=1, epoch=next(epochs), threads=threads, **settings)
 
     def training(self, configuration: Configuration, images: Array, labels: Array, parameters: Array) -> Training:
         return Training(self, configuration, images, labels, parameters)

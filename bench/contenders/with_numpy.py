@@ -63,6 +63,42 @@ def loss_and_gradient(z: Array, labels: Array) -> float:
     return float(loss)
 
 
+def sources(
+    random: np.random.Generator, n: int, *, shift: float = 0, rotation: float = 0, scale: float = 0, shear: float = 0,
+    elastic: float = 0, smoothness: float = 5,
+) -> Array:  # fmt: skip
+    """Where each pixel comes from: x and y, (n, 2, 784)."""
+    ranges = np.array([shift, shift, np.radians(rotation), scale, scale, shear], np.float32)
+    right, down, angle, wide, high, slant = (random.uniform(-1, 1, (n, 6)).astype(np.float32) * ranges).T
+    s, c = np.sin(angle), np.cos(angle)
+    inverse = np.empty((n, 2, 3), np.float32)  # of scale, shear, rotation, and shift
+    inverse[:, 0, 0], inverse[:, 0, 1] = (c + slant * s) / (1 + wide), (s - slant * c) / (1 + wide)
+    inverse[:, 1, 0], inverse[:, 1, 1] = -s / (1 + high), c / (1 + high)
+    inverse[:, :, 2] = 13.5 - inverse[:, :, 0] * (13.5 + right[:, None]) - inverse[:, :, 1] * (13.5 + down[:, None])
+    y, x = np.mgrid[:28, :28].astype(np.float32).reshape(2, 784)
+    found = inverse @ np.stack([x, y, np.ones_like(x)])
+    if elastic:
+        noise = 2 * random.random((n, 2, 28, 28), dtype=np.float32) - 1
+        weights = np.exp(-0.5 * (np.arange(200) / smoothness) ** 2)
+        weights /= 2 * weights.sum() - 1
+        g = weights[abs(np.arange(28)[:, None] - np.arange(28))].astype(np.float32)
+        found += np.float32(elastic) * (g @ noise @ g).reshape(n, 2, 784)
+    return found
+
+
+def bilinear(padded: Array, x: Array, y: Array) -> Array:
+    """Pixels at x and y (n, 784) of images (n, 32, 32) as one row of bytes, with a margin of two zeros: uint8."""
+    x, y = np.clip(x + 2, 0, 30), np.clip(y + 2, 0, 30)
+    left, top = x.astype(np.int32), y.astype(np.int32)
+    x -= left
+    y -= top
+    at = top * 32 + left + 1024 * np.arange(len(x), dtype=np.int32)[:, None]
+    above, below = (
+        (1 - x) * padded[first] + x * padded[first + 1] for first in (at, at + 32)
+    )  # fmt: skip
+    return (above + y * (below - above) + np.float32(0.5)).astype(np.uint8)
+
+
 class Contender:
     """NumPy with its BLAS limited to a number of threads."""
 
@@ -117,6 +153,11 @@ class Contender:
         layers = pairs(configuration, parameters)
         activate = FORWARD[configuration.activation]
         return lambda: _activations(layers, activate, rows)[-1]
+
+    def augmentation(self, images: Array, settings: dict[str, float]) -> Callable[[], Array]:
+        random = np.random.default_rng(1)
+        padded = np.pad(images.reshape(-1, 28, 28), ((0, 0), (2, 2), (2, 2))).ravel()
+        return lambda: bilinear(padded, *np.rollaxis(sources(random, len(images), **settings), 1))
 
     def training(self, configuration: Configuration, images: Array, labels: Array, parameters: Array) -> Training:
         return Training(configuration, images, labels, parameters)

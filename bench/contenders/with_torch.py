@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from typing import Any
 
@@ -29,6 +30,30 @@ def sequential(configuration: Configuration, parameters: Array) -> torch.nn.Sequ
             linear.bias.copy_(torch.from_numpy(bias.copy()))
         layers += [linear, ACTIVATIONS[configuration.activation]()]
     return torch.nn.Sequential(*layers[:-1])
+
+
+def distorted(
+    images: torch.Tensor, *, shift: float = 0, rotation: float = 0, scale: float = 0, shear: float = 0,
+    elastic: float = 0, smoothness: float = 5,
+) -> torch.Tensor:  # fmt: skip
+    """Images (n, 1, 28, 28), uint8, distorted: (n, 784), uint8. grid_sample counts in half widths from the centre."""
+    n, half = len(images), 13.5
+    ranges = torch.tensor([shift / half, shift / half, math.radians(rotation), scale, scale, shear])
+    right, down, angle, wide, high, slant = ((2 * torch.rand(n, 6) - 1) * ranges).T
+    s, c = angle.sin(), angle.cos()
+    inverse = torch.stack([(c + slant * s) / (1 + wide), (s - slant * c) / (1 + wide), -s / (1 + high), c / (1 + high)])
+    inverse = inverse.T.reshape(n, 2, 2)
+    moved = -inverse @ torch.stack([right, down], dim=1)[:, :, None]
+    grid = torch.nn.functional.affine_grid(torch.cat([inverse, moved], dim=2), images.shape, align_corners=True)
+    if elastic:
+        distance = torch.arange(200.0)
+        weights = torch.exp(-0.5 * (distance / smoothness) ** 2)
+        weights /= 2 * weights.sum() - 1
+        gaussian = weights[(distance[:28, None] - distance[:28]).abs().long()]  # faster than convolutions
+        smooth = gaussian @ (2 * torch.rand(n, 2, 28, 28) - 1) @ gaussian
+        grid += elastic / half * smooth.permute(0, 2, 3, 1)
+    found = torch.nn.functional.grid_sample(images.float(), grid, align_corners=True)
+    return (found + 0.5).to(torch.uint8).reshape(n, 784)
 
 
 class Contender:
@@ -77,6 +102,10 @@ class Contender:
                 return model(x)
 
         return call
+
+    def augmentation(self, images: Array, settings: dict[str, float]) -> Callable[[], torch.Tensor]:
+        pixels = torch.from_numpy(images).reshape(-1, 1, 28, 28)
+        return lambda: distorted(pixels, **settings)
 
     def training(self, configuration: Configuration, images: Array, labels: Array, parameters: Array) -> Training:
         return Training(configuration, images, labels, parameters)
