@@ -53,3 +53,23 @@ cdef _set_elastic(Elastic* elastic, double alpha, double sigma):
     memcpy(elastic.compress, address(compress), compress.nbytes)
     memcpy(elastic.smooth, address(smooth), smooth.nbytes)
     memcpy(elastic.restore, address(restore), restore.nbytes)
+
+
+cdef Augmentation _augmented_rows(images, order, out) except *:
+    """An augmentation of the rows that `order` picks, with no settings yet."""
+    cdef Augmentation a
+    memset(&a, 0, sizeof(a))
+    _contiguous("images", images, _UINT8, 2)
+    _same_shape("images", images, "the kernel", (images.shape[0], PIXELS))
+    a.images = <const uint8_t*>address(images)
+    a.n = a.count = images.shape[0]
+    if order is not None:
+        _check_order(order, a.count)
+        a.order = <const int64_t*>address(order)
+        a.n = order.shape[0]
+    _contiguous("out", out, _UINT8, 2, True)
+    _same_shape("out", out, "the picked rows", (a.n, PIXELS))
+    _apart("out", out, "images", images)
+    _apart("out", out, "order", order)
+    a.out = <uint8_t*>address(out)
+    return a

@@ -384,31 +384,14 @@ cdef class Variant:
 
         Raises `TypeError` or `ValueError` with the name of an argument that does not fit.
         """
-        cdef Augmentation a
-        memset(&a, 0, sizeof(a))
-        _contiguous("images", images, _UINT8, 2)
-        _same_shape("images", images, "the kernel", (images.shape[0], PIXELS))
-        a.n = images.shape[0]
-        if order is not None:
-            _check_order(order, images.shape[0])
-            a.n = order.shape[0]
-            a.order = <const int64_t*>address(order)
-            _apart("out", out, "order", order)
-        _contiguous("out", out, _UINT8, 2, True)
-        _same_shape("out", out, "the picked rows", (a.n, PIXELS))
-        _apart("out", out, "images", images)
         _check_ranges({
             "seed": seed, "epoch": epoch, "shift": shift, "rotation": rotation, "scale": scale, "shear": shear,
             "elastic": elastic, "smoothness": smoothness,
         })
         if not 1 <= threads <= THREAD_LIMIT:
             raise ValueError(f"threads must be from 1 to {THREAD_LIMIT}, not {threads}")
-        a.images = <const uint8_t*>address(images)
-        a.count = images.shape[0]
-        a.out = <uint8_t*>address(out)
-        a.seed[0] = seed & 0xFFFFFFFF
-        a.seed[1] = seed >> 32
-        a.epoch = epoch
+        cdef Augmentation a = _augmented_rows(images, order, out)
+        a.seed[0], a.seed[1], a.epoch = seed & 0xFFFFFFFF, seed >> 32, epoch
         a.shift, a.rotation, a.scale, a.shear = shift, rotation * (np.pi / 180), scale, shear
         _set_elastic(&a.elastic, elastic, smoothness)
         if a.n:
