@@ -1,6 +1,6 @@
 """What the compiled kernels offer to Python; shapes and rules stand in the docstrings of kernels/interface."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -88,7 +88,21 @@ class Network:
         loss: float = 0.0,
         first_step: int = 0,
         smoothing: float = 0.0,
+        noise: Noise | None = None,
+        epoch: int = 0,
     ) -> tuple[int, float, int]: ...
+
+class Noise:
+    @property
+    def draws_rows(self) -> bool: ...
+    def __init__(
+        self,
+        *,
+        seed: int = 0,
+        input_dropout: float = 0.0,
+        hidden_dropout: float = 0.0,
+        augmentation: Mapping[str, float] | None = None,
+    ) -> None: ...
 
 class Packed:
     @property

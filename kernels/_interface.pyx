@@ -4,6 +4,7 @@
 include "isa/table.pxi"
 include "interface/validation.pxi"
 include "interface/augment.pxi"
+include "interface/noise.pxi"
 include "interface/variant.pxi"
 include "interface/optimizer.pxi"
 include "interface/workspace.pxi"

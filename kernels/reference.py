@@ -6,7 +6,7 @@ the flat vector of its parameters, as `Network` takes them.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -163,14 +163,22 @@ def forward(layers: Layers, parameters: Array, inputs: Array) -> Float64:
 
 
 def gradients(
-    layers: Layers, parameters: Array, images: Array, labels: Array, order: Array | None = None
+    layers: Layers,
+    parameters: Array,
+    images: Array,
+    labels: Array,
+    order: Array | None = None,
+    *,
+    scales: Mapping[int, Array] | None = None,
 ) -> tuple[float, int, Float64]:
     """Loss summed over the picked rows, rows that are right, and the gradient of their mean loss.
 
-    The gradient has the layout of `parameters`, (parameter_count,).
+    The gradient has the layout of `parameters`, (parameter_count,). With dropout, `scales` holds what multiplies the
+    output of layers, (n, units) by layer index: 0 or 1 / (1 - rate).
     """
     picked: Any = slice(None) if order is None else order
-    activations = _activations(layers, parameters, images[picked])
+    scales = scales or {}
+    activations = _activations(layers, parameters, images[picked], scales)
     loss, correct, d = softmax_cross_entropy(activations[-1], labels[picked])
     d /= max(len(d), 1)
     gradient = np.zeros(parameters.shape)
@@ -178,6 +186,9 @@ def gradients(
     for index in reversed(range(len(layers))):
         (kind, _, _), parts_of_gradient, part = parts[index]
         x, y = activations[index], activations[index + 1]
+        if index in scales:
+            y = np.divide(y, scales[index], out=np.zeros_like(y), where=scales[index] != 0)
+            d = d * scales[index]
         if part is not None and parts_of_gradient is not None:
             parts_of_gradient[0][:] = x.T @ d
             parts_of_gradient[1][:] = bias_backward(d)
@@ -221,6 +232,20 @@ def random_words(key: Sequence[int], counters: Array) -> npt.NDArray[np.uint32]:
         c0, c1, c2, c3 = (q >> 32) ^ c1 ^ np.uint64(k0), q & mask, (p >> 32) ^ c3 ^ np.uint64(k1), p & mask
         k0, k1 = (k0 + 0x9E3779B9) & 0xFFFFFFFF, (k1 + 0xBB67AE85) & 0xFFFFFFFF
     return np.stack([c0, c1, c2, c3], axis=-1).astype(np.uint32)
+
+
+def dropout_scales(numbers: Array, width: int, rate: float, *, seed: int, epoch: int, stream: int) -> Float64:
+    """What dropout multiplies `width` numbers of images of these numbers with, (n, width): 0 or 1 / (1 - rate).
+
+    `stream` is 2 for pixels, and 16 + i for units behind linear layer i.
+    """
+    groups = -(-width // 64)
+    counters = np.empty((len(numbers), 16 * groups, 4), dtype=np.uint64)
+    counters[..., 0], counters[..., 1] = np.arange(16 * groups), numbers[:, None]
+    counters[..., 2], counters[..., 3] = epoch, stream
+    words = random_words((seed & 0xFFFFFFFF, seed >> 32), counters)
+    words = words.reshape(len(numbers), groups, 16, 4).swapaxes(2, 3).reshape(len(numbers), 64 * groups)
+    return np.where(words[:, :width] < round(rate * 2**32), 0, 1 / (1 - rate))
 
 
 def augmentation_draws(numbers: Array, seed: int, epoch: int) -> tuple[Float64, Float64]:
@@ -291,12 +316,15 @@ def _float64(x: Any) -> Float64:
     return np.asarray(x, dtype=np.float64)
 
 
-def _activations(layers: Layers, parameters: Array, inputs: Array) -> list[Float64]:
-    """What goes into each layer, (n, inputs) of it, and last what the network puts out."""
+def _activations(
+    layers: Layers, parameters: Array, inputs: Array, scales: Mapping[int, Array] | None = None
+) -> list[Float64]:
+    """What goes into each layer, (n, inputs) of it, and last what the network puts out; after dropout by `scales`."""
     activations = [_float64(inputs) / 255 if inputs.dtype == np.uint8 else _float64(inputs)]
-    for (kind, _, _), part in zip(layers, _linear_parts(layers, parameters), strict=True):
+    for index, ((kind, _, _), part) in enumerate(zip(layers, _linear_parts(layers, parameters), strict=True)):
         x = activations[-1]
-        activations.append(FORWARD[kind](x) if part is None else add_bias(gemm(x, part[0]), part[1]))
+        y = FORWARD[kind](x) if part is None else add_bias(gemm(x, part[0]), part[1])
+        activations.append(y if scales is None or index not in scales else y * scales[index])
     return activations
 
 

@@ -65,6 +65,24 @@ class StepDecay(Constant):
     factor: Annotated[float, Field(gt=0, le=1), REAL] = 0.1
 
 
+class Dropout(Strict):
+    """The shares of pixels, and of units behind each hidden layer's activation, that are 0 in a step of training."""
+
+    input: Decay = 0.0
+    hidden: Decay = 0.0
+
+
+class Augmentation(Strict):
+    """The largest distortions of a training image, drawn anew in every epoch: affine, then elastic (Simard 2003)."""
+
+    shift: Annotated[float, Field(ge=0, le=10), REAL] = 0.0
+    rotation: Annotated[float, Field(ge=0, le=180), REAL] = 0.0
+    scale: Annotated[float, Field(ge=0, le=0.9), REAL] = 0.0
+    shear: Annotated[float, Field(ge=0, le=1), REAL] = 0.0
+    elastic: Annotated[float, Field(ge=0, le=200), REAL] = 0.0
+    smoothness: Annotated[float, Field(ge=0.5, le=20), REAL] = 5.0
+
+
 class EarlyStopping(Strict):
     """The run succeeds early when `val_loss` has not improved for so many epochs."""
 
@@ -83,7 +101,9 @@ class Hyperparams(Strict):
     batch_size: Annotated[int, Field(ge=1, le=4096), INTEGRAL] = 64
     optimizer: Annotated[Sgd | Adam | AdamW, Field(discriminator="type"), _typed("sgd")] = Sgd()
     schedule: Annotated[Constant | Cosine | StepDecay, Field(discriminator="type"), _typed("constant")] = Constant()
+    dropout: Dropout = Dropout()
     label_smoothing: Decay = 0.0
+    augmentation: Augmentation | None = None
     averaging: Decay = 0.0
     loss: Literal["cross_entropy"] = "cross_entropy"
     seed: Annotated[int, Field(ge=0, le=2**63 - 1), INTEGRAL] = 42

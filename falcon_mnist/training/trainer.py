@@ -16,7 +16,7 @@ import numpy.typing as npt
 
 from falcon_mnist import kernels
 from falcon_mnist.settings import cpus
-from falcon_mnist.training import optimizers
+from falcon_mnist.training import noise, optimizers
 from falcon_mnist.training.hyperparams import Hyperparams
 from falcon_mnist.training.rows import Rows, order_of, split
 from falcon_mnist.training.schedules import learning_rate, learning_rates
@@ -183,6 +183,8 @@ def _train_segment(
         loss=state.loss,
         first_step=first_step,
         smoothing=hyperparams.label_smoothing,
+        noise=noise.build(hyperparams),
+        epoch=state.epoch,
     )
     _check_stop(stop)
     state.done += len(segment)

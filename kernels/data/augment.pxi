@@ -29,7 +29,7 @@ cdef extern from *:
 
 cdef enum:
     FIELDS = 2 * LINE  # columns of dx and dy side by side
-    STREAM_AUGMENT = 1  # the last word of the generator's counter tells what its numbers are for
+    STREAM_AUGMENT = 1  # the last word of the generator's counter tells what its numbers are for; others: layers/dropout.pxi
     BLOCKS_OF_NOISE = ROW_PAIRS * 8
     INK_LINES = SIDE + 3  # with a pixel of background above and two below
 
@@ -73,7 +73,7 @@ cdef double sine(double x, double term, int n) noexcept nogil:
     return total
 
 
-cdef Affine draw_affine(const Augmentation* a, const Philox* generator) noexcept nogil:
+cdef Affine draw_affine(const Distortion* a, const Philox* generator) noexcept nogil:
     """The inverse of: scale and shear and turn about the centre of the image, then shift."""
     cdef vint words[4]
     cdef int32_t drawn[4 * LANES]
@@ -233,32 +233,43 @@ cdef Py_ssize_t picked_image(const Augmentation* a, Py_ssize_t row) noexcept nog
     return number if 0 <= number < a.count else 0
 
 
-cdef void augment_image(const Augmentation* a, Philox* generator, Canvas* canvas, Py_ssize_t number, uint8_t* out) noexcept nogil:
+cdef void distort(
+    const Distortion* distortion, const Philox* generator, Canvas* canvas, const uint8_t* image, uint8_t* out
+) noexcept nogil:
+    """One image; the canvas's ink is 0 around it."""
     cdef Affine affine
-    if not load_image(a.images + number * PIXELS, canvas):
+    if not load_image(image, canvas):
         memset(out, 0, PIXELS)
         return
-    generator.counter[0] = <uint32_t>number
-    affine = draw_affine(a, generator)
-    if a.elastic.rank:
-        draw_field(&a.elastic, generator, canvas)
+    affine = draw_affine(distortion, generator)
+    if distortion.elastic.rank:
+        draw_field(&distortion.elastic, generator, canvas)
     make_quads(canvas)
-    draw_pixels(&affine, &a.elastic, canvas, out)
+    draw_pixels(&affine, &distortion.elastic, canvas, out)
+
+
+cdef inline void prefetch_bytes(const uint8_t* at, Py_ssize_t count) noexcept nogil:
+    """The order of rows is random: no hardware prefetcher knows which one is next.
+
+    Inline, because gcc removes calls of a function that does nothing but prefetch.
+    """
+    cdef Py_ssize_t byte
+    for byte from 0 <= byte < count by 64:
+        prefetch(at + byte, 0, 2)
 
 
 cdef void augment_thread(void* work, int thread) noexcept nogil:
     cdef const Augmentation* a = <const Augmentation*>work
     cdef Philox generator = philox_of(a.seed, 0, a.epoch, STREAM_AUGMENT)
     cdef Canvas canvas
-    cdef Py_ssize_t row, end, byte
-    cdef const uint8_t* ahead
+    cdef Py_ssize_t row, end, number
     memset(canvas.ink, 0, sizeof(canvas.ink))
     partition(a.n, 1, thread, a.team.size, &row, &end)
     while row < end:
-        ahead = a.images + picked_image(a, min(row + 1, end - 1)) * PIXELS  # the order is random
-        for byte from 0 <= byte < PIXELS by 64:
-            prefetch(ahead + byte, 0, 2)
-        augment_image(a, &generator, &canvas, picked_image(a, row), a.out + row * PIXELS)
+        prefetch_bytes(a.images + picked_image(a, min(row + 1, end - 1)) * PIXELS, PIXELS)
+        number = picked_image(a, row)
+        generator.counter[0] = <uint32_t>number
+        distort(&a.distortion, &generator, &canvas, a.images + number * PIXELS, a.out + row * PIXELS)
         row += 1
 
 

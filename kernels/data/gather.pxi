@@ -1,26 +1,23 @@
 # Micro-batches: rows picked from the data set.
 
 cdef inline void prefetch_row(const Net* net, Row row) noexcept nogil:
-    """The order is random: no hardware prefetcher knows which row is next.
-
-    Inline, because gcc removes calls of a function that does nothing but prefetch.
-    """
-    cdef const char* at = <const char*>row.bytes if row.bytes != NULL else <const char*>row.floats
-    cdef Py_ssize_t byte, size = net.inputs * (1 if row.bytes != NULL else sizeof(float))
-    for byte from 0 <= byte < size by 64:
-        prefetch(at + byte, 0, 2)
+    if row.bytes != NULL:
+        prefetch_bytes(row.bytes, net.inputs)
+    else:
+        prefetch_bytes(<const uint8_t*>row.floats, net.inputs * sizeof(float))
 
 
-cdef void load_floats(const Net* net, const Row* row, Py_ssize_t begin, Py_ssize_t end, float* to) noexcept nogil:
-    """x = rows begin to end of a micro-batch, bytes as float32(byte / 255), after the activations before the first layer."""
+cdef void load_floats(const Job* job, const Row* row, Py_ssize_t begin, Py_ssize_t end) noexcept nogil:
+    """x = rows begin to end of a micro-batch, bytes as `job.pixel` has them, after the activations before the first layer."""
+    cdef const Net* net = job.net
     cdef Py_ssize_t i, j
     cdef float* x
     cdef int k
     for i in range(begin, end):
-        x = to + i * net.ld
+        x = job.workspace.x + i * net.ld
         if row[i].bytes != NULL:
             for j in range(net.inputs):
-                x[j] = <float>row[i].bytes[j] / <float>255
+                x[j] = job.pixel[row[i].bytes[j]]
         else:
             memcpy(x, row[i].floats, net.inputs * sizeof(float))
         for k in range(net.linear[0].activation):
@@ -63,11 +60,39 @@ cdef bint first_layer_is_sparse(const Job* job, Py_ssize_t first, Py_ssize_t row
     return is_sparse_sample(found, rows, job.net.inputs)
 
 
-cdef MicroBatch own_parts(Job* job, Py_ssize_t rows, int thread) noexcept nogil:
+cdef void draw_rows(const Job* job, Py_ssize_t first, Py_ssize_t rows, uint8_t* to, int thread) noexcept nogil:
+    """The thread's part of the rows from `first` on, distorted and with pixels dropped, to `to` (rows, inputs)."""
+    cdef const Draws* draws = job.draws
+    cdef Philox affine_and_field = philox_of(draws.seed, 0, draws.epoch, STREAM_AUGMENT)
+    cdef Philox dropped = philox_of(draws.seed, 0, draws.epoch, STREAM_PIXELS)
+    cdef Canvas canvas
+    cdef Py_ssize_t i, end, inputs = job.net.inputs
+    cdef const uint8_t* image
+    memset(canvas.ink, 0, sizeof(canvas.ink))
+    partition(rows, 1, thread, job.team.size, &i, &end)
+    for i in range(i, end):
+        prefetch_row(job.net, row_of(job, first + min(i + 1, end - 1)))
+        image = row_of(job, first + i).bytes
+        affine_and_field.counter[0] = dropped.counter[0] = <uint32_t>picked(job, first + i)
+        if draws.distorts:
+            distort(&draws.distortion, &affine_and_field, &canvas, image, to + i * inputs)
+        else:
+            memcpy(to + i * inputs, image, inputs)
+        if draws.input.threshold:
+            drop_pixels(&dropped, draws.input.threshold, inputs, to + i * inputs)
+
+
+cdef inline bint draws_rows(const Job* job) noexcept nogil:
+    return job.draws != NULL and job.draws.drawn[0] != NULL
+
+
+cdef MicroBatch own_parts(Job* job, Py_ssize_t first, Py_ssize_t rows, int thread) noexcept nogil:
     """A micro-batch with the thread's parts of the workspace, nothing in it yet."""
     cdef MicroBatch batch
     cdef Buffers* workspace = job.workspace
+    batch.first = first
     batch.rows = rows
+    batch.pixel = job.pixel
     batch.by_rows = job.task == EVALUATE and rows >= LANES * job.team.size
     batch.row = workspace.row + 2 * thread * workspace.rows
     batch.hidden = batch.row + workspace.rows
@@ -81,19 +106,22 @@ cdef MicroBatch own_parts(Job* job, Py_ssize_t rows, int thread) noexcept nogil:
     return batch
 
 
-cdef MicroBatch gather(Job* job, Py_ssize_t first, Py_ssize_t rows, bint sparse, int thread) noexcept nogil:
-    """The rows from `first` on, in place or as x.
+cdef MicroBatch gather(Job* job, Py_ssize_t first, Py_ssize_t rows, int turn, int thread) noexcept nogil:
+    """The rows from `first` on, in place, as they have been drawn, or as x.
 
     Each thread reads and transposes bytes for itself: to fetch what another thread has made of them takes longer where
     two CPUs share no cache.
     """
-    cdef MicroBatch batch = own_parts(job, rows, thread)
+    cdef MicroBatch batch = own_parts(job, first, rows, thread)
     cdef Py_ssize_t i, begin, end
+    cdef bint sparse = job.sparse[turn]
     for i in range(rows):
         batch.row[i] = row_of(job, first + i)
+        if draws_rows(job):
+            batch.row[i].bytes = job.draws.drawn[turn] + i * job.net.inputs
     if job.labels != NULL:
         gather_labels(job, first, &batch)
-    for i in range(min(rows, job.n - first - rows)):
+    for i in range(min(rows, job.n - first - rows) if not draws_rows(job) else 0):
         prefetch_row(job.net, row_of(job, first + rows + i))
     batch.sparse[0] = sparse
     batch.sparse_gradient[job.net.linears - 1] = False  # d_logits have no zeros
@@ -106,6 +134,6 @@ cdef MicroBatch gather(Job* job, Py_ssize_t first, Py_ssize_t rows, bint sparse,
     elif not sparse:
         barrier(&job.team)  # others may still be reading x
         partition(rows, 1, thread, job.team.size, &begin, &end)
-        load_floats(job.net, batch.row, begin, end, job.workspace.x)
+        load_floats(job, batch.row, begin, end)
         barrier(&job.team)
     return batch

@@ -2,10 +2,11 @@
 
 from functools import lru_cache
 
-# What an argument of augment may be.
+# What an argument of augment and of Noise may be.
 _RANGES = {
     "shift": (0, 10), "rotation": (0, 180), "scale": (0, 0.9), "shear": (0, 1), "elastic": (0, 200),
     "smoothness": (0.5, 20), "seed": (0, 2**63 - 1), "epoch": (0, 2**32 - 1),
+    "input_dropout": (0, 1 - 2**-53), "hidden_dropout": (0, 1 - 2**-53),  # below 1
 }
 _NEGLIGIBLE = 1e-3  # share of the largest eigenvalue: of 36 pixels at sigma 5, less than 1/500 pixel
 
@@ -53,6 +54,21 @@ cdef _set_elastic(Elastic* elastic, double alpha, double sigma):
     memcpy(elastic.compress, address(compress), compress.nbytes)
     memcpy(elastic.smooth, address(smooth), smooth.nbytes)
     memcpy(elastic.restore, address(restore), restore.nbytes)
+
+
+DISTORTIONS = {"shift": 0.0, "rotation": 0.0, "scale": 0.0, "shear": 0.0, "elastic": 0.0, "smoothness": 5.0}
+
+
+cdef _set_distortion(Distortion* distortion, dict given):
+    """Of the arguments of `augment` those about the distortion; rotation is in degrees."""
+    for name in given:
+        if name not in DISTORTIONS:
+            raise ValueError(f"augmentation has no {name!r}: it has {', '.join(DISTORTIONS)}")
+    _check_ranges(given)
+    drawn = DISTORTIONS | given
+    distortion.shift, distortion.rotation = drawn["shift"], drawn["rotation"] * (np.pi / 180)
+    distortion.scale, distortion.shear = drawn["scale"], drawn["shear"]
+    _set_elastic(&distortion.elastic, drawn["elastic"], drawn["smoothness"])
 
 
 cdef Augmentation _augmented_rows(images, order, out) except *:

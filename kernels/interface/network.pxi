@@ -193,7 +193,7 @@ cdef class Network:
     def train(
         self, parameters, dict state not None, images, labels, order, Py_ssize_t batch_size,
         Optimizer optimizer not None, learning_rates, Workspace workspace not None, stop=None, *, int threads=1,
-        double loss=0, int64_t first_step=0, double smoothing=0,
+        double loss=0, int64_t first_step=0, double smoothing=0, Noise noise=None, uint32_t epoch=0,
     ):
         """One step of the optimizer for each batch of the rows that `order` (int64) picks, in that order.
 
@@ -202,7 +202,8 @@ cdef class Network:
         gradient of the batch's mean loss. `learning_rates` (batches,) float32 has that of each step. The last batch
         has the rows that are left. `workspace` is made with `training=True`. `threads` changes no bit.
         `first_step` counts the steps before this call, `smoothing` (in [0, 1)) spreads that share of each label evenly
-        over all classes.
+        over all classes. With `noise` each row is drawn anew for this `epoch`; images are then uint8, unless only units
+        are dropped.
 
         Returns (finished batches, loss summed over their rows before each step, correct rows); the sum begins with
         `loss`, so that calls for parts of an epoch, of whole batches each, end with the bits of one for all of
@@ -233,6 +234,13 @@ cdef class Network:
         job.smoothing = <float>smoothing
         job.packed = weights.buffer.data
         job.learning_rates = <const float*>address(learning_rates)
+        cdef Draws draws
+        if noise is not None:
+            noise.check(self, images)
+            draws = noise.draws
+            draws.epoch = epoch
+            workspace.lend_drawn(&draws, noise.draws_rows)
+            job.draws = &draws
         job.update = optimizer.update()
         job.update.weights = weights.buffer.data
         packed = [Packed(self, state[name]) for name in optimizer.state]

@@ -111,6 +111,7 @@ cdef class Variant:
     Packed = property(lambda self: Packed)
     Workspace = property(lambda self: Workspace)
     Optimizer = property(lambda self: Optimizer)
+    Noise = property(lambda self: Noise)
     MAX_THREADS = property(lambda self: MAX_THREADS)
 
     def gemm(self, a, b, out=None, *, double alpha=1, double beta=0):
@@ -384,16 +385,15 @@ cdef class Variant:
 
         Raises `TypeError` or `ValueError` with the name of an argument that does not fit.
         """
-        _check_ranges({
-            "seed": seed, "epoch": epoch, "shift": shift, "rotation": rotation, "scale": scale, "shear": shear,
-            "elastic": elastic, "smoothness": smoothness,
-        })
+        _check_ranges({"seed": seed, "epoch": epoch})
         if not 1 <= threads <= THREAD_LIMIT:
             raise ValueError(f"threads must be from 1 to {THREAD_LIMIT}, not {threads}")
         cdef Augmentation a = _augmented_rows(images, order, out)
         a.seed[0], a.seed[1], a.epoch = seed & 0xFFFFFFFF, seed >> 32, epoch
-        a.shift, a.rotation, a.scale, a.shear = shift, rotation * (np.pi / 180), scale, shear
-        _set_elastic(&a.elastic, elastic, smoothness)
+        _set_distortion(&a.distortion, {
+            "shift": shift, "rotation": rotation, "scale": scale, "shear": shear, "elastic": elastic,
+            "smoothness": smoothness,
+        })
         if a.n:
             with nogil:
                 self.table.augment(&a, threads)

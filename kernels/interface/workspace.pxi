@@ -55,6 +55,7 @@ cdef class Workspace:
     cdef readonly Py_ssize_t nbytes
     cdef Buffer buffer
     cdef Buffers buffers
+    cdef Buffer drawn  # rows that are drawn anew, once a call has needed it
     cdef readonly bint busy  # a call is using it
 
     def __cinit__(self, Network network not None, rows, *, bint training=False):
@@ -66,6 +67,15 @@ cdef class Workspace:
         self.buffer = Buffer(_lay_out(&self.buffers, &network.net, network.table, rows, training, NULL))
         self.nbytes = self.buffer.nbytes
         _lay_out(&self.buffers, &network.net, network.table, rows, training, self.buffer.data)
+
+    cdef lend_drawn(self, Draws* draws, bint needed):
+        """Set where drawn rows go, or that there are none."""
+        cdef Py_ssize_t i, floats = _whole(self.rows * self.network.inputs, 64) // 4
+        if needed and self.drawn is None:
+            self.drawn = Buffer(2 * floats)
+            self.nbytes += self.drawn.nbytes
+        for i in range(2):
+            draws.drawn[i] = <uint8_t*>(self.drawn.data + i * floats) if needed else NULL
 
     cdef run(self, Network network, Job* job, int threads):
         """Run a job of `network` in this memory; nothing if it has no rows."""

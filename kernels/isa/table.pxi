@@ -11,8 +11,9 @@ cdef extern from "<pthread.h>" nogil:
 include "gemm/matrix.pxi"
 include "layers/network.pxi"
 include "optimizers/optimizer.pxi"
+include "threads/state.pxi"
+include "data/draws.pxi"
 include "training/job.pxi"
-include "data/augmentation.pxi"
 
 ctypedef void (*Elementwise)(Py_ssize_t n, const float* x, float* y) noexcept nogil
 ctypedef void (*ElementwiseBackward)(Py_ssize_t n, const float* y, const float* d_y, float* d_x) noexcept nogil

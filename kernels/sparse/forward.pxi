@@ -4,6 +4,7 @@ cdef struct SparseBlock:
     # C (count, up to SPARSE_TILE) += A @ B, of A's rows the elements from `first` on, K_BLOCK of them. Of B's columns
     # the second half lies elsewhere, in the next panel; the leading dimension of C is SPARSE_TILE.
     const Row* rows
+    const float* pixel  # what bytes count as
     Py_ssize_t count
     Py_ssize_t k  # elements of a whole row
     Py_ssize_t first
@@ -34,7 +35,7 @@ cdef inline void sparse_block(const int vectors, const bint bytes, const SparseB
         while mask:
             j = trailing_zeros(mask)
             mask &= mask - 1
-            x = vbroadcast(element(bytes, &row, p.first + j))
+            x = vbroadcast(element(bytes, p.pixel, &row, p.first + j))
             for v in range(vectors):
                 acc[v] = vfma(x, vload(p.b[v // HALF_TILE] + j * p.rs_b + v % HALF_TILE * LANES), acc[v])
         for v in range(vectors):
@@ -73,13 +74,13 @@ cdef int vectors_at(const Linear* layer, Py_ssize_t column, Py_ssize_t end) noex
 
 
 cdef void sparse_forward(
-    const Linear* layer, const float* packed, const Row* rows, Py_ssize_t count, Py_ssize_t column, int vectors,
-    float* sums,
+    const Linear* layer, const float* packed, const MicroBatch* batch, const Row* rows, Py_ssize_t count,
+    Py_ssize_t column, int vectors,
 ) noexcept nogil:
-    """`vectors` of Y = X @ W from `column` on, of up to BLOCK_ROWS rows, to `sums` (count, SPARSE_TILE)."""
+    """`vectors` of Y = X @ W from `column` on, of up to BLOCK_ROWS rows, to `batch.sums` (count, SPARSE_TILE)."""
     cdef Py_ssize_t k_block
     cdef SparseBlock p
-    p.rows, p.count, p.k, p.rs_b, p.c = rows, count, layer.inputs, layer.panel, sums
+    p.rows, p.pixel, p.count, p.k, p.rs_b, p.c = rows, batch.pixel, count, layer.inputs, layer.panel, batch.sums
     for k_block from 0 <= k_block < layer.inputs by K_BLOCK:
         p.first = k_block
         p.b[0] = packed + panel_start(layer, column) + k_block * layer.panel
@@ -99,7 +100,7 @@ cdef void sparse_d_input(
     cdef Py_ssize_t k_block, i, j
     cdef const float* w
     cdef SparseBlock p
-    p.rows, p.count, p.k, p.rs_b, p.c = batch.hidden + row, count, layer.outputs, SPARSE_TILE, batch.sums
+    p.rows, p.pixel, p.count, p.k, p.rs_b, p.c = batch.hidden + row, NULL, count, layer.outputs, SPARSE_TILE, batch.sums
     p.b[0] = batch.block
     p.b[1] = batch.block + HALF_TILE * LANES
     for k_block from 0 <= k_block < layer.outputs by K_BLOCK:

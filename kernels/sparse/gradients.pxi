@@ -7,6 +7,7 @@ cdef enum:
 cdef struct SparseProduct:
     # C (m, columns) = A @ B, where C are parameters, `update`d from `at` on. `ld` is the leading dimension of A.
     Row first
+    const float* pixel  # what bytes count as
     Py_ssize_t ld
     Py_ssize_t k  # elements of a row of A
     const float* b  # its leading dimension is SPARSE_PANEL
@@ -49,8 +50,8 @@ cdef inline void accumulate_sparse(
         while mask:
             j = k_block + trailing_zeros(mask)
             mask &= mask - 1
-            x = vbroadcast(element(bytes, &one, j))
-            y = vbroadcast(element(bytes, &other, j)) if rows == 2 else x
+            x = vbroadcast(element(bytes, p.pixel, &one, j))
+            y = vbroadcast(element(bytes, p.pixel, &other, j)) if rows == 2 else x
             for v in range(vectors):
                 b = vload(p.b + j * SPARSE_PANEL + v * LANES)
                 if rows == 2:
@@ -158,7 +159,9 @@ cdef void sparse_d_weight(
     cdef Py_ssize_t column = w.column, columns, i
     cdef int vectors
     cdef bint bytes = x.bytes != NULL
-    cdef SparseProduct p = SparseProduct(x, batch.ld_transposed, batch.rows, batch.block, update, 0, layer.panel)
+    cdef SparseProduct p = SparseProduct(
+        x, batch.pixel, batch.ld_transposed, batch.rows, batch.block, update, 0, layer.panel
+    )
     if bytes:
         p.first.bytes += w.row * batch.ld_transposed
     else:
@@ -175,13 +178,14 @@ cdef void sparse_d_weight(
 
 
 cdef inline void outer_product(
-    const int vectors, const Linear* layer, const uint8_t* x, const float* d, Block w, Py_ssize_t column,
+    const int vectors, const Linear* layer, const MicroBatch* batch, const float* d, Block w, Py_ssize_t column,
     const Update* given,
 ) noexcept nogil:
     """`sparse_outer_product` for `vectors` columns."""
     cdef vfloat row[HALF_TILE]
     cdef vfloat value, gradient
-    cdef Row bytes = Row(x, NULL)
+    cdef Row bytes = batch.row[0]
+    cdef const float* pixel = batch.pixel
     cdef Update update = given[0]
     cdef Py_ssize_t k_block, i, at, start = panel_start(layer, column), panel = layer.panel
     cdef uint64_t mask
@@ -195,7 +199,7 @@ cdef inline void outer_product(
         while mask:
             i = k_block + trailing_zeros(mask)
             mask &= mask - 1
-            value = vbroadcast(PIXEL[x[i]])
+            value = vbroadcast(element(True, pixel, &bytes, i))
             at = start + i * panel
             for v in range(vectors):
                 gradient = vfma(value, row[v], accumulated(&update, at + v * LANES))
@@ -203,14 +207,14 @@ cdef inline void outer_product(
 
 
 cdef void sparse_outer_product(
-    const Linear* layer, const uint8_t* x, const float* d, Block w, const Update* update
+    const Linear* layer, const MicroBatch* batch, const float* d, Block w, const Update* update
 ) noexcept nogil:
-    """The weight gradient of one row x (inputs,): block w of G = x.T @ d."""
+    """The weight gradient of a micro-batch of one row x (inputs,): block w of G = x.T @ d."""
     cdef Py_ssize_t column = w.column
     while column < w.end_column:
         if w.end_column - column >= HALF_TILE * LANES and half_fits(layer, column, w.end_column):
-            outer_product(HALF_TILE, layer, x, d, w, column, update)
+            outer_product(HALF_TILE, layer, batch, d, w, column, update)
             column += HALF_TILE * LANES
         else:
-            outer_product(1, layer, x, d, w, column, update)
+            outer_product(1, layer, batch, d, w, column, update)
             column += LANES

@@ -31,8 +31,8 @@ cdef inline uint64_t mask_at(
     return nonzero_bytes(row.bytes + j) if bytes else nonzero_floats(row.floats + j)
 
 
-cdef inline float element(const bint bytes, const Row* row, Py_ssize_t j) noexcept nogil:
-    return PIXEL[row.bytes[j]] if bytes else row.floats[j]
+cdef inline float element(const bint bytes, const float* pixel, const Row* row, Py_ssize_t j) noexcept nogil:
+    return pixel[row.bytes[j]] if bytes else row.floats[j]
 
 
 cdef Py_ssize_t count_nonzero(const Row* row, Py_ssize_t n) noexcept nogil:

@@ -17,8 +17,9 @@ cdef float* d_output_of(const Job* job, const Linear* layer) noexcept nogil:
 cdef void activations_backward(
     const Job* job, const Linear* layer, const float* gradient, Py_ssize_t ld, Block block
 ) noexcept nogil:
-    """d_output of a linear layer, from the gradient of its last activations with leading dimension `ld`: a block."""
+    """d_output of a linear layer, from the gradient of what the next one reads, with leading dimension `ld`: a block."""
     cdef Py_ssize_t i, j, rows = job.workspace.rows, columns = block.end_column - block.column, at = block.column
+    cdef bint drops = drops_units(job, layer)
     cdef int k
     cdef const float* source
     cdef float* d
@@ -28,7 +29,9 @@ cdef void activations_backward(
         d = d_output_of(job, layer) + i * layer.ld
         for k in range(layer.end_activation - 1, layer.activation - 1, -1):
             y = job.workspace.activations + job.net.activation_at[k] * rows + i * layer.ld
-            if job.net.activation[k] == RELU:
+            if drops and k == layer.end_activation - 1:
+                drop_backward(job.net.activation[k], job.draws.hidden.scale, columns, y + at, source + at, d + at)
+            elif job.net.activation[k] == RELU:
                 for j from at <= j < block.end_column by LANES:
                     vstore(d + j, vrelu_backward(vload(y + j), vload(source + j)))
             else:
@@ -179,7 +182,7 @@ cdef void first_d_weight(Job* job, const MicroBatch* batch, const Update* update
         if thread == 0:
             bias_update(layer, batch.rows, d, 0, layer.padded, update)
     if batch.sparse[0] and batch.rows == 1:
-        sparse_outer_product(layer, batch.row[0].bytes, d, w, update)
+        sparse_outer_product(layer, batch, d, w, update)
     elif batch.sparse[0]:
         sparse_d_weight(layer, batch, Row(batch.transposed, NULL), d, w, update)
     else:

@@ -7,6 +7,7 @@
 #   phase           reads                             writes                             split by               barrier after
 #   gather          images, labels                    own labels, own transposed bytes   not split (own copy)   no
 #     if dense      images                            x                                  rows                   before and after
+#   draw            images                            drawn rows of the next micro-batch rows                   no; first of all: yes
 #   forward 0       images or x, W0                   activations of layer 0             columns (*)            yes
 #   forward i       activations of i-1, Wi            activations of layer i             columns (*)            yes; last layer (*): no
 #   loss            logits, own labels                scores, D and D.T of last layer    rows                   yes
@@ -67,11 +68,14 @@ cdef void run_thread(void* work, int thread) noexcept nogil:
     cdef MicroBatch batch
     cdef bint stopped = False
     cdef int turn = 0
+    if draws_rows(job):
+        draw_rows(job, 0, micro_batch_rows(job, 0), job.draws.drawn[0], thread)
+        barrier(&job.team)
     while first < job.n and not stopped:
         rows = micro_batch_rows(job, first)
         start = first // job.batch_size * job.batch_size
         end = min(job.n, start + job.batch_size)
-        batch = gather(job, first, rows, job.sparse[turn], thread)
+        batch = gather(job, first, rows, turn, thread)
         forward(job, &batch, thread)
         set_step(job, &update, first, end, rows)
         first += rows
@@ -79,6 +83,8 @@ cdef void run_thread(void* work, int thread) noexcept nogil:
         if thread == 0:  # one thread decides for all, before a barrier
             job.stopped = is_set(job.stop)
             job.sparse[turn] = first < job.n and first_layer_is_sparse(job, first, micro_batch_rows(job, first))
+        if draws_rows(job) and first < job.n:  # no thread reads that buffer any more, and the loss ends with a barrier
+            draw_rows(job, first, micro_batch_rows(job, first), job.draws.drawn[turn], thread)
         loss(job, &batch, <float>1.0 / (end - start), thread)
         stopped = job.stopped
         if thread == 0:
@@ -101,9 +107,11 @@ cdef void forward_rows(Job* job, float* out) noexcept nogil:
     job.task = EVALUATE
     job.batch_size = job.n
     job.team.size = 1
+    job.pixel = &PIXEL[0]
     for first from 0 <= first < job.n by job.workspace.rows:
         rows = min(job.workspace.rows, job.n - first)
-        batch = gather(job, first, rows, first_layer_is_sparse(job, first, rows), 0)
+        job.sparse[0] = first_layer_is_sparse(job, first, rows)
+        batch = gather(job, first, rows, 0, 0)
         forward(job, &batch, 0)
         for i in range(rows):
             memcpy(out + (first + i) * job.net.outputs, y + i * last.ld, job.net.outputs * sizeof(float))
@@ -113,5 +121,8 @@ cdef void run_job(Job* job, int threads) noexcept nogil:
     """A job of at least one row, on so many threads."""
     if is_set(job.stop):
         return
+    job.pixel = &PIXEL[0]
+    if job.draws != NULL:
+        job.pixel = &job.draws.pixel[0]
     job.sparse[0] = first_layer_is_sparse(job, 0, micro_batch_rows(job, 0))
     run_team(&job.team, run_thread, job, threads)

@@ -10,9 +10,9 @@ cdef inline void activate(LayerKind kind, Py_ssize_t n, const float* x, float* y
 
 
 cdef void bias_and_activations(
-    const Job* job, const Linear* layer, const float* product, Py_ssize_t ld, Block block
+    const Job* job, const MicroBatch* batch, const Linear* layer, const float* product, Py_ssize_t ld, Block block
 ) noexcept nogil:
-    """Bias and activations of a linear layer, on a block of its product with leading dimension `ld`.
+    """Bias, activations and dropout of a linear layer, on a block of its product with leading dimension `ld`.
 
     A bias of -0 counts as +0, or the sign of a logit that is 0 would depend on whether zeros were skipped.
     """
@@ -35,6 +35,27 @@ cdef void bias_and_activations(
             y = job.workspace.activations + net.activation_at[k] * rows + i * layer.ld
             activate(net.activation[k], block.end_column - block.column, x + block.column, y + block.column)
             x = y
+    if drops_units(job, layer):
+        drop_block(job, batch, layer, block)
+
+
+cdef inline bint drops_units(const Job* job, const Linear* layer) noexcept nogil:
+    """Whether there is dropout behind the layer's activations: in training, unless it is the last layer."""
+    if job.draws == NULL or job.draws.hidden.threshold == 0:
+        return False
+    return layer.end_activation > layer.activation and layer < &job.net.linear[job.net.linears - 1]
+
+
+cdef void drop_block(const Job* job, const MicroBatch* batch, const Linear* layer, Block block) noexcept nogil:
+    """Dropout on a block of a layer's last activations."""
+    cdef const Draws* draws = job.draws
+    cdef uint32_t stream = <uint32_t>(STREAM_UNITS + (layer - &job.net.linear[0]))
+    cdef Philox generator = philox_of(draws.seed, 0, draws.epoch, stream)
+    cdef float* y = output_of(job, layer)
+    cdef Py_ssize_t i
+    for i in range(block.row, block.end_row):
+        generator.counter[0] = <uint32_t>picked(job, batch.first + i)
+        drop_units(&generator, &draws.hidden, block.column, block.end_column, y + i * layer.ld)
 
 
 cdef const float* input_of(const Job* job, const MicroBatch* batch, int index, Py_ssize_t* ld) noexcept nogil:
@@ -75,7 +96,7 @@ cdef void dense_activations(Job* job, const MicroBatch* batch, int index, Block 
     cdef const float* x = input_of(job, batch, index, &ld)
     x += block.row * ld
     dense_forward(layer, job.packed, block.end_row - block.row, x, ld, block.column, block.end_column, y)
-    bias_and_activations(job, layer, y + block.column, layer.ld, block)
+    bias_and_activations(job, batch, layer, y + block.column, layer.ld, block)
 
 
 cdef void sparse_activations(
@@ -87,8 +108,8 @@ cdef void sparse_activations(
     cdef Py_ssize_t row, end = block.end_row
     for row from block.row <= row < end by BLOCK_ROWS:
         block.row, block.end_row = row, min(end, row + BLOCK_ROWS)
-        sparse_forward(layer, job.packed, rows + row, block.end_row - row, block.column, vectors, batch.sums)
-        bias_and_activations(job, layer, batch.sums, SPARSE_TILE, block)
+        sparse_forward(layer, job.packed, batch, rows + row, block.end_row - row, block.column, vectors)
+        bias_and_activations(job, batch, layer, batch.sums, SPARSE_TILE, block)
 
 
 cdef void choose_sparse(const Job* job, MicroBatch* batch, int index, Py_ssize_t first, Py_ssize_t end) noexcept nogil:

@@ -61,15 +61,6 @@ cdef struct Buffers:
     Py_ssize_t block_floats
 
 
-cdef struct Team:
-    int size
-    int arrived
-    int round
-    int sleepers
-    pthread_mutex_t mutex
-    pthread_cond_t next_round
-
-
 cdef struct Job:
     Task task
     const Net* net
@@ -83,6 +74,8 @@ cdef struct Job:
     const float* learning_rates  # of each step
     int64_t first_step  # steps of the run before this job
     float smoothing  # of labels, in training
+    const Draws* draws  # or NULL
+    const float* pixel  # (256,), what bytes count as
     Update update
     char[64] before_shared  # what threads change lies on cache lines of its own
     Metrics metrics

@@ -1,11 +1,13 @@
 cdef struct MicroBatch:
     # A thread's view of some rows of a batch.
+    Py_ssize_t first  # row of the job
     Py_ssize_t rows
     bint by_rows  # evaluation: threads split the rows in all layers, without barriers between them
     bint sparse[MAX_LAYERS]  # layers that skip zeros of their input
     bint sparse_gradient[MAX_LAYERS]  # layers that skip zeros of their d_output
     const float* x  # the input of the first layer, if it is computed densely
     Py_ssize_t ld  # leading dimension of x
+    const float* pixel  # (256,), what bytes count as
     # The thread's own parts of the workspace (Buffers):
     Row* row
     Row* hidden  # rows of the input, or of the d_output, of the layer that is computed

@@ -1,4 +1,4 @@
-# What distorts images of 28 by 28 bytes, and the rows that a call asks for.
+# What is drawn for the rows of a training job: how images are distorted, and which pixels and units are dropped.
 
 cdef enum:
     SIDE = 28
@@ -18,6 +18,15 @@ cdef struct Elastic:
     int32_t restore[SIDE * ROW_PAIRS]  # (28, rank / 2)
 
 
+cdef struct Distortion:
+    # Of images of 28 by 28 bytes. The first four are the largest that are drawn.
+    double shift  # pixels
+    double rotation  # radians
+    double scale
+    double shear
+    Elastic elastic
+
+
 cdef struct Augmentation:
     const uint8_t* images  # (count, 784)
     Py_ssize_t count
@@ -26,9 +35,22 @@ cdef struct Augmentation:
     Py_ssize_t n
     uint32_t[2] seed
     uint32_t epoch
-    double shift  # pixels; this and the next are the largest that are drawn
-    double rotation  # radians
-    double scale
-    double shear
-    Elastic elastic
+    Distortion distortion
     Team team
+
+
+cdef struct Dropout:
+    # Inverted dropout: a number is dropped if the word drawn for it is below `threshold`, else multiplied by `scale`.
+    uint32_t threshold  # 0: nothing is dropped
+    float scale
+
+
+cdef struct Draws:
+    uint32_t[2] seed
+    uint32_t epoch
+    bint distorts
+    Distortion distortion
+    Dropout input
+    Dropout hidden
+    float pixel[256]  # what a byte that is not dropped counts as
+    uint8_t* drawn[2]  # (rows of a micro-batch, inputs), of one micro-batch and the next; NULL if rows stay as they are

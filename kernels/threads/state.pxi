@@ -1,0 +1,9 @@
+# The threads of a job, and the barrier that they share.
+
+cdef struct Team:
+    int size
+    int arrived
+    int round
+    int sleepers
+    pthread_mutex_t mutex
+    pthread_cond_t next_round
