@@ -14,7 +14,18 @@ from functools import cache
 from importlib import import_module
 from importlib.util import find_spec
 
-from ._interface import MAX_THREADS, Network, Noise, Optimizer, Packed, Variant, Workspace, cpu_variants, hard_numbers, use
+from ._interface import (
+    MAX_THREADS,
+    Network,
+    Noise,
+    Optimizer,
+    Packed,
+    Variant,
+    Workspace,
+    cpu_variants,
+    hard_numbers,
+    use,
+)
 
 __all__ = ["MAX_THREADS", "Network", "Noise", "Optimizer", "Packed", "Variant", "Workspace", "hard_numbers"]
 

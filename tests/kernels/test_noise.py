@@ -62,9 +62,7 @@ def test_one_step_on_distorted_images_is_that_on_what_augment_makes(kernels):
     images, labels = pixels_and_labels(40)
     order = np.random.default_rng(3).permutation(40)[:24].astype(np.int64)
     network = network_of(kernels, (64,))
-    distorted = kernels.augment(
-        images, order, np.empty((24, 784), np.uint8), seed=SEED, epoch=EPOCH, **DISTORTION
-    )
+    distorted = kernels.augment(images, order, np.empty((24, 784), np.uint8), seed=SEED, epoch=EPOCH, **DISTORTION)
     noise = kernels.Noise(seed=SEED, augmentation=DISTORTION)
     drawn, loss, _ = train(kernels, network, images, labels, noise, batch=7, order=order)
     given, same_loss, _ = train(kernels, network, distorted, labels[order], None, batch=7)

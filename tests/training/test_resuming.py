@@ -24,6 +24,8 @@ WAYS = {
     "adam": {"optimizer": {"type": "adam"}, "label_smoothing": 0.1},
     "adamw": {"optimizer": {"type": "adamw"}, "schedule": {"type": "cosine", "warmup_epochs": 0.5}},
     "averaging": {"averaging": 0.9, "schedule": {"type": "step", "every": 1, "factor": 0.5}},
+    "units": {"dropout": {"hidden": 0.5}, "optimizer": {"type": "adamw"}, "averaging": 0.9},
+    "pixels": {"dropout": {"input": 0.2}, "optimizer": {"momentum": 0.9, "lr": 0.02}},
     "best": {"optimizer": {"type": "adamw", "lr": 0.1}, "averaging": 0.5, "keep": "best"},
     "early": {"optimizer": {"lr": 1.0}, "early_stopping": {"patience": 1}, "epochs": 30},
 }
