@@ -126,8 +126,10 @@ class Queue:
 
     def _replace(self, owner: str, why: str) -> None:
         """End a worker that hangs, and it alone. Its run is queued, or another's."""
-        log.error("worker replaced: %s", why, extra={"run_id": self._assignments.pop(owner).run_id})
+        run_id = self._assignments.pop(owner).run_id
+        log.error("worker replaced: %s", why, extra={"run_id": run_id})
         self._backend.kill(owner)
+        _log_requeued(self._store.requeue(run_id, owner, worker_lost=False))  # it may just have claimed it
 
     def _start_queued(self) -> None:
         free = self._backend.capacity - len(self._assignments)

@@ -22,7 +22,15 @@ FAULTY = Path(__file__).with_name("faulty.py")
 # Three batches an epoch.
 RUN = {
     "architecture": SMALL,
-    "hyperparams": {"epochs": 4, "batch_size": 200, "optimizer": {"lr": 0.05, "momentum": 0.9}},
+    "hyperparams": {
+        "epochs": 4,
+        "batch_size": 200,
+        "optimizer": {"type": "adamw", "lr": 0.003},
+        "schedule": {"type": "cosine", "warmup_epochs": 0.5},
+        "dropout": {"input": 0.1, "hidden": 0.2},
+        "augmentation": {"shift": 1.0, "rotation": 10.0, "elastic": 20.0},
+        "averaging": 0.99,
+    },
 }
 
 
