@@ -30,6 +30,9 @@ class Configuration:
     batch_size: int = 64
     lr: float = 0.1
     momentum: float = 0.0
+    optimizer: str = "sgd"
+    hidden_dropout: float = 0.0
+    augmentation: dict[str, float] | None = None
     zeros: bool = True  # whether the pixels of the background are 0, or 1 of 255
     part: float = 1.0
     epochs: int = 21
@@ -65,8 +68,14 @@ class Configuration:
 
     def hyperparams(self, epochs: int) -> dict[str, Any]:
         """As the API takes them."""
-        optimizer = {"type": "sgd", "lr": self.lr, "momentum": self.momentum}
-        return {"epochs": epochs, "batch_size": self.batch_size, "optimizer": optimizer}
+        optimizer = {"type": self.optimizer, "lr": self.lr}
+        return {
+            "epochs": epochs,
+            "batch_size": self.batch_size,
+            "optimizer": optimizer | ({"momentum": self.momentum} if self.optimizer == "sgd" else {}),
+            "dropout": {"hidden": self.hidden_dropout},
+            "augmentation": self.augmentation,
+        }
 
 
 CONFIGURATIONS = {

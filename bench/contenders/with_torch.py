@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import numpy as np
@@ -12,6 +12,7 @@ from configurations import Configuration
 
 from contenders.ours import Array, pairs
 
+BLOCK = 4096
 ACTIVATIONS = {"relu": torch.nn.ReLU, "sigmoid": torch.nn.Sigmoid, "tanh": torch.nn.Tanh}
 BACKWARD = {
     "relu": lambda y, d_y: torch.ops.aten.threshold_backward(d_y, y, 0),
@@ -112,27 +113,43 @@ class Contender:
 
 
 class Training:
-    """The usual loop; the loss is looked at once an epoch."""
+    """The usual loop; the loss is looked at once an epoch. BLOCK images are distorted at once."""
 
     def __init__(self, configuration: Configuration, images: Array, labels: Array, start: Array) -> None:
-        self._images = torch.from_numpy(images.astype(np.float32) / np.float32(255))
+        self._augmentation = configuration.augmentation
+        self._images = torch.from_numpy(images)
+        if not self._augmentation:
+            self._images = self._images / 255
         self._labels = torch.from_numpy(labels.astype(np.int64))
         self._model = sequential(configuration, start)
-        self._optimizer = torch.optim.SGD(
-            self._model.parameters(), lr=configuration.lr, momentum=configuration.momentum
-        )
+        self._optimizer: torch.optim.Optimizer
+        if configuration.optimizer == "adamw":
+            self._optimizer = torch.optim.AdamW(self._model.parameters(), lr=configuration.lr, fused=True)
+        else:
+            self._optimizer = torch.optim.SGD(
+                self._model.parameters(), lr=configuration.lr, momentum=configuration.momentum
+            )
         self._loss = torch.nn.CrossEntropyLoss()
         self._batch_size = configuration.batch_size
 
     def epoch(self, order: Array) -> float:
         total = torch.zeros(())
-        for rows in torch.from_numpy(order).split(self._batch_size):
+        for images, labels in self._batches(torch.from_numpy(order)):
             self._optimizer.zero_grad()
-            loss = self._loss(self._model(self._images[rows]), self._labels[rows])
+            loss = self._loss(self._model(images), labels)
             loss.backward()
             self._optimizer.step()
-            total += loss.detach() * len(rows)
+            total += loss.detach() * len(labels)
         return total.item() / len(order)
+
+    def _batches(self, order: torch.Tensor) -> Iterator[tuple[torch.Tensor, torch.Tensor]]:
+        if not self._augmentation:
+            for rows in order.split(self._batch_size):
+                yield self._images[rows], self._labels[rows]
+            return
+        for block in order.split(max(1, BLOCK // self._batch_size) * self._batch_size):
+            images = distorted(self._images[block].reshape(-1, 1, 28, 28), **self._augmentation) / 255
+            yield from zip(images.split(self._batch_size), self._labels[block].split(self._batch_size), strict=True)
 
     def parameters(self) -> Array:
         linear = [layer for layer in self._model if isinstance(layer, torch.nn.Linear)]
