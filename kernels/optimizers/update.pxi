@@ -27,6 +27,16 @@ cdef void prepare_step(Update* update, float learning_rate, int64_t step) noexce
         update.moment_scale = <float>(1 / sqrt(1 - power(update.params.beta2, step + 1)))
 
 
+cdef inline bint zeros_change_nothing(const Update* update) noexcept nogil:
+    """Whether a gradient of 0 changes nothing, and is complete: then its weights are not even read, and `descend` does."""
+    return update.skips_zeros and update.starts and update.applies
+
+
+cdef inline void descend(float* weights, vfloat minus_rate, vfloat gradient) noexcept nogil:
+    """Plain gradient descent: w -= learning_rate * g."""
+    vstore(weights, vfma(minus_rate, gradient + vbroadcast(0), vload(weights)))
+
+
 cdef inline void sgd(const Update* update, Py_ssize_t at, vfloat gradient) noexcept nogil:
     """Heavy-ball momentum (Polyak 1964): v = momentum * v + g; w -= learning_rate * v. Without state, v = g."""
     cdef vfloat step = gradient
@@ -68,27 +78,37 @@ cdef inline vfloat adam_weights(const Update* update, Py_ssize_t at, vfloat grad
     )
 
 
+cdef inline void update_vector(const Update* update, Py_ssize_t at, vfloat gradient) noexcept nogil:
+    """Apply any rule to one vector of parameters."""
+    cdef vfloat weights, average
+    if update.params.kind == SGD:
+        weights = sgd_weights(update, at, gradient)
+    else:
+        weights = adam_weights(update, at, gradient)
+    vstore(update.weights + at, weights)
+    if update.state[AVERAGE] != NULL:
+        average = vload(update.state[AVERAGE] + at)
+        vstore(update.state[AVERAGE] + at, vfma(vbroadcast(update.average_share), weights - average, average))
+
+
 cdef void update_block(
-    const Update* given, Py_ssize_t at, Py_ssize_t ld, int rows, int vectors, const float* gradients
+    Update update, Py_ssize_t at, Py_ssize_t ld, int rows, int vectors, const float* gradients
 ) noexcept nogil:
-    """Apply any rule to a block of parameters; its gradients (rows, vectors * LANES) lie without gaps."""
-    cdef Update update = given[0]
-    cdef vfloat gradient, weights, average
+    """`apply_update` for any rule; the gradients (rows, vectors * LANES) lie without gaps.
+
+    Takes a copy: behind a pointer to the caller's, it would read that again after each store of its own.
+    """
     cdef Py_ssize_t here
     cdef int i, j
+    cdef vfloat gradient
     for i in range(rows):
         for j in range(vectors):
             here = at + i * ld + j * LANES
             gradient = vload(gradients + (i * vectors + j) * LANES)
-            if update.params.kind == SGD:
-                weights = sgd_weights(&update, here, gradient)
+            if update.applies:
+                update_vector(&update, here, gradient)
             else:
-                weights = adam_weights(&update, here, gradient)
-            vstore(update.weights + here, weights)
-            if update.state[AVERAGE] != NULL:
-                average = vload(update.state[AVERAGE] + here)
-                average = vfma(vbroadcast(update.average_share), weights - average, average)
-                vstore(update.state[AVERAGE] + here, average)
+                vstore(update.gradients + here, gradient)
 
 
 cdef inline void apply_update(
@@ -96,23 +116,19 @@ cdef inline void apply_update(
 ) noexcept nogil:
     """Accumulate gradients (rows, vectors) of the parameters from `at` on, or apply the update if the batch is complete.
 
-    A gradient of -0 becomes +0: which of the two it is depends on whether zeros were skipped.
+    A gradient of -0 becomes +0: which of the two it is depends on whether zeros were skipped. Plain SGD is applied in
+    registers; all else from memory, by one function for all callers, whose loops stay short.
     """
     cdef float[MAX_UPDATE_VECTORS * LANES] block
-    cdef Py_ssize_t here
     cdef int i, j
-    if update.applies and not update.params.plain:
-        for i in range(rows * vectors):
-            vstore(block + i * LANES, gradients[i] + vbroadcast(0))
-        update_block(update, at, ld, rows, vectors, block)
+    if update.applies and update.params.plain:
+        for i in range(rows):
+            for j in range(vectors):
+                sgd(update, at + i * ld + j * LANES, gradients[i * vectors + j] + vbroadcast(0))
         return
-    for i in range(rows):
-        for j in range(vectors):
-            here = at + i * ld + j * LANES
-            if update.applies:
-                sgd(update, here, gradients[i * vectors + j] + vbroadcast(0))
-            else:
-                vstore(update.gradients + here, gradients[i * vectors + j] + vbroadcast(0))
+    for i in range(rows * vectors):
+        vstore(block + i * LANES, gradients[i] + vbroadcast(0))
+    update_block(update[0], at, ld, rows, vectors, block)
 
 
 cdef inline void apply_vector(const Update* update, Py_ssize_t at, vfloat gradient) noexcept nogil:

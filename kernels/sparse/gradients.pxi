@@ -60,34 +60,40 @@ cdef inline void accumulate_sparse(
                 acc[v] = vfma(x, b, acc[v])
 
 
-cdef inline void sparse_tile(
-    const int rows, const int vectors, const bint bytes, const SparseProduct* p, const Update* update, Py_ssize_t i,
-    Py_ssize_t m, const uint64_t* masks,
+cdef inline void finish_row(
+    const int vectors, const bint descends, const Update* update, Py_ssize_t at, const vfloat* gradients
 ) noexcept nogil:
-    """Row i; of two rows also i + 1, unless that is `m`."""
+    cdef int v
+    if not descends:
+        apply_update(1, vectors, update, at, 0, gradients)
+        return
+    for v in range(vectors):
+        descend(update.weights + at + v * LANES, vbroadcast(-update.learning_rate), gradients[v])
+
+
+cdef inline void sparse_tile(
+    const int rows, const int vectors, const bint bytes, const bint descends, const SparseProduct* p,
+    const Update* update, Py_ssize_t i, Py_ssize_t m, const uint64_t* masks,
+) noexcept nogil:
+    """Row i; of two rows also i + 1, unless that is `m`. `descends`: plain gradient descent is all there is to do."""
     cdef vfloat acc[TILE_VECTORS]
     cdef Py_ssize_t at = p.at + i * p.rs_c
     cdef int row, v
     for v in range(rows * vectors):
         acc[v] = vbroadcast(0)
-    if not update.starts:
+    if not descends and not update.starts:
         for row in range(rows):
             for v in range(vectors):
                 if i + row < m:
                     acc[row * vectors + v] = accumulated(update, at + row * p.rs_c + v * LANES)
     accumulate_sparse(rows, vectors, bytes, p, row_at(bytes, p, i), row_at(bytes, p, min(i + 1, m - 1)), masks, acc)
-    for row in range(rows):
-        if i + row < m:
-            apply_update(1, vectors, update, at + row * p.rs_c, 0, acc + row * vectors)
-
-
-cdef inline bint zeros_change_nothing(const Update* update) noexcept nogil:
-    """Whether a gradient of 0 changes nothing: its weights are not even read."""
-    return update.skips_zeros and update.starts and update.applies
+    finish_row(vectors, descends, update, at, acc)
+    if rows == 2 and i + 1 < m:
+        finish_row(vectors, descends, update, at + p.rs_c, acc + vectors)
 
 
 cdef inline void sparse_tiles(
-    const int rows, const int vectors, const bint bytes, const SparseProduct* given, Py_ssize_t m
+    const int rows, const int vectors, const bint bytes, const bint descends, const SparseProduct* given, Py_ssize_t m
 ) noexcept nogil:
     """All m rows, one or two at a time. They are scanned before those in front of them are multiplied."""
     cdef uint64_t masks[2][MAX_K_BLOCKS]
@@ -101,23 +107,28 @@ cdef inline void sparse_tiles(
         here = after
         if i + rows < m:
             after = scan(rows, bytes, &p, i + rows, m, masks[1 - turn])
-        if here or not zeros_change_nothing(&update):
-            sparse_tile(rows, vectors, bytes, &p, &update, i, m, masks[turn])
+        if here or not descends:
+            sparse_tile(rows, vectors, bytes, descends, &p, &update, i, m, masks[turn])
         turn = 1 - turn
 
 
 cdef inline void sparse_tiles_of(int vectors, bint bytes, const SparseProduct* p, Py_ssize_t m) noexcept nogil:
     """So many vectors, in the loop that is compiled for them."""
+    cdef bint descends = zeros_change_nothing(p.update)
     if vectors == 1 and bytes:
-        sparse_tiles(2, 1, True, p, m)
+        sparse_tiles(2, 1, True, False, p, m)
     elif vectors == 1:
-        sparse_tiles(2, 1, False, p, m)
+        sparse_tiles(2, 1, False, False, p, m)
+    elif bytes and descends:
+        sparse_tiles(2, HALF_TILE, True, True, p, m)
     elif bytes:
-        sparse_tiles(2, HALF_TILE, True, p, m)
+        sparse_tiles(2, HALF_TILE, True, False, p, m)
     elif p.k > BLOCK_ROWS:
-        sparse_tiles(2, HALF_TILE, False, p, m)
+        sparse_tiles(2, HALF_TILE, False, False, p, m)
+    elif descends:
+        sparse_tiles(1, HALF_TILE, False, True, p, m)
     else:
-        sparse_tiles(1, HALF_TILE, False, p, m)
+        sparse_tiles(1, HALF_TILE, False, False, p, m)
 
 
 cdef void transpose_bytes(
@@ -178,12 +189,13 @@ cdef void sparse_d_weight(
 
 
 cdef inline void outer_product(
-    const int vectors, const Linear* layer, const MicroBatch* batch, const float* d, Block w, Py_ssize_t column,
-    const Update* given,
+    const int vectors, const bint descends, const Linear* layer, const MicroBatch* batch, const float* d, Block w,
+    Py_ssize_t column, const Update* given,
 ) noexcept nogil:
     """`sparse_outer_product` for `vectors` columns."""
     cdef vfloat row[HALF_TILE]
-    cdef vfloat value, gradient
+    cdef vfloat gradient[HALF_TILE]
+    cdef vfloat value
     cdef Row bytes = batch.row[0]
     cdef const float* pixel = batch.pixel
     cdef Update update = given[0]
@@ -194,7 +206,7 @@ cdef inline void outer_product(
         row[v] = vload(d + column + v * LANES)
     for k_block from w.row <= k_block < w.end_row by K_BLOCK:
         mask = mask_at(True, &bytes, w.end_row, layer.inputs, k_block)
-        if not zeros_change_nothing(&update):
+        if not descends:
             mask = ~<uint64_t>0 >> max(0, K_BLOCK - (w.end_row - k_block))
         while mask:
             i = k_block + trailing_zeros(mask)
@@ -202,8 +214,8 @@ cdef inline void outer_product(
             value = vbroadcast(element(True, pixel, &bytes, i))
             at = start + i * panel
             for v in range(vectors):
-                gradient = vfma(value, row[v], accumulated(&update, at + v * LANES))
-                apply_vector(&update, at + v * LANES, gradient)
+                gradient[v] = vfma(value, row[v], vbroadcast(0) if descends else accumulated(&update, at + v * LANES))
+            finish_row(vectors, descends, &update, at, gradient)
 
 
 cdef void sparse_outer_product(
@@ -211,10 +223,14 @@ cdef void sparse_outer_product(
 ) noexcept nogil:
     """The weight gradient of a micro-batch of one row x (inputs,): block w of G = x.T @ d."""
     cdef Py_ssize_t column = w.column
+    cdef bint descends = zeros_change_nothing(update)
     while column < w.end_column:
         if w.end_column - column >= HALF_TILE * LANES and half_fits(layer, column, w.end_column):
-            outer_product(HALF_TILE, layer, batch, d, w, column, update)
+            if descends:
+                outer_product(HALF_TILE, True, layer, batch, d, w, column, update)
+            else:
+                outer_product(HALF_TILE, False, layer, batch, d, w, column, update)
             column += HALF_TILE * LANES
         else:
-            outer_product(1, layer, batch, d, w, column, update)
+            outer_product(1, False, layer, batch, d, w, column, update)
             column += LANES
