@@ -136,6 +136,25 @@ static inline vint gather_elements(const int32_t *table, vint at) /* table[at] *
 #endif
 }
 
+static inline int is_zero(vfloat x) /* whether all elements are +0 or -0 */
+{
+#if LANES == 16 && defined(__AVX512F__)
+    return _mm512_test_epi32_mask((__m512i)x, _mm512_set1_epi32(INT32_MAX)) == 0;
+#else
+    vint bits = (vint)x & INT32_MAX;
+#if LANES == 8 && defined(__AVX__)
+    return _mm256_testz_si256((__m256i)bits, (__m256i)bits);
+#elif LANES == 4 && defined(__SSE2__)
+    return _mm_movemask_epi8((__m128i)(bits != 0)) == 0;
+#else
+    int32_t any = 0;
+    for (int i = 0; i < LANES; i++)
+        any |= bits[i];
+    return any == 0;
+#endif
+#endif
+}
+
 static inline int is_any_below(vint a, vint b, vint c, vint d) /* whether a < b and c < d anywhere, as unsigned numbers */
 {
 #if LANES == 16 && defined(__AVX512F__)

@@ -25,6 +25,7 @@ cdef extern from "isa/simd.h" nogil:
     void istore(int32_t* to, vint x) noexcept
     vint ibroadcast(int32_t x) noexcept
     vint min_unsigned(vint a, vint b) noexcept
+    bint is_zero(vfloat x) noexcept
     bint is_any_below(vint a, vint b, vint c, vint d) noexcept
     vint dot_int16(vint a, vint b) noexcept
     vint gather_elements(const int32_t* table, vint at) noexcept

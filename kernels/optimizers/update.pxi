@@ -73,9 +73,11 @@ cdef inline vfloat adam_weights(const Update* update, Py_ssize_t at, vfloat grad
     v = vfma(vbroadcast(<float>(1 - update.params.beta2)) * gradient, gradient, vbroadcast(<float>update.params.beta2) * v)
     vstore(update.state[FIRST_MOMENT] + at, m)
     vstore(update.state[SECOND_MOMENT] + at, v)
-    return w - vbroadcast(update.step_size) * m / vfma(
+    if is_zero(m):  # of pixels that are never or hardly ever inked: neither root nor quotient
+        return w
+    return w - (vbroadcast(update.step_size) * m / vfma(
         vbroadcast(update.moment_scale), vsqrt(v), vbroadcast(update.params.eps)
-    )
+    ) + vbroadcast(0))  # + 0, so that a step of -0 changes no sign, as none does
 
 
 cdef inline void update_vector(const Update* update, Py_ssize_t at, vfloat gradient) noexcept nogil:
