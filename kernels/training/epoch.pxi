@@ -80,11 +80,11 @@ cdef void run_thread(void* work, int thread) noexcept nogil:
         set_step(job, &update, first, end, rows)
         first += rows
         turn = 1 - turn
+        if draws_rows(job) and first < job.n:  # no thread reads that buffer any more, and the loss ends with a barrier
+            draw_rows(job, first, micro_batch_rows(job, first), job.draws.drawn[turn], thread)
         if thread == 0:  # one thread decides for all, before a barrier
             job.stopped = is_set(job.stop)
             job.sparse[turn] = first < job.n and first_layer_is_sparse(job, first, micro_batch_rows(job, first))
-        if draws_rows(job) and first < job.n:  # no thread reads that buffer any more, and the loss ends with a barrier
-            draw_rows(job, first, micro_batch_rows(job, first), job.draws.drawn[turn], thread)
         loss(job, &batch, <float>1.0 / (end - start), thread)
         stopped = job.stopped
         if thread == 0:
