@@ -35,6 +35,7 @@ KINDS: dict[str, Kind] = {
     "method-not-allowed": Kind(405, "Method not allowed"),
     "conflicting-hyperparams": Kind(409, "Another run of the model is active"),
     "other-architecture": Kind(409, "The parameter set has another architecture"),
+    "no-test-data": Kind(409, "The data set is not on this server"),
     "idempotency-key-reused": Kind(409, "Idempotency key already used"),
     "run-finished": Kind(409, "The run has already finished"),
     "body-too-large": Kind(413, "Request body too large"),

@@ -11,7 +11,7 @@ from falcon_mnist.api import responses as answers
 from falcon_mnist.api.auth import READ
 from falcon_mnist.api.openapi import Operation
 from falcon_mnist.api.request import read_query
-from falcon_mnist.api.resources import health, inference, models, parameters, runs
+from falcon_mnist.api.resources import evaluations, health, inference, models, parameters, recipes, runs
 from falcon_mnist.api.resources.base import Resource, answer
 
 _FIELDS = ("invalid-json", "body-too-large", "unsupported-media-type", "malformed-request", "invalid-fields", "busy")
@@ -59,6 +59,16 @@ OPERATIONS = (
         200, answers.ParameterSet,
         ("unknown-parameters", "malformed-request", "invalid-fields", "damaged-parameters", "busy"),
         query=("format",), headers=("If-None-Match",),
+    ),
+    Operation(
+        "/api/params/{param_id}/evaluation", evaluations.Evaluation, "get", "showEvaluation",
+        "Show what trained parameters reach on the test images.",
+        200, answers.Evaluation, ("unknown-parameters", "no-test-data", "invalid-fields", "damaged-parameters", "busy"),
+        headers=("If-None-Match",),
+    ),
+    Operation(
+        "/api/recipes", recipes.Recipes, "get", "listRecipes", "List networks that are known to do well.",
+        200, answers.Recipes, ("invalid-fields",),
     ),
     Operation(
         "/api/infer", inference.Inference, "post", "infer", "Infer with trained parameters.",

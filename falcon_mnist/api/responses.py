@@ -8,6 +8,7 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from falcon_mnist.constants import CLASSES, MAX_ROWS
 from falcon_mnist.training.architecture import Architecture
+from falcon_mnist.training.evaluation import MOST_MISTAKES
 from falcon_mnist.training.hyperparams import Hyperparams
 
 Numbers = list[float]
@@ -168,6 +169,52 @@ class Prediction(AdhocPrediction):
 
     model_id: ModelId
     param_id: ParamId
+
+
+class Mistake(Answer):
+    """A test image that the network takes for another digit."""
+
+    index: Annotated[int, Field(ge=0)]
+    label: Annotated[int, Field(ge=0, lt=CLASSES)]
+    predicted: Annotated[int, Field(ge=0, lt=CLASSES)]
+    confidence: float | None
+
+
+_Counts = Annotated[list[Annotated[int, Field(ge=0)]], Field(min_length=CLASSES, max_length=CLASSES)]
+
+
+class Evaluation(Answer):
+    """What a parameter set reaches on all test images."""
+
+    param_id: ParamId
+    dataset: Dataset
+    loss: Annotated[float | None, Field(description="Mean cross-entropy; null if it is not finite.")]
+    accuracy: Annotated[float, Field(ge=0, le=1)]
+    confusion: Annotated[
+        list[_Counts], Field(min_length=CLASSES, max_length=CLASSES, description="Rows are the true labels.")
+    ]
+    mistakes: Annotated[
+        list[Mistake], Field(max_length=MOST_MISTAKES, description="The surest first, 1,000 of them at most.")
+    ]
+
+
+class NamedRecipe(Answer):
+    """A network and hyperparameters that are known to do well: a body for `POST /models`, and what they reached."""
+
+    name: str
+    purpose: str
+    source: str
+    architecture: Architecture
+    hyperparams: Hyperparams
+    errors: Annotated[list[float], Field(description="Percent of the test images, one for each seed measured.")]
+    seconds: Annotated[list[float], Field(description="Of training, on all cores of `machine`.")]
+    machine: str | None
+
+
+class Recipes(Answer):
+    """All of them."""
+
+    items: list[NamedRecipe]
 
 
 class Status(Answer):

@@ -7,12 +7,10 @@ from dataclasses import replace
 from functools import partial
 from typing import Any
 
-import numpy as np
-
 from falcon_mnist import kernels
 from falcon_mnist.api import schemas
 from falcon_mnist.app import open_service
-from falcon_mnist.cli import console, watch
+from falcon_mnist.cli import console, report, watch
 from falcon_mnist.client.client import Client
 from falcon_mnist.data import dataset
 from falcon_mnist.server.serve import running
@@ -22,7 +20,7 @@ SHOWN = 6
 
 
 def run(settings: Settings, model: dict[str, Any]) -> None:
-    """Create `model`, train it, infer on the test digits, and print some of them with the accuracy."""
+    """Create `model`, train it, infer on some test digits, and print them with what all of them showed."""
     schemas.parse(schemas.CreateModel, model, max_parameters=settings.max_parameters)  # before anything is done
     with console.progress() as show:
         data = dataset.load(settings.dataset, settings.home, progress=show)
@@ -38,10 +36,13 @@ def run(settings: Settings, model: dict[str, Any]) -> None:
         ended = watch.until_succeeded(partial(client.run, run_id), cancel=partial(client.cancel, run_id))
         for epoch in ended["history"]:
             console.say(console.epoch_line(epoch))
-        labels = client.labels(ended["param_id"], data.test_images)
-    correct = labels == data.test_labels
+        labels = client.labels(ended["param_id"], data.test_images[:SHOWN])
+        evaluation = client.evaluation(ended["param_id"])
     console.say(f"Parameters {ended['param_id']}")
-    some = np.concatenate([np.flatnonzero(correct)[: SHOWN - 1], np.flatnonzero(~correct)[:1]])
-    captions = [f"{labels[i]}" if correct[i] else f"{labels[i]}, but is {data.test_labels[i]}" for i in some]
-    console.out.print(console.digits(data.test_images[some], captions), markup=False, soft_wrap=True)
-    console.say(f"Test accuracy: {correct.mean():.2%} of {len(correct):,} {data.name} test digits")
+    captions = [
+        f"{found}" if found == label else f"{found}, but is {label}"
+        for found, label in zip(labels, data.test_labels[:SHOWN], strict=True)
+    ]
+    console.out.print(console.digits(data.test_images[:SHOWN], captions), markup=False, soft_wrap=True)
+    mistakes = [tuple(mistake.values()) for mistake in evaluation["mistakes"]]
+    report.evaluation(evaluation, mistakes, data.test_images)

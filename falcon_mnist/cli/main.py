@@ -93,13 +93,42 @@ def demo(hidden: Hidden = "128", epochs: Epochs = 5, seed: Seed = 42) -> None:
 
 @app.command()
 @with_hyperparams
-def train(*, hidden: Hidden = "128", activation: Activation = "relu", hyperparams: dict[str, Any]) -> None:
+def train(
+    *,
+    hidden: Annotated[
+        str | None, typer.Option(help="Widths of the hidden layers, by commas; '' for none (128).")
+    ] = None,
+    activation: Activation = "relu",
+    recipe: Annotated[str | None, typer.Option(help="Begin with a recipe; other options change it.")] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object as the last line.")] = False,
+    hyperparams: dict[str, Any],
+) -> None:
     """Train a model without a server; what it makes is served by the next one on the same home."""
     logs.configure(logging.ERROR, "text")  # what the command prints, not what its workers do
     settings = Settings.from_env()
     from falcon_mnist.cli.train import train as train_offline
 
-    train_offline(settings, _model(hidden, activation, **hyperparams))
+    if recipe is not None:
+        body = _from_recipe(recipe, hidden, activation, hyperparams)
+    else:
+        body = _model("128" if hidden is None else hidden, activation, **hyperparams)
+    train_offline(settings, body, as_json=as_json)
+
+
+@app.command()
+def recipes(
+    as_json: Annotated[bool, typer.Option("--json", help="Print them as JSON.")] = False,
+) -> None:
+    """List networks and hyperparameters that are known to do well, for `train --recipe`."""
+    from falcon_mnist.api.resources.recipes import described
+    from falcon_mnist.cli import report
+
+    if as_json:
+        import json
+
+        console.say(json.dumps(described()))
+    else:
+        console.out.print(report.recipes(described()))
 
 
 @app.command()
@@ -218,6 +247,18 @@ def _model(hidden: str, activation: str, **hyperparams: Any) -> dict[str, Any]:
         before = width
     layers.append({"type": "linear", "in": before, "out": 10})
     return {"architecture": {"input_size": 784, "layers": layers}, "hyperparams": hyperparams}
+
+
+def _from_recipe(name: str, hidden: str | None, activation: str, hyperparams: dict[str, Any]) -> dict[str, Any]:
+    """The body of `POST /models` of a recipe with the options put over it."""
+    from falcon_mnist.training.hyperparams import merge
+    from falcon_mnist.training.recipes import RECIPES
+
+    if name not in RECIPES:
+        raise typer.BadParameter(f"must be one of {', '.join(RECIPES)}", param_hint="--recipe")
+    recipe = RECIPES[name]
+    widths = ",".join(map(str, recipe.hidden)) if hidden is None else hidden
+    return _model(widths, activation, **merge(recipe.hyperparams, hyperparams))
 
 
 def _where_the_token_is(settings: Settings) -> str:

@@ -42,6 +42,10 @@ class Client:
         """How far a run has come."""
         return self._ask("GET", f"/api/runs/{run_id}")
 
+    def evaluation(self, param_id: str) -> dict[str, Any]:
+        """What a parameter set reaches on the test images."""
+        return self._ask("GET", f"/api/params/{param_id}/evaluation")
+
     def cancel(self, run_id: str) -> None:
         """End a run."""
         self._ask("POST", f"/api/runs/{run_id}/cancel")

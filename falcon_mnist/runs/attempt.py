@@ -25,6 +25,7 @@ from falcon_mnist.storage.parameter_files import ParameterFiles
 from falcon_mnist.storage.store import RunLostError, Store
 from falcon_mnist.storage.tables import RunRow
 from falcon_mnist.training import network, state, trainer
+from falcon_mnist.training.evaluation import evaluate
 from falcon_mnist.training.hyperparams import Hyperparams
 from falcon_mnist.training.state import State
 from falcon_mnist.training.trainer import DivergedError, StoppedError
@@ -45,6 +46,7 @@ class Parts:
     parameters: ParameterFiles
     open_data: Callable[[], Dataset]
     train: Callable[..., Iterator[Any]] = trainer.train
+    evaluate: Callable[..., dict[str, Any]] = evaluate
     isa: str = kernels.isa()
     clock: Clock = SYSTEM_CLOCK
     new_id: NewId = new_id
@@ -112,7 +114,7 @@ class Attempt:
             yield from writer.maybe_save(current, now=self.lease.drain)
             if self.lease.drain:
                 raise DrainedError
-        yield from self._succeed(net, current)
+        yield from self._succeed(net, current, data)
 
     def _settle_basis(self, dataset: dict[str, str]) -> Iterator[None]:
         """Restart a run that began on other data or another instruction set, whose bits would be neither's."""
@@ -153,15 +155,25 @@ class Attempt:
         log.info("resuming run at epoch %d", found.epoch + 1, extra=self._log_as)
         return found
 
-    def _succeed(self, net: kernels.Network, trained: State) -> Iterator[None]:
-        """Put the parameters, then record them: a row never names a file that is not whole."""
+    def _succeed(self, net: kernels.Network, trained: State, data: Dataset) -> Iterator[None]:
+        """Evaluate the parameters and put them, then record both: a row never names a file that is not whole."""
         parts = self._parts
+        evaluation = {
+            "dataset": {"name": data.name, "checksum": data.checksum},
+            **parts.evaluate(net, trained.result, data.test_images, data.test_labels),
+        }
+        yield
         param_id = parts.new_id("p")
         written = parts.parameters.write(param_id, net, trained.result)
         yield
         try:
             parts.store.succeed(
-                self._run.id, self._owner, param_id, size_bytes=written.size_bytes, sha256=written.sha256
+                self._run.id,
+                self._owner,
+                param_id,
+                size_bytes=written.size_bytes,
+                sha256=written.sha256,
+                evaluation=evaluation,
             )
         except BaseException:
             parts.parameters.remove(param_id)

@@ -74,6 +74,11 @@ STEPS: tuple[tuple[str, ...], ...] = (
         "ALTER TABLE runs ADD COLUMN best_epoch INTEGER NOT NULL DEFAULT 0",
         "ALTER TABLE runs ADD COLUMN start_from TEXT",
     ),
+    (
+        """CREATE TABLE evaluations (
+            param_id TEXT PRIMARY KEY REFERENCES parameters (id),
+            evaluation TEXT NOT NULL)""",
+    ),
 )
 
 

@@ -20,7 +20,7 @@ from falcon_mnist.clock import SYSTEM_CLOCK, Clock, NewId, new_id
 from falcon_mnist.constants import ACTIVE, CANCELLED, FAILED, QUEUED, RUNNING, STATES, SUCCEEDED
 from falcon_mnist.storage import migrations
 from falcon_mnist.storage.database import Database
-from falcon_mnist.storage.tables import EpochRow, Meta, ModelRow, ParameterRow, RunRow, Table
+from falcon_mnist.storage.tables import EpochRow, EvaluationRow, Meta, ModelRow, ParameterRow, RunRow, Table
 
 log = logging.getLogger(__name__)
 
@@ -218,6 +218,18 @@ class Store:
 
     # Runs, as the queue sees them
 
+    def evaluation(self, param_id: str) -> Any:
+        """What a parameter set reached on the test images; None if nobody has looked yet."""
+        row = self._first(EvaluationRow, EvaluationRow.param_id == param_id)
+        return row and row.evaluation
+
+    def record_evaluation(self, param_id: str, evaluation: Any) -> Any:
+        """Keep an evaluation unless there is one already; returns the one that is kept."""
+        with self._database.writing():
+            row = EvaluationRow.insert(param_id=param_id, evaluation=evaluation)
+            row.on_conflict_ignore().execute(self._database)
+        return self.evaluation(param_id)
+
     def queued(self, limit: int) -> list[str]:
         """Ids of the runs that have waited longest."""
         query = RunRow.select(RunRow.id).where(RunRow.state == QUEUED).order_by(RunRow.number).limit(limit)
@@ -310,8 +322,13 @@ class Store:
             self._update_held(run_id, owner, **epochs)
             EpochRow.insert(run=run_id, epoch=epoch, **metrics).on_conflict_ignore().execute(self._database)
 
-    def succeed(self, run_id: str, owner: str, param_id: str, *, size_bytes: int, sha256: str) -> None:
-        """End the run with its parameter set, whose file is on disk already. Raises `RunLostError`."""
+    def succeed(
+        self, run_id: str, owner: str, param_id: str, *, size_bytes: int, sha256: str, evaluation: Any = None
+    ) -> None:
+        """End the run with its parameter set, whose file is on disk already, and what that reached on the test images.
+
+        Raises `RunLostError`.
+        """
         with self._database.writing():
             if not self._end(*_held(run_id, owner), state=SUCCEEDED):
                 raise RunLostError(run_id)
@@ -319,6 +336,8 @@ class Store:
             parameters = {"id": param_id, "run": run_id, "model": run.model_id, "size_bytes": size_bytes}
             created_at = self._clock.timestamp()
             ParameterRow.insert(**parameters, sha256=sha256, created_at=created_at).execute(self._database)
+            if evaluation is not None:
+                EvaluationRow.insert(param_id=param_id, evaluation=evaluation).execute(self._database)
 
     def fail(self, run_id: str, owner: str, code: str, message: str) -> bool:
         """End the run with an error; says whether it was still this owner's."""

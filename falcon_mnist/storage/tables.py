@@ -126,3 +126,13 @@ class ParameterRow(Table):
 
     class Meta:
         table_name = "parameters"
+
+
+class EvaluationRow(Table):
+    """What a parameter set reached on the test images, and of which data set; it never changes."""
+
+    param_id = TextField(primary_key=True)
+    evaluation = JSONText()
+
+    class Meta:
+        table_name = "evaluations"

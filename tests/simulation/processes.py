@@ -68,6 +68,7 @@ class Worker(Process):
             parameters=ParameterFiles(self.storage),
             open_data=lambda: training.dataset(data),
             train=training.train,
+            evaluate=training.evaluate,
             isa="simulated",
             clock=machine.clock,
             new_id=shared.world.new_id,

@@ -1,0 +1,65 @@
+"""What a parameter set reached on the test digits, for people: accuracy, confusion, the surest mistakes as drawings."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+from rich.table import Table
+
+from falcon_mnist.cli import console
+
+SHOWN = 6
+Mistake = tuple[int, int, int, float]  # index, label, predicted, confidence
+
+
+def evaluation(found: Mapping[str, Any], mistakes: Sequence[Mistake], images: npt.NDArray[np.uint8]) -> None:
+    """Print an evaluation; `images` are the test images that the mistakes' indices count."""
+    count = sum(map(sum, found["confusion"]))
+    console.out.print(confusion(found["confusion"]))
+    shown = mistakes[:SHOWN]
+    if shown:
+        console.say("The surest mistakes:")
+        captions = [f"{label}, taken for {predicted} ({sure:.0%})" for _, label, predicted, sure in shown]
+        drawn = console.digits(np.asarray(images)[[index for index, *_ in shown]], captions)
+        console.out.print(drawn, markup=False, soft_wrap=True)
+    console.say(f"Test accuracy: {found['accuracy']:.2%} of {count:,} {found['dataset']['name']} test digits")
+
+
+def confusion(counts: Sequence[Sequence[int]]) -> Table:
+    """How often each digit (rows) is taken for each (columns); the largest count of mistakes stands out."""
+    table = Table("", *map(str, range(10)), title="Digits (rows) and what they are taken for", title_justify="left")
+    for column in table.columns:
+        column.justify = "right"
+    worst = max((count for i, row in enumerate(counts) for j, count in enumerate(row) if i != j), default=0)
+    for digit, row in enumerate(counts):
+        cells = [_cell(count, right=digit == other, worst=worst) for other, count in enumerate(row)]
+        table.add_row(f"[bold]{digit}", *cells)
+    return table
+
+
+def _cell(count: int, *, right: bool, worst: int) -> str:
+    if right:
+        return f"[green]{count}"
+    if count == 0:
+        return "[dim]·"
+    return f"[bold red]{count}" if count == worst else f"[red]{count}"
+
+
+def recipes(items: Sequence[Mapping[str, Any]]) -> Table:
+    """The recipes with what they reached."""
+    table = Table("recipe", "network", "test error", "seconds", "what it is")
+    for item in items:
+        layers = item["architecture"]["layers"]
+        widths = [784, *(layer["out"] for layer in layers if layer["type"] == "linear")]
+        errors, seconds = item["errors"], item["seconds"]
+        table.add_row(
+            item["name"],
+            "-".join(map(str, widths)),
+            f"{np.mean(errors):.2f} %" if errors else "not measured",
+            f"{np.mean(seconds):.0f}" if seconds else "",
+            item["purpose"],
+        )
+    return table
