@@ -30,7 +30,9 @@ class Configuration:
     batch_size: int = 64
     lr: float = 0.1
     momentum: float = 0.0
+    nesterov: bool = False
     optimizer: str = "sgd"
+    weight_decay: float = 0.0
     hidden_dropout: float = 0.0
     augmentation: dict[str, float] | None = None
     zeros: bool = True  # whether the pixels of the background are 0, or 1 of 255
@@ -68,11 +70,13 @@ class Configuration:
 
     def hyperparams(self, epochs: int) -> dict[str, Any]:
         """As the API takes them."""
-        optimizer = {"type": self.optimizer, "lr": self.lr}
+        optimizer = {"type": self.optimizer, "lr": self.lr, "weight_decay": self.weight_decay}
+        if self.optimizer == "sgd":
+            optimizer |= {"momentum": self.momentum, "nesterov": self.nesterov}
         return {
             "epochs": epochs,
             "batch_size": self.batch_size,
-            "optimizer": optimizer | ({"momentum": self.momentum} if self.optimizer == "sgd" else {}),
+            "optimizer": optimizer,
             "dropout": {"hidden": self.hidden_dropout},
             "augmentation": self.augmentation,
         }

@@ -1,5 +1,7 @@
 """What the rules of training cost: an epoch with each, beside plain SGD and beside PyTorch's fused AdamW, in pairs.
 
+Before that, an epoch with each rule in PyTorch shows that they are the same rules.
+
     python bench/rules.py [--pairs 15]
 
 Each is timed with the number of threads that is best for it, PyTorch too. An epoch is 54,000 rows of MNIST on the
@@ -28,14 +30,23 @@ from falcon_mnist.training.hyperparams import Hyperparams
 
 ROWS = 54_000
 SGD = Configuration("SGD")
-ADAMW = Configuration("AdamW", optimizer="adamw", lr=0.001)
+ADAMW = Configuration("AdamW", optimizer="adamw", lr=0.001, weight_decay=0.01)
 DISTORTION = {"shift": 1.5, "rotation": 15.0, "scale": 0.15, "shear": 0.15, "elastic": 36.0, "smoothness": 5.0}
 DROPOUT = Configuration("hidden dropout", hidden_dropout=0.5)
 AUGMENTED = Configuration("augmentation", augmentation=DISTORTION)
 WIDE = Configuration(
     "784-1024-512-10, AdamW, augmentation, batch 256",
-    hidden=(1024, 512), batch_size=256, optimizer="adamw", lr=0.001, augmentation=DISTORTION,
+    hidden=(1024, 512), batch_size=256, optimizer="adamw", lr=0.001, weight_decay=0.01, augmentation=DISTORTION,
 )  # fmt: skip
+
+SAME_RULES = [
+    Configuration("SGD"),
+    Configuration("SGD, momentum", momentum=0.9, lr=0.01),
+    Configuration("SGD, Nesterov", momentum=0.9, nesterov=True, lr=0.01),
+    Configuration("Adam", optimizer="adam", lr=0.001),
+    Configuration("AdamW", optimizer="adamw", lr=0.001),
+]
+APART = 0.02  # of the distance that the parameters move in an epoch
 
 Epoch = Callable[[], object]
 
@@ -93,6 +104,24 @@ def pytorch(configuration: Configuration, threads: int) -> Epoch:
     return call
 
 
+def apart(configuration: Configuration) -> float:
+    """How far an epoch's parameters end from PyTorch's, as a share of the distance that PyTorch's moved."""
+    data, rows = digits(), order()
+    images, labels = np.array(data.train_images), np.array(data.train_labels)
+    net, hyperparams = kernels.Network(configuration.layers), Hyperparams.model_validate(configuration.hyperparams(1))
+    start = network.initial_parameters(net, 1)
+    theirs = with_torch.Training(configuration, images, labels, start)
+    theirs.epoch(rows)
+    optimizer, found = optimizers.build(hyperparams), start.copy()
+    rates = np.full(-(-ROWS // configuration.batch_size), configuration.lr, np.float32)
+    net.train(
+        found, {name: np.zeros_like(start) for name in optimizer.state}, images, labels, rows,
+        configuration.batch_size, optimizer, rates, kernels.Workspace(net, configuration.batch_size, training=True),
+    )  # fmt: skip
+    wanted = theirs.parameters()
+    return float(np.linalg.norm(found - wanted) / np.linalg.norm(wanted - start))
+
+
 def fastest(make: Callable[[Configuration, int], Epoch], configuration: Configuration) -> tuple[Epoch, int]:
     """The epoch with the number of threads that takes least, by the better of two trials, and that number."""
     trials = []
@@ -117,6 +146,10 @@ def main() -> int:
     epochs = {each.name: fastest(ours, each) for each in (SGD, ADAMW, DROPOUT, AUGMENTED, WIDE)}
     epochs |= {f"PyTorch, {each.name}": fastest(pytorch, each) for each in (ADAMW, WIDE)}
     missed = 0
+    for rule in SAME_RULES:
+        share = apart(rule)
+        missed += share > APART
+        print(f"an epoch with {rule.name}: {share:.2%} of the distance moved apart from PyTorch, at most {APART:.0%}")
     for promise in PROMISES:
         (one, its_threads), (other, others_threads) = epochs[promise.one], epochs[promise.other]
         found = paired.paired(other, one, pairs=max(3, pairs // 3) if WIDE.name in promise.other else pairs)

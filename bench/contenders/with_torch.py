@@ -57,6 +57,17 @@ def distorted(
     return (found + 0.5).to(torch.uint8).reshape(n, 784)
 
 
+def optimizer_of(configuration: Configuration, model: torch.nn.Module) -> torch.optim.Optimizer:
+    """As one writes it, so that biases decay too; without weight decay, it is ours."""
+    lr, decay = configuration.lr, configuration.weight_decay
+    if configuration.optimizer == "adamw":
+        return torch.optim.AdamW(model.parameters(), lr=lr, weight_decay=decay, fused=True)
+    if configuration.optimizer == "adam":
+        return torch.optim.Adam(model.parameters(), lr=lr, weight_decay=decay, fused=True)
+    momentum, nesterov = configuration.momentum, configuration.nesterov
+    return torch.optim.SGD(model.parameters(), lr=lr, momentum=momentum, nesterov=nesterov, weight_decay=decay)
+
+
 class Contender:
     """PyTorch limited to a number of threads."""
 
@@ -122,13 +133,7 @@ class Training:
             self._images = self._images / 255
         self._labels = torch.from_numpy(labels.astype(np.int64))
         self._model = sequential(configuration, start)
-        self._optimizer: torch.optim.Optimizer
-        if configuration.optimizer == "adamw":
-            self._optimizer = torch.optim.AdamW(self._model.parameters(), lr=configuration.lr, fused=True)
-        else:
-            self._optimizer = torch.optim.SGD(
-                self._model.parameters(), lr=configuration.lr, momentum=configuration.momentum
-            )
+        self._optimizer = optimizer_of(configuration, self._model)
         self._loss = torch.nn.CrossEntropyLoss()
         self._batch_size = configuration.batch_size
 

@@ -129,6 +129,7 @@ def _responses(operation: Operation) -> dict[str, Any]:
         success["headers"] = {"Location": {"schema": {"type": "string"}, "description": "The run."}}
     if operation.name == "showParameters":
         success["content"][SAFETENSORS] = {"schema": {"type": "string", "contentMediaType": SAFETENSORS}}
+    if "If-None-Match" in operation.headers:
         success["headers"] = {"ETag": {"schema": {"type": "string"}}}
         responses["304"] = {"description": "The client has it already."}
     kinds = [*operation.problems, *_EVERYWHERE]

@@ -345,6 +345,13 @@ class Kept:
         finally:
             connection.close()
 
+    def change(self, sql: str) -> None:
+        """Change the database as nothing of ours does."""
+        connection = sqlite3.connect(self.database)
+        with connection:
+            connection.execute(sql)
+        connection.close()
+
     def everything(self) -> tuple[Any, ...]:
         """The rows of each table and the names of all stored files, but for those that workers write by themselves."""
         tables = ("models", "runs", "parameters")
