@@ -212,7 +212,11 @@ def test_a_database_of_an_older_version_is_migrated_with_its_rows(start: Start, 
                 "INSERT INTO runs (id, model_id, state, hyperparams, created_at) VALUES (?, ?, ?, ?, ?)",
                 (run_id, model_id, state, *texts[1:]),
             )
-        connection.execute("INSERT INTO epochs VALUES (?, 1, 2.5, 0.125, 2.25, 0.25)", (old,))
+        connection.execute(
+            "INSERT INTO epochs (run_id, epoch, train_loss, train_accuracy, val_loss, val_accuracy)"
+            " VALUES (?, 1, 2.5, 0.125, 2.25, 0.25)",
+            (old,),
+        )
         connection.execute("UPDATE runs SET epoch = 1 WHERE id = ?", (old,))
     server = start()
     with Client(server.url()) as client:
