@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -12,6 +13,11 @@ from falcon_mnist.api.service import Service
 from falcon_mnist.app import open_service
 from falcon_mnist.server.serve import running
 from falcon_mnist.settings import Settings
+
+
+def pytest_xdist_auto_num_workers(config: pytest.Config) -> int:
+    """Two for each CPU: half of the tests wait for processes, for deadlines, or for clients that are slow on purpose."""
+    return 2 * len(os.sched_getaffinity(0))
 
 
 @pytest.fixture(scope="session")

@@ -15,7 +15,7 @@ from serving import PATIENCE, environment, until
 BEGIN = "import os; from falcon_mnist.cli.entry import main; os.write(2, b'.'); main()"
 
 
-@pytest.mark.parametrize("milliseconds", [20, 60, 200, 500, 700, 800, 900, 1000, 1200, 2000])
+@pytest.mark.parametrize("milliseconds", [60, 400, 700, 1000, 2000])
 @pytest.mark.parametrize(
     "command", [["train", "--epochs", "1000"], ["demo", "--epochs", "1000"], ["serve", "--port=0"]]
 )

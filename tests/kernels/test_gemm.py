@@ -6,6 +6,7 @@ from threading import Thread
 import numpy as np
 import pytest
 from bits import same_bits
+from cases import for_each
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -49,9 +50,9 @@ def test_matches_float64_around_tile_edges(kernels, random, k):
         assert_close(kernels.gemm(a, b), a, b)
 
 
-@pytest.mark.parametrize("m", TALL)
-@pytest.mark.parametrize("n", [NARROW - 1, NARROW, NARROW + 1, 19, 70, B_NEAR, B_NEAR + 9])
-@pytest.mark.parametrize("transposed", [False, True])
+@for_each("m", TALL)
+@for_each("n", [NARROW - 1, NARROW, NARROW + 1, 19, 70, B_NEAR, B_NEAR + 9])
+@for_each("transposed", [False, True])
 def test_matches_float64_around_a_block_of_rows(kernels, random, m, n, transposed):
     """And the same bits from operands that lie by columns, which are read and packed in other ways."""
     for k in (31, 143, 289):
@@ -62,10 +63,10 @@ def test_matches_float64_around_a_block_of_rows(kernels, random, m, n, transpose
         assert same_bits(by_columns, result)
 
 
-@pytest.mark.parametrize("m", [31, 32, 33, 64, 95, 160])
-@pytest.mark.parametrize("k", [63, 64, 65, 79, 80, 128, 300])
-@pytest.mark.parametrize("stride", [0, 7, 512])  # beyond k: 512 to the next multiple, where lines share few sets
-@pytest.mark.parametrize("beta", [0.0, -0.5])
+@for_each("m", [31, 32, 33, 64, 95, 160])
+@for_each("k", [63, 64, 65, 79, 80, 128, 300])
+@for_each("stride", [0, 7, 512])  # beyond k: 512 to the next multiple, where lines share few sets
+@for_each("beta", [0.0, -0.5])
 def test_ten_columns_have_the_bits_of_any_others(kernels, random, m, k, stride, beta):
     """A by rows is transposed on the way; by columns it lies as it is read."""
     a = floats(random, m, 512 if stride == 512 else k + stride)[:, :k]
@@ -95,9 +96,9 @@ def test_empty_operands(kernels, random, shape):
     assert_close(kernels.gemm(a, b, out, beta=-0.5), a, b, before, beta=-0.5)
 
 
-@pytest.mark.parametrize("alpha", [1.0, -1.0, 0.37, -2.5, 0.0])
-@pytest.mark.parametrize("beta", [0.0, 1.0, -1.0, 0.7])
-@pytest.mark.parametrize("shape", [(1, 37, 5), (3, 70, 300), (7, 18, 21), (25, 65, 300)], ids=str)
+@for_each("alpha", [1.0, -1.0, 0.37, -2.5, 0.0])
+@for_each("beta", [0.0, 1.0, -1.0, 0.7])
+@for_each("shape", [(1, 37, 5), (3, 70, 300), (7, 18, 21), (25, 65, 300)])
 def test_alpha_and_beta(kernels, random, shape, alpha, beta):
     m, n, k = shape
     a, b, out = floats(random, m, k), floats(random, k, n), floats(random, m, n)
@@ -146,9 +147,9 @@ def test_operands_of_any_strides_give_the_same_bits(kernels, random, shape):
         assert same_bits(kernels.gemm(a_view, b_view), plain), (one, other)
 
 
-@pytest.mark.parametrize("layout", LAYOUTS)
-@pytest.mark.parametrize("shape", SHAPES, ids=str)
-@pytest.mark.parametrize("beta", [0.0, 1.0, -0.3])
+@for_each("layout", LAYOUTS)
+@for_each("shape", SHAPES)
+@for_each("beta", [0.0, 1.0, -0.3])
 def test_out_of_any_strides_gets_the_same_bits_and_nothing_around_it_changes(kernels, random, shape, layout, beta):
     m, n, k = shape
     a, b, start = floats(random, m, k), floats(random, k, n), floats(random, m, n)
@@ -185,10 +186,10 @@ def test_an_operand_may_be_both_and_read_only(kernels, random):
     assert_close(kernels.gemm(a.T, a), a.T, a)
 
 
-@pytest.mark.parametrize("bad", [np.nan, np.inf], ids=str)
-@pytest.mark.parametrize("layout", ["plain", "transposed"])
-@pytest.mark.parametrize("m", [1, 3, 6, 13])
-@pytest.mark.parametrize("k", [0, 5, 300])
+@for_each("bad", [np.nan, np.inf])
+@for_each("layout", ["plain", "transposed"])
+@for_each("m", [1, 3, 6, 13])
+@for_each("k", [0, 5, 300])
 def test_with_beta_0_out_is_not_read(kernels, random, bad, layout, m, k):
     a, b = floats(random, m, k), floats(random, k, 37)
     _, out = laid_out(layout, np.full((m, 37), bad, dtype=np.float32))

@@ -2,6 +2,7 @@
 
 import numpy as np
 import pytest
+from cases import for_each
 
 from falcon_mnist.kernels import hard_numbers
 
@@ -26,8 +27,8 @@ def test_numbers_are_rounded_as_numpy_rounds_them(kernels, random, count):
     assert in_range is True
 
 
-@pytest.mark.parametrize("filler", [0, 5, 100_000])
-@pytest.mark.parametrize("number", EXACT + MIDDLES + NEAR_MIDDLES + BEYOND)
+@for_each("filler", [0, 5, 100_000])
+@for_each("number", EXACT + MIDDLES + NEAR_MIDDLES + BEYOND)
 def test_one_number_among_others_decides(kernels, number, filler):
     out, in_range = narrowed(kernels, [0.5] * filler + [number] + [0.25] * filler)
     assert in_range == (number not in BEYOND and not np.isnan(number))

@@ -7,6 +7,7 @@ from itertools import pairwise
 import numpy as np
 import pytest
 from bits import same_bits, sgd, sgd_train
+from cases import for_each
 
 from falcon_mnist.kernels import reference
 
@@ -91,8 +92,8 @@ def forward_bound(layers, parameters, images):
     return 1.01 * bound  # for products of errors
 
 
-@pytest.mark.parametrize("dtype", [np.uint8, np.float32])
-@pytest.mark.parametrize("count", [0, 1, 3, 4, 65])
+@for_each("dtype", [np.uint8, np.float32])
+@for_each("count", [0, 1, 3, 4, 65])
 def test_forward_matches_float64(kernels, random, layers, count, dtype):
     net = kernels.Network(layers)
     parameters, (images, _) = drawn_parameters(random, net), drawn_rows(random, net, count, dtype)
@@ -191,8 +192,8 @@ def test_packed_parameters_serve_as_the_flat_ones_do(kernels, random, layers):
         forward(kernels, kernels.Network(layers), packed, images)
 
 
-@pytest.mark.parametrize("dtype", [np.uint8, np.float32])
-@pytest.mark.parametrize("count", [1, 2, 50])
+@for_each("dtype", [np.uint8, np.float32])
+@for_each("count", [1, 2, 50])
 def test_gradients_match_float64(kernels, random, layers, count, dtype):
     net = kernels.Network(layers)
     parameters, (images, labels) = drawn_parameters(random, net), drawn_rows(random, net, 60, dtype)
@@ -242,8 +243,8 @@ def test_the_gradient_over_no_rows_is_0(kernels, random):
     assert same_bits(parameters, before)
 
 
-@pytest.mark.parametrize("momentum", [0.0, 0.9])
-@pytest.mark.parametrize("batch_size", [1, 8, 30, 1000])
+@for_each("momentum", [0.0, 0.9])
+@for_each("batch_size", [1, 8, 30, 1000])
 def test_training_is_a_loop_of_steps(kernels, random, layers, batch_size, momentum):
     """The same bits as gradients and sgd called from Python; and close to the float64 twin."""
     net = kernels.Network(layers)

@@ -6,6 +6,7 @@ from types import ModuleType
 import numpy as np
 import pytest
 from bits import sgd, sgd_train
+from cases import for_each
 
 # Rows, inputs, outputs of the first layer: what masks and panels hold, one more and one less; a single one; as many as
 # there are masks for and one more, both of inputs and of a batch.
@@ -64,11 +65,9 @@ def by_hand(kernels: ModuleType, network, parameters: np.ndarray, x: np.ndarray,
     return logits, np.concatenate([part.ravel() for part in parts])
 
 
-@pytest.mark.parametrize(("rows", "inputs", "outputs"), SHAPES)
-@pytest.mark.parametrize("density", [0.0, 0.02, 0.19, 0.45, 0.6, 1.0])
-@pytest.mark.parametrize(
-    ("dtype", "workspace_rows"), [("uint8", 16), ("uint8", 5000), ("float32", 1), ("float32", 256)]
-)
+@for_each("rows, inputs, outputs", SHAPES)
+@for_each("density", [0.0, 0.02, 0.19, 0.45, 0.6, 1.0])
+@for_each("dtype, workspace_rows", [("uint8", 16), ("uint8", 5000), ("float32", 1), ("float32", 256)])
 def test_skipping_zeros_changes_no_bit(
     kernels: ModuleType, rows: int, inputs: int, outputs: int, density: float, dtype: str, workspace_rows: int
 ) -> None:
@@ -88,11 +87,9 @@ def test_skipping_zeros_changes_no_bit(
     np.testing.assert_array_equal(of_network, gradients)
 
 
-@pytest.mark.parametrize(("rows", "inputs", "outputs"), SHAPES)
-@pytest.mark.parametrize(
-    ("batch_size", "workspace_rows"), [(1, 64), (7, 5), (7, 64), (64, 5), (64, 64), (4096, 64), (5000, 5000)]
-)
-@pytest.mark.parametrize("momentum", [0.0, 0.9])
+@for_each("rows, inputs, outputs", SHAPES)
+@for_each("batch_size, workspace_rows", [(1, 64), (7, 5), (7, 64), (64, 5), (64, 64), (4096, 64), (5000, 5000)])
+@for_each("momentum", [0.0, 0.9])
 def test_a_step_that_writes_no_gradient_is_the_same_step(
     kernels: ModuleType, rows: int, inputs: int, outputs: int, batch_size: int, workspace_rows: int, momentum: float
 ) -> None:
@@ -139,8 +136,8 @@ def test_pixels_that_are_background_everywhere_keep_their_weights(
     ],
 )
 # Of each layer in turn: from almost nothing behind relu to almost everything, and some of both in one network.
-@pytest.mark.parametrize("biases", [(-9.0,), (-1.0,), (0.0,), (9.0,), (0.0, 9.0), (9.0, 0.0)])
-@pytest.mark.parametrize(("workspace_rows", "threads"), [(1, 3), (48, 1), (256, 3)])
+@for_each("biases", [(-9.0,), (-1.0,), (0.0,), (9.0,), (0.0, 9.0), (9.0, 0.0)])
+@for_each("workspace_rows, threads", [(1, 3), (48, 1), (256, 3)])
 def test_skipping_what_relu_has_left_changes_no_bit(
     kernels: ModuleType,
     rows: int,
