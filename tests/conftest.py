@@ -16,7 +16,7 @@ from falcon_mnist.settings import Settings
 
 
 def pytest_xdist_auto_num_workers(config: pytest.Config) -> int:
-    """Two for each CPU: half of the tests wait for processes, for deadlines, or for clients that are slow on purpose."""
+    """Two for each CPU: many tests wait for processes, for deadlines, or for clients that are slow on purpose."""
     return 2 * len(os.sched_getaffinity(0))
 
 

@@ -111,3 +111,18 @@ def test_durations(seconds: float, shown: str) -> None:
     import table
 
     assert table.duration(seconds) == shown
+
+
+def test_the_table_of_recipes_is_what_was_measured() -> None:
+    """And every error is what the recipe's line promises, or a recipe was changed and has to be measured again."""
+    import learning
+
+    from falcon_mnist.training import recipes
+
+    results = recipes.measured()
+    document = (ROOT / "docs" / "learning.md").read_text()
+    shown = document.split("<!-- bench:learning -->\n")[1].split("\n<!-- /bench:learning -->")[0]
+    assert shown.splitlines() == learning.table(results)
+    for name, recipe in recipes.RECIPES.items():
+        assert results[name]["hyperparams"] == recipe.hyperparams
+        assert results[name]["hidden"] == list(recipe.hidden)
