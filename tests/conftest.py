@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
-from serving import NARROW_BODY, READ, WRITE, Client, Document, Kept, Server, environment, write_digits
+from serving import LIMITED_BODY, READ, WRITE, Client, Document, OnDisk, Server, environment, write_digits
 
 from falcon_mnist.api.service import Service
 from falcon_mnist.app import open_service
@@ -27,17 +27,19 @@ def digits(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="session")
-def kept(tmp_path_factory: pytest.TempPathFactory) -> Kept:
+def on_disk(tmp_path_factory: pytest.TempPathFactory) -> OnDisk:
     """What the session's server keeps on disk."""
-    return Kept(tmp_path_factory.mktemp("session") / "home")
+    return OnDisk(tmp_path_factory.mktemp("session") / "home")
 
 
 @pytest.fixture(scope="session")
-def service(kept: Kept, digits: Path) -> Iterator[tuple[Service, str]]:
+def service(on_disk: OnDisk, digits: Path) -> Iterator[tuple[Service, str]]:
     """The session's service and its URL."""
-    tokens = kept.home.parent / "tokens"
+    tokens = on_disk.home.parent / "tokens"
     tokens.write_text(f"# who may do what\n{WRITE}\n\n{READ} read\n")
-    settings = Settings(home=kept.home, tokens_file=tokens, dataset=str(digits), workers=2, max_body_bytes=40 * 2**20)
+    settings = Settings(
+        home=on_disk.home, tokens_file=tokens, dataset=str(digits), workers=2, max_body_bytes=40 * 2**20
+    )
     service = open_service(settings)
     with running(service) as url:
         yield service, url
@@ -84,15 +86,15 @@ def serve(tmp_path: Path, digits: Path) -> Iterator[Callable[..., Server]]:
 
 
 @pytest.fixture(scope="session")
-def narrow(tmp_path_factory: pytest.TempPathFactory, digits: Path) -> Iterator[tuple[Client, Kept]]:
+def limited_server(tmp_path_factory: pytest.TempPathFactory, digits: Path) -> Iterator[tuple[Client, OnDisk]]:
     """A server process with one worker, room for one queued run, and bodies of at most 20000 bytes."""
-    home = tmp_path_factory.mktemp("narrow") / "home"
+    home = tmp_path_factory.mktemp("limited") / "home"
     tokens = home.parent / "tokens"
     tokens.write_text(f"{WRITE}\n{READ} read\n")
-    settings = {"dataset": digits, "workers": 1, "max_queued_runs": 1, "max_body_bytes": NARROW_BODY}
+    settings = {"dataset": digits, "workers": 1, "max_queued_runs": 1, "max_body_bytes": LIMITED_BODY}
     server = Server(environment(home, tokens=None, tokens_file=tokens, **settings))
     try:
         with Client(server.url()) as client:
-            yield client, server.kept
+            yield client, server.on_disk
     finally:
         assert server.stop() == 0

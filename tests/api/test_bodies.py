@@ -7,7 +7,7 @@ from copy import deepcopy
 from typing import Any
 
 import pytest
-from serving import DEFAULTS, SMALL, Client, Document, Kept, architecture, kind, linear, pointers
+from serving import DEFAULTS, SMALL, Client, Document, OnDisk, architecture, kind, linear, pointers
 
 ROW = [0.0] * 784
 PARAMETERS = {
@@ -69,8 +69,8 @@ NOT_AN_OBJECT = [b"null", b"true", b"1", b"-0.0", b'"text"', b"[]", b"[{}]"]
 
 @pytest.mark.parametrize("content", NOT_JSON + NOT_AN_OBJECT, ids=lambda content: repr(content[:24]))
 @pytest.mark.parametrize("path", POSTS)
-def test_a_body_that_is_no_json_object_is_refused(client: Client, kept: Kept, path: str, content: bytes) -> None:
-    with kept.unchanged():
+def test_a_body_that_is_no_json_object_is_refused(client: Client, on_disk: OnDisk, path: str, content: bytes) -> None:
+    with on_disk.unchanged():
         response = client.post(path, content=content)
     assert response.status_code == 400
     assert kind(response) == "invalid-json"
@@ -105,8 +105,8 @@ def test_an_optional_body_may_be_empty(client: Client, trained: Document) -> Non
 
 
 @pytest.mark.parametrize("name", ["", "\0", "hyperparams\0", "\ufeff", "é", "😀", '"', "\\", "/", "~"])
-def test_an_unknown_member_is_named_whatever_its_name(client: Client, kept: Kept, name: str) -> None:
-    with kept.unchanged():
+def test_an_unknown_member_is_named_whatever_its_name(client: Client, on_disk: OnDisk, name: str) -> None:
+    with on_disk.unchanged():
         response = client.post("/api/models", {"architecture": SMALL, "hyperparams": {}, name: [[1]]})
     assert response.status_code == 422
     assert pointers(response) == ["/" + name.replace("~", "~0").replace("/", "~1")]
@@ -165,10 +165,10 @@ BROKEN_ARCHITECTURES = [
 
 @pytest.mark.parametrize(("pointer", "value", "expected"), BROKEN_ARCHITECTURES)
 def test_a_broken_architecture_is_a_400_that_says_where(
-    client: Client, kept: Kept, pointer: str, value: Any, expected: list[str]
+    client: Client, on_disk: OnDisk, pointer: str, value: Any, expected: list[str]
 ) -> None:
     body = changed({"architecture": SMALL}, f"/architecture{pointer}", value)
-    with kept.unchanged():
+    with on_disk.unchanged():
         response = client.post("/api/models", body)
     assert response.status_code == 400
     assert kind(response) == "invalid-architecture"
@@ -301,10 +301,10 @@ def as_json(document: Document) -> str:
 
 @pytest.mark.parametrize(("pointer", "value"), OUT_OF_RANGE)
 def test_a_hyperparameter_out_of_its_range_is_a_422_on_models_and_on_train(
-    client: Client, kept: Kept, trained: Document, pointer: str, value: Any
+    client: Client, on_disk: OnDisk, trained: Document, pointer: str, value: Any
 ) -> None:
     body = with_hyperparams(pointer, value)
-    with kept.unchanged():
+    with on_disk.unchanged():
         for path, content in (
             ("/api/models", as_json({"architecture": SMALL} | body)),
             (f"/api/models/{trained['model_id']}/train", as_json(body)),
@@ -377,10 +377,10 @@ BROKEN_INPUTS = [
 
 @pytest.mark.parametrize(("pointer", "value", "expected"), BROKEN_INPUTS, ids=lambda value: str(value)[:40])
 def test_broken_inputs_are_a_422_that_says_where(
-    client: Client, kept: Kept, trained: Document, pointer: str, value: Any, expected: list[str]
+    client: Client, on_disk: OnDisk, trained: Document, pointer: str, value: Any, expected: list[str]
 ) -> None:
     infer = {"param_id": trained["param_id"], "inputs": [ROW]}
-    with kept.unchanged():
+    with on_disk.unchanged():
         for path, body in (("/api/infer", infer), ("/api/infer_adhoc", ADHOC)):
             response = client.post(path, content=as_json(changed(body, pointer, value)))
             assert response.status_code == 422
@@ -462,11 +462,11 @@ def test_broken_parameters_are_a_400_that_says_where(
 
 
 def test_every_fault_of_a_body_is_reported_at_once_and_a_broken_architecture_decides(
-    client: Client, kept: Kept
+    client: Client, on_disk: OnDisk
 ) -> None:
     elsewhere = {"hyperparams": {"epochs": 0, "optimizer": {"lr": 0, "beta": 1}}, "name": "x"}
     expected = ["/hyperparams/epochs", "/hyperparams/optimizer/beta", "/hyperparams/optimizer/lr", "/name"]
-    with kept.unchanged():
+    with on_disk.unchanged():
         response = client.post("/api/models", {"architecture": SMALL} | elsewhere)
         assert response.status_code == 422
         assert pointers(response) == expected
@@ -509,17 +509,17 @@ def test_a_fault_in_the_body_and_one_in_the_query_are_a_400_if_one_is_structural
     ],
 )
 def test_an_unknown_member_of_the_query_is_a_422(
-    client: Client, kept: Kept, trained: Document, method: str, path: str
+    client: Client, on_disk: OnDisk, trained: Document, method: str, path: str
 ) -> None:
-    with kept.unchanged():
+    with on_disk.unchanged():
         response = client.request(method, path.format(**trained) + "?page=2&x~y=1")
     assert response.status_code == 422
     assert set(pointers(response)) == {"/page", "/x~0y"}
 
 
 @pytest.mark.parametrize("key", ["", "a b", "x" * 256, "é".encode()])
-def test_an_idempotency_key_must_be_short_and_visible(client: Client, kept: Kept, key: Any) -> None:
-    with kept.unchanged():
+def test_an_idempotency_key_must_be_short_and_visible(client: Client, on_disk: OnDisk, key: Any) -> None:
+    with on_disk.unchanged():
         response = client.post("/api/models", {"architecture": SMALL}, headers={"Idempotency-Key": key})
     assert response.status_code == 422
 

@@ -8,13 +8,13 @@ from concurrent.futures import ThreadPoolExecutor
 from uuid import uuid4
 
 import pytest
-from serving import DEFAULTS, SGD, SMALL, Client, Document, Kept, Server, architecture, kind, listed
+from serving import DEFAULTS, SGD, SMALL, Client, Document, OnDisk, Server, architecture, kind, listed
 
 
-def test_an_active_run_refuses_other_hyperparameters_and_takes_the_same(client: Client, kept: Kept) -> None:
+def test_an_active_run_refuses_other_hyperparameters_and_takes_the_same(client: Client, on_disk: OnDisk) -> None:
     with client.endless_run() as run:
         path = f"/api/models/{run['model_id']}/train"
-        with kept.unchanged():
+        with on_disk.unchanged():
             for other in ({"epochs": 2}, {"seed": 1}, {"optimizer": {"momentum": 0.5}}, {"shuffle": False}):
                 response = client.post(path, {"hyperparams": other})
                 assert response.status_code == 409
@@ -32,9 +32,9 @@ def test_an_active_run_refuses_other_hyperparameters_and_takes_the_same(client: 
     client.post(f"/api/runs/{run_id}/cancel")
 
 
-def test_a_queued_run_refuses_other_hyperparameters_too(narrow: tuple[Client, Kept]) -> None:
-    client, kept = narrow
-    with client.endless_run(), client.endless_run(running=False) as queued, kept.unchanged():
+def test_a_queued_run_refuses_other_hyperparameters_too(limited_server: tuple[Client, OnDisk]) -> None:
+    client, on_disk = limited_server
+    with client.endless_run(), client.endless_run(running=False) as queued, on_disk.unchanged():
         response = client.post(f"/api/models/{queued['model_id']}/train", {"hyperparams": {"epochs": 2}})
         assert response.status_code == 409
 
@@ -92,11 +92,11 @@ def test_overrides_that_fit_no_longer_with_what_the_model_has_are_a_422(client: 
 # Idempotency keys
 
 
-def test_the_same_key_with_the_same_body_makes_one_model(client: Client, kept: Kept) -> None:
+def test_the_same_key_with_the_same_body_makes_one_model(client: Client, on_disk: OnDisk) -> None:
     key = {"Idempotency-Key": uuid4().hex}
     body = {"architecture": SMALL, "hyperparams": {"epochs": 3}}
     first = client.post("/api/models", body, headers=key)
-    with kept.unchanged():
+    with on_disk.unchanged():
         again = client.post("/api/models", body, headers=key)
         assert again.status_code == 200
         assert again.content == first.content
@@ -114,13 +114,13 @@ def test_the_same_key_with_the_same_body_makes_one_model(client: Client, kept: K
     assert client.post("/api/models", body).json()["model_id"] != first.json()["model_id"]
 
 
-def test_the_same_key_with_the_same_body_makes_one_run(client: Client, kept: Kept) -> None:
+def test_the_same_key_with_the_same_body_makes_one_run(client: Client, on_disk: OnDisk) -> None:
     key = {"Idempotency-Key": uuid4().hex}
     model_id = client.model(epochs=1)
     path = f"/api/models/{model_id}/train"
     first = client.post(path, {"hyperparams": {"seed": 1}}, headers=key)
     run = client.wait(first.json()["run_id"])
-    with kept.unchanged():
+    with on_disk.unchanged():
         again = client.post(path, {"hyperparams": {"seed": 1}}, headers=key)
         assert again.status_code == 202
         assert again.content == first.content
@@ -135,8 +135,8 @@ def test_the_same_key_with_the_same_body_makes_one_run(client: Client, kept: Kep
     assert client.post("/api/models", {"architecture": architecture(8)}, headers=key).status_code == 200
 
 
-def test_a_key_is_answered_again_though_a_new_run_would_be_refused(narrow: tuple[Client, Kept]) -> None:
-    client, _ = narrow
+def test_a_key_is_answered_again_though_a_new_run_would_be_refused(limited_server: tuple[Client, OnDisk]) -> None:
+    client, _ = limited_server
     model_id = client.model(epochs=1)
     key = {"Idempotency-Key": "the-first"}
     first = client.post(f"/api/models/{model_id}/train", headers=key)
@@ -149,16 +149,16 @@ def test_a_key_is_answered_again_though_a_new_run_would_be_refused(narrow: tuple
 
 
 @pytest.mark.parametrize("kind_of_thing", ["models", "runs"])
-def test_the_same_key_at_the_same_time_makes_one_thing(client: Client, kept: Kept, kind_of_thing: str) -> None:
+def test_the_same_key_at_the_same_time_makes_one_thing(client: Client, on_disk: OnDisk, kind_of_thing: str) -> None:
     key = {"Idempotency-Key": uuid4().hex}
     body: Document = {"architecture": SMALL} if kind_of_thing == "models" else {"hyperparams": {"epochs": 1}}
     path = "/api/models" if kind_of_thing == "models" else f"/api/models/{client.model()}/train"
-    before = len(kept.query(f"SELECT id FROM {kind_of_thing}"))
+    before = len(on_disk.query(f"SELECT id FROM {kind_of_thing}"))
     with ThreadPoolExecutor(8) as threads:
         answers = list(threads.map(lambda _: client.post(path, body, headers=key), range(24)))
     assert len({answer.content for answer in answers}) == 1
     assert {answer.status_code for answer in answers} == {200 if kind_of_thing == "models" else 202}
-    assert len(kept.query(f"SELECT id FROM {kind_of_thing}")) == before + 1
+    assert len(on_disk.query(f"SELECT id FROM {kind_of_thing}")) == before + 1
     if kind_of_thing == "runs":
         client.wait(answers[0].json()["run_id"])
 
@@ -177,7 +177,7 @@ def test_keys_and_everything_else_outlive_the_server(serve: Callable[..., Server
         page = client.get(f"/api/models/{run['model_id']}/runs?limit=1").json()
     assert server.stop() == 0
     server = serve()
-    with Client(server.url()) as client, server.kept.unchanged():
+    with Client(server.url()) as client, server.on_disk.unchanged():
         body = {"architecture": SMALL, "hyperparams": {"epochs": 2}}
         assert client.post("/api/models", body, headers=key).content == model.content
         assert client.post(path, headers=key).content == train.content

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from serving import READ, Client, Document, Kept, Server, architecture, kind, write_digits
+from serving import READ, Client, Document, OnDisk, Server, architecture, kind, write_digits
 
 from falcon_mnist.data import idx
 from falcon_mnist.training.hyperparams import Hyperparams
@@ -45,9 +45,9 @@ def test_an_evaluation_is_what_the_answers_to_all_test_images_add_up_to(
     assert found["dataset"] == beginner["dataset"]
 
 
-def test_it_is_stored_when_the_run_ends_and_stays_the_same(client: Client, kept: Kept, trained: Document) -> None:
+def test_it_is_stored_when_the_run_ends_and_stays_the_same(client: Client, on_disk: OnDisk, trained: Document) -> None:
     param_id = trained["param_id"]
-    assert kept.query("SELECT count(*) FROM evaluations WHERE param_id = ?", param_id) == [(1,)]
+    assert on_disk.query("SELECT count(*) FROM evaluations WHERE param_id = ?", param_id) == [(1,)]
     first, again = (client.get(f"/api/params/{param_id}/evaluation", token=READ) for _ in range(2))
     assert first.content == again.content
     assert first.headers["cache-control"] == "private, no-cache"
@@ -69,10 +69,10 @@ def test_what_has_none_is_evaluated_when_it_is_asked_for_unless_its_data_set_is_
         param_id = client.trained({"architecture": architecture(8)}, epochs=1)["param_id"]
         path = f"/api/params/{param_id}/evaluation"
         stored = client.get(path)
-        server.kept.change("DELETE FROM evaluations")
+        server.on_disk.change("DELETE FROM evaluations")
         assert client.get(path).content == stored.content
-        assert server.kept.query("SELECT count(*) FROM evaluations") == [(1,)]
-        server.kept.change("DELETE FROM evaluations")
+        assert server.on_disk.query("SELECT count(*) FROM evaluations") == [(1,)]
+        server.on_disk.change("DELETE FROM evaluations")
     server.stop()
     other = write_digits(tmp_path / "other")
     labels = bytearray((other / "t10k-labels-idx1-ubyte").read_bytes())

@@ -6,7 +6,7 @@ import logging
 
 import peewee
 import pytest
-from serving import SMALL, Client, Kept, kind
+from serving import SMALL, Client, OnDisk, kind
 
 from falcon_mnist.api.service import Service
 
@@ -20,13 +20,13 @@ def failing(error: Exception) -> object:
 
 def test_a_bug_is_a_500_that_says_nothing_but_the_log_says_all(
     client: Client,
-    kept: Kept,
+    on_disk: OnDisk,
     service: tuple[Service, str],
     monkeypatch: pytest.MonkeyPatch,
     caplog: pytest.LogCaptureFixture,
 ) -> None:
     monkeypatch.setattr(service[0].store, "create_model", failing(RuntimeError("secret insides of /tmp/x.py")))
-    with kept.unchanged(), caplog.at_level(logging.ERROR):
+    with on_disk.unchanged(), caplog.at_level(logging.ERROR):
         response = client.post("/api/models", {"architecture": SMALL})
     assert response.status_code == 500
     assert kind(response) == "internal-error"
@@ -37,13 +37,13 @@ def test_a_bug_is_a_500_that_says_nothing_but_the_log_says_all(
 
 def test_a_database_that_cannot_write_is_a_503_that_asks_for_patience(
     client: Client,
-    kept: Kept,
+    on_disk: OnDisk,
     service: tuple[Service, str],
     monkeypatch: pytest.MonkeyPatch,
     caplog: pytest.LogCaptureFixture,
 ) -> None:
     monkeypatch.setattr(service[0].store, "create_model", failing(peewee.OperationalError("database is locked")))
-    with kept.unchanged():
+    with on_disk.unchanged():
         response = client.post("/api/models", {"architecture": SMALL})
     assert response.status_code == 503
     assert kind(response) == "storage-unavailable"

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import pytest
 import safetensors.numpy
-from serving import BINARY, JSON, SAFETENSORS, Client, Document, Kept, architecture, kind, linear, pixels, pointers
+from serving import BINARY, JSON, SAFETENSORS, Client, Document, OnDisk, architecture, kind, linear, pixels, pointers
 
 ROWS = pixels(5)
 FLOATS = (ROWS.astype(np.float32) / np.float32(255)).astype(np.float32)
@@ -186,7 +186,7 @@ def test_unknown_parameters_are_not_found(client: Client, trained: Document) -> 
     ],
     ids=["small", "softmax", "large", "deep", "odd"],
 )
-def test_parameters_posted_back_answer_bit_for_bit_the_same(client: Client, kept: Kept, asked: Document) -> None:
+def test_parameters_posted_back_answer_bit_for_bit_the_same(client: Client, on_disk: OnDisk, asked: Document) -> None:
     run = client.trained({"architecture": asked, "hyperparams": {"epochs": 1}})
     response = client.get(f"/api/params/{run['param_id']}")
     answer = response.json()
@@ -204,7 +204,7 @@ def test_parameters_posted_back_answer_bit_for_bit_the_same(client: Client, kept
     stored = client.infer(run["param_id"], as_json(FLOATS), **EVERYTHING)["outputs"]
     others = json.dumps({"architecture": asked, "inputs": as_json(FLOATS), "return": EVERYTHING})
     as_answered = response.text.partition('"parameters":')[2].rpartition(',"size_bytes"')[0]
-    with kept.unchanged():
+    with on_disk.unchanged():
         adhoc = client.post("/api/infer_adhoc", content=f'{others[:-1]}, "parameters": {as_answered}}}').json()
     assert set(adhoc) == {"outputs", "latency_ms"}
     assert adhoc["outputs"] == stored
@@ -248,7 +248,7 @@ def test_every_number_is_written_in_its_shortest_form(client: Client, trained: D
         assert float(number) == float(np.format_float_scientific(np.float32(number), unique=True))
 
 
-def test_of_json_and_safetensors_the_one_that_is_asked_for(client: Client, trained: Document, kept: Kept) -> None:
+def test_of_json_and_safetensors_the_one_that_is_asked_for(client: Client, trained: Document, on_disk: OnDisk) -> None:
     path = f"/api/params/{trained['param_id']}"
     for accept in (
         "*/*",
@@ -261,7 +261,7 @@ def test_of_json_and_safetensors_the_one_that_is_asked_for(client: Client, train
         "a/b;q=x",
     ):
         assert client.get(path, headers={"Accept": accept}).headers["Content-Type"] == JSON
-    stored = kept.parameter_file(trained["param_id"]).read_bytes()
+    stored = on_disk.parameter_file(trained["param_id"]).read_bytes()
     for query, accept in (("", SAFETENSORS), ("?format=safetensors", "*/*"), ("?format=safetensors", JSON),
                           ("", f"{JSON};q=0.1, {SAFETENSORS}")):  # fmt: skip
         response = client.get(path + query, headers={"Accept": accept})
@@ -297,9 +297,9 @@ def test_parameters_that_the_client_has_are_not_sent_again(client: Client, train
     assert client.get("/api/params/p_0", headers={"If-None-Match": "*"}).status_code == 404
 
 
-def test_a_damaged_file_is_a_500_and_the_others_go_on(client: Client, kept: Kept, trained: Document) -> None:
+def test_a_damaged_file_is_a_500_and_the_others_go_on(client: Client, on_disk: OnDisk, trained: Document) -> None:
     run = client.trained(seed=11)
-    file = kept.parameter_file(run["param_id"])
+    file = on_disk.parameter_file(run["param_id"])
     whole = file.read_bytes()
     body = {"param_id": run["param_id"], "inputs": as_json(FLOATS)}
     for damage in (whole[:-1], b"", whole + b"x", bytes([whole[0] ^ 1]) + whole[1:], whole[:-1] + b"\x01", None):

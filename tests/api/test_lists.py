@@ -6,7 +6,7 @@ import base64
 from collections.abc import Iterator
 
 import pytest
-from serving import Client, Document, Kept, listed, pointers
+from serving import Client, Document, OnDisk, listed, pointers
 
 
 @pytest.fixture(scope="module")
@@ -77,7 +77,7 @@ def test_a_limit_must_be_a_whole_number_from_1_to_100(client: Client, several: l
 
 
 def test_a_cursor_that_this_server_did_not_issue_for_this_list_is_refused(
-    client: Client, narrow: tuple[Client, Kept], several: list[str]
+    client: Client, limited_server: tuple[Client, OnDisk], several: list[str]
 ) -> None:
     def cursor_of(client: Client, model_id: str) -> str:
         return str(client.get(f"/api/models/{model_id}/runs?limit=1").json()["next_cursor"])
@@ -98,7 +98,7 @@ def test_a_cursor_that_this_server_did_not_issue_for_this_list_is_refused(
         client.wait(client.train(other_model), "succeeded")
     assert refused(several[0], cursor_of(client, other_model))
 
-    other_client, _ = narrow
+    other_client, _ = limited_server
     foreign_model = other_client.model(epochs=1)
     for _ in range(2):
         other_client.wait(other_client.train(foreign_model), "succeeded")

@@ -6,7 +6,7 @@ import select
 from contextlib import suppress
 
 import pytest
-from serving import JSON, NARROW_BODY, READ, SMALL, WRITE, Client, Document, Kept, architecture, kind
+from serving import JSON, LIMITED_BODY, READ, SMALL, WRITE, Client, Document, OnDisk, architecture, kind
 
 SOMEBODY = f"Host: here\r\nAuthorization: Bearer {WRITE}\r\n"
 MIB = b"x" * 2**20
@@ -23,7 +23,7 @@ def head(method: str, path: str, *headers: str, token: str | None = WRITE) -> by
         ("GET", "/api/nothing", b"", None),
         ("GET", "/api/models", b"", None),
         ("GET", "/api/runs/r_0", b"", None),
-        ("POST", "/api/models", b"x" * (NARROW_BODY + 1), JSON),
+        ("POST", "/api/models", b"x" * (LIMITED_BODY + 1), JSON),
         ("POST", "/api/models", b"{}", "text/plain"),
         ("POST", "/api/models", b"{", JSON),
         ("POST", "/api/models", b"{}", JSON),
@@ -34,63 +34,68 @@ def head(method: str, path: str, *headers: str, token: str | None = WRITE) -> by
 )
 @pytest.mark.parametrize("token", [None, "wrong"])
 def test_the_token_comes_before_everything(
-    narrow: tuple[Client, Kept], token: str | None, method: str, path: str, content: bytes, media_type: str | None
+    limited_server: tuple[Client, OnDisk],
+    token: str | None,
+    method: str,
+    path: str,
+    content: bytes,
+    media_type: str | None,
 ) -> None:
-    client, kept = narrow
-    with kept.unchanged():
+    client, on_disk = limited_server
+    with on_disk.unchanged():
         headers = {"Content-Type": media_type} if media_type else {}
         response = client.request(method, path, token=token, content=content, headers=headers)
     assert response.status_code == 401
 
 
-def test_the_token_comes_before_a_size_that_is_only_declared(narrow: tuple[Client, Kept]) -> None:
-    response = narrow[0].raw(head("POST", "/api/models", "Content-Length: 99999999999", token=None))
+def test_the_token_comes_before_a_size_that_is_only_declared(limited_server: tuple[Client, OnDisk]) -> None:
+    response = limited_server[0].raw(head("POST", "/api/models", "Content-Length: 99999999999", token=None))
     assert response.status_code == 401
 
 
 @pytest.mark.parametrize(("method", "path", "status"), [("POST", "/api/nothing", 404), ("PUT", "/api/models", 405)])
-@pytest.mark.parametrize("length", [NARROW_BODY + 1, 99_999_999_999])
+@pytest.mark.parametrize("length", [LIMITED_BODY + 1, 99_999_999_999])
 def test_the_route_comes_before_the_size(
-    narrow: tuple[Client, Kept], method: str, path: str, status: int, length: int
+    limited_server: tuple[Client, OnDisk], method: str, path: str, status: int, length: int
 ) -> None:
     body = b"x" * length if length < 2**20 else b""
-    response = narrow[0].raw(head(method, path, f"Content-Length: {length}") + body)
+    response = limited_server[0].raw(head(method, path, f"Content-Length: {length}") + body)
     assert response.status_code == status
 
 
 @pytest.mark.parametrize("media_type", [JSON, "text/plain"])
-def test_the_size_comes_before_the_media_type(narrow: tuple[Client, Kept], media_type: str) -> None:
-    client, kept = narrow
-    with kept.unchanged():
-        response = client.post("/api/models", content=b"x" * (NARROW_BODY + 1), headers={"Content-Type": media_type})
+def test_the_size_comes_before_the_media_type(limited_server: tuple[Client, OnDisk], media_type: str) -> None:
+    client, on_disk = limited_server
+    with on_disk.unchanged():
+        response = client.post("/api/models", content=b"x" * (LIMITED_BODY + 1), headers={"Content-Type": media_type})
     assert response.status_code == 413
-    assert response.json()["limit_bytes"] == NARROW_BODY
+    assert response.json()["limit_bytes"] == LIMITED_BODY
 
 
-def test_a_body_of_exactly_the_limit_is_read(narrow: tuple[Client, Kept]) -> None:
-    response = narrow[0].post("/api/models", content=b" " * NARROW_BODY)
+def test_a_body_of_exactly_the_limit_is_read(limited_server: tuple[Client, OnDisk]) -> None:
+    response = limited_server[0].post("/api/models", content=b" " * LIMITED_BODY)
     assert response.status_code == 400
 
 
 @pytest.mark.parametrize("path", ["/api/models", "/api/models/m_0/train", "/api/infer", "/api/infer_adhoc"])
-def test_a_declared_size_is_refused_before_the_body_is_sent(narrow: tuple[Client, Kept], path: str) -> None:
-    response = narrow[0].raw(head("POST", path, f"Content-Type: {JSON}", "Content-Length: 99999999999"))
+def test_a_declared_size_is_refused_before_the_body_is_sent(limited_server: tuple[Client, OnDisk], path: str) -> None:
+    response = limited_server[0].raw(head("POST", path, f"Content-Type: {JSON}", "Content-Length: 99999999999"))
     assert response.status_code == 413
-    assert response.json()["limit_bytes"] == NARROW_BODY
+    assert response.json()["limit_bytes"] == LIMITED_BODY
 
 
-def test_a_chunked_body_over_the_limit_is_refused(narrow: tuple[Client, Kept]) -> None:
-    chunk = b"%x\r\n%s\r\n" % (NARROW_BODY // 2 + 1, b"x" * (NARROW_BODY // 2 + 1))
+def test_a_chunked_body_over_the_limit_is_refused(limited_server: tuple[Client, OnDisk]) -> None:
+    chunk = b"%x\r\n%s\r\n" % (LIMITED_BODY // 2 + 1, b"x" * (LIMITED_BODY // 2 + 1))
     request = head("POST", "/api/models", f"Content-Type: {JSON}", "Transfer-Encoding: chunked")
-    response = narrow[0].raw(request + chunk + chunk + b"0\r\n\r\n")
+    response = limited_server[0].raw(request + chunk + chunk + b"0\r\n\r\n")
     assert response.status_code == 413
-    assert response.json()["limit_bytes"] == NARROW_BODY
+    assert response.json()["limit_bytes"] == LIMITED_BODY
 
 
-def test_a_chunked_body_without_an_end_is_refused(narrow: tuple[Client, Kept]) -> None:
-    client, kept = narrow
+def test_a_chunked_body_without_an_end_is_refused(limited_server: tuple[Client, OnDisk]) -> None:
+    client, on_disk = limited_server
     request = head("POST", "/api/models", f"Content-Type: {JSON}", "Transfer-Encoding: chunked")
-    with client.connect() as connection, kept.unchanged():
+    with client.connect() as connection, on_disk.unchanged():
         connection.sendall(request)
         # The server may close as soon as it has answered: the answer is there to be read all the same.
         with suppress(ConnectionError):
@@ -98,7 +103,7 @@ def test_a_chunked_body_without_an_end_is_refused(narrow: tuple[Client, Kept]) -
                 connection.sendall(b"%x\r\n%s\r\n" % (len(MIB), MIB))
         response = client.received(connection, request)
     assert response.status_code == 413
-    assert response.json()["limit_bytes"] == NARROW_BODY
+    assert response.json()["limit_bytes"] == LIMITED_BODY
 
 
 def test_a_chunked_body_within_the_limit_is_read(client: Client) -> None:
@@ -114,9 +119,11 @@ def test_a_chunked_body_within_the_limit_is_read(client: Client) -> None:
     "media_type", [None, "", "text/plain", "application/jsonl", "application/x-www-form-urlencoded"]
 )
 @pytest.mark.parametrize("path", ["/api/models", "/api/models/m_0/train", "/api/runs/r_0/cancel", "/api/infer_adhoc"])
-def test_the_media_type_comes_before_the_syntax(client: Client, kept: Kept, path: str, media_type: str | None) -> None:
+def test_the_media_type_comes_before_the_syntax(
+    client: Client, on_disk: OnDisk, path: str, media_type: str | None
+) -> None:
     headers = {} if media_type is None else {"Content-Type": media_type}
-    with kept.unchanged():
+    with on_disk.unchanged():
         response = client.request("POST", path, content=b"{", headers=headers)
     assert response.status_code == 415
 
@@ -157,24 +164,24 @@ def test_the_fields_come_before_the_ids_in_the_body(client: Client) -> None:
     assert client.post("/api/infer?param_id=p_0&dtype=float32", content=b"x" * 3136, headers=headers).status_code == 404
 
 
-def test_the_fields_come_before_conflicts_and_those_before_the_capacity(narrow: tuple[Client, Kept]) -> None:
-    client, kept = narrow
+def test_the_fields_come_before_conflicts_and_those_before_the_capacity(limited_server: tuple[Client, OnDisk]) -> None:
+    client, on_disk = limited_server
     with client.endless_run() as running, client.endless_run(running=False):
         path = f"/api/models/{running['model_id']}/train"
-        with kept.unchanged():
+        with on_disk.unchanged():
             assert client.post(path, {"hyperparams": {"epochs": 0}}).status_code == 422
             assert client.post(path, {"hyperparams": {"epochs": 3}}).status_code == 409
             full = client.post(path)
             assert full.status_code == 503
             assert kind(full) == "queue-full"
             assert int(full.headers["Retry-After"]) > 0
-            assert client.post(f"/api/models/{client_model(kept)}/train").status_code == 503
+            assert client.post(f"/api/models/{client_model(on_disk)}/train").status_code == 503
     assert client.post("/api/models", {"architecture": architecture(8)}).status_code == 200
 
 
-def client_model(kept: Kept) -> str:
+def client_model(on_disk: OnDisk) -> str:
     """A model without a run: the first that the server has made, if none of its runs is active."""
-    (model_id,) = kept.query("SELECT id FROM models ORDER BY number LIMIT 1")[0]
+    (model_id,) = on_disk.query("SELECT id FROM models ORDER BY number LIMIT 1")[0]
     return str(model_id)
 
 
@@ -184,8 +191,8 @@ def test_a_request_that_names_no_method_of_http_still_gets_a_problem(client: Cli
 
 
 @pytest.mark.parametrize("path", ["/api/models", "/api/models/m_0/train", "/api/runs/r_0/cancel"])
-def test_a_read_only_token_is_refused_before_the_body_is_looked_at(client: Client, kept: Kept, path: str) -> None:
-    with kept.unchanged():
+def test_a_read_only_token_is_refused_before_the_body_is_looked_at(client: Client, on_disk: OnDisk, path: str) -> None:
+    with on_disk.unchanged():
         response = client.post(path, content=b"{", token=READ)
     assert response.status_code == 403
     assert kind(response) == "read-only-token"

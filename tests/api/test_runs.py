@@ -6,7 +6,7 @@ import math
 import re
 
 import pytest
-from serving import DEFAULTS, PROBLEM, SMALL, Client, Document, Kept, architecture, kind, linear, pixels
+from serving import DEFAULTS, PROBLEM, SMALL, Client, Document, OnDisk, architecture, kind, linear, pixels
 
 
 def untimed(run: Document) -> list[Document]:
@@ -75,18 +75,18 @@ def test_two_reads_of_a_finished_run_are_byte_identical(client: Client, trained:
         ("GET", "/api/params/p_0"),
     ],
 )
-def test_an_unknown_id_is_not_found(client: Client, kept: Kept, method: str, path: str) -> None:
-    with kept.unchanged():
+def test_an_unknown_id_is_not_found(client: Client, on_disk: OnDisk, method: str, path: str) -> None:
+    with on_disk.unchanged():
         response = client.request(method, path)
     assert response.status_code == 404
     assert response.headers["Content-Type"] == PROBLEM
     assert kind(response).startswith("unknown-")
 
 
-def test_an_architecture_whose_layers_do_not_chain_is_refused(client: Client, kept: Kept) -> None:
+def test_an_architecture_whose_layers_do_not_chain_is_refused(client: Client, on_disk: OnDisk) -> None:
     broken = architecture(16)
     broken["layers"][2]["in"] = 17
-    with kept.unchanged():
+    with on_disk.unchanged():
         response = client.post("/api/models", {"architecture": broken})
     assert response.status_code == 400
     assert response.json()["errors"] == [
@@ -119,8 +119,8 @@ def test_a_run_goes_forward_only_and_shows_each_epoch_as_it_ends(client: Client)
     assert run["epoch"] == 60
 
 
-def test_a_run_shows_no_metrics_before_its_first_epoch_has_ended(narrow: tuple[Client, Kept]) -> None:
-    client, _ = narrow
+def test_a_run_shows_no_metrics_before_its_first_epoch_has_ended(limited_server: tuple[Client, OnDisk]) -> None:
+    client, _ = limited_server
     with client.endless_run(), client.endless_run(running=False) as queued:
         assert queued["metrics"] == NO_METRICS
         assert queued["history"] == []
@@ -129,8 +129,8 @@ def test_a_run_shows_no_metrics_before_its_first_epoch_has_ended(narrow: tuple[C
         assert queued["hyperparams"] == DEFAULTS | {"epochs": 1000}
 
 
-def test_a_queued_run_can_be_cancelled_and_never_starts(narrow: tuple[Client, Kept]) -> None:
-    client, _ = narrow
+def test_a_queued_run_can_be_cancelled_and_never_starts(limited_server: tuple[Client, OnDisk]) -> None:
+    client, _ = limited_server
     with client.endless_run(), client.endless_run(running=False) as queued:
         response = client.post(f"/api/runs/{queued['run_id']}/cancel")
         assert response.status_code == 200
@@ -148,7 +148,7 @@ def test_a_queued_run_can_be_cancelled_and_never_starts(narrow: tuple[Client, Ke
     assert client.run(queued["run_id"]) == cancelled
 
 
-def test_a_running_run_can_be_cancelled_twice_and_stays_so(client: Client, kept: Kept) -> None:
+def test_a_running_run_can_be_cancelled_twice_and_stays_so(client: Client, on_disk: OnDisk) -> None:
     with client.endless_run() as run:
         path = f"/api/runs/{run['run_id']}"
         first = client.post(f"{path}/cancel")
@@ -161,7 +161,7 @@ def test_a_running_run_can_be_cancelled_twice_and_stays_so(client: Client, kept:
     for seed in (1, 2):
         client.trained(seed=seed)
     assert client.get(path).content == first.content
-    assert kept.query("SELECT id FROM parameters WHERE run_id = ?", run["run_id"]) == []
+    assert on_disk.query("SELECT id FROM parameters WHERE run_id = ?", run["run_id"]) == []
 
 
 def test_a_finished_run_cannot_be_cancelled(client: Client, trained: Document) -> None:
@@ -248,9 +248,9 @@ def test_a_run_may_begin_with_a_parameter_set(client: Client, trained: Document)
     assert parameter_bytes(client, run) == parameter_bytes(client, trained)
 
 
-def test_what_no_run_can_begin_with_is_refused(client: Client, kept: Kept, trained: Document) -> None:
+def test_what_no_run_can_begin_with_is_refused(client: Client, on_disk: OnDisk, trained: Document) -> None:
     other = client.model({"architecture": architecture(3)})
-    with kept.unchanged():
+    with on_disk.unchanged():
         for model_id, param_id, status, problem in (
             (trained["model_id"], "p_0", 404, "unknown-parameters"),
             (other, trained["param_id"], 409, "other-architecture"),

@@ -10,7 +10,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from serving import COMMANDS, READ, SMALL, WRITE, Client, Document, Kept, Server, environment, pixels, until
+from serving import COMMANDS, READ, SMALL, WRITE, Client, Document, OnDisk, Server, environment, pixels, until
 
 from falcon_mnist.api.auth import Tokens
 from falcon_mnist.api.token_rules import check_address, weaknesses
@@ -83,8 +83,8 @@ def test_a_read_only_token_may_look_and_infer(client: Client, trained: Document)
     assert client.get("/api/openapi.json", **reader).status_code == 200
 
 
-def test_a_read_only_token_may_not_write(client: Client, kept: Kept, trained: Document) -> None:
-    with kept.unchanged():
+def test_a_read_only_token_may_not_write(client: Client, on_disk: OnDisk, trained: Document) -> None:
+    with on_disk.unchanged():
         for path, body in (
             ("/api/models", {"architecture": SMALL}),
             (f"/api/models/{trained['model_id']}/train", {}),

@@ -67,9 +67,9 @@ def test_a_damaged_parameter_file_is_a_500_and_the_others_serve_on(client: Clien
     wider = client.trained({"architecture": architecture(32), "hyperparams": {"epochs": 1}})["param_id"]
     # None of them has been read so far, which would have kept it in memory.
     for param_id, act in zip(others, DAMAGES, strict=True):
-        act(shared.kept.parameter_file(param_id))
+        act(shared.on_disk.parameter_file(param_id))
     replaced = client.trained(RUN)["param_id"]
-    shutil.copy(shared.kept.parameter_file(wider), shared.kept.parameter_file(replaced))
+    shutil.copy(shared.on_disk.parameter_file(wider), shared.on_disk.parameter_file(replaced))
     for param_id in (*others, replaced):
         asked = (
             client.post("/api/infer", {"param_id": param_id, "inputs": ROWS}),
@@ -86,22 +86,22 @@ def test_a_damaged_parameter_file_is_a_500_and_the_others_serve_on(client: Clien
             ]
             assert response.json()["instance"] in ids
         assert len(client.infer(good, ROWS)["outputs"]["labels"]) == 2
-        path = shared.kept.parameter_file(param_id)
+        path = shared.on_disk.parameter_file(param_id)
         path.rmdir() if path.is_dir() else path.unlink(missing_ok=True)
 
 
 def test_a_run_whose_checkpoint_is_damaged_begins_anew(start: Start, undisturbed: bytes) -> None:
     server = start()
-    checkpoints = server.kept.storage / "checkpoints"
+    checkpoints = server.on_disk.storage / "checkpoints"
     with Client(server.url()) as client:
         for break_it in (damage, make_folder):
             server.switch(HOLD)
             run_id = server.held(client)
             (file,) = checkpoints.iterdir()
             break_it(file)
-            server.switch(HOLD, on=False)
             with server.switched("hold-1-0"):
-                kill(*server.workers())
+                kill(*server.workers())  # while it waits: one that writes would leave half a file
+                server.switch(HOLD, on=False)
                 server.wait_held(run_id, at=(1, 0), tidy=False)
                 assert client.run(run_id)["epoch"] == 2
             run = followed(client, run_id, least=2)
@@ -123,9 +123,9 @@ def test_what_crashes_have_left_is_swept_by_the_next_server(start: Start) -> Non
     kill(server.process.pid, *workers)
     server.stop(None)
     until(lambda: not any(map(alive, workers)), "the workers are gone")
-    folder, checkpoints = server.kept.storage / "parameters", server.kept.storage / "checkpoints"
+    folder, checkpoints = server.on_disk.storage / "parameters", server.on_disk.storage / "checkpoints"
     (checkpoint,) = checkpoints.iterdir()
-    recorded = {checkpoint, server.kept.parameter_file(done)}
+    recorded = {checkpoint, server.on_disk.parameter_file(done)}
     old, young = set(), set()
     for place, stem in ((folder, "p_"), (checkpoints, "c_")):
         old |= {place / f"{stem}0.safetensors", place / f".{stem}0.safetensors.tmp"}
@@ -136,7 +136,7 @@ def test_what_crashes_have_left_is_swept_by_the_next_server(start: Start) -> Non
         os.utime(path, (time.time() - ABANDONED_SECONDS - 60,) * 2)
     server.switch(HOLD, on=False)
     server.switch("hold-3-0")
-    expire(server.kept)
+    expire(server.on_disk)
     server = start()
     server.wait_held(run_id, at=(3, 0), tidy=False)
     with Client(server.url()) as client:
@@ -152,7 +152,7 @@ def test_nothing_in_a_home_is_for_others_to_read(shared: Faulty, client: Client)
     shared.switch(HOLD)
     try:
         run_id = shared.held(client)
-        ours = [shared.kept.database, *shared.kept.storage.rglob("*")]
+        ours = [shared.on_disk.database, *shared.on_disk.storage.rglob("*")]
         assert {path.parent.name for path in ours} >= {"parameters", "checkpoints"}
         for path in ours:
             assert stat.S_IMODE(path.stat().st_mode) == (0o700 if path.is_dir() else 0o600), path
@@ -223,7 +223,9 @@ def test_a_database_of_an_older_version_is_migrated_with_its_rows(start: Start, 
         check_whole(client.wait(new), epochs=2)
         assert client.run(old)["metrics"]["train_loss"] == 2.5
         assert [run["run_id"] for run in client.get(f"/api/models/{model_id}/runs").json()["items"]] == [new, old]
-    assert server.kept.query("SELECT value FROM meta WHERE key = 'schema_version'") == [(str(len(migrations.STEPS)),)]
+    assert server.on_disk.query("SELECT value FROM meta WHERE key = 'schema_version'") == [
+        (str(len(migrations.STEPS)),)
+    ]
 
 
 # What doctor says

@@ -46,8 +46,8 @@ def test_a_run_whose_parameters_find_no_room_fails_and_the_next_succeeds(start: 
             assert [entry["epoch"] for entry in run["history"]] == [1, 2, 3, 4]
             assert "/" not in run["error"]["message"]
             client.infer(saved, ROWS)
-        assert {path.stem for path in (server.kept.storage / "parameters").iterdir()} == {saved}
-        checkpoints = server.kept.storage / "checkpoints"
+        assert {path.stem for path in (server.on_disk.storage / "parameters").iterdir()} == {saved}
+        checkpoints = server.on_disk.storage / "checkpoints"
         until(lambda: not list(checkpoints.iterdir()), "the checkpoints are removed")
         run = client.wait(client.train(run["model_id"]))
         check_whole(run)
@@ -80,7 +80,7 @@ def test_a_database_without_room_refuses_writes_and_reads_on(start: Start, undis
 def released(server: Faulty, client: Client, run_id: str) -> Document:
     """The run at its end, whose lease has run out."""
     if client.run(run_id)["state"] == "running":
-        expire(server.kept)
+        expire(server.on_disk)
     return client.wait(run_id)
 
 
@@ -121,8 +121,8 @@ def test_a_disk_that_is_really_full(
         places["storage_url"] = storage
     with ended_after() as begin:
         server = begin(tmp_path / "home", digits, **places)
-        server.kept.database = database if what != "files" else server.kept.database
-        server.kept.storage = storage if what != "rows" else server.kept.storage
+        server.on_disk.database = database if what != "files" else server.on_disk.database
+        server.on_disk.storage = storage if what != "rows" else server.on_disk.storage
         server.switch(HOLD)
         with Client(server.url()) as client:
             saved = client.trained({"architecture": SMALL, "hyperparams": {"epochs": 1}})["param_id"]

@@ -87,7 +87,7 @@ def test_a_full_queue_asks_for_patience_and_loses_nothing(client: Client, shared
         runs = [client.train(model_id)]
         shared.wait_held(runs[0])
         runs += [client.train(model_id) for _ in range(3)]
-        with shared.kept.unchanged():
+        with shared.on_disk.unchanged():
             response = client.post(f"/api/models/{model_id}/train", {})
         assert response.status_code == 503
         assert kind(response) == "queue-full"
@@ -199,7 +199,7 @@ def test_a_client_that_waits_to_be_told_to_continue_is_not_left_waiting(client: 
 def test_ids_that_are_paths_name_nothing(client: Client, shared: Faulty, name: str) -> None:
     bait = shared.home / "token.safetensors"
     bait.write_text("not yours")
-    with shared.kept.unchanged():
+    with shared.on_disk.unchanged():
         for request in (
             f"GET /api/params/{name}", f"GET /api/params/{name}?format=safetensors", f"GET /api/runs/{name}",
             f"GET /api/models/{name}/runs", f"POST /api/runs/{name}/cancel", f"POST /api/models/{name}/train",

@@ -51,7 +51,7 @@ def test_runs_whose_workers_are_killed_go_on_from_their_checkpoints(start: Start
         server.switch(HOLD, on=False)
         for run_id in (first, second):
             ends_undisturbed(client, run_id, undisturbed)
-        folder = server.kept.storage / "checkpoints"
+        folder = server.on_disk.storage / "checkpoints"
         until(lambda: not list(folder.iterdir()), "the last checkpoints are removed")
 
 
@@ -66,9 +66,9 @@ def test_runs_whose_server_is_killed_go_on_with_the_next(start: Start, undisturb
     assert server.stop(None) == -signal.SIGKILL
     for worker in workers:
         gone_soon(worker)
-    assert server.kept.query("SELECT state, epoch FROM runs") == [("running", 2)]
+    assert server.on_disk.query("SELECT state, epoch FROM runs") == [("running", 2)]
     server.switch(HOLD, on=False)
-    expire(server.kept)
+    expire(server.on_disk)
     server = start()
     with Client(server.url()) as client:
         ends_undisturbed(client, run_id, undisturbed)
@@ -81,7 +81,7 @@ def test_a_run_that_takes_its_server_down_three_times_has_failed(start: Start) -
         run_id = client.train(client.model(RUN))
     for losses in range(3):
         assert server.stop(None) == -signal.SIGKILL
-        assert server.kept.query("SELECT state, worker_losses FROM runs") == [("running", losses)]
+        assert server.on_disk.query("SELECT state, worker_losses FROM runs") == [("running", losses)]
         server = start("deadly", "brief-leases")
     with Client(server.url()) as client:
         run = client.wait(run_id)
@@ -102,7 +102,7 @@ def test_a_run_that_gets_further_is_not_blamed_for_servers_that_are_killed(start
         kill(server.process.pid, *server.workers())
         server.stop(None)
         server.switch(f"hold-{epoch}-{done}", on=False)
-        expire(server.kept)
+        expire(server.on_disk)
         server = start()
     with Client(server.url()) as client:
         ends_undisturbed(client, run_id, undisturbed)
@@ -116,7 +116,7 @@ def test_workers_that_are_slow_to_start_are_given_more_time(start: Start, undist
         check_whole(run)
         assert parameters(client, run) == undisturbed
     assert "worker replaced: it did not claim its run" in server.log()
-    assert server.kept.query("SELECT worker_losses FROM runs") == [(0,)]
+    assert server.on_disk.query("SELECT worker_losses FROM runs") == [(0,)]
 
 
 def test_sigterm_answers_what_is_in_flight_and_saves_what_is_running(start: Start, undisturbed: bytes) -> None:
@@ -135,7 +135,7 @@ def test_sigterm_answers_what_is_in_flight_and_saves_what_is_running(start: Star
             client.get("/healthz", token=None)  # so the server has read the half of the one before
             os.kill(server.process.pid, signal.SIGTERM)
             until(lambda: client.get("/readyz", token=None).status_code == 503, "the server says that it is to end")
-            until(lambda: server.kept.query("SELECT state FROM runs") == [("queued",)], "the run is given back")
+            until(lambda: server.on_disk.query("SELECT state FROM runs") == [("queued",)], "the run is given back")
             until(lambda: not any(alive(worker) for worker in workers), "the workers are gone")
             time.sleep(1)  # in which a server that did not wait for the other half would end
             connection.sendall(body[10:])
@@ -143,12 +143,12 @@ def test_sigterm_answers_what_is_in_flight_and_saves_what_is_running(start: Star
         # An idle connection, as this client's, is not waited for.
         assert server.stop(None) == 0
     assert not any(alive(worker) for worker in workers)
-    ((state, owner, losses, epoch, checkpoint),) = server.kept.query(
+    ((state, owner, losses, epoch, checkpoint),) = server.on_disk.query(
         "SELECT state, owner, worker_losses, epoch, checkpoint FROM runs"
     )
     assert (state, owner, losses, epoch) == ("queued", None, 0, 2)
-    assert (server.kept.storage / "checkpoints" / json.loads(checkpoint)["file"]).is_file()
-    assert len(server.kept.query("SELECT id FROM models")) == 2
+    assert (server.on_disk.storage / "checkpoints" / json.loads(checkpoint)["file"]).is_file()
+    assert len(server.on_disk.query("SELECT id FROM models")) == 2
     server.switch(HOLD, on=False)
     server = start()
     with Client(server.url()) as client:
@@ -192,7 +192,7 @@ def test_workers_that_cannot_save_their_runs_in_time_end_all_the_same(start: Sta
         workers = server.workers()
         assert server.stop() == 0
     assert not any(map(alive, workers))
-    assert server.kept.query("SELECT state, worker_losses FROM runs") == [("queued", 0)] * 3
+    assert server.on_disk.query("SELECT state, worker_losses FROM runs") == [("queued", 0)] * 3
     server.switch("deaf", on=False)
     server = start()
     with Client(server.url()) as client:

@@ -9,18 +9,18 @@ from contextlib import ExitStack
 
 import pytest
 from faulty_servers import HOLD, RUN, Faulty, check_whole, expire, parameters
-from serving import Client, Kept, until
+from serving import Client, OnDisk, until
 
 Start = Callable[..., Faulty]
 
 
-def kept_of(kept: Kept, run_id: str) -> tuple[object, ...]:
+def kept_of(on_disk: OnDisk, run_id: str) -> tuple[object, ...]:
     """All that there is of a run."""
     rows = [
-        kept.query(f"SELECT * FROM {table} WHERE {column} = ?", run_id)
+        on_disk.query(f"SELECT * FROM {table} WHERE {column} = ?", run_id)
         for table, column in (("runs", "id"), ("epochs", "run_id"), ("parameters", "run_id"))
     ]
-    return *rows, sorted(path.name for path in (kept.storage / "parameters").iterdir())
+    return *rows, sorted(path.name for path in (on_disk.storage / "parameters").iterdir())
 
 
 def test_each_run_is_executed_once_and_a_stopped_worker_writes_nothing_when_it_wakes(
@@ -35,16 +35,16 @@ def test_each_run_is_executed_once_and_a_stopped_worker_writes_nothing_when_it_w
         os.kill(worker, signal.SIGSTOP)
         first.switch(HOLD, on=False)
         second = start()
-        expire(first.kept)
+        expire(first.on_disk)
         other = stack.enter_context(Client(second.url()))
         run = other.wait(run_id)
         check_whole(run)
         assert parameters(other, run) == undisturbed
-        before = kept_of(first.kept, run_id)
+        before = kept_of(first.on_disk, run_id)
         os.kill(worker, signal.SIGCONT)
         until(lambda: first.logged("run stopped: it is no longer this worker's", run_id), "the worker gives up")
-        assert kept_of(first.kept, run_id) == before
-        assert len(first.kept.query("SELECT id FROM parameters")) == 1
+        assert kept_of(first.on_disk, run_id) == before
+        assert len(first.on_disk.query("SELECT id FROM parameters")) == 1
         assert first.logged("run claimed", run_id) == 2
         assert first.logged("run succeeded", run_id) == 1
         # Both servers are idle now, and both look at the same queue.
@@ -54,8 +54,8 @@ def test_each_run_is_executed_once_and_a_stopped_worker_writes_nothing_when_it_w
             check_whole(client.wait(run_id))
         assert [first.logged("run claimed", run_id) for run_id in runs] == [1] * 8
         assert client.run(runs[0]) == other.run(runs[0])
-        assert len(first.kept.query("SELECT id FROM parameters")) == 9
-        assert len(list((first.kept.storage / "parameters").iterdir())) == 9
+        assert len(first.on_disk.query("SELECT id FROM parameters")) == 9
+        assert len(list((first.on_disk.storage / "parameters").iterdir())) == 9
 
 
 @pytest.mark.parametrize(("switch", "kind"), [("hold-saved", "checkpoints"), ("hold-written", "parameters")])
@@ -66,7 +66,7 @@ def test_a_worker_that_wakes_between_a_file_and_its_row_takes_the_file_back(
     first = start(switch, "brief-leases")
     with Client(first.url()) as client:
         run_id = client.train(client.model(RUN))
-        folder = first.kept.storage / kind
+        folder = first.on_disk.storage / kind
         (file,) = until(lambda: list(folder.glob("*.safetensors")), "the file is written")
         (worker,) = first.workers()
         for pid in (first.process.pid, worker):
@@ -78,11 +78,11 @@ def test_a_worker_that_wakes_between_a_file_and_its_row_takes_the_file_back(
             check_whole(run)
             assert parameters(other, run) == undisturbed
         assert file.exists()
-        before = kept_of(first.kept, run_id)
+        before = kept_of(first.on_disk, run_id)
         os.kill(worker, signal.SIGCONT)
         until(lambda: first.logged("run stopped: it is no longer this worker's", run_id), "the worker gives up")
         os.kill(first.process.pid, signal.SIGCONT)
         assert not file.exists()
-        rows, names = kept_of(first.kept, run_id)[:-1], kept_of(first.kept, run_id)[-1]
+        rows, names = kept_of(first.on_disk, run_id)[:-1], kept_of(first.on_disk, run_id)[-1]
         assert (rows, names) == (before[:-1], [f"{run['param_id']}.safetensors"])
-        until(lambda: not list((first.kept.storage / "checkpoints").iterdir()), "no checkpoint is left")
+        until(lambda: not list((first.on_disk.storage / "checkpoints").iterdir()), "no checkpoint is left")

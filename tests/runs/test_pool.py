@@ -38,7 +38,7 @@ def test_a_stopped_idle_worker_keeps_no_run_waiting(serve: Serve) -> None:
         (idle,) = server.workers()
         os.kill(idle, signal.SIGSTOP)
         assert client.trained(epochs=1)["state"] == "succeeded"
-    assert server.kept.query("SELECT worker_losses FROM runs") == [(0,), (0,)]
+    assert server.on_disk.query("SELECT worker_losses FROM runs") == [(0,), (0,)]
     assert server.stop() == 0
 
 
@@ -50,7 +50,7 @@ def test_a_killed_idle_worker_is_replaced_at_once(serve: Serve) -> None:
         os.kill(idle, signal.SIGKILL)
         until(lambda: not Path(f"/proc/{idle}").exists(), "its server has seen that it is gone")
         assert client.trained(epochs=1)["state"] == "succeeded"
-    assert server.kept.query("SELECT worker_losses FROM runs") == [(0,), (0,)]
+    assert server.on_disk.query("SELECT worker_losses FROM runs") == [(0,), (0,)]
     assert "the queue could not be polled" not in server.log()
     assert "did not claim its run" not in server.log()
     assert server.stop() == 0

@@ -65,9 +65,9 @@ def test_the_server_says_where_it_is_and_where_its_token_is(serve: Serve) -> Non
     assert server.stop() == 0
     assert token not in server.output() + server.log()
     for path, mode in (
-        (server.kept.database, 0o600),
-        (server.kept.storage / "parameters", 0o700),
-        (server.kept.parameter_file(run["param_id"]), 0o600),
+        (server.on_disk.database, 0o600),
+        (server.on_disk.storage / "parameters", 0o700),
+        (server.on_disk.parameter_file(run["param_id"]), 0o600),
     ):
         assert stat.S_IMODE(path.stat().st_mode) == mode
 
@@ -89,7 +89,7 @@ def test_sigterm_ends_the_server_and_its_workers_and_gives_the_run_back(serve: S
     assert workers
     assert server.stop() == 0
     assert not any(alive(worker) for worker in workers)
-    assert server.kept.query("SELECT state, owner FROM runs") == [("queued", None)]
+    assert server.on_disk.query("SELECT state, owner FROM runs") == [("queued", None)]
     server = serve()
     with Client(server.url()) as client:
         assert parameter_bytes(client, client.wait(run_id, "succeeded")) == undisturbed
@@ -110,7 +110,7 @@ def test_ctrl_c_in_the_terminal_ends_the_server_and_its_workers(serve: Serve) ->
     assert server.stop(None) == 0
     assert not any(alive(worker) for worker in workers)
     # A worker that Ctrl-C had ended would count as lost.
-    assert server.kept.query("SELECT state, worker_losses FROM runs") == [("queued", 0)] * 2
+    assert server.on_disk.query("SELECT state, worker_losses FROM runs") == [("queued", 0)] * 2
 
 
 def test_a_run_whose_worker_is_killed_is_given_back_and_ends_the_same(serve: Serve, undisturbed: bytes) -> None:
@@ -134,7 +134,7 @@ def test_a_run_that_loses_its_worker_again_and_again_has_failed(serve: Serve) ->
             (worker,) = until(server.workers, "there is a worker")
             os.kill(worker, signal.SIGKILL)
             noted = "SELECT worker_losses FROM runs"
-            until(lambda loss=loss, noted=noted: server.kept.query(noted) == [(loss,)], "the loss is noted")
+            until(lambda loss=loss, noted=noted: server.on_disk.query(noted) == [(loss,)], "the loss is noted")
         run = client.wait(run_id)
         assert run["state"] == "failed"
         assert run["error"]["code"] == "worker_lost"

@@ -12,7 +12,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from serving import SMALL, Client, Document, Kept, Server, environment, until
+from serving import SMALL, Client, Document, OnDisk, Server, environment, until
 
 from falcon_mnist.storage.sqlite import SQLite
 from falcon_mnist.storage.store import Store
@@ -79,10 +79,10 @@ class Faulty(Server):
         """Wait until a run waits there, and (if `tidy`) has removed the checkpoint before."""
 
         def arrived() -> bool:
-            rows = self.kept.query("SELECT id, checkpoint FROM runs WHERE state IN ('queued', 'running')")
+            rows = self.on_disk.query("SELECT id, checkpoint FROM runs WHERE state IN ('queued', 'running')")
             recorded = {row[0]: json.loads(row[1]) for row in rows if row[1]}
             found = recorded.get(run_id, {})
-            files = {path.name for path in (self.kept.storage / "checkpoints").glob("*")}
+            files = {path.name for path in (self.on_disk.storage / "checkpoints").glob("*")}
             known = files <= {checkpoint["file"] for checkpoint in recorded.values()}
             return (found.get("epoch"), found.get("done")) == at and (known or not tidy)
 
@@ -92,9 +92,9 @@ class Faulty(Server):
 HOLD = "hold-2-200"
 
 
-def expire(kept: Kept) -> None:
+def expire(on_disk: OnDisk) -> None:
     """As if every lease had run out."""
-    store = Store(SQLite(kept.database, wait=20))
+    store = Store(SQLite(on_disk.database, wait=20))
     for lease in store.leases():
         store.requeue_expired(lease)
     store.close()

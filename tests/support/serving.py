@@ -26,8 +26,8 @@ from falcon_mnist.data import idx
 WRITE = "the-token-that-may-write-8c1f"
 READ = "the-token-that-may-read-8c1f"
 
-# The most bytes in a body that the `narrow` server takes.
-NARROW_BODY = 20_000
+# The most bytes in a body that `limited_server` takes.
+LIMITED_BODY = 20_000
 
 TERMINAL = ("succeeded", "failed", "cancelled")
 # Nothing here should take long; a test that waits this long has failed.
@@ -330,7 +330,7 @@ def kind(response: httpx.Response) -> str:
     return str(name)
 
 
-class Kept:
+class OnDisk:
     """What a server keeps on disk, seen past it."""
 
     def __init__(self, home: Path) -> None:
@@ -384,7 +384,7 @@ class Server:
 
     def __init__(self, variables: Mapping[str, str], *command: str) -> None:
         self.home = Path(variables["FALCON_MNIST_HOME"])
-        self.kept = Kept(self.home)
+        self.on_disk = OnDisk(self.home)
         self.home.mkdir(parents=True, exist_ok=True)
         self._output = (self.home / "stdout.txt").open("ab")
         self._log = (self.home / "stderr.txt").open("ab")
