@@ -20,7 +20,7 @@ from falcon_mnist import kernels
 from falcon_mnist.api.auth import Tokens
 from falcon_mnist.data import dataset
 from falcon_mnist.data.dataset import DataError, NotMadeError
-from falcon_mnist.data.download import Progress
+from falcon_mnist.data.sources import Progress
 from falcon_mnist.runs.checkpoints import Checkpoints
 from falcon_mnist.settings import Settings, SettingsError
 from falcon_mnist.storage.database import DatabaseFileError

@@ -27,9 +27,9 @@ from pathlib import Path
 import numpy as np
 from filelock import FileLock, Timeout
 
-from falcon_mnist.data import digits, download, idx
-from falcon_mnist.data.download import Progress
+from falcon_mnist.data import digits, idx, sources
 from falcon_mnist.data.idx import Bytes, DataError, Opened
+from falcon_mnist.data.sources import Progress
 
 __all__ = ["DataError", "Dataset", "Progress", "describe", "fetch", "load"]
 
@@ -38,7 +38,7 @@ log = logging.getLogger(__name__)
 TRAIN_IMAGES, TRAIN_LABELS, TEST_IMAGES, TEST_LABELS = idx.FILES
 
 # Longer than the slowest download that is let run; a process that holds the lock longer than this hangs.
-LOCK_SECONDS = download.MNIST.total_seconds + 120
+LOCK_SECONDS = sources.MNIST.total_seconds + 120
 _RECORD = "record.json"
 
 
@@ -68,7 +68,7 @@ def load(
     home: Path,
     *,
     progress: Progress | None = None,
-    source: download.Source = download.MNIST,
+    source: sources.Source = sources.MNIST,
     make: bool = True,
 ) -> Dataset:
     """The data set of the setting: `auto`, `mnist`, `synthetic`, or a folder with the four IDX files.
@@ -93,7 +93,7 @@ def load(
 
 
 def fetch(
-    home: Path, *, progress: Progress | None = None, source: download.Source = download.MNIST, make: bool = True
+    home: Path, *, progress: Progress | None = None, source: sources.Source = sources.MNIST, make: bool = True
 ) -> Dataset:
     """MNIST, downloaded unless it is there already. Raises `DataError`, and `OSError` if the disk is full."""
     data = home / "data"
@@ -102,6 +102,8 @@ def fetch(
         return _dataset("mnist", files, "MNIST is used: it has been downloaded before.")
     if not make:
         raise NotMadeError("MNIST has not been downloaded yet.")
+    from falcon_mnist.data import download  # imports an HTTP client, which nobody else needs
+
     # Asked before the lock is taken, so that processes without a network wait side by side, not in turn.
     mirrors = download.answering(source)
     fetch_into = partial(download.fetch, source, mirrors, data / "download", progress=progress)
@@ -179,7 +181,7 @@ def _folder(choice: str, home: Path, make: bool) -> Dataset:
     if packed:
         files |= _unpacked(packed, home / "data", make)
     # What the files hold, not where they lie, is what a run's record must tell.
-    is_mnist = {name: file.sha256 for name, file in files.items()} == download.MNIST.sha256
+    is_mnist = {name: file.sha256 for name, file in files.items()} == sources.MNIST.sha256
     reason = f"The files of the folder in the setting are used{', which are MNIST' if is_mnist else ''}."
     return _dataset("mnist" if is_mnist else "folder", files, reason)
 

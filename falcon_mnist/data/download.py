@@ -11,8 +11,7 @@ import os
 import queue
 import threading
 import time
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import BinaryIO
 
@@ -20,41 +19,15 @@ import httpx
 
 from falcon_mnist.data import idx
 from falcon_mnist.data.idx import DataError
+from falcon_mnist.data.sources import Progress, Source
 
-# Called with what is being done, how much of it is done, and how much there is in all.
-Progress = Callable[[str, int, int], None]
 _Show = Callable[[int, int], None]
 
-_SHA256 = {
-    "train-images-idx3-ubyte": "ba891046e6505d7aadcbbe25680a0738ad16aec93bde7f9b65e87a2fc25776db",
-    "train-labels-idx1-ubyte": "65a50cbbf4e906d70832878ad85ccda5333a97f0f4c3dd2ef09a8a9eef7101c5",
-    "t10k-images-idx3-ubyte": "0fa7898d509279e482958e8ce81c8e77db3f2f8254e26661ceb7762c4d494ce7",
-    "t10k-labels-idx1-ubyte": "ff7bcfd416de33731a308c3f266cc351222c34898ecbeaf847f06e48f7ec33f2",
-}
 # Five kilobytes: small enough to be had whole before anybody has to wait.
 _SMALLEST = "t10k-labels-idx1-ubyte"
 # The largest of the four takes 10 MB: a mirror that sends more sends something else.
 _MAX_PACKED = 1 << 26
 _ATTEMPTS = 3
-
-
-@dataclass(frozen=True)
-class Source:
-    """Where the four files are, what they are, and how long each step may take."""
-
-    mirrors: Sequence[str] = (
-        "https://storage.googleapis.com/cvdf-datasets/mnist/",
-        "https://ossci-datasets.s3.amazonaws.com/mnist/",
-    )
-    sha256: Mapping[str, str] = field(default_factory=lambda: dict(_SHA256))
-    # Until the first file is here, or training starts without MNIST: someone is looking at a blank screen.
-    first_seconds: float = 4
-    # Between two pieces of a download that flows.
-    read_seconds: float = 15
-    total_seconds: float = 600
-
-
-MNIST = Source()
 
 
 class _WrongDataError(Exception):

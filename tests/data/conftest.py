@@ -13,7 +13,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from falcon_mnist.data import digits, download
+from falcon_mnist.data import digits, sources
 
 Files = dict[str, bytes]
 
@@ -91,12 +91,12 @@ class Mirror:
     stall: bool = False
     over: threading.Event = field(default_factory=threading.Event)
 
-    def source(self, *others: Mirror, files: Files | None = None, **seconds: float) -> download.Source:
+    def source(self, *others: Mirror, files: Files | None = None, **seconds: float) -> sources.Source:
         """The source of this mirror and others, whose right files are those of the last, or `files`."""
         mirrors = (self, *others)
         right = files or mirrors[-1].files
         sha256 = {name: hashlib.sha256(data).hexdigest() for name, data in right.items()}
-        return download.Source([mirror.url for mirror in mirrors], sha256, **seconds)
+        return sources.Source([mirror.url for mirror in mirrors], sha256, **seconds)
 
 
 @pytest.fixture

@@ -11,7 +11,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from falcon_mnist.data import dataset, digits, download, idx
+from falcon_mnist.data import dataset, digits, idx, sources
 from falcon_mnist.data.dataset import DataError, Dataset
 
 Files = dict[str, bytes]
@@ -62,7 +62,7 @@ def test_a_folder_that_holds_mnist_is_called_so(
     files: Files, write_folder: Callable[..., Path], home: Path, monkeypatch: pytest.MonkeyPatch
 ):
     sha256 = {name: hashlib.sha256(data).hexdigest() for name, data in files.items()}
-    monkeypatch.setattr(download, "MNIST", download.Source(sha256=sha256))
+    monkeypatch.setattr(sources, "MNIST", sources.Source(sha256=sha256))
     data = dataset.load(str(write_folder(files, packed=True)), home)
     assert data.name == "mnist"
     assert "MNIST" in data.reason
@@ -268,10 +268,10 @@ def test_description_counts_each_digit(files: Files, write_folder: Callable[...,
 
 def test_real_sources_are_the_ones_of_mnist():
     # The one figure that everybody publishes; the other three were computed from the same files.
-    assert download.MNIST.sha256["train-images-idx3-ubyte"] == (
+    assert sources.MNIST.sha256["train-images-idx3-ubyte"] == (
         "ba891046e6505d7aadcbbe25680a0738ad16aec93bde7f9b65e87a2fc25776db"
     )
-    assert list(download.MNIST.sha256) == list(idx.FILES)
-    assert all(mirror.startswith("https://") and mirror.endswith("/") for mirror in download.MNIST.mirrors)
+    assert list(sources.MNIST.sha256) == list(idx.FILES)
+    assert all(mirror.startswith("https://") and mirror.endswith("/") for mirror in sources.MNIST.mirrors)
     # Two more seconds for everything else still make five.
-    assert download.MNIST.first_seconds <= 4
+    assert sources.MNIST.first_seconds <= 4

@@ -12,7 +12,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from falcon_mnist.data import dataset, download, idx
+from falcon_mnist.data import dataset, download, idx, sources
 from falcon_mnist.data.dataset import DataError
 
 Files = dict[str, bytes]
@@ -29,7 +29,7 @@ def home(tmp_path: Path) -> Path:
     return tmp_path / "home"
 
 
-def assert_fetched(home: Path, source: download.Source, files: Files) -> None:
+def assert_fetched(home: Path, source: sources.Source, files: Files) -> None:
     data = dataset.fetch(home, source=source)
     assert data.name == "mnist"
     assert data.train_images.tobytes() == files[TRAIN][16:]
@@ -179,7 +179,7 @@ def test_refused_connection_is_called_that(home: Path, files: Files, start_mirro
     with socket.create_server(("127.0.0.1", 0)) as taken:
         closed = f"http://127.0.0.1:{taken.getsockname()[1]}/"
     with pytest.raises(DataError, match=r"^MNIST cannot be downloaded here \(connection refused\)\.$"):
-        dataset.fetch(home, source=download.Source([closed], source.sha256))
+        dataset.fetch(home, source=sources.Source([closed], source.sha256))
 
 
 def test_name_that_is_never_resolved_is_not_waited_for(
