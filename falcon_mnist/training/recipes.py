@@ -80,7 +80,7 @@ RECIPES = {
     "quick": Recipe(
         "The lowest error within half a minute.",
         (1000, 500),
-        _adamw(0.002, 0.05, 25, augmentation={**AFFINE, "elastic": 20}),
+        _adamw(0.002, 0.05, 22, augmentation={**AFFINE, "elastic": 20}),
         "of our own",
     ),
 }
