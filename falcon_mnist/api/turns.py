@@ -99,11 +99,12 @@ _ANSWERS = 160 * 2**20  # bytes, for answers
 
 @dataclass(frozen=True)
 class Limits:
-    """The budgets of one service, in bytes of memory, and for writes in their number: SQLite has one writer."""
+    """The budgets of one service: bytes of memory, or the number of writes (SQLite has one writer) and evaluations."""
 
     bodies: Turns = field(default_factory=lambda: Turns(_MEMORY))
     answers: Turns = field(default_factory=lambda: Turns(_ANSWERS, most_waiting=2))
     writes: Turns = field(default_factory=lambda: Turns(1))
+    evaluations: Turns = field(default_factory=lambda: Turns(1, most_waiting=2))
 
     def take_body(self, length: int) -> int:
         """A turn to read a body of so many bytes, to be released when it is answered."""

@@ -44,5 +44,6 @@ def run(settings: Settings, model: dict[str, Any]) -> None:
         for found, label in zip(labels, data.test_labels[:SHOWN], strict=True)
     ]
     console.out.print(console.digits(data.test_images[:SHOWN], captions), markup=False, soft_wrap=True)
-    mistakes = [tuple(mistake.values()) for mistake in evaluation["mistakes"]]
+    members = ("index", "label", "predicted", "confidence")
+    mistakes = [tuple(mistake[member] for member in members) for mistake in evaluation["mistakes"]]
     report.evaluation(evaluation, mistakes, data.test_images)

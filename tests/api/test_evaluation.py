@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
@@ -82,6 +83,25 @@ def test_what_has_none_is_evaluated_when_it_is_asked_for_unless_its_data_set_is_
         response = client.get(path)
         assert (response.status_code, kind(response)) == (409, "no-test-data")
         assert "FALCON_MNIST_DATASET" in response.json()["detail"]
+        assert "etag" not in response.headers
+        again = client.get(path, headers={"If-None-Match": stored.headers["etag"]})
+        assert again.status_code == 409
+
+
+def test_many_who_ask_at_once_for_what_is_not_there_yet_get_the_same(serve: Callable[..., Server]) -> None:
+    server = serve()
+    with Client(server.url()) as client:
+        param_id = client.trained({"architecture": architecture(8)}, epochs=1)["param_id"]
+        path = f"/api/params/{param_id}/evaluation"
+        stored = client.get(path).content
+        server.on_disk.change("DELETE FROM evaluations")
+        with ThreadPoolExecutor(16) as pool:
+            responses = list(pool.map(lambda _: client.get(path), range(32)))
+        answered = [response for response in responses if response.status_code == 200]
+        assert answered
+        assert {response.content for response in answered} == {stored}
+        assert {kind(response) for response in responses if response.status_code != 200} <= {"busy"}
+    assert server.on_disk.query("SELECT count(*) FROM evaluations") == [(1,)]
 
 
 def test_recipes_are_bodies_of_models(client: Client) -> None:

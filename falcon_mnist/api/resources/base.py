@@ -54,6 +54,16 @@ def unknown_parameters() -> Problem:
     return Problem("unknown-parameters", "There is no parameter set with this param_id.")
 
 
+def client_has(req: falcon.Request, resp: falcon.Response, etag: str) -> bool:
+    """Whether the client has the answer with this tag, which is then a 304; caches ask again each time."""
+    resp.etag = etag
+    resp.cache_control = ["private", "no-cache"]
+    has = any(tag in ("*", etag) for tag in req.if_none_match or ())
+    if has:
+        resp.status = falcon.HTTP_304
+    return has
+
+
 def answer(resp: falcon.Response, document: Mapping[str, Any], *, status: str = falcon.HTTP_200) -> None:
     """Write `document` as JSON; float32 arrays in the shortest form that reads back to the same numbers."""
     resp.status = status

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import threading
 from typing import Any, ClassVar
 
 import falcon
@@ -10,7 +9,7 @@ import falcon
 from falcon_mnist.api.auth import READ
 from falcon_mnist.api.errors import Problem
 from falcon_mnist.api.request import read_query
-from falcon_mnist.api.resources.base import Resource, answer
+from falcon_mnist.api.resources.base import Resource, answer, client_has
 from falcon_mnist.data import dataset
 from falcon_mnist.data.dataset import DataError, Dataset
 from falcon_mnist.storage.files import Written
@@ -18,8 +17,6 @@ from falcon_mnist.storage.tables import ParameterRow
 from falcon_mnist.training import network
 from falcon_mnist.training.evaluation import evaluate
 
-# What an earlier version trained is evaluated when it is first asked for: one set at a time.
-_EVALUATING = threading.Lock()
 MISTAKE = ("index", "label", "predicted", "confidence")
 
 
@@ -32,31 +29,25 @@ class Evaluation(Resource):
         """Answer what was measured when the run ended, or measure it now, once."""
         read_query(req)
         row = self._parameters(param_id)
-        resp.etag = f"{row.sha256}-evaluation"
-        resp.cache_control = ["private", "no-cache"]
-        if any(tag == "*" or tag == resp.etag.strip('"') for tag in req.if_none_match or ()):
-            resp.status = falcon.HTTP_304
-            return
         found = self._service.store.evaluation(param_id) or self._measure(row)
+        if client_has(req, resp, f"{row.sha256}-evaluation"):
+            return
         mistakes = [dict(zip(MISTAKE, mistake, strict=True)) for mistake in found["mistakes"]]
         answer(resp, {"param_id": param_id, **found, "mistakes": mistakes})
 
     def _measure(self, row: ParameterRow) -> Any:
-        data = self._test_data(row)
-        architecture = self._model(row.model_id).architecture
-        if not _EVALUATING.acquire(timeout=1):
-            raise Problem(
-                "busy", "Another parameter set is being evaluated; try again in a moment.", headers={"Retry-After": "1"}
-            )
-        try:
+        """What an earlier version trained is evaluated when it is first asked for: one set at a time."""
+        store = self._service.store
+        with self._service.limits.evaluations.held(1):
+            if found := store.evaluation(row.id):  # by another request, while this one waited
+                return found
+            data = self._test_data(row)
+            architecture = self._model(row.model_id).architecture
             parameters = self._service.files.read(row.id, Written(row.size_bytes, row.sha256), architecture)
-            net = network.build(architecture)
-            measured = evaluate(net, parameters, data.test_images, data.test_labels)
-        finally:
-            _EVALUATING.release()
-        basis = {"name": data.name, "checksum": data.checksum}
-        with self._service.limits.write():
-            return self._service.store.record_evaluation(row.id, {"dataset": basis, **measured})
+            measured = evaluate(network.build(architecture), parameters, data.test_images, data.test_labels)
+            basis = {"name": data.name, "checksum": data.checksum}
+            with self._service.limits.write():
+                return store.record_evaluation(row.id, {"dataset": basis, **measured})
 
     def _test_data(self, row: ParameterRow) -> Dataset:
         """The data set that the parameters were trained on."""

@@ -11,7 +11,7 @@ from falcon_mnist.api.auth import READ
 from falcon_mnist.api.errors import Fault, Problem, invalid_fields
 from falcon_mnist.api.json_answer import chunks
 from falcon_mnist.api.request import JSON, read_query
-from falcon_mnist.api.resources.base import Resource
+from falcon_mnist.api.resources.base import Resource, client_has
 from falcon_mnist.api.turns import Released
 from falcon_mnist.storage.files import Written
 from falcon_mnist.storage.parameter_files import MEDIA_TYPE as SAFETENSORS
@@ -40,12 +40,10 @@ class Parameters(Resource):
         row = self._parameters(param_id)
         wanted = _wanted_format(req)
         resp.content_type = wanted
-        resp.etag = row.sha256 if wanted == SAFETENSORS else f"{row.sha256}-json"
         resp.append_header("Vary", "Accept")
-        resp.cache_control = ["private", "no-cache"]
-        if any(tag == "*" or tag == resp.etag.strip('"') for tag in req.if_none_match or ()):
-            resp.status = falcon.HTTP_304
-        elif wanted == JSON and row.size_bytes <= _SMALL_BYTES:
+        if client_has(req, resp, row.sha256 if wanted == SAFETENSORS else f"{row.sha256}-json"):
+            return
+        if wanted == JSON and row.size_bytes <= _SMALL_BYTES:
             resp.data = b"".join(self._json(row))
         else:
             if wanted == SAFETENSORS:
