@@ -9,7 +9,7 @@ from falcon_mnist.inference.predictors import Predictors
 from falcon_mnist.runs.executor import Executor
 from falcon_mnist.runs.pool import PoolBackend
 from falcon_mnist.settings import Settings
-from falcon_mnist.storage.opening import REQUEST_WAIT, open_home, open_store, parameter_storage
+from falcon_mnist.storage.opening import REQUEST_WAIT, checkpoint_storage, open_home, open_store, parameter_storage
 from falcon_mnist.storage.parameter_files import ParameterFiles
 
 BACKENDS = {"pool": PoolBackend}
@@ -39,4 +39,5 @@ def open_service(settings: Settings) -> Service:
         files=files,
         predictors=Predictors(store, files),
         executor=Executor(settings, store, BACKENDS[settings.executor]),
+        remover=store.remover(files, checkpoint_storage(settings)),
     )

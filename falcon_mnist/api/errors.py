@@ -37,6 +37,7 @@ KINDS: dict[str, Kind] = {
     "other-architecture": Kind(409, "The parameter set has another architecture"),
     "no-test-data": Kind(409, "The data set is not on this server"),
     "idempotency-key-reused": Kind(409, "Idempotency key already used"),
+    "in-use": Kind(409, "A run that is queued or running needs it"),
     "run-finished": Kind(409, "The run has already finished"),
     "body-too-large": Kind(413, "Request body too large"),
     "unsupported-media-type": Kind(415, "Unsupported media type"),

@@ -122,8 +122,10 @@ def _operation(operation: Operation) -> dict[str, Any]:
 
 
 def _responses(operation: Operation) -> dict[str, Any]:
-    schema = _reference(operation.answer) if operation.answer else {"type": "object"}
-    success: dict[str, Any] = {"description": "Done.", "content": {JSON: {"schema": schema}}}
+    success: dict[str, Any] = {"description": "Done."}
+    if operation.status != 204:
+        schema = _reference(operation.answer) if operation.answer else {"type": "object"}
+        success["content"] = {JSON: {"schema": schema}}
     responses = {str(operation.status): success}
     if operation.status == 202:
         success["headers"] = {"Location": {"schema": {"type": "string"}, "description": "The run."}}

@@ -35,6 +35,15 @@ OPERATIONS = (
         body=schemas.CreateModel, headers=("Idempotency-Key",),
     ),
     Operation(
+        "/api/models/{model_id}", models.Model, "get", "showModel", "Show a model.",
+        200, answers.Model, ("unknown-model", "invalid-fields"),
+    ),
+    Operation(
+        "/api/models/{model_id}", models.Model, "delete", "deleteModel",
+        "Delete a model, its runs and its parameter sets.",
+        204, None, ("unknown-model", "invalid-fields", "in-use", "read-only-token"),
+    ),
+    Operation(
         "/api/models/{model_id}/train", models.Training, "post", "startTraining", "Queue a training run.",
         202, answers.RunQueued,
         (*_FIELDS, "unknown-model", "unknown-parameters", "conflicting-hyperparams", "other-architecture",
@@ -50,6 +59,10 @@ OPERATIONS = (
         200, answers.RunState, ("unknown-run", "invalid-fields"),
     ),
     Operation(
+        "/api/runs/{run_id}", runs.Run, "delete", "deleteRun", "Delete a run and its parameter set.",
+        204, None, ("unknown-run", "invalid-fields", "in-use", "read-only-token"),
+    ),
+    Operation(
         "/api/runs/{run_id}/cancel", runs.Cancellation, "post", "cancelRun", "End a queued or running run.",
         200, answers.RunState, (*_FIELDS, "unknown-run", "run-finished", "read-only-token"),
         body=schemas.Nothing, body_required=False,
@@ -59,6 +72,10 @@ OPERATIONS = (
         200, answers.ParameterSet,
         ("unknown-parameters", "malformed-request", "invalid-fields", "damaged-parameters", "busy"),
         query=("format",), headers=("If-None-Match",),
+    ),
+    Operation(
+        "/api/params/{param_id}", parameters.Parameters, "delete", "deleteParameters", "Delete a parameter set.",
+        204, None, ("unknown-parameters", "invalid-fields", "in-use", "read-only-token"),
     ),
     Operation(
         "/api/params/{param_id}/evaluation", evaluations.Evaluation, "get", "showEvaluation",

@@ -11,6 +11,7 @@ from falcon_mnist.inference.predictors import Predictors
 from falcon_mnist.runs.executor import Executor
 from falcon_mnist.settings import Settings
 from falcon_mnist.storage.parameter_files import ParameterFiles
+from falcon_mnist.storage.removal import Remover
 from falcon_mnist.storage.store import Store
 
 
@@ -24,6 +25,7 @@ class Service:
     files: ParameterFiles
     predictors: Predictors
     executor: Executor
+    remover: Remover
     limits: Limits = field(default_factory=Limits)
     draining: threading.Event = field(default_factory=threading.Event)
 

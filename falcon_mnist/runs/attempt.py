@@ -21,7 +21,7 @@ from falcon_mnist.runs.checkpoints import Checkpoints, CheckpointWriter
 from falcon_mnist.runs.leases import LeaseKeeper
 from falcon_mnist.storage.database import DatabaseBusyError, DatabaseFullError
 from falcon_mnist.storage.files import DamagedFileError, Written
-from falcon_mnist.storage.parameter_files import ParameterFiles
+from falcon_mnist.storage.parameter_files import ParameterFiles, file_name
 from falcon_mnist.storage.store import RunLostError, Store
 from falcon_mnist.storage.tables import RunRow
 from falcon_mnist.training import network, state, trainer
@@ -139,7 +139,7 @@ class Attempt:
             return None
         row = parts.store.parameters(param_id)
         if row is None:
-            raise DamagedFileError(f"{param_id}: is gone")
+            raise DamagedFileError(file_name(param_id), "is gone")
         written = Written(row.size_bytes, row.sha256)
         return parts.parameters.read(param_id, written, parts.store.architecture(self._run))
 

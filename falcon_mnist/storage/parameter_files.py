@@ -25,12 +25,20 @@ def decode(data: bytes, name: str) -> dict[str, Array]:
     try:
         return dict(safetensors.numpy.load(data))
     except Exception as error:  # of many kinds, none of which means anything else
-        raise DamagedFileError(f"{name}: is not a safetensors file of arrays") from error
+        raise DamagedFileError(name, "is not a safetensors file of arrays") from error
+
+
+_SUFFIX = ".safetensors"
 
 
 def file_name(param_id: str) -> str:
     """The name that a parameter set is stored under."""
-    return f"{param_id}.safetensors"
+    return param_id + _SUFFIX
+
+
+def param_id_of(name: str) -> str:
+    """The parameter set that is stored under a name."""
+    return name.removesuffix(_SUFFIX)
 
 
 class ParameterFiles:
@@ -57,10 +65,10 @@ class ParameterFiles:
 
     def read(self, param_id: str, expected: Written, architecture: Mapping[str, Any]) -> Array:
         """The flat parameter vector of a set. Raises `DamagedFileError`."""
-        tensors = decode(self.read_bytes(param_id, expected), param_id)
+        tensors = decode(self.read_bytes(param_id, expected), file_name(param_id))
         net = network.build(architecture)
         try:
             pairs = [(tensors[f"linear.{i}.W"], tensors[f"linear.{i}.b"]) for i in range(len(net.slices))]
             return network.flatten(net, pairs)
         except (KeyError, ValueError) as error:
-            raise DamagedFileError(f"{param_id}: is not a parameter set of its model") from error
+            raise DamagedFileError(file_name(param_id), "is not a parameter set of its model") from error

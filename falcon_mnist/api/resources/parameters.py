@@ -7,14 +7,15 @@ from typing import Any, ClassVar
 
 import falcon
 
-from falcon_mnist.api.auth import READ
+from falcon_mnist.api.auth import READ, WRITE
 from falcon_mnist.api.errors import Fault, Problem, invalid_fields
 from falcon_mnist.api.json_answer import chunks
 from falcon_mnist.api.request import JSON, read_query
-from falcon_mnist.api.resources.base import Resource, client_has
+from falcon_mnist.api.resources.base import Resource, client_has, unknown_parameters
 from falcon_mnist.api.turns import Released
 from falcon_mnist.storage.files import Written
 from falcon_mnist.storage.parameter_files import MEDIA_TYPE as SAFETENSORS
+from falcon_mnist.storage.removal import remove_parameters
 from falcon_mnist.storage.tables import ParameterRow
 from falcon_mnist.training import network
 
@@ -33,7 +34,7 @@ _MAX_ACCEPT = 1000
 class Parameters(Resource):
     """`/params/{param_id}`."""
 
-    access: ClassVar = {"GET": READ}
+    access: ClassVar = {"GET": READ, "DELETE": WRITE}
 
     def on_get(self, req: falcon.Request, resp: falcon.Response, param_id: str) -> None:
         """Answer a parameter set as JSON or as its safetensors file."""
@@ -52,6 +53,13 @@ class Parameters(Resource):
                 resp.stream = ()  # of a length that is not known: nothing is built to tell it
             else:
                 self._stream(resp, row, wanted)
+
+    def on_delete(self, req: falcon.Request, resp: falcon.Response, param_id: str) -> None:
+        """Delete a parameter set; its run stays."""
+        self._parameters(param_id)
+        read_query(req)
+        if self._remove(req, resp, remove_parameters, param_id) is None:
+            raise unknown_parameters()
 
     def _stream(self, resp: falcon.Response, row: ParameterRow, wanted: str) -> None:
         turns = self._service.limits.answers
