@@ -33,6 +33,7 @@ KINDS: dict[str, Kind] = {
     "unknown-run": Kind(404, "Unknown run"),
     "unknown-parameters": Kind(404, "Unknown parameter set"),
     "method-not-allowed": Kind(405, "Method not allowed"),
+    "not-acceptable": Kind(406, "Not acceptable"),
     "conflicting-hyperparams": Kind(409, "Another run of the model is active"),
     "other-architecture": Kind(409, "The parameter set has another architecture"),
     "no-test-data": Kind(409, "The data set is not on this server"),

@@ -14,10 +14,13 @@ from falcon_mnist.api import responses as answers
 from falcon_mnist.api.auth import PUBLIC
 from falcon_mnist.api.request import BINARY, JSON
 from falcon_mnist.api.resources.base import Resource
+from falcon_mnist.exchange.formats import FORMATS
+from falcon_mnist.exchange.imports import ACTIVATIONS
 from falcon_mnist.storage.parameter_files import MEDIA_TYPE as SAFETENSORS
 
 _EVERYWHERE = ("internal-error", "storage-unavailable")
-_BINARY_BODY = {"schema": {"type": "string", "contentMediaType": BINARY}}
+# What some operations take beside JSON.
+_OTHER_BODIES = {"infer": (BINARY,), "importParameters": (SAFETENSORS,)}
 
 
 class Operation(NamedTuple):
@@ -46,8 +49,12 @@ _QUERY: dict[str, dict[str, Any]] = {
     "limit": {"schema": {"type": "integer", "minimum": 1, "maximum": 100, "default": 20}},
     "cursor": {"schema": {"type": "string"}, "description": "The next_cursor of the page before."},
     "format": {
-        "schema": {"type": "string", "enum": ["json", "safetensors"]},
+        "schema": {"type": "string", "enum": list(FORMATS)},
         "description": "Goes before the Accept header.",
+    },
+    "activation": {
+        "schema": {"type": "string", "enum": list(ACTIVATIONS)},
+        "description": "For PyTorch's files, which need it: what stands between two of their layers.",
     },
     "param_id": {"schema": {"type": "string"}, "description": "For binary bodies, which need it."},
     "dtype": {
@@ -115,8 +122,7 @@ def _operation(operation: Operation) -> dict[str, Any]:
         described["parameters"] = parameters
     if operation.body:
         content: dict[str, Any] = {JSON: {"schema": _reference(operation.body)}}
-        if operation.name == "infer":
-            content[BINARY] = _BINARY_BODY
+        content |= {name: _bytes(name) for name in _OTHER_BODIES.get(operation.name, ())}
         described["requestBody"] = {"required": operation.body_required, "content": content}
     return described
 
@@ -127,10 +133,12 @@ def _responses(operation: Operation) -> dict[str, Any]:
         schema = _reference(operation.answer) if operation.answer else {"type": "object"}
         success["content"] = {JSON: {"schema": schema}}
     responses = {str(operation.status): success}
-    if operation.status == 202:
-        success["headers"] = {"Location": {"schema": {"type": "string"}, "description": "The run."}}
+    if operation.status in (201, 202):
+        success["headers"] = {"Location": {"schema": {"type": "string"}, "description": "Where it is."}}
     if operation.name == "showParameters":
-        success["content"][SAFETENSORS] = {"schema": {"type": "string", "contentMediaType": SAFETENSORS}}
+        success["content"] |= {
+            each.media_type: _bytes(each.media_type) for each in FORMATS.values() if each.media_type != JSON
+        }
     if "If-None-Match" in operation.headers:
         success["headers"] = {"ETag": {"schema": {"type": "string"}}}
         responses["304"] = {"description": "The client has it already."}
@@ -148,6 +156,10 @@ def _responses(operation: Operation) -> dict[str, Any]:
     for response in responses.values():
         response.setdefault("headers", {})["X-Request-ID"] = {"schema": {"type": "string"}}
     return responses
+
+
+def _bytes(media_type: str) -> dict[str, Any]:
+    return {"schema": {"type": "string", "contentMediaType": media_type}}
 
 
 def _reference(model: type[BaseModel]) -> dict[str, str]:

@@ -11,7 +11,7 @@ from falcon_mnist.api import responses as answers
 from falcon_mnist.api.auth import READ
 from falcon_mnist.api.openapi import Operation
 from falcon_mnist.api.request import read_query
-from falcon_mnist.api.resources import evaluations, health, inference, models, parameters, recipes, runs
+from falcon_mnist.api.resources import evaluations, health, imports, inference, models, parameters, recipes, runs
 from falcon_mnist.api.resources.base import Resource, answer
 
 _FIELDS = ("invalid-json", "body-too-large", "unsupported-media-type", "malformed-request", "invalid-fields", "busy")
@@ -68,9 +68,14 @@ OPERATIONS = (
         body=schemas.Nothing, body_required=False,
     ),
     Operation(
-        "/api/params/{param_id}", parameters.Parameters, "get", "showParameters", "Get trained parameters.",
+        "/api/params", imports.ParameterSets, "post", "importParameters", "Bring parameters from elsewhere.",
+        201, answers.Imported, (*_FIELDS, "invalid-architecture", "idempotency-key-reused", "read-only-token"),
+        body=schemas.ImportParameters, query=("activation",), headers=("Idempotency-Key",),
+    ),
+    Operation(
+        "/api/params/{param_id}", parameters.Parameters, "get", "showParameters", "Get parameters.",
         200, answers.ParameterSet,
-        ("unknown-parameters", "malformed-request", "invalid-fields", "damaged-parameters", "busy"),
+        ("unknown-parameters", "malformed-request", "not-acceptable", "invalid-fields", "damaged-parameters", "busy"),
         query=("format",), headers=("If-None-Match",),
     ),
     Operation(

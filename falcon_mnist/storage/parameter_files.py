@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+import orjson
 import safetensors.numpy
 
-from falcon_mnist import kernels
 from falcon_mnist.constants import Array
 from falcon_mnist.storage.files import DamagedFileError, Storage, Written
 from falcon_mnist.training import network
@@ -15,9 +15,9 @@ from falcon_mnist.training import network
 MEDIA_TYPE = "application/vnd.safetensors"
 
 
-def encode(tensors: dict[str, Array]) -> bytes:
-    """Arrays as a safetensors file."""
-    return safetensors.numpy.save(tensors)
+def encode(tensors: dict[str, Array], metadata: dict[str, str] | None = None) -> bytes:
+    """Arrays as a safetensors file. Of more metadata than one member, the order would not be sure."""
+    return safetensors.numpy.save(tensors, metadata)
 
 
 def decode(data: bytes, name: str) -> dict[str, Array]:
@@ -47,13 +47,11 @@ class ParameterFiles:
     def __init__(self, storage: Storage) -> None:
         self._storage = storage
 
-    def write(self, param_id: str, net: kernels.Network, parameters: Array) -> Written:
-        """Write a parameter set, durably. Raises `OSError`, leaving nothing."""
-        tensors = {}
-        for index, (weight, bias) in enumerate(network.views(net, parameters)):
-            tensors[f"linear.{index}.W"] = weight
-            tensors[f"linear.{index}.b"] = bias
-        return self._storage.put(file_name(param_id), encode(tensors))
+    def write(self, param_id: str, architecture: Mapping[str, Any], parameters: Array) -> Written:
+        """Write a parameter set, durably, with its architecture in it. Raises `OSError`, leaving nothing."""
+        tensors = network.tensors(network.build(architecture), parameters)
+        data = encode(tensors, {"architecture": orjson.dumps(architecture).decode()})
+        return self._storage.put(file_name(param_id), data)
 
     def remove(self, param_id: str) -> None:
         """Delete a file that no row records."""
