@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any, TypeVar
 
 from falcon_mnist.runs.attempt import Attempt, Parts
@@ -12,12 +13,13 @@ from falcon_mnist.runs.checkpoints import Checkpoints
 from falcon_mnist.runs.executor import DRAIN_SECONDS
 from falcon_mnist.runs.queue import Queue
 from falcon_mnist.storage.database import DatabaseBusyError, DatabaseFullError
-from falcon_mnist.storage.files import Sweeper
+from falcon_mnist.storage.files import LocalFolder, Sweeper
 from falcon_mnist.storage.parameter_files import ParameterFiles, file_name
 from falcon_mnist.storage.store import Store
 
 from . import training
-from .disk import Disk, ProcessStorage, SimulatedDatabase
+from .database import SimulatedDatabase
+from .disk import ProcessDisk, SharedDisk
 from .world import Crashed, Machine, Process, World
 
 # Coarser than the real ones (1, 0.5 and 300 s), for fewer events; an interrupted write is still swept after a slow one.
@@ -36,7 +38,7 @@ class Shared:
 
     world: World
     database: SimulatedDatabase
-    disk: Disk
+    disk: SharedDisk
 
     def __post_init__(self) -> None:
         self.workers: list[Worker] = []  # living or not
@@ -52,6 +54,34 @@ class Shared:
         return Store(self.database, clock=machine.clock, new_id=self.world.new_id)
 
 
+PARAMETERS, CHECKPOINTS = Path("/storage/parameters"), Path("/storage/checkpoints")
+
+
+class Files:
+    """The stored files, as one process sees them."""
+
+    def __init__(self, shared: Shared, process: Process, machine: Machine) -> None:
+        self.disk = ProcessDisk(shared.disk, process, machine.clock)
+        self.parameters = LocalFolder(PARAMETERS, clock=machine.clock, disk=self.disk)
+        self.checkpoints = LocalFolder(CHECKPOINTS, clock=machine.clock, disk=self.disk)
+        self._sweepers = Sweeper(self.parameters), Sweeper(self.checkpoints)
+
+    def sweep(self, store: Store) -> None:
+        """As the executor does."""
+        for sweeper, recorded in zip(self._sweepers, recorded_files(store), strict=True):
+            sweeper.sweep(recorded)
+
+    def names(self) -> tuple[set[str], set[str]]:
+        """The names of all files of parameters, and of checkpoints."""
+        return {entry.name for entry in self.parameters.list()}, {entry.name for entry in self.checkpoints.list()}
+
+
+def recorded_files(store: Store) -> tuple[set[str], set[str]]:
+    """The names of all files of parameters, and of checkpoints, that a row names."""
+    parameters = {file_name(row.id) for row in store.all_parameters()}
+    return parameters, {checkpoint["file"] for checkpoint in store.recorded_checkpoints()}
+
+
 class Worker(Process):
     """A worker process: its main thread takes the steps of an attempt, another one keeps the lease."""
 
@@ -61,11 +91,11 @@ class Worker(Process):
         self.run_id = run_id
         self.outcome: Outcome | None = None
         self._shared = shared
-        self.storage = ProcessStorage(shared.disk, self, machine.clock)
+        self.files = Files(shared, self, machine)
         self._parts = Parts(
             store=shared.store(machine),
-            checkpoints=Checkpoints(self.storage, new_id=shared.world.new_id),
-            parameters=ParameterFiles(self.storage),
+            checkpoints=Checkpoints(self.files.checkpoints, new_id=shared.world.new_id),
+            parameters=ParameterFiles(self.files.parameters),
             open_data=lambda: training.dataset(data),
             train=training.train,
             evaluate=training.evaluate,
@@ -176,7 +206,7 @@ class Server(Process):
         self._shared = shared
         self._owners = 0
         self._queue = Queue(self.store, self.backend, clock=self.machine.clock, new_owner=self._new_owner)
-        self._sweeper = Sweeper(ProcessStorage(shared.disk, self, self.machine.clock))
+        self._files = Files(shared, self, self.machine)
         shared.world.note(f"{name} starts, with {self.backend.capacity} workers, on data {data}")
         self.after(0.0, self._poll)
         self.after(0.0, self._sweep)
@@ -214,7 +244,7 @@ class Server(Process):
         self.after(SWEEP_SECONDS, self._sweep)
 
     def _sweep_files(self) -> None:
-        self._sweeper.sweep(recorded_files(self.store))
+        self._files.sweep(self.store)
 
     def _do(self, doing: str, act: Callable[[], object]) -> object:
         self.doing = doing
@@ -227,9 +257,3 @@ class Server(Process):
     def _new_owner(self) -> str:
         self._owners += 1
         return f"{self.name}.{self._owners}"
-
-
-def recorded_files(store: Store) -> set[str]:
-    """The names of all files that a row names; parameters and checkpoints share one simulated folder."""
-    checkpoints = {checkpoint["file"] for checkpoint in store.recorded_checkpoints()}
-    return checkpoints | {file_name(row.id) for row in store.all_parameters()}

@@ -6,11 +6,12 @@ from collections.abc import Callable
 from functools import partial
 
 from falcon_mnist.runs.queue import CLAIM_SECONDS
-from falcon_mnist.storage.files import ABANDONED_SECONDS, Sweeper
+from falcon_mnist.storage.files import ABANDONED_SECONDS
 from falcon_mnist.training.hyperparams import Hyperparams
 
-from .disk import Disk, ProcessStorage, SimulatedDatabase
-from .processes import Server, Shared, Worker, recorded_files
+from .database import SimulatedDatabase
+from .disk import SharedDisk
+from .processes import Files, Server, Shared, Worker, recorded_files
 from .promises import Promises, check
 from .training import ARCHITECTURE
 from .world import Machine, Process, World
@@ -21,6 +22,7 @@ QUIET_SECONDS = 300.0 + CLAIM_SECONDS[1]
 MAX_QUEUED = 100
 # Within a lease, and past it: a worker then wakes while another one has its run.
 STOP_SECONDS = (5.0, 20.0, 23.0, 26.0, 60.0)
+OPERATIONS = 8  # as many as put a file and delete the one before
 MOST_JUMP = 10_000.0  # seconds, of a wall clock
 
 
@@ -29,7 +31,7 @@ class Scenario:
 
     def __init__(self, seed: int) -> None:
         self.world = World(seed)
-        self.shared = Shared(self.world, SimulatedDatabase(self.world), Disk())
+        self.shared = Shared(self.world, SimulatedDatabase(self.world), SharedDisk())
         self.promises = Promises(self.shared)
         self.servers: list[Server] = []
         self._names = 0
@@ -72,6 +74,7 @@ class Scenario:
             self._stop_server,
             self._stop_machine,
             self._lose_power,
+            self._lose_power_in_put,
             self._fill_disk,
             self._lock_database,
             self._fill_database,
@@ -139,10 +142,18 @@ class Scenario:
         for worker in self._one(self._living(), "crash"):
             worker.crash()
 
+    def _interrupt(self, worker: Process, interrupt: Callable[[], None]) -> None:
+        """Have it happen in one of the worker's next operations on the disk."""
+        assert isinstance(worker, Worker)
+        worker.files.disk.interrupt(interrupt, after=self.world.random.randrange(OPERATIONS))
+
     def _crash_in_put(self) -> None:
         for worker in self._one(self._living(), "crash in put"):
-            assert isinstance(worker, Worker)
-            worker.storage.crash_in_put = True
+            self._interrupt(worker, worker.crash)
+
+    def _lose_power_in_put(self) -> None:
+        for worker in self._one(self._living(), "power fails in put"):
+            self._interrupt(worker, self._lose_power)
 
     def _crash_in_commit(self) -> None:
         for process in self._one([*self._living(), *self.servers], "crash in commit"):
@@ -250,9 +261,9 @@ class Scenario:
         machine = Machine(self.world)
         store = self.shared.store(machine)
         self.promises.look_at_end(store, self._allowed)
-        sweeper = Sweeper(ProcessStorage(self.shared.disk, Process(self.world, "sweeper"), machine.clock))
+        files = Files(self.shared, Process(self.world, "sweeper"), machine)
         machine.wall_offset += 2 * ABANDONED_SECONDS + 2 * MOST_JUMP * 8
         for _ in range(2):
-            sweeper.sweep(recorded_files(store))
+            files.sweep(store)
         self.promises.look(None)
-        check(self.shared.disk.files.keys() == recorded_files(store), "files are left that no row names")
+        check(files.names() == recorded_files(store), "files are left that no row names")
