@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, NamedTuple, TypeVar
 
 from falcon_mnist.runs.attempt import Attempt, Parts
 from falcon_mnist.runs.backend import Ended, Outcome
@@ -43,6 +44,10 @@ class Shared:
     def __post_init__(self) -> None:
         self.workers: list[Worker] = []  # living or not
         self.quiet = False  # no faults any more
+        # What servers may have: an attempt on another data set or instruction set than the one before starts anew.
+        random = self.world.random
+        self.datasets = training.DATASETS if random.random() < 0.3 else training.DATASETS[:1]
+        self.isas = list(training.FACTORS) if random.random() < 0.3 else list(training.FACTORS)[:1]
         self.actor: Process | None = None  # who acts in this event; None for a client
 
     def act_as(self, process: Process) -> None:
@@ -82,10 +87,17 @@ def recorded_files(store: Store) -> tuple[set[str], set[str]]:
     return parameters, {checkpoint["file"] for checkpoint in store.recorded_checkpoints()}
 
 
+class Basis(NamedTuple):
+    """What the workers of a server train on and with."""
+
+    dataset: str
+    isa: str
+
+
 class Worker(Process):
     """A worker process: its main thread takes the steps of an attempt, another one keeps the lease."""
 
-    def __init__(self, shared: Shared, machine: Machine, data: str, run_id: str, owner: str) -> None:
+    def __init__(self, shared: Shared, machine: Machine, basis: Basis, run_id: str, owner: str) -> None:
         super().__init__(shared.world, owner)
         self.disturbed = shared.database.in_trouble
         self.run_id = run_id
@@ -96,10 +108,10 @@ class Worker(Process):
             store=shared.store(machine),
             checkpoints=Checkpoints(self.files.checkpoints, new_id=shared.world.new_id),
             parameters=ParameterFiles(self.files.parameters),
-            open_data=lambda: training.dataset(data),
-            train=training.train,
+            open_data=lambda: training.dataset(basis.dataset),
+            train=partial(training.train, basis.isa),
             evaluate=training.evaluate,
-            isa="simulated",
+            isa=basis.isa,
             clock=machine.clock,
             new_id=shared.world.new_id,
         )
@@ -156,15 +168,15 @@ class Worker(Process):
 class SimulatedBackend:
     """The workers of one server."""
 
-    def __init__(self, shared: Shared, machine: Machine, data: str, capacity: int) -> None:
+    def __init__(self, shared: Shared, machine: Machine, basis: Basis, capacity: int) -> None:
         self.capacity = capacity
         self.told: dict[str, Outcome] = {}  # all that `ended` has returned
         self.workers: dict[str, Worker] = {}
-        self._shared, self._machine, self._data = shared, machine, data
+        self._shared, self._machine, self._basis = shared, machine, basis
 
     def start(self, run_id: str, owner: str) -> None:
         """A process takes a while to start, and sometimes a long while."""
-        worker = Worker(self._shared, self._machine, self._data, run_id, owner)
+        worker = Worker(self._shared, self._machine, self._basis, run_id, owner)
         self.workers[owner] = worker
         self._shared.workers.append(worker)
         random = self._shared.world.random
@@ -201,13 +213,13 @@ class Server(Process):
         self.store = shared.store(self.machine)
         self.doing = ""  # what the queue was last asked for
         self.draining = False
-        data = "B" if random.random() < 0.1 else "A"
-        self.backend = SimulatedBackend(shared, self.machine, data, random.choice([1, 1, 2]))
+        basis = Basis(random.choice(shared.datasets), random.choice(shared.isas))
+        self.backend = SimulatedBackend(shared, self.machine, basis, random.choice([1, 1, 2]))
         self._shared = shared
         self._owners = 0
         self._queue = Queue(self.store, self.backend, clock=self.machine.clock, new_owner=self._new_owner)
         self._files = Files(shared, self, self.machine)
-        shared.world.note(f"{name} starts, with {self.backend.capacity} workers, on data {data}")
+        shared.world.note(f"{name} starts, with {self.backend.capacity} workers, on {basis}")
         self.after(0.0, self._poll)
         self.after(0.0, self._sweep)
 

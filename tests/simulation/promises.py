@@ -36,6 +36,7 @@ class Run(NamedTuple):
     checkpoint: str | None
     error: str | None
     dataset: str | None
+    isa: str | None
     finished_at: str | None
     hyperparams: str
 
@@ -149,8 +150,8 @@ class Promises:
         check(of_runs.keys() == succeeded, "parameter sets and succeeded runs differ")
         for run_id, row in of_runs.items():
             run = self._runs[run_id]
-            given = json.loads(run.hyperparams)
-            data, history = undisturbed(given["epochs"], given["seed"], json.loads(run.dataset or "{}")["name"])
+            given, dataset = json.loads(run.hyperparams), json.loads(run.dataset or "{}")
+            data, history = undisturbed(given["epochs"], given["seed"], dataset["name"], run.isa or "")
             check(tuple(store.history(run_id)) == history, f"{run_id} has another history than an undisturbed run")
             file = self._shared.disk.file(PARAMETERS / file_name(row.id), lasting=False)
             check(file == data, f"{run_id} has other parameters than an undisturbed run")
