@@ -93,12 +93,11 @@ class ProcessDisk(Disk):
         self._shared = shared
         self._process = process
         self._clock = clock
-        self._interrupt: Callable[[], None] | None = None
-        self._operations = 0  # until then
+        self._interrupts: dict[Path, tuple[Callable[[], None], int]] = {}  # and how many operations before
 
-    def interrupt(self, interrupt: Callable[[], None], after: int) -> None:
-        """Call `interrupt` instead of an operation that changes something, after so many others."""
-        self._interrupt, self._operations = interrupt, after
+    def interrupt(self, interrupt: Callable[[], None], folder: Path, after: int) -> None:
+        """Call `interrupt` before an operation that changes something in this folder, after so many others there."""
+        self._interrupts[folder] = interrupt, after
 
     def is_folder(self, path: Path) -> bool:
         """As the system's."""
@@ -110,44 +109,44 @@ class ProcessDisk(Disk):
 
     def make_folder(self, path: Path) -> None:
         """As the system's."""
-        self._begin()
+        self._begin(path.parent)
         self._shared.folder(path.parent).entries.setdefault(path.name, Folder())
 
     @contextmanager
     def create(self, path: Path) -> Iterator[Any]:
         """As the system's; it is used for one call of `write`."""
-        self._begin()
-        file = self._shared.folder(path.parent).entries[path.name] = File(written=self._clock.wall())
-        yield OpenFile(file, self)
+        self._begin(path.parent)
+        file = self._shared.folder(path.parent).entries[path.name] = File()
+        yield OpenFile(path, file, self)
 
-    def write(self, file: File, data: bytes) -> None:
+    def write(self, to: OpenFile, data: bytes) -> None:
         """A process that ends leaves a part, and so does a full disk."""
         part = data[: self._process.world.random.randrange(len(data))]
-        file.data, file.written = part, self._clock.wall()
-        self._begin()
+        to.file.data, to.file.written = part, self._clock.wall()
+        self._begin(to.path.parent)
         self._find_room()
-        file.data = data
+        to.file.data = data
 
     def sync(self, file: Any) -> None:
         """A full disk may be found out only here."""
-        self._begin()
+        self._begin(file.path.parent)
         self._find_room()
         file.file.synced = file.file.data
 
     def sync_folder(self, path: Path) -> None:
         """As the system's."""
-        self._begin()
+        self._begin(path)
         folder = self._shared.folder(path)
         folder.synced = dict(folder.entries)
 
     def rename(self, old: Path, new: Path) -> None:
         """As the system's."""
-        self._begin()
+        self._begin(new.parent)
         self._shared.folder(new.parent).entries[new.name] = self._shared.folder(old.parent).entries.pop(old.name)
 
     def delete(self, path: Path) -> None:
         """As the system's."""
-        self._begin()
+        self._begin(path.parent)
         with suppress(FileNotFoundError):
             self._shared.folder(path.parent).entries.pop(path.name, None)
 
@@ -163,19 +162,16 @@ class ProcessDisk(Disk):
         nodes = self._shared.folder(folder).entries.items()
         return [(name, node.written) for name, node in nodes if isinstance(node, File)]
 
-    def _begin(self) -> None:
+    def _begin(self, folder: Path) -> None:
         """A process that has ended changes nothing any more."""
+        interrupt, before = self._interrupts.pop(folder, (None, 0))
+        if interrupt and before:
+            self._interrupts[folder] = interrupt, before - 1
+        elif interrupt:
+            interrupt()
         if not self._process.alive:
             raise Crashed
         self._shared.changes += 1
-        if self._interrupt is None:
-            return
-        self._operations -= 1
-        if self._operations < 0:
-            interrupt, self._interrupt = self._interrupt, None
-            interrupt()
-            if not self._process.alive:
-                raise Crashed
 
     def _find_room(self) -> None:
         if self._shared.full and self._process.world.chance(0.5):
@@ -186,9 +182,10 @@ class ProcessDisk(Disk):
 class OpenFile:
     """A file that a process writes."""
 
+    path: Path
     file: File
     disk: ProcessDisk
 
     def write(self, data: bytes) -> None:
         """Write it all."""
-        self.disk.write(self.file, data)
+        self.disk.write(self, data)

@@ -138,6 +138,10 @@ class Promises:
         """The runs that have not ended."""
         return [run.id for run in self._runs.values() if run.state in ACTIVE]
 
+    def holder(self, run_id: str) -> str | None:
+        """Who executes the run."""
+        return self._runs[run_id].owner
+
     def look_at_end(self, store: Store, allowed: set[str]) -> None:
         """When all runs have ended; those that failed may have done so for the `allowed` reasons."""
         check(not self.active(), f"never end: {self.active()}")

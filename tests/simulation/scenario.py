@@ -11,7 +11,7 @@ from falcon_mnist.training.hyperparams import Hyperparams
 
 from .database import SimulatedDatabase
 from .disk import SharedDisk
-from .processes import Files, Server, Shared, Worker, recorded_files
+from .processes import CHECKPOINTS, PARAMETERS, Files, Server, Shared, Worker, recorded_files
 from .promises import Promises, check
 from .training import ARCHITECTURE
 from .world import Machine, Process, World
@@ -21,8 +21,9 @@ FAULTY_SECONDS = (10.0, 40.0)
 QUIET_SECONDS = 300.0 + CLAIM_SECONDS[1]
 MAX_QUEUED = 100
 # Within a lease, and past it: a worker then wakes while another one has its run.
-STOP_SECONDS = (5.0, 20.0, 23.0, 26.0, 60.0)
-OPERATIONS = 8  # as many as put a file and delete the one before
+MOST_STOP_SECONDS = 60.0
+STOP_SECONDS = (5.0, 20.0, 25.0, MOST_STOP_SECONDS, MOST_STOP_SECONDS)
+OPERATIONS = 6  # as many as put a file and delete the one before
 MOST_JUMP = 10_000.0  # seconds, of a wall clock
 
 
@@ -75,6 +76,7 @@ class Scenario:
             self._stop_machine,
             self._lose_power,
             self._lose_power_in_put,
+            self._stop_in_put,
             self._fill_disk,
             self._lock_database,
             self._fill_database,
@@ -143,9 +145,10 @@ class Scenario:
             worker.crash()
 
     def _interrupt(self, worker: Process, interrupt: Callable[[], None]) -> None:
-        """Have it happen in one of the worker's next operations on the disk."""
+        """Have it happen in one of the worker's next operations in one of the two folders."""
         assert isinstance(worker, Worker)
-        worker.files.disk.interrupt(interrupt, after=self.world.random.randrange(OPERATIONS))
+        random = self.world.random
+        worker.files.disk.interrupt(interrupt, random.choice([PARAMETERS, CHECKPOINTS]), random.randrange(OPERATIONS))
 
     def _crash_in_put(self) -> None:
         for worker in self._one(self._living(), "crash in put"):
@@ -184,10 +187,31 @@ class Scenario:
     def _stop_machine(self) -> None:
         """A machine sleeps: nothing on it ends a worker whose lease another server takes away."""
         for server in self._one(self.servers, "stop all of"):
+            self._stop_all(server)
+
+    def _stop_all(self, server: Process) -> None:
+        assert isinstance(server, Server)
+        workers = list(server.backend.workers.values())
+        seconds = self.world.random.choice(STOP_SECONDS)
+        for process in [server, *workers]:
+            process.stop(seconds)
+        if seconds == MOST_STOP_SECONDS:
+            self._wake_when_replaced(workers, self.world.now + seconds)
+
+    def _wake_when_replaced(self, workers: list[Worker], until: float) -> None:
+        """A worker that wakes is the most dangerous while another one executes its run, or soon after."""
+        replaced = [worker for worker in workers if self.promises.holder(worker.run_id) not in (None, worker.name)]
+        for worker in replaced:
+            self.world.after(self.world.random.uniform(0, 5), worker.wake)
+        if not replaced and self.world.now < until:
+            self.world.after(0.5, partial(self._wake_when_replaced, workers, until))
+
+    def _stop_in_put(self) -> None:
+        """A machine sleeps between a file and the row that is to record it, while another one may train the run."""
+        for server in self._one([each for each in self.servers if each.backend.workers], "stop in put all of"):
             assert isinstance(server, Server)
-            seconds = self.world.random.choice(STOP_SECONDS)
-            for process in [server, *server.backend.workers.values()]:
-                process.stop(seconds)
+            for worker in server.backend.workers.values():
+                self._interrupt(worker, partial(self._stop_all, server))
 
     def _lose_power(self) -> None:
         self.world.note("fault: power fails")

@@ -46,7 +46,7 @@ def test_bytes_that_were_not_synced_may_be_cut_or_zeros_or_lost() -> None:
 def test_a_process_that_has_ended_changes_nothing() -> None:
     shared, process = SharedDisk(), Process(World(0), "a process")
     disk = ProcessDisk(shared, process, Clock())
-    disk.interrupt(process.crash, after=1)
+    disk.interrupt(process.crash, Path("/"), after=1)
     disk.make_folder(Path("/a"))
     for _ in range(2):
         with pytest.raises(Crashed):
