@@ -16,7 +16,7 @@ from falcon_mnist import logs
 from falcon_mnist.cli import console
 from falcon_mnist.cli.entry import INTERRUPTED
 from falcon_mnist.cli.options import with_hyperparams
-from falcon_mnist.settings import Settings, SettingsError
+from falcon_mnist.settings import Settings
 
 app = typer.Typer(
     name="falcon-mnist",
@@ -58,27 +58,10 @@ def serve(
     """Serve the API until Ctrl-C or SIGTERM; settings come from FALCON_MNIST_* variables."""
     logs.configure(logging.INFO, "json")
     settings = Settings.from_env()
-    from falcon_mnist import kernels
-    from falcon_mnist.api.token_rules import check_address
     from falcon_mnist.app import open_service
-    from falcon_mnist.server.serve import make_server, run_until_signalled
+    from falcon_mnist.cli.serve import run
 
-    service = open_service(settings)
-    try:
-        warnings = check_address(host, service.tokens.weaknesses, allow_weak=allow_weak_tokens)
-        server = make_server(service, host, port)
-    except SettingsError:
-        service.close()
-        raise
-    except (OSError, ValueError, OverflowError) as error:
-        service.close()
-        reason = getattr(error, "strerror", None) or error
-        raise SettingsError(f"cannot listen at {host}:{port}: {reason}") from None
-    console.say(f"Serving at {server.addresses[0]}/api with the {kernels.isa()} kernels; Ctrl-C ends it.")
-    console.say(_where_the_token_is(settings))
-    for warning in warnings:
-        console.say(f"Warning: {warning}.")
-    run_until_signalled(server, service)
+    run(open_service(settings), host, port, allow_weak_tokens=allow_weak_tokens)
 
 
 @app.command()
@@ -259,9 +242,3 @@ def _from_recipe(name: str, hidden: str | None, activation: str, hyperparams: di
     recipe = RECIPES[name]
     widths = ",".join(map(str, recipe.hidden)) if hidden is None else hidden
     return _model(widths, activation, **merge(recipe.hyperparams, hyperparams))
-
-
-def _where_the_token_is(settings: Settings) -> str:
-    if settings.tokens:
-        return "Tokens: those in FALCON_MNIST_TOKENS."
-    return f"Token: in {settings.tokens_file or settings.made_token}"
