@@ -5,8 +5,9 @@
     python bench/shapes.py --widths 64,96 --before other/bin/python    # in pairs with another build
     python bench/shapes.py --picture docs/shapes.png                   # needs matplotlib
 
-Each round takes the numbers of threads, and with `--before` the builds, right after one another; ratios are medians
-over the rounds. Useful arithmetic is that of the pixels that are not 0, and of all that follows them.
+Each round takes the numbers of threads, and with `--before` the builds, right after one another. On a machine that
+others use, many rounds of few rows find moments without them. Useful arithmetic is that of the pixels that are not 0,
+and of all that follows them.
 """
 
 from __future__ import annotations
@@ -14,7 +15,6 @@ from __future__ import annotations
 import argparse
 import contextlib
 import json
-import statistics
 import subprocess
 import sys
 import time
@@ -65,8 +65,8 @@ def useful_share(width: int, seconds: float) -> float:
     return float(EPOCH * (shape.training_flop - zeros) / seconds / limits(kernels.isa()).flop)
 
 
-class Other:
-    """The timer of another build, in a process of its own."""
+class Build:
+    """The timer of one build, in a process of its own."""
 
     def __init__(self, python: str, rows: int) -> None:
         command = [python, __file__, "--rows", str(rows), "--serve"]
@@ -91,9 +91,9 @@ def serve(epoch: Epoch) -> None:
 def compare(epochs: Sequence[Epoch], hidden: tuple[int, ...], batch: int, rounds: int) -> list[list[list[float]]]:
     """Seconds by build, by number of threads and by round."""
     times: list[list[list[float]]] = [[[] for _ in threads()] for _ in epochs]
-    for _ in range(rounds):
+    for turn in range(rounds):
         for i, count in enumerate(threads()):
-            for epoch, found in zip(epochs, times, strict=True):
+            for epoch, found in list(zip(epochs, times, strict=True))[:: 1 if turn % 2 else -1]:
                 found[i].append(epoch(hidden, batch, count))
     return times
 
@@ -103,16 +103,17 @@ def threads() -> list[int]:
 
 
 def show(hidden: tuple[int, ...], batch: int, times: list[list[list[float]]]) -> list[float]:
-    """Print a shape's line; returns the median seconds, by number of threads."""
-    medians = [statistics.median(found) for found in times[0]]
+    """Print a shape's line; returns its least seconds, by number of threads: other programs only ever add to them."""
+    least = [[min(found) for found in build] for build in times]
     name = "-".join(map(str, (784, *hidden, 10)))
-    cells = [f"{name:16} batch {batch:3}:", *(f"{1000 * each:6.1f} ms" for each in medians)]
-    cells.append(f"  {CPUS} threads {paired.of(times[0][-1], times[0][0])} times as fast")
-    for before in times[1:]:
+    cells = [f"{name:16} batch {batch:3}:", *(f"{1000 * each:6.1f} ms" for each in least[0])]
+    cells.append(f"  {CPUS} threads {least[0][0] / least[0][-1]:.2f} times as fast")
+    for before, before_least in zip(times[1:], least[1:], strict=True):
         for i, count in enumerate(threads()):
-            cells.append(f"  before/now on {count}: {paired.of(times[0][i], before[i])}")
+            pairs = paired.of(times[0][i], before[i])
+            cells.append(f"  before/now on {count}: least {before_least[i] / least[0][i]:.2f}, pairs {pairs}")
     print(*cells, flush=True)
-    return medians
+    return least[0]
 
 
 def draw(found: dict[tuple[int, int], list[float]], to: Path) -> None:
@@ -145,18 +146,17 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--widths", type=numbers, default=[(each,) for each in sorted(WIDTHS)], help="10,64,512-256")
     parser.add_argument("--batches", type=lambda text: [*map(int, text.split(","))], default=BATCHES)
-    parser.add_argument("--rounds", type=int, default=5)
-    parser.add_argument("--rows", type=int, default=9000)
+    parser.add_argument("--rounds", type=int, default=15)
+    parser.add_argument("--rows", type=int, default=3000)
     parser.add_argument("--before", help="the Python of another build")
     parser.add_argument("--picture", type=Path)
     parser.add_argument("--serve", action="store_true", help=argparse.SUPPRESS)
     options = parser.parse_args()
-    epochs = [timer(options.rows)]
     if options.serve:
-        return serve(epochs[0])
+        return serve(timer(options.rows))
     with contextlib.ExitStack() as stack:
-        if options.before:
-            epochs.append(stack.enter_context(contextlib.closing(Other(options.before, options.rows))).epoch)
+        builds = [Build(python, options.rows) for python in (sys.executable, options.before) if python]
+        epochs = [stack.enter_context(contextlib.closing(build)).epoch for build in builds]
         print(machine())
         found = {}
         for hidden in options.widths:
