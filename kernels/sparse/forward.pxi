@@ -2,7 +2,7 @@
 
 cdef struct SparseBlock:
     # C (count, up to SPARSE_TILE) += A @ B, of A's rows the elements from `first` on, K_BLOCK of them. B's columns lie in
-    # panels of two vectors, `panel` floats apart, with leading dimension rs_b; that of C is SPARSE_TILE.
+    # panels of two vectors, `panel` floats apart, with leading dimension NR, or of one vector with rs_b; C's is SPARSE_TILE.
     const Row* rows
     const float* pixel  # what bytes count as
     Py_ssize_t count
@@ -38,7 +38,7 @@ cdef inline void sparse_block(const int vectors, const bint bytes, const SparseB
             j = trailing_zeros(mask)
             mask &= mask - 1
             x = vbroadcast(element(bytes, p.pixel, &row, p.first + j))
-            b = p.b + j * p.rs_b
+            b = computed(p.b + j * (p.rs_b if vectors == 1 else NR))
             for v in range(vectors):
                 acc[v] = vfma(x, vload(b + place(v, p.panel)), acc[v])
         for v in range(vectors):
