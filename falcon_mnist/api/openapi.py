@@ -14,6 +14,7 @@ from falcon_mnist.api import responses as answers
 from falcon_mnist.api.auth import PUBLIC
 from falcon_mnist.api.request import BINARY, JSON
 from falcon_mnist.api.resources.base import Resource
+from falcon_mnist.constants import STATES
 from falcon_mnist.storage.parameter_files import MEDIA_TYPE as SAFETENSORS
 
 _EVERYWHERE = ("internal-error", "storage-unavailable")
@@ -45,6 +46,8 @@ class Operation(NamedTuple):
 _QUERY: dict[str, dict[str, Any]] = {
     "limit": {"schema": {"type": "integer", "minimum": 1, "maximum": 100, "default": 20}},
     "cursor": {"schema": {"type": "string"}, "description": "The next_cursor of the page before."},
+    "state": {"schema": {"type": "string", "enum": list(STATES)}},
+    "model_id": {"schema": {"type": "string"}, "description": "Only the runs of this model."},
     "format": {
         "schema": {"type": "string", "enum": ["json", "safetensors"]},
         "description": "Goes before the Accept header.",

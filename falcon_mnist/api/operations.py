@@ -35,6 +35,10 @@ OPERATIONS = (
         body=schemas.CreateModel, headers=("Idempotency-Key",),
     ),
     Operation(
+        "/api/models/{model_id}", models.Model, "get", "showModel", "Show a model.",
+        200, answers.Model, ("unknown-model", "invalid-fields"),
+    ),
+    Operation(
         "/api/models/{model_id}/train", models.Training, "post", "startTraining", "Queue a training run.",
         202, answers.RunQueued,
         (*_FIELDS, "unknown-model", "unknown-parameters", "conflicting-hyperparams", "other-architecture",
@@ -44,6 +48,10 @@ OPERATIONS = (
     Operation(
         "/api/models/{model_id}/runs", runs.ModelRuns, "get", "listRuns", "List a model's runs, newest first.",
         200, answers.RunPage, ("unknown-model", "invalid-fields"), query=("limit", "cursor"),
+    ),
+    Operation(
+        "/api/runs", runs.Runs, "get", "listAllRuns", "List all runs, newest first.",
+        200, answers.RunPage, ("unknown-model", "invalid-fields"), query=("state", "model_id", "limit", "cursor"),
     ),
     Operation(
         "/api/runs/{run_id}", runs.Run, "get", "showRun", "Show how far a run has come.",

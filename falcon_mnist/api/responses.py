@@ -115,7 +115,7 @@ class RunState(RunSummary):
 
 
 class RunPage(Answer):
-    """Runs of a model, newest first; `next_cursor` is null on the last page."""
+    """Runs, newest first; `next_cursor` is null on the last page."""
 
     items: list[RunSummary]
     next_cursor: str | None

@@ -20,6 +20,8 @@ OPERATIONS = [
     ("POST", "api/models"),
     ("POST", "api/models/{model_id}/train"),
     ("GET", "api/models/{model_id}/runs"),
+    ("GET", "api/models/{model_id}"),
+    ("GET", "api/runs"),
     ("GET", "api/runs/{run_id}"),
     ("POST", "api/runs/{run_id}/cancel"),
     ("GET", "api/params/{param_id}"),

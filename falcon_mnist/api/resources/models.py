@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import falcon
 
 from falcon_mnist.api import schemas
-from falcon_mnist.api.auth import WRITE
+from falcon_mnist.api.auth import READ, WRITE
 from falcon_mnist.api.errors import Problem
 from falcon_mnist.api.request import fingerprint, read_idempotency_key, read_json, read_query
 from falcon_mnist.api.resources.base import Resource, answer
@@ -33,15 +33,19 @@ class Models(Resource):
                 key=key,
                 fingerprint=fingerprint(body),
             )
-        answer(
-            resp,
-            {
-                "model_id": model.id,
-                "architecture": model.architecture,
-                "hyperparams": normalised(model.hyperparams),
-                "created_at": model.created_at,
-            },
-        )
+        answer(resp, _document(model))
+
+
+class Model(Resource):
+    """`/models/{model_id}`."""
+
+    access: ClassVar = {"GET": READ}
+
+    def on_get(self, req: falcon.Request, resp: falcon.Response, model_id: str) -> None:
+        """Show a model."""
+        model = self._model(model_id)
+        read_query(req)
+        answer(resp, _document(model))
 
 
 class Training(Resource):
@@ -78,3 +82,12 @@ class Training(Resource):
             return
         if self._model(self._parameters(param_id).model_id).architecture != model.architecture:
             raise Problem("other-architecture", "The architecture of start_from is not that of this model.")
+
+
+def _document(model: ModelRow) -> dict[str, Any]:
+    return {
+        "model_id": model.id,
+        "architecture": model.architecture,
+        "hyperparams": normalised(model.hyperparams),
+        "created_at": model.created_at,
+    }
