@@ -26,11 +26,13 @@ from falcon_mnist.storage.store import Conflict, Refused
 log = logging.getLogger(__name__)
 access = logging.getLogger("falcon_mnist.access")
 
-# The API answers programs: nothing of it is to be rendered, framed, sniffed or told to other sites.
-SECURITY_HEADERS = (
+# Of every answer that does not say otherwise. The API answers programs: nothing of it is to be rendered, framed,
+# sniffed, kept or told to other sites.
+DEFAULT_HEADERS = (
     ("X-Content-Type-Options", "nosniff"),
     ("Content-Security-Policy", "default-src 'none'; frame-ancestors 'none'"),
     ("Referrer-Policy", "no-referrer"),
+    ("Cache-Control", "no-store"),
 )
 
 App: TypeAlias = "falcon.App[falcon.Request, falcon.Response]"  # in quotes: generic only from Falcon 4.2 on
@@ -81,10 +83,9 @@ class RequestMiddleware:
         """After everything else; a large body's turn is over."""
         if turn := getattr(req.context, "turn", 0):
             self._bodies.release(turn)
-        for name, value in SECURITY_HEADERS:
-            resp.set_header(name, value)
-        if resp.get_header("Cache-Control") is None:
-            resp.set_header("Cache-Control", "no-store")
+        for name, value in DEFAULT_HEADERS:
+            if resp.get_header(name) is None:
+                resp.set_header(name, value)
         if access.isEnabledFor(logging.INFO):
             access.info("request", extra=_facts(req, resp))
 

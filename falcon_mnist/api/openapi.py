@@ -36,6 +36,7 @@ class Operation(NamedTuple):
     body_required: bool = True
     query: tuple[str, ...] = ()
     headers: tuple[str, ...] = ()
+    media_types: tuple[str, ...] = (JSON,)
 
     @property
     def public(self) -> bool:
@@ -109,7 +110,7 @@ def _operation(operation: Operation) -> dict[str, Any]:
     }
     parameters = [
         {"name": name, "in": "path", "required": True, "schema": {"type": "string"}}
-        for name in ("model_id", "run_id", "param_id")
+        for name in ("model_id", "run_id", "param_id", "name")
         if f"{{{name}}}" in operation.path
     ]
     parameters += [{"name": name, "in": "query"} | _QUERY[name] for name in operation.query]
@@ -125,8 +126,8 @@ def _operation(operation: Operation) -> dict[str, Any]:
 
 
 def _responses(operation: Operation) -> dict[str, Any]:
-    schema = _reference(operation.answer) if operation.answer else {"type": "object"}
-    success: dict[str, Any] = {"description": "Done.", "content": {JSON: {"schema": schema}}}
+    content = {media_type: {"schema": _schema(operation, media_type)} for media_type in operation.media_types}
+    success: dict[str, Any] = {"description": "Done.", "content": content}
     responses = {str(operation.status): success}
     if operation.status == 202:
         success["headers"] = {"Location": {"schema": {"type": "string"}, "description": "The run."}}
@@ -149,6 +150,12 @@ def _responses(operation: Operation) -> dict[str, Any]:
     for response in responses.values():
         response.setdefault("headers", {})["X-Request-ID"] = {"schema": {"type": "string"}}
     return responses
+
+
+def _schema(operation: Operation, media_type: str) -> dict[str, str]:
+    if operation.answer:
+        return _reference(operation.answer)
+    return {"type": "object" if media_type == JSON else "string"}
 
 
 def _reference(model: type[BaseModel]) -> dict[str, str]:

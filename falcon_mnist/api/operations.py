@@ -11,7 +11,7 @@ from falcon_mnist.api import responses as answers
 from falcon_mnist.api.auth import READ
 from falcon_mnist.api.openapi import Operation
 from falcon_mnist.api.request import read_query
-from falcon_mnist.api.resources import evaluations, health, inference, models, parameters, recipes, runs
+from falcon_mnist.api.resources import evaluations, health, inference, models, page, parameters, recipes, runs
 from falcon_mnist.api.resources.base import Resource, answer
 
 _FIELDS = ("invalid-json", "body-too-large", "unsupported-media-type", "malformed-request", "invalid-fields", "busy")
@@ -89,6 +89,14 @@ OPERATIONS = (
     ),
     Operation(
         "/api/openapi.json", Description, "get", "describe", "This document.", 200, None, ("invalid-fields",),
+    ),
+    Operation(
+        "/", page.Page, "get", "showPage", "The page for people.",
+        200, None, (), headers=("If-None-Match",), media_types=(page.MEDIA_TYPES[".html"],),
+    ),
+    Operation(
+        "/page/{name}", page.PageFile, "get", "showPageFile", "A file of the page.",
+        200, None, ("unknown-path",), headers=("If-None-Match",), media_types=tuple(page.MEDIA_TYPES.values()),
     ),
     Operation(
         "/healthz", health.Health, "get", "health", "Whether the process lives.", 200, answers.Status, (),

@@ -1,0 +1,75 @@
+// Requests to the server that the page came from.
+
+import { authorization } from "./session.js";
+
+// An answer that is not a success: RFC 9457. `faults` has one {pointer, detail} for each fault in what was sent.
+export class Problem extends Error {
+  constructor(status, document) {
+    super(document.detail ?? `The server answered ${status}.`);
+    this.status = status;
+    this.faults = document.errors ?? [];
+  }
+}
+
+// No answer came: the server or the network is gone.
+export class Unreachable extends Error {}
+
+let unauthorized = () => {};
+let reached = () => {};
+export const onUnauthorized = (callback) => (unauthorized = callback);
+export const reachable = (callback) => (reached = callback);
+
+// Relative to the page, so that it also works behind a prefix that a proxy strips.
+export const address = (path) => new URL(`api/${path}`, document.baseURI).href;
+
+export async function ask(path, { method = "GET", body, type = "application/json", signal } = {}) {
+  const headers = { Authorization: authorization() };
+  if (body !== undefined) headers["Content-Type"] = type;
+  let response;
+  try {
+    response = await fetch(address(path), { method, headers, body, signal });
+  } catch (error) {
+    if (signal?.aborted) throw error;
+    reached(false);
+    throw new Unreachable("The server does not answer.");
+  }
+  reached(true);
+  const document = await response.json();
+  if (response.ok) return document;
+  if (response.status === 401) unauthorized();
+  throw new Problem(response.status, document);
+}
+
+export const post = (path, document, options = {}) =>
+  ask(path, { method: "POST", body: JSON.stringify(document), ...options });
+
+// What never changes is asked for once.
+const kept = new Map();
+export function once(path) {
+  if (!kept.has(path)) {
+    const answer = ask(path);
+    kept.set(path, answer);
+    answer.catch(() => kept.delete(path));
+  }
+  return kept.get(path);
+}
+
+// Calls `look` now and again after each pause until `signal` aborts or it returns false; not while nobody looks.
+export async function repeat(look, milliseconds, signal) {
+  while (!signal.aborted) {
+    try {
+      if (!document.hidden && (await look()) === false) return;
+    } catch (error) {
+      if (signal.aborted || (error instanceof Problem && error.status === 401)) return;
+      if (!(error instanceof Unreachable || error.status >= 500)) throw error;
+    }
+    await pause(milliseconds, signal);
+  }
+}
+
+function pause(milliseconds, signal) {
+  return new Promise((resolve) => {
+    const timer = setTimeout(resolve, milliseconds);
+    signal.addEventListener("abort", () => { clearTimeout(timer); resolve(); }, { once: true });
+  });
+}

@@ -1,0 +1,56 @@
+// The frame of the page: who is in, and which view the fragment of the address names.
+
+import { onUnauthorized, reachable } from "./api.js";
+import { askForToken } from "./login.js";
+import { forgetToken, hasToken, takeTokenFromLink } from "./session.js";
+import { showDraw } from "./draw.js";
+
+// Fragment to view: a view fills `main` and stops what it does when `signal` aborts.
+const VIEWS = [
+  [/^#\/$/, showDraw],
+];
+
+const main = document.querySelector("#main");
+const leave = document.querySelector("#leave");
+let left = new AbortController();
+
+function route() {
+  takeTokenFromLink();
+  left.abort();
+  left = new AbortController();
+  main.replaceChildren();
+  leave.hidden = !hasToken();
+  if (!hasToken()) {
+    askForToken(main, route);
+    return;
+  }
+  const fragment = location.hash || "#/";
+  markCurrent(fragment);
+  const [pattern, view] = VIEWS.find(([pattern]) => pattern.test(fragment)) ?? VIEWS[0];
+  view(main, left.signal, ...(pattern.exec(fragment) ?? []).slice(1));
+}
+
+function markCurrent(fragment) {
+  for (const link of document.querySelectorAll("nav a")) {
+    const href = link.getAttribute("href");
+    const current = href === "#/" ? fragment === href : fragment.startsWith(href);
+    current ? link.setAttribute("aria-current", "page") : link.removeAttribute("aria-current");
+  }
+}
+
+onUnauthorized(() => {
+  forgetToken();
+  left.abort();
+  main.replaceChildren();
+  leave.hidden = true;
+  askForToken(main, route, "The server does not know this token.");
+});
+reachable((reached) => {
+  document.querySelector("#offline").hidden = reached;
+});
+leave.addEventListener("click", () => {
+  forgetToken();
+  route();
+});
+addEventListener("hashchange", route);
+route();
