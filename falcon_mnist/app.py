@@ -5,6 +5,7 @@ from __future__ import annotations
 from falcon_mnist.api.app import App, build_app
 from falcon_mnist.api.auth import Tokens
 from falcon_mnist.api.service import Service
+from falcon_mnist.data.ready import ReadyDataset
 from falcon_mnist.inference.predictors import Predictors
 from falcon_mnist.runs.executor import Executor
 from falcon_mnist.runs.pool import PoolBackend
@@ -39,4 +40,5 @@ def open_service(settings: Settings) -> Service:
         files=files,
         predictors=Predictors(store, files),
         executor=Executor(settings, store, BACKENDS[settings.executor]),
+        datasets=ReadyDataset(settings.dataset, settings.home),
     )

@@ -18,8 +18,6 @@ from falcon_mnist.api.auth import AuthMiddleware
 from falcon_mnist.api.errors import Problem
 from falcon_mnist.api.operations import OPERATIONS
 from falcon_mnist.api.service import Service
-from falcon_mnist.api.turns import Turns
-from falcon_mnist.runs.executor import Executor
 from falcon_mnist.storage.files import DamagedFileError
 from falcon_mnist.storage.store import Conflict, Refused
 
@@ -42,7 +40,7 @@ def build_app(service: Service) -> App:
     """The WSGI application on a service that is open already."""
     app: App = falcon.App()
     auth = AuthMiddleware(service.tokens)
-    app.add_middleware(RequestMiddleware(service.executor, service.limits.bodies))
+    app.add_middleware(RequestMiddleware(service))
     app.add_middleware(auth)
     app.add_sink(auth.unknown_path, re.compile(""))
     app.req_options.auto_parse_qs_csv = False
@@ -61,9 +59,10 @@ def build_app(service: Service) -> App:
 class RequestMiddleware:
     """Every request gets an id, and every answer the headers that keep browsers from guessing, and a log line."""
 
-    def __init__(self, executor: Executor, bodies: Turns) -> None:
-        self._executor = executor
-        self._bodies = bodies
+    def __init__(self, service: Service) -> None:
+        self._executor = service.executor
+        self._bodies = service.limits.bodies
+        self._traffic = service.traffic
         self._started = False
 
     def process_request(self, req: falcon.Request, resp: falcon.Response) -> None:
@@ -86,13 +85,14 @@ class RequestMiddleware:
         for name, value in DEFAULT_HEADERS:
             if resp.get_header(name) is None:
                 resp.set_header(name, value)
+        start = getattr(req.context, "start", None)  # missing if Falcon refused the request before
+        milliseconds = 0.0 if start is None else (time.perf_counter() - start) * 1e3
+        self._traffic.add(milliseconds)
         if access.isEnabledFor(logging.INFO):
-            access.info("request", extra=_facts(req, resp))
+            access.info("request", extra=_facts(req, resp, milliseconds))
 
 
-def _facts(req: falcon.Request, resp: falcon.Response) -> dict[str, object]:
-    start = getattr(req.context, "start", None)  # missing if Falcon refused the request before
-    milliseconds = 0.0 if start is None else (time.perf_counter() - start) * 1e3
+def _facts(req: falcon.Request, resp: falcon.Response, milliseconds: float) -> dict[str, object]:
     facts = {"method": req.method, "path": req.path, "status": resp.status_code, "ms": round(milliseconds, 2)}
     return _ids(req) | facts
 

@@ -114,7 +114,7 @@ class AuthMiddleware:
         access = _access(resource, req.method)
         if access == PUBLIC:
             return
-        scope = self._authenticate(req)
+        scope = req.context.scope = self._authenticate(req)
         if access is None:
             raise Problem("forbidden", "This operation is closed.")
         if access == WRITE and scope == READ:

@@ -11,7 +11,7 @@ from falcon_mnist.api import responses as answers
 from falcon_mnist.api.auth import READ
 from falcon_mnist.api.openapi import Operation
 from falcon_mnist.api.request import read_query
-from falcon_mnist.api.resources import evaluations, health, inference, models, page, parameters, recipes, runs
+from falcon_mnist.api.resources import evaluations, health, inference, models, page, parameters, recipes, runs, status
 from falcon_mnist.api.resources.base import Resource, answer
 
 _FIELDS = ("invalid-json", "body-too-large", "unsupported-media-type", "malformed-request", "invalid-fields", "busy")
@@ -77,6 +77,14 @@ OPERATIONS = (
     Operation(
         "/api/recipes", recipes.Recipes, "get", "listRecipes", "List networks that are known to do well.",
         200, answers.Recipes, ("invalid-fields",),
+    ),
+    Operation(
+        "/api/version", status.Version, "get", "version", "Show what runs here.",
+        200, answers.Version, ("invalid-fields",),
+    ),
+    Operation(
+        "/api/status", status.ServiceStatus, "get", "status", "Show how the service is doing.",
+        200, answers.ServiceStatus, ("invalid-fields",),
     ),
     Operation(
         "/api/infer", inference.Inference, "post", "infer", "Infer with trained parameters.",

@@ -217,6 +217,36 @@ class Recipes(Answer):
     items: list[NamedRecipe]
 
 
+class Version(Answer):
+    """What runs here: `isa` is the instruction set of the kernels."""
+
+    version: str
+    isa: str
+
+
+class RunCounts(Answer):
+    """How many runs are in each state."""
+
+    queued: Annotated[int, Field(ge=0)]
+    running: Annotated[int, Field(ge=0)]
+    succeeded: Annotated[int, Field(ge=0)]
+    failed: Annotated[int, Field(ge=0)]
+    cancelled: Annotated[int, Field(ge=0)]
+
+
+class ServiceStatus(Answer):
+    """How the service is doing; requests are those of the last minute that the answering process has answered."""
+
+    token: Annotated[Literal["read", "write"], Field(description="What the token that asked may do.")]
+    workers: Annotated[int, Field(ge=1, description="Runs that train at the same time.")]
+    runs: RunCounts
+    dataset: Annotated[Dataset | None, Field(description="Null before a worker or a command has made it.")]
+    isa: str
+    requests_per_second: Annotated[float, Field(ge=0)]
+    p50_ms: float | None
+    p95_ms: float | None
+
+
 class Status(Answer):
     """Whether the service lives or is ready."""
 

@@ -6,7 +6,9 @@ import threading
 from dataclasses import dataclass, field
 
 from falcon_mnist.api.auth import Tokens
+from falcon_mnist.api.traffic import Traffic
 from falcon_mnist.api.turns import Limits
+from falcon_mnist.data.ready import ReadyDataset
 from falcon_mnist.inference.predictors import Predictors
 from falcon_mnist.runs.executor import Executor
 from falcon_mnist.settings import Settings
@@ -24,6 +26,8 @@ class Service:
     files: ParameterFiles
     predictors: Predictors
     executor: Executor
+    datasets: ReadyDataset
+    traffic: Traffic = field(default_factory=Traffic)
     limits: Limits = field(default_factory=Limits)
     draining: threading.Event = field(default_factory=threading.Event)
 

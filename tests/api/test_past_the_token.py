@@ -22,6 +22,8 @@ OPERATIONS = [
     ("GET", "api/models/{model_id}/runs"),
     ("GET", "api/models/{model_id}"),
     ("GET", "api/runs"),
+    ("GET", "api/status"),
+    ("GET", "api/version"),
     ("GET", "api/runs/{run_id}"),
     ("POST", "api/runs/{run_id}/cancel"),
     ("GET", "api/params/{param_id}"),
