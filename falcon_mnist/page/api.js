@@ -14,6 +14,8 @@ export class Problem extends Error {
 // No answer came: the server or the network is gone.
 export class Unreachable extends Error {}
 
+const RETRY_PAUSE = 2000; // milliseconds
+
 let unauthorized = () => {};
 let reached = () => {};
 export const onUnauthorized = (callback) => (unauthorized = callback);
@@ -54,14 +56,21 @@ export function once(path) {
   return kept.get(path);
 }
 
-// Calls `look` now and again after each pause until `signal` aborts or it returns false; not while nobody looks.
-export async function repeat(look, milliseconds, signal) {
+// What the token may do.
+export const mayWrite = async () => (await once("status")).token === "write";
+
+// Calls `look` again after as many milliseconds as it returns, until that is null or `signal` aborts; not while the
+// page is hidden. A server that is gone or busy is asked again.
+export async function repeat(look, signal) {
+  let milliseconds = RETRY_PAUSE;
   while (!signal.aborted) {
     try {
-      if (!document.hidden && (await look()) === false) return;
+      if (!document.hidden) milliseconds = await look();
+      if (milliseconds === null) return;
     } catch (error) {
       if (signal.aborted || (error instanceof Problem && error.status === 401)) return;
       if (!(error instanceof Unreachable || error.status >= 500)) throw error;
+      milliseconds = RETRY_PAUSE;
     }
     await pause(milliseconds, signal);
   }

@@ -45,13 +45,10 @@ export async function showDraw(main, signal) {
   });
   main.append(el("h1", {}, "Draw a digit"), el("div", { class: "draw" }, drawing, side));
 
-  const networks = await trainedNetworks(signal).catch((error) => {
-    if (!signal.aborted) side.append(el("p", { class: "card fault" }, error.message));
-    return null;
-  });
-  if (!networks) return;
+  const networks = await trainedNetworks(signal);
   if (!networks.length) {
-    side.append(el("p", { class: "card" }, "No network has been trained yet."));
+    side.append(el("p", { class: "card" },
+      "No network has been trained yet. ", el("a", { href: "#/train" }, "Train one"), "."));
     return;
   }
 

@@ -1,13 +1,18 @@
 // The frame of the page: who is in, and which view the fragment of the address names.
 
 import { onUnauthorized, reachable } from "./api.js";
+import { el } from "./dom.js";
 import { askForToken } from "./login.js";
 import { forgetToken, hasToken, takeTokenFromLink } from "./session.js";
 import { showDraw } from "./draw.js";
+import { showRuns } from "./runs.js";
+import { showTrain } from "./train.js";
 
 // Fragment to view: a view fills `main` and stops what it does when `signal` aborts.
 const VIEWS = [
   [/^#\/$/, showDraw],
+  [/^#\/runs$/, showRuns],
+  [/^#\/train(?:\/(recipe|like)\/([\w-]+))?$/, showTrain],
 ];
 
 const main = document.querySelector("#main");
@@ -27,7 +32,16 @@ function route() {
   const fragment = location.hash || "#/";
   markCurrent(fragment);
   const [pattern, view] = VIEWS.find(([pattern]) => pattern.test(fragment)) ?? VIEWS[0];
-  view(main, left.signal, ...(pattern.exec(fragment) ?? []).slice(1));
+  run(view, left.signal, (pattern.exec(fragment) ?? []).slice(1));
+}
+
+// A view that cannot begin says why.
+async function run(view, signal, parameters) {
+  try {
+    await view(main, signal, ...parameters);
+  } catch (error) {
+    if (!signal.aborted) main.append(el("p", { class: "card fault", role: "alert" }, error.message));
+  }
 }
 
 function markCurrent(fragment) {
@@ -50,7 +64,7 @@ reachable((reached) => {
 });
 leave.addEventListener("click", () => {
   forgetToken();
-  route();
+  location.reload(); // and so forget what was shown with it
 });
 addEventListener("hashchange", route);
 route();

@@ -24,5 +24,5 @@ export function duration(seconds) {
 export function moment(timestamp) {
   const when = new Date(timestamp);
   const today = when.toDateString() === new Date().toDateString();
-  return today ? when.toLocaleTimeString() : when.toLocaleString();
+  return when.toLocaleString([], today ? { timeStyle: "short" } : { dateStyle: "medium", timeStyle: "short" });
 }

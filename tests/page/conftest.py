@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import os
 import shutil
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
-from typing import NamedTuple
 
 import numpy as np
 import pytest
+from browsing import OpenPage, Site
 from serving import READ, WRITE, Client, Document, architecture
 
 from falcon_mnist.app import open_service
@@ -25,11 +25,6 @@ from playwright.sync_api import Browser, Page, sync_playwright  # noqa: E402
 
 # A test that waits this long has failed.
 PATIENCE_MS = 30_000
-
-
-class Site(NamedTuple):
-    url: str
-    client: Client
 
 
 @pytest.fixture(scope="session")
@@ -78,7 +73,7 @@ def browser() -> Iterator[Browser]:
 
 
 @pytest.fixture
-def open_page(browser: Browser, site: Site) -> Iterator[Callable[..., Page]]:
+def open_page(browser: Browser, site: Site) -> Iterator[OpenPage]:
     """Opens the page with a token (None: without); fails at the end if a script failed or a policy was broken."""
     complaints: list[str] = []
     pages: list[Page] = []

@@ -2,32 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-
 import pytest
-from playwright.sync_api import Page, expect
+from browsing import ONE, SEVEN, THREE, OpenPage, Stroke, draw
+from playwright.sync_api import expect
 from serving import READ, WRITE, Document
-
-OpenPage = Callable[..., Page]
-
-# Corners of strokes, as shares of the square.
-ONE = [[(0.5, 0.2), (0.5, 0.8)]]
-THREE = [
-    [(0.3, 0.25), (0.45, 0.17), (0.62, 0.22), (0.66, 0.33), (0.58, 0.44), (0.45, 0.48),
-     (0.6, 0.52), (0.68, 0.64), (0.62, 0.77), (0.47, 0.83), (0.3, 0.77)],
-]  # fmt: skip
-SEVEN = [[(0.28, 0.2), (0.7, 0.2), (0.6, 0.45), (0.45, 0.82)]]
-
-
-def draw(page: Page, strokes: list[list[tuple[float, float]]]) -> None:
-    box = page.locator(".pad").bounding_box()
-    assert box
-    for stroke in strokes:
-        for index, (x, y) in enumerate(stroke):
-            page.mouse.move(box["x"] + x * box["width"], box["y"] + y * box["height"], steps=4)
-            if index == 0:
-                page.mouse.down()
-        page.mouse.up()
 
 
 @pytest.mark.parametrize("token", [WRITE, READ])
@@ -41,7 +19,7 @@ def test_the_token_is_asked_for_once_and_kept_for_the_tab(trained: Document, ope
     assert token not in page.url
     assert page.evaluate("localStorage.length") == 0
     assert page.context.cookies() == []
-    page.get_by_role("button", name="Forget the token").click()
+    page.get_by_role("button", name="Sign out").click()
     expect(page.get_by_label("Token")).to_be_visible()
 
 
@@ -59,7 +37,7 @@ def test_a_wrong_token_is_said(open_page: OpenPage) -> None:
 
 @pytest.mark.parametrize(("digit", "strokes"), [("1", ONE), ("3", THREE), ("7", SEVEN)])
 def test_a_digit_that_is_drawn_is_read(
-    trained: Document, open_page: OpenPage, digit: str, strokes: list[list[tuple[float, float]]]
+    trained: Document, open_page: OpenPage, digit: str, strokes: list[Stroke]
 ) -> None:
     page = open_page()
     expect(page.locator(".verdict")).to_have_text("Draw a digit")
