@@ -7,7 +7,7 @@ import { moment, network, percent } from "./names.js";
 import { drawingPad } from "./pad.js";
 import { reader } from "./reader.js";
 
-export async function showDraw(main, signal) {
+export async function showDraw(main, signal, paramId) {
   const readers = [];
   const side = el("div", { class: "readers" });
   const sent = digitCanvas("The 28 × 28 image that is sent");
@@ -67,7 +67,7 @@ export async function showDraw(main, signal) {
   const addNext = () => add(networks[readers.length % networks.length].param_id, true);
   const more = el("button", { class: "more", onclick: addNext }, "Compare with another network");
   side.append(more);
-  add(networks[0].param_id, false);
+  add(networks.some((each) => each.param_id === paramId) ? paramId : networks[0].param_id, false);
 }
 
 // The newest ones, the best of them first.

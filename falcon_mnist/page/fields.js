@@ -65,12 +65,11 @@ function group(name, schema, schemas, members = {}) {
     .map(([member, each]) => [member, fieldOf(member, each, schemas)])
     .sort(([, one], [, other]) => Boolean(one.nested) - Boolean(other.nested)); // single values stand first
   const fault = el("p", { class: "fault" });
-  const all = Object.fromEntries([...fields, ...Object.entries(members)]);
+  const all = Object.fromEntries([...Object.entries(members), ...fields]);
   const self = {
     nested: true,
     element: el("fieldset", { title: schema.description }, el("legend", {}, titleOf(name)), fault,
-      Object.values(members).map((field) => field.element),
-      el("div", { class: "fields" }, fields.map(([, field]) => field.element))),
+      el("div", { class: "fields" }, Object.values(all).map((field) => field.element))),
     value: () => Object.fromEntries(Object.entries(all).map(([member, field]) => [member, field.value()])),
     set: (value) => fields.forEach(([member, field]) => member in value && field.set(value[member])),
     find: ([step, ...rest]) => all[step]?.find(rest) ?? self,

@@ -5,13 +5,15 @@ import { el } from "./dom.js";
 import { askForToken } from "./login.js";
 import { forgetToken, hasToken, takeTokenFromLink } from "./session.js";
 import { showDraw } from "./draw.js";
+import { showRun } from "./run.js";
 import { showRuns } from "./runs.js";
 import { showTrain } from "./train.js";
 
 // Fragment to view: a view fills `main` and stops what it does when `signal` aborts.
 const VIEWS = [
-  [/^#\/$/, showDraw],
+  [/^#\/(?:draw\/(\w+))?$/, showDraw],
   [/^#\/runs$/, showRuns],
+  [/^#\/runs\/([\w,]+)$/, showRun],
   [/^#\/train(?:\/(recipe|like)\/([\w-]+))?$/, showTrain],
 ];
 
@@ -47,7 +49,7 @@ async function run(view, signal, parameters) {
 function markCurrent(fragment) {
   for (const link of document.querySelectorAll("nav a")) {
     const href = link.getAttribute("href");
-    const current = href === "#/" ? fragment === href : fragment.startsWith(href);
+    const current = href === "#/" ? !/^#.(runs|train)/.test(fragment) : fragment.startsWith(href);
     current ? link.setAttribute("aria-current", "page") : link.removeAttribute("aria-current");
   }
 }

@@ -8,7 +8,12 @@ export function network(architecture) {
 
 export const percent = (share, digits = 1) => (share == null ? "–" : `${(share * 100).toFixed(digits)} %`);
 
-export const number = (value) => (value == null ? "–" : Number(value.toPrecision(3)).toLocaleString("en"));
+// Three digits: "129,000", "0.054", "2e-7"
+export function number(value) {
+  if (value == null) return "–";
+  if (value !== 0 && Math.abs(value) < 1e-3) return `${Number(value.toPrecision(2))}`;
+  return value.toLocaleString("en", { maximumSignificantDigits: 3 });
+}
 
 // "4 s", "3 min 20 s", "2 h 5 min"
 export function duration(seconds) {

@@ -50,6 +50,12 @@ export function progress(run) {
     el("span", { class: "hint" }, `${run.epoch} of ${run.epochs_total}`));
 }
 
+// Of a run with its history.
+export function bestOf(run) {
+  const best = run.history.reduce((one, other) => (other.val_accuracy > (one?.val_accuracy ?? -1) ? other : one), null);
+  return best ? `${percent(best.val_accuracy, 2)} in epoch ${best.epoch}` : "–";
+}
+
 export function timeOf(run) {
   if (run.state === "running") return run.eta_seconds == null ? "–" : `${duration(run.eta_seconds)} left`;
   if (!run.started_at || !run.finished_at) return "–";
