@@ -7,10 +7,11 @@ from falcon_mnist.api.auth import Tokens
 from falcon_mnist.api.service import Service
 from falcon_mnist.data.ready import ReadyDataset
 from falcon_mnist.inference.predictors import Predictors
+from falcon_mnist.runs.checkpoints import Checkpoints
 from falcon_mnist.runs.executor import Executor
 from falcon_mnist.runs.pool import PoolBackend
 from falcon_mnist.settings import Settings
-from falcon_mnist.storage.opening import REQUEST_WAIT, open_home, open_store, parameter_storage
+from falcon_mnist.storage.opening import REQUEST_WAIT, checkpoint_storage, open_home, open_store, parameter_storage
 from falcon_mnist.storage.parameter_files import ParameterFiles
 
 BACKENDS = {"pool": PoolBackend}
@@ -38,6 +39,7 @@ def open_service(settings: Settings) -> Service:
         tokens=Tokens(settings),
         store=store,
         files=files,
+        checkpoints=Checkpoints(checkpoint_storage(settings)),
         predictors=Predictors(store, files),
         executor=Executor(settings, store, BACKENDS[settings.executor]),
         datasets=ReadyDataset(settings.dataset, settings.home),

@@ -54,6 +54,11 @@ _QUERY: dict[str, dict[str, Any]] = {
         "description": "Goes before the Accept header.",
     },
     "param_id": {"schema": {"type": "string"}, "description": "For binary bodies, which need it."},
+    "indices": {
+        "schema": {"type": "string", "pattern": "^[0-9]+(,[0-9]+)*$"},
+        "description": "Numbers of up to 100 digits, counted from 0, by commas.",
+        "required": True,
+    },
     "dtype": {
         "schema": {"type": "string", "enum": ["float32", "uint8"]},
         "description": "For binary bodies, which need it: little-endian float32, or bytes 0-255, scaled by 1/255.",
@@ -110,7 +115,7 @@ def _operation(operation: Operation) -> dict[str, Any]:
     }
     parameters = [
         {"name": name, "in": "path", "required": True, "schema": {"type": "string"}}
-        for name in ("model_id", "run_id", "param_id", "name")
+        for name in ("model_id", "run_id", "param_id", "name", "part")
         if f"{{{name}}}" in operation.path
     ]
     parameters += [{"name": name, "in": "query"} | _QUERY[name] for name in operation.query]
@@ -131,7 +136,7 @@ def _responses(operation: Operation) -> dict[str, Any]:
     responses = {str(operation.status): success}
     if operation.status == 202:
         success["headers"] = {"Location": {"schema": {"type": "string"}, "description": "The run."}}
-    if operation.name == "showParameters":
+    if operation.name in ("showParameters", "showSnapshot"):
         success["content"][SAFETENSORS] = {"schema": {"type": "string", "contentMediaType": SAFETENSORS}}
     if "If-None-Match" in operation.headers:
         success["headers"] = {"ETag": {"schema": {"type": "string"}}}

@@ -11,7 +11,19 @@ from falcon_mnist.api import responses as answers
 from falcon_mnist.api.auth import READ
 from falcon_mnist.api.openapi import Operation
 from falcon_mnist.api.request import read_query
-from falcon_mnist.api.resources import evaluations, health, inference, models, page, parameters, recipes, runs, status
+from falcon_mnist.api.resources import (
+    digits,
+    evaluations,
+    health,
+    inference,
+    models,
+    page,
+    parameters,
+    recipes,
+    runs,
+    snapshots,
+    status,
+)
 from falcon_mnist.api.resources.base import Resource, answer
 
 _FIELDS = ("invalid-json", "body-too-large", "unsupported-media-type", "malformed-request", "invalid-fields", "busy")
@@ -63,6 +75,12 @@ OPERATIONS = (
         body=schemas.Nothing, body_required=False,
     ),
     Operation(
+        "/api/runs/{run_id}/snapshot", snapshots.Snapshot, "get", "showSnapshot", "Get what a run has learnt so far.",
+        200, answers.Snapshot,
+        ("unknown-run", "no-snapshot", "malformed-request", "invalid-fields", "damaged-parameters", "busy"),
+        headers=("If-None-Match",),
+    ),
+    Operation(
         "/api/params/{param_id}", parameters.Parameters, "get", "showParameters", "Get trained parameters.",
         200, answers.ParameterSet,
         ("unknown-parameters", "malformed-request", "invalid-fields", "damaged-parameters", "busy"),
@@ -73,6 +91,10 @@ OPERATIONS = (
         "Show what trained parameters reach on the test images.",
         200, answers.Evaluation, ("unknown-parameters", "no-test-data", "invalid-fields", "damaged-parameters", "busy"),
         headers=("If-None-Match",),
+    ),
+    Operation(
+        "/api/digits/{part}", digits.Digits, "get", "listDigits", "Show digits of the data set: of train or test.",
+        200, answers.Digits, ("unknown-path", "no-test-data", "invalid-fields"), query=("indices",),
     ),
     Operation(
         "/api/recipes", recipes.Recipes, "get", "listRecipes", "List networks that are known to do well.",

@@ -146,6 +146,24 @@ class ParameterSet(Answer):
     size_bytes: Annotated[int, Field(ge=1)]
 
 
+class Snapshot(Answer):
+    """The parameters of a run's newest checkpoint, after so many finished epochs."""
+
+    run_id: RunId
+    model_id: ModelId
+    epoch: Annotated[int, Field(ge=0)]
+    parameters: NetworkParameters
+
+
+class Digits(Answer):
+    """Digits of a data set of `count`: each image 784 bytes row by row, 0 (background) to 255 (ink)."""
+
+    dataset: Dataset
+    count: Annotated[int, Field(ge=1)]
+    images: list[list[Annotated[int, Field(ge=0, le=255)]]]
+    labels: list[Annotated[int, Field(ge=0, lt=CLASSES)]]
+
+
 _Row = Annotated[Numbers, Field(min_length=CLASSES, max_length=CLASSES)]
 
 

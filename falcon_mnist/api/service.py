@@ -10,6 +10,7 @@ from falcon_mnist.api.traffic import Traffic
 from falcon_mnist.api.turns import Limits
 from falcon_mnist.data.ready import ReadyDataset
 from falcon_mnist.inference.predictors import Predictors
+from falcon_mnist.runs.checkpoints import Checkpoints
 from falcon_mnist.runs.executor import Executor
 from falcon_mnist.settings import Settings
 from falcon_mnist.storage.parameter_files import ParameterFiles
@@ -24,6 +25,7 @@ class Service:
     tokens: Tokens
     store: Store
     files: ParameterFiles
+    checkpoints: Checkpoints
     predictors: Predictors
     executor: Executor
     datasets: ReadyDataset

@@ -28,6 +28,15 @@ def decode(data: bytes, name: str) -> dict[str, Array]:
         raise DamagedFileError(f"{name}: is not a safetensors file of arrays") from error
 
 
+def tensors(net: kernels.Network, parameters: Array) -> dict[str, Array]:
+    """The arrays of a parameter set by their names in its file, as views into the flat vector."""
+    found = {}
+    for index, (weight, bias) in enumerate(network.views(net, parameters)):
+        found[f"linear.{index}.W"] = weight
+        found[f"linear.{index}.b"] = bias
+    return found
+
+
 def file_name(param_id: str) -> str:
     """The name that a parameter set is stored under."""
     return f"{param_id}.safetensors"
@@ -41,11 +50,7 @@ class ParameterFiles:
 
     def write(self, param_id: str, net: kernels.Network, parameters: Array) -> Written:
         """Write a parameter set, durably. Raises `OSError`, leaving nothing."""
-        tensors = {}
-        for index, (weight, bias) in enumerate(network.views(net, parameters)):
-            tensors[f"linear.{index}.W"] = weight
-            tensors[f"linear.{index}.b"] = bias
-        return self._storage.put(file_name(param_id), encode(tensors))
+        return self._storage.put(file_name(param_id), encode(tensors(net, parameters)))
 
     def remove(self, param_id: str) -> None:
         """Delete a file that no row records."""
@@ -57,10 +62,10 @@ class ParameterFiles:
 
     def read(self, param_id: str, expected: Written, architecture: Mapping[str, Any]) -> Array:
         """The flat parameter vector of a set. Raises `DamagedFileError`."""
-        tensors = decode(self.read_bytes(param_id, expected), param_id)
+        found = decode(self.read_bytes(param_id, expected), param_id)
         net = network.build(architecture)
         try:
-            pairs = [(tensors[f"linear.{i}.W"], tensors[f"linear.{i}.b"]) for i in range(len(net.slices))]
+            pairs = [(found[f"linear.{i}.W"], found[f"linear.{i}.b"]) for i in range(len(net.slices))]
             return network.flatten(net, pairs)
         except (KeyError, ValueError) as error:
             raise DamagedFileError(f"{param_id}: is not a parameter set of its model") from error

@@ -23,6 +23,8 @@ OPERATIONS = [
     ("GET", "api/models/{model_id}"),
     ("GET", "api/runs"),
     ("GET", "api/status"),
+    ("GET", "api/digits/test"),
+    ("GET", "api/runs/{run_id}/snapshot"),
     ("GET", "api/version"),
     ("GET", "api/runs/{run_id}"),
     ("POST", "api/runs/{run_id}/cancel"),
