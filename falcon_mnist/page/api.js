@@ -14,6 +14,7 @@ export class Problem extends Error {
 // No answer came: the server or the network is gone.
 export class Unreachable extends Error {}
 
+const JSON_TYPE = "application/json";
 const RETRY_PAUSE = 2000; // milliseconds
 
 let unauthorized = () => {};
@@ -24,8 +25,9 @@ export const reachable = (callback) => (reached = callback);
 // Relative to the page, so that it also works behind a prefix that a proxy strips.
 export const address = (path) => new URL(`api/${path}`, document.baseURI).href;
 
-export async function ask(path, { method = "GET", body, type = "application/json", signal } = {}) {
-  const headers = { Authorization: authorization() };
+// The answer's JSON, or its bytes where another type is wanted.
+export async function ask(path, { method = "GET", body, type = JSON_TYPE, accept = JSON_TYPE, signal } = {}) {
+  const headers = { Authorization: authorization(), Accept: accept };
   if (body !== undefined) headers["Content-Type"] = type;
   let response;
   try {
@@ -36,8 +38,8 @@ export async function ask(path, { method = "GET", body, type = "application/json
     throw new Unreachable("The server does not answer.");
   }
   reached(true);
+  if (response.ok) return accept === JSON_TYPE ? response.json() : response.arrayBuffer();
   const document = await response.json();
-  if (response.ok) return document;
   if (response.status === 401) unauthorized();
   throw new Problem(response.status, document);
 }

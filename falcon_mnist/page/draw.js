@@ -31,12 +31,24 @@ export async function showDraw(main, signal, paramId) {
     photo.value = "";
   }
 
+  // One that no network was trained on, for who cannot draw here.
+  async function testDigit() {
+    try {
+      const { count } = await once("digits/test?indices=0");
+      const { images } = await ask(`digits/test?indices=${Math.floor(Math.random() * count)}`, { signal });
+      pad.present(Uint8Array.from(images[0]));
+    } catch (error) {
+      complaint.textContent = error.message;
+    }
+  }
+
   const drawing = el("section", { class: "card drawing", "aria-label": "Drawing" },
     pad.canvas,
     el("div", { class: "row" },
       el("button", { onclick: pad.clear }, "Clear"),
       el("label", { class: "button" }, photo, "Photo …"),
-      el("span", { class: "sent" }, sent, el("span", { class: "hint" }, "what is sent"))),
+      el("button", { onclick: testDigit }, "Test digit"),
+      el("span", { class: "sent" }, sent, el("span", { class: "hint" }, "as it is sent"))),
     complaint);
   drawing.addEventListener("dragover", (event) => event.preventDefault());
   drawing.addEventListener("drop", (event) => {

@@ -6,7 +6,9 @@ import { curlFor } from "./curl.js";
 import { chart } from "./curves.js";
 import { el } from "./dom.js";
 import { duration, moment, network, number, percent } from "./names.js";
+import { showMistakes } from "./mistakes.js";
 import { active, bestOf, cancelRun, progress, stateBadge, timeOf } from "./runrow.js";
+import { showWeights } from "./weights.js";
 
 const MOST = 5;
 
@@ -17,9 +19,13 @@ export async function showRun(main, signal, list) {
   const loss = chart("Loss", number, { logarithmic: true });
   const accuracy = chart("Accuracy", percent, { tick: (value) => `${Number((value * 100).toPrecision(4))} %` });
   const rate = chart("Learning rate", number);
+  const mistakes = el("div");
+  const weights = el("div");
   const below = el("div");
-  main.append(head, el("div", { class: "charts" }, loss.element, accuracy.element, rate.element), below);
+  main.append(head, el("div", { class: "charts" }, loss.element, accuracy.element, rate.element), mistakes, weights, below);
   let shown = "";
+  let first = null; // the run that all of the page is about
+  const seen = { weights: false, mistakes: false };
 
   // What has ended never changes: it is asked for once.
   const ended = new Map();
@@ -40,8 +46,21 @@ export async function showRun(main, signal, list) {
     }));
     if (now !== shown) show(entries);
     shown = now;
+    first = runs[0];
+    if (ids.length === 1) explain();
     if (!runs.some(active)) return null;
     return runs.some((run) => run.history.length > 300) ? 3000 : 1000;
+  }
+
+  // What is seen in the parameters: weights as soon as there are some, mistakes once the run has succeeded.
+  function explain() {
+    if (!seen.weights) showWeights(weights, () => first, signal);
+    seen.weights = true;
+    if (!first.param_id || seen.mistakes) return;
+    seen.mistakes = true;
+    showMistakes(mistakes, first.param_id, signal).catch((error) => {
+      if (!signal.aborted) mistakes.append(el("p", { class: "card hint" }, error.message));
+    });
   }
 
   function show(entries) {
