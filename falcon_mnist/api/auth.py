@@ -135,6 +135,12 @@ class AuthMiddleware:
         raise Problem("unauthorized", detail, headers={"WWW-Authenticate": challenge})
 
 
+def token_to_enter_with(settings: Settings) -> str:
+    """For the link that a terminal shows: the first token that may write, or where none may, that may read."""
+    tokens = [(token, WRITE) for token in settings.tokens] or _read(settings.tokens_file or settings.made_token)
+    return next((token for token, scope in tokens if scope == WRITE), tokens[0][0])
+
+
 def bearer(authorization: str) -> str:
     """The token in the value of an `Authorization` header; empty if there is none."""
     scheme, _, token = authorization.partition(" ")

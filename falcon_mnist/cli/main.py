@@ -6,9 +6,11 @@ Commands import what they need when they run, so that `--help` answers at once.
 from __future__ import annotations
 
 import logging
+import sys
 from importlib.metadata import version
 from pathlib import Path
 from typing import Annotated, Any
+from urllib.parse import quote
 
 import typer
 
@@ -75,6 +77,7 @@ def serve(
         reason = getattr(error, "strerror", None) or error
         raise SettingsError(f"cannot listen at {host}:{port}: {reason}") from None
     console.say(f"Serving at {server.addresses[0]}/api with the {kernels.isa()} kernels; Ctrl-C ends it.")
+    console.say(_page(server.addresses[0], settings))
     console.say(_where_the_token_is(settings))
     for warning in warnings:
         console.say(f"Warning: {warning}.")
@@ -259,6 +262,15 @@ def _from_recipe(name: str, hidden: str | None, activation: str, hyperparams: di
     recipe = RECIPES[name]
     widths = ",".join(map(str, recipe.hidden)) if hidden is None else hidden
     return _model(widths, activation, **merge(recipe.hyperparams, hyperparams))
+
+
+def _page(url: str, settings: Settings) -> str:
+    """On a terminal, the link carries the token: in the fragment, which browsers keep to themselves."""
+    if not sys.stdout.isatty():
+        return f"Page: {url}/"
+    from falcon_mnist.api.auth import token_to_enter_with
+
+    return f"Page: {url}/#token={quote(token_to_enter_with(settings), safe='')}"
 
 
 def _where_the_token_is(settings: Settings) -> str:

@@ -5,7 +5,7 @@ import { el } from "./dom.js";
 import { tensorsIn } from "./safetensors.js";
 import { active } from "./runrow.js";
 
-const SIDE = 28, GAP = 2, COLUMNS = 16;
+const SIDE = 28, GAP = 2;
 const FEW = 64;
 const PAUSE = 3000; // milliseconds, while it trains
 
@@ -20,13 +20,14 @@ export function showWeights(place, run, signal) {
   function paint() {
     const [inputs, units] = weights.shape;
     const count = Math.min(units, most);
-    const rows = Math.ceil(count / COLUMNS);
-    canvas.width = Math.min(count, COLUMNS) * (SIDE + GAP) - GAP;
+    const columns = Math.min(count, matchMedia("(max-width: 40rem)").matches ? 8 : 16);
+    const rows = Math.ceil(count / columns);
+    canvas.width = columns * (SIDE + GAP) - GAP;
     canvas.height = rows * (SIDE + GAP) - GAP;
     const context = canvas.getContext("2d");
     for (let unit = 0; unit < count; unit++) {
-      const column = Float32Array.from({ length: inputs }, (_, pixel) => weights.values[pixel * units + unit]);
-      context.putImageData(tile(column), (unit % COLUMNS) * (SIDE + GAP), Math.floor(unit / COLUMNS) * (SIDE + GAP));
+      const into = Float32Array.from({ length: inputs }, (_, pixel) => weights.values[pixel * units + unit]);
+      context.putImageData(tile(into), (unit % columns) * (SIDE + GAP), Math.floor(unit / columns) * (SIDE + GAP));
     }
     canvas.setAttribute("aria-label", `Weights of ${count} units of the first layer`);
     hint.textContent = `${count} of ${units} units: orange where ink speaks for the unit, blue where it speaks against.`;
@@ -58,7 +59,7 @@ function tile(weights) {
   const largest = weights.reduce((most, weight) => Math.max(most, Math.abs(weight)), 1e-12);
   const image = new ImageData(SIDE, SIDE);
   weights.forEach((weight, i) => {
-    const share = Math.sqrt(Math.abs(weight) / largest); // small ones are seen as well
+    const share = Math.abs(weight) / largest;
     const colour = weight > 0 ? [255, 150, 60] : [80, 160, 255];
     image.data.set([...colour.map((value) => value * share), 255], 4 * i);
   });
