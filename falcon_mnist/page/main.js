@@ -7,6 +7,7 @@ import { forgetToken, hasToken, takeTokenFromLink } from "./session.js";
 import { showDraw } from "./draw.js";
 import { showRun } from "./run.js";
 import { showRuns } from "./runs.js";
+import { showStatus } from "./status.js";
 import { showTrain } from "./train.js";
 
 // Fragment to view: a view fills `main` and stops what it does when `signal` aborts.
@@ -14,6 +15,7 @@ const VIEWS = [
   [/^#\/(?:draw\/(\w+))?$/, showDraw],
   [/^#\/runs$/, showRuns],
   [/^#\/runs\/([\w,]+)$/, showRun],
+  [/^#\/status$/, showStatus],
   [/^#\/train(?:\/(recipe|like)\/([\w-]+))?$/, showTrain],
 ];
 
@@ -49,7 +51,7 @@ async function run(view, signal, parameters) {
 function markCurrent(fragment) {
   for (const link of document.querySelectorAll("nav a")) {
     const href = link.getAttribute("href");
-    const current = href === "#/" ? !/^#.(runs|train)/.test(fragment) : fragment.startsWith(href);
+    const current = href === "#/" ? !/^#.(runs|train|status)/.test(fragment) : fragment.startsWith(href);
     current ? link.setAttribute("aria-current", "page") : link.removeAttribute("aria-current");
   }
 }

@@ -15,9 +15,10 @@ export function number(value) {
   return value.toLocaleString("en", { maximumSignificantDigits: 3 });
 }
 
-// "4 s", "3 min 20 s", "2 h 5 min"
+// "40 ms", "4.0 s", "3 min 20 s", "2 h 5 min"
 export function duration(seconds) {
   if (seconds == null) return "–";
+  if (seconds < 1) return `${Math.round(seconds * 1000)} ms`;
   if (seconds < 10) return `${seconds.toFixed(1)} s`;
   const whole = Math.round(seconds);
   if (whole < 60) return `${whole} s`;

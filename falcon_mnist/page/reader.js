@@ -10,7 +10,7 @@ export function reader(networks, chosen, remove) {
     networks.map(({ param_id, name }) => el("option", { value: param_id, selected: param_id === chosen }, name)));
   const verdict = el("p", { class: "verdict", "aria-live": "polite" });
   const bars = Array.from({ length: 10 }, (_, digit) => bar(digit));
-  const element = el("section", { class: "card reader", "aria-label": "What a network reads" },
+  const element = el("article", { class: "card reader", "aria-label": "What a network reads" },
     el("div", { class: "row" }, choice,
       remove && el("button", { class: "quiet", "aria-label": "Remove this network", onclick: remove }, "×")),
     verdict,

@@ -2,6 +2,7 @@
 
 // `low` and `high` go to `from` and `to`; on a logarithmic scale where the values span more than a factor of 30.
 export function scale(low, high, from, to, mayBeLogarithmic = false) {
+  if (low === high) [low, high] = [low - (Math.abs(low) / 2 || 1), high + (Math.abs(high) / 2 || 1)];
   const logarithmic = mayBeLogarithmic && low > 0 && high / low > 30;
   const place = logarithmic ? Math.log : (value) => value;
   const span = place(high) - place(low) || 1;

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -21,17 +22,21 @@ class Site(NamedTuple):
     client: Client
 
 
-# Corners of strokes, as shares of the square.
+def _arc(x: float, y: float, width: float, height: float, start: int, end: int) -> Stroke:
+    """Of an ellipse around (x, y), between two angles in degrees, clockwise from the right."""
+    angles = [math.radians(start + (end - start) * step / 12) for step in range(13)]
+    return [(x + width * math.cos(angle), y + height * math.sin(angle)) for angle in angles]
+
+
+# Points of strokes, as shares of the square.
 ONE: list[Stroke] = [[(0.5, 0.2), (0.5, 0.8)]]
-THREE: list[Stroke] = [
-    [(0.3, 0.25), (0.45, 0.17), (0.62, 0.22), (0.66, 0.33), (0.58, 0.44), (0.45, 0.48),
-     (0.6, 0.52), (0.68, 0.64), (0.62, 0.77), (0.47, 0.83), (0.3, 0.77)],
-]  # fmt: skip
+THREE: list[Stroke] = [[*_arc(0.46, 0.33, 0.17, 0.16, -160, 90), *_arc(0.46, 0.67, 0.2, 0.17, -90, 150)]]
 SEVEN: list[Stroke] = [[(0.28, 0.2), (0.7, 0.2), (0.6, 0.45), (0.45, 0.82)]]
 
 
 def draw(page: Page, strokes: list[Stroke]) -> None:
     """Draw with the mouse."""
+    page.locator(".pad").scroll_into_view_if_needed()
     box = page.locator(".pad").bounding_box()
     assert box
     for stroke in strokes:
