@@ -7,7 +7,9 @@ from collections.abc import Callable
 from falcon_mnist.api.app import App, build_app
 from falcon_mnist.api.auth import Tokens
 from falcon_mnist.api.service import Service
+from falcon_mnist.data.ready import ReadyDataset
 from falcon_mnist.inference.predictors import Predictors
+from falcon_mnist.runs.checkpoints import Checkpoints
 from falcon_mnist.runs.executor import Executor
 from falcon_mnist.runs.pool import PoolBackend
 from falcon_mnist.settings import Settings
@@ -49,7 +51,9 @@ def open_service(
         tokens=Tokens(settings),
         store=store,
         files=files,
+        checkpoints=Checkpoints(checkpoint_storage(settings)),
         predictors=Predictors(store, files),
         executor=make_executor(settings, store, BACKENDS[settings.executor]),
         remover=store.remover(files, checkpoint_storage(settings)),
+        datasets=ReadyDataset(settings.dataset, settings.home),
     )

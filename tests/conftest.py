@@ -15,6 +15,10 @@ from falcon_mnist.server.serve import running
 from falcon_mnist.settings import Settings
 
 
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption("--screenshots", action="store_true", help="Write what tests/page sees to docs/.")
+
+
 def pytest_xdist_auto_num_workers(config: pytest.Config) -> int:
     """Two for each CPU: many tests wait for processes, for deadlines, or for clients that are slow on purpose."""
     return 2 * len(os.sched_getaffinity(0))

@@ -20,8 +20,6 @@ from falcon_mnist.api.errors import Problem
 from falcon_mnist.api.operations import OPERATIONS
 from falcon_mnist.api.resources.base import unknown_parameters
 from falcon_mnist.api.service import Service
-from falcon_mnist.api.turns import Turns
-from falcon_mnist.runs.executor import Executor
 from falcon_mnist.storage.files import DamagedFileError
 from falcon_mnist.storage.parameter_files import param_id_of
 from falcon_mnist.storage.removal import InUseError
@@ -30,11 +28,13 @@ from falcon_mnist.storage.store import Conflict, Refused, Store
 log = logging.getLogger(__name__)
 access = logging.getLogger("falcon_mnist.access")
 
-# The API answers programs: nothing of it is to be rendered, framed, sniffed or told to other sites.
-SECURITY_HEADERS = (
+# Of every answer that does not say otherwise. The API answers programs: nothing of it is to be rendered, framed,
+# sniffed, kept or told to other sites.
+DEFAULT_HEADERS = (
     ("X-Content-Type-Options", "nosniff"),
     ("Content-Security-Policy", "default-src 'none'; frame-ancestors 'none'"),
     ("Referrer-Policy", "no-referrer"),
+    ("Cache-Control", "no-store"),
 )
 
 App: TypeAlias = "falcon.App[falcon.Request, falcon.Response]"  # in quotes: generic only from Falcon 4.2 on
@@ -44,7 +44,7 @@ def build_app(service: Service) -> App:
     """The WSGI application on a service that is open already."""
     app: App = falcon.App()
     auth = AuthMiddleware(service.tokens)
-    app.add_middleware(RequestMiddleware(service.executor, service.limits.bodies))
+    app.add_middleware(RequestMiddleware(service))
     app.add_middleware(auth)
     app.add_sink(auth.unknown_path, re.compile(""))
     app.req_options.auto_parse_qs_csv = False
@@ -64,9 +64,10 @@ def build_app(service: Service) -> App:
 class RequestMiddleware:
     """Every request gets an id, and every answer the headers that keep browsers from guessing, and a log line."""
 
-    def __init__(self, executor: Executor, bodies: Turns) -> None:
-        self._executor = executor
-        self._bodies = bodies
+    def __init__(self, service: Service) -> None:
+        self._executor = service.executor
+        self._bodies = service.limits.bodies
+        self._traffic = service.traffic
         self._started = False
 
     def process_request(self, req: falcon.Request, resp: falcon.Response) -> None:
@@ -86,17 +87,17 @@ class RequestMiddleware:
         """After everything else; a large body's turn is over."""
         if turn := getattr(req.context, "turn", 0):
             self._bodies.release(turn)
-        for name, value in SECURITY_HEADERS:
-            resp.set_header(name, value)
-        if resp.get_header("Cache-Control") is None:
-            resp.set_header("Cache-Control", "no-store")
+        for name, value in DEFAULT_HEADERS:
+            if resp.get_header(name) is None:
+                resp.set_header(name, value)
+        start = getattr(req.context, "start", None)  # missing if Falcon refused the request before
+        milliseconds = 0.0 if start is None else (time.perf_counter() - start) * 1e3
+        self._traffic.add(milliseconds)
         if access.isEnabledFor(logging.INFO):
-            access.info("request", extra=_facts(req, resp))
+            access.info("request", extra=_facts(req, resp, milliseconds))
 
 
-def _facts(req: falcon.Request, resp: falcon.Response) -> dict[str, object]:
-    start = getattr(req.context, "start", None)  # missing if Falcon refused the request before
-    milliseconds = 0.0 if start is None else (time.perf_counter() - start) * 1e3
+def _facts(req: falcon.Request, resp: falcon.Response, milliseconds: float) -> dict[str, object]:
     facts = {"method": req.method, "path": req.path, "status": resp.status_code, "ms": round(milliseconds, 2)}
     return _ids(req) | facts
 
@@ -169,7 +170,8 @@ def _in_use(req: falcon.Request, resp: falcon.Response, error: InUseError, param
 
 
 def _damaged(store: Store, req: falcon.Request, resp: falcon.Response, error: DamagedFileError, params: object) -> None:
-    if store.parameters(param_id_of(error.name)) is None:  # removed since its row was read
+    param_id = param_id_of(error.name)
+    if param_id is not None and store.parameters(param_id) is None:  # removed since its row was read
         _problem(req, resp, unknown_parameters(), params)
         return
     log.error("request failed: damaged parameter file %s", error, extra=_ids(req))

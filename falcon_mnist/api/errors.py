@@ -32,6 +32,7 @@ KINDS: dict[str, Kind] = {
     "unknown-model": Kind(404, "Unknown model"),
     "unknown-run": Kind(404, "Unknown run"),
     "unknown-parameters": Kind(404, "Unknown parameter set"),
+    "no-snapshot": Kind(404, "The run has no checkpoint"),
     "method-not-allowed": Kind(405, "Method not allowed"),
     "not-acceptable": Kind(406, "Not acceptable"),
     "conflicting-hyperparams": Kind(409, "Another run of the model is active"),

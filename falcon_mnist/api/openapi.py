@@ -14,6 +14,7 @@ from falcon_mnist.api import responses as answers
 from falcon_mnist.api.auth import PUBLIC
 from falcon_mnist.api.request import BINARY, JSON
 from falcon_mnist.api.resources.base import Resource
+from falcon_mnist.constants import STATES
 from falcon_mnist.exchange.formats import FORMATS
 from falcon_mnist.exchange.imports import ACTIVATIONS
 from falcon_mnist.storage.parameter_files import MEDIA_TYPE as SAFETENSORS
@@ -21,6 +22,10 @@ from falcon_mnist.storage.parameter_files import MEDIA_TYPE as SAFETENSORS
 _EVERYWHERE = ("internal-error", "storage-unavailable")
 # What some operations take beside JSON.
 _OTHER_BODIES = {"infer": (BINARY,), "importParameters": (SAFETENSORS,)}
+_OTHER_ANSWERS = {
+    "showParameters": [each.media_type for each in FORMATS.values() if each.media_type != JSON],
+    "showSnapshot": [SAFETENSORS],
+}
 
 
 class Operation(NamedTuple):
@@ -38,6 +43,7 @@ class Operation(NamedTuple):
     body_required: bool = True
     query: tuple[str, ...] = ()
     headers: tuple[str, ...] = ()
+    media_types: tuple[str, ...] = (JSON,)
 
     @property
     def public(self) -> bool:
@@ -48,6 +54,8 @@ class Operation(NamedTuple):
 _QUERY: dict[str, dict[str, Any]] = {
     "limit": {"schema": {"type": "integer", "minimum": 1, "maximum": 100, "default": 20}},
     "cursor": {"schema": {"type": "string"}, "description": "The next_cursor of the page before."},
+    "state": {"schema": {"type": "string", "enum": list(STATES)}},
+    "model_id": {"schema": {"type": "string"}, "description": "Only the runs of this model."},
     "format": {
         "schema": {"type": "string", "enum": list(FORMATS)},
         "description": "Goes before the Accept header.",
@@ -57,6 +65,11 @@ _QUERY: dict[str, dict[str, Any]] = {
         "description": "For PyTorch's files, which need it: what stands between two of their layers.",
     },
     "param_id": {"schema": {"type": "string"}, "description": "For binary bodies, which need it."},
+    "indices": {
+        "schema": {"type": "string", "pattern": "^[0-9]+(,[0-9]+)*$"},
+        "description": "Numbers of up to 100 digits, counted from 0, by commas.",
+        "required": True,
+    },
     "dtype": {
         "schema": {"type": "string", "enum": ["float32", "uint8"]},
         "description": "For binary bodies, which need it: little-endian float32, or bytes 0-255, scaled by 1/255.",
@@ -113,7 +126,7 @@ def _operation(operation: Operation) -> dict[str, Any]:
     }
     parameters = [
         {"name": name, "in": "path", "required": True, "schema": {"type": "string"}}
-        for name in ("model_id", "run_id", "param_id")
+        for name in ("model_id", "run_id", "param_id", "name", "part")
         if f"{{{name}}}" in operation.path
     ]
     parameters += [{"name": name, "in": "query"} | _QUERY[name] for name in operation.query]
@@ -130,15 +143,13 @@ def _operation(operation: Operation) -> dict[str, Any]:
 def _responses(operation: Operation) -> dict[str, Any]:
     success: dict[str, Any] = {"description": "Done."}
     if operation.status != 204:
-        schema = _reference(operation.answer) if operation.answer else {"type": "object"}
-        success["content"] = {JSON: {"schema": schema}}
+        media_types = operation.media_types
+        success["content"] = {name: {"schema": _schema(operation, name)} for name in media_types}
     responses = {str(operation.status): success}
     if operation.status in (201, 202):
         success["headers"] = {"Location": {"schema": {"type": "string"}, "description": "Where it is."}}
-    if operation.name == "showParameters":
-        success["content"] |= {
-            each.media_type: _bytes(each.media_type) for each in FORMATS.values() if each.media_type != JSON
-        }
+    if operation.name in _OTHER_ANSWERS:
+        success["content"] |= {name: _bytes(name) for name in _OTHER_ANSWERS[operation.name]}
     if "If-None-Match" in operation.headers:
         success["headers"] = {"ETag": {"schema": {"type": "string"}}}
         responses["304"] = {"description": "The client has it already."}
@@ -160,6 +171,12 @@ def _responses(operation: Operation) -> dict[str, Any]:
 
 def _bytes(media_type: str) -> dict[str, Any]:
     return {"schema": {"type": "string", "contentMediaType": media_type}}
+
+
+def _schema(operation: Operation, media_type: str) -> dict[str, str]:
+    if operation.answer:
+        return _reference(operation.answer)
+    return {"type": "object" if media_type == JSON else "string"}
 
 
 def _reference(model: type[BaseModel]) -> dict[str, str]:

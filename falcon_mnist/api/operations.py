@@ -12,15 +12,18 @@ from falcon_mnist.api.auth import READ
 from falcon_mnist.api.openapi import Operation
 from falcon_mnist.api.request import read_query
 from falcon_mnist.api.resources import (
+    digits,
     evaluations,
     health,
     imports,
     inference,
     models,
+    page,
     parameters,
     recipes,
     runs,
-    version,
+    snapshots,
+    status,
 )
 from falcon_mnist.api.resources.base import Resource, answer
 
@@ -65,6 +68,10 @@ OPERATIONS = (
         200, answers.RunPage, ("unknown-model", "invalid-fields"), query=("limit", "cursor"),
     ),
     Operation(
+        "/api/runs", runs.Runs, "get", "listAllRuns", "List all runs, newest first.",
+        200, answers.RunPage, ("unknown-model", "invalid-fields"), query=("state", "model_id", "limit", "cursor"),
+    ),
+    Operation(
         "/api/runs/{run_id}", runs.Run, "get", "showRun", "Show how far a run has come.",
         200, answers.RunState, ("unknown-run", "invalid-fields"),
     ),
@@ -76,6 +83,13 @@ OPERATIONS = (
         "/api/runs/{run_id}/cancel", runs.Cancellation, "post", "cancelRun", "End a queued or running run.",
         200, answers.RunState, (*_FIELDS, "unknown-run", "run-finished", "read-only-token"),
         body=schemas.Nothing, body_required=False,
+    ),
+    Operation(
+        "/api/runs/{run_id}/snapshot", snapshots.Snapshot, "get", "showSnapshot", "Get what a run has learnt so far.",
+        200, answers.Snapshot,
+        ("unknown-run", "no-snapshot", "malformed-request", "not-acceptable", "invalid-fields", "damaged-parameters",
+         "busy"),
+        query=("format",), headers=("If-None-Match",),
     ),
     Operation(
         "/api/params", imports.ParameterSets, "post", "importParameters", "Bring parameters from elsewhere.",
@@ -99,8 +113,20 @@ OPERATIONS = (
         headers=("If-None-Match",),
     ),
     Operation(
+        "/api/digits/{part}", digits.Digits, "get", "listDigits", "Show digits of the data set: of train or test.",
+        200, answers.Digits, ("unknown-path", "no-test-data", "invalid-fields"), query=("indices",),
+    ),
+    Operation(
         "/api/recipes", recipes.Recipes, "get", "listRecipes", "List networks that are known to do well.",
         200, answers.Recipes, ("invalid-fields",),
+    ),
+    Operation(
+        "/api/version", status.Version, "get", "version", "Show what runs here.",
+        200, answers.Version, ("invalid-fields",),
+    ),
+    Operation(
+        "/api/status", status.ServiceStatus, "get", "status", "Show how the service is doing.",
+        200, answers.ServiceStatus, ("invalid-fields",),
     ),
     Operation(
         "/api/infer", inference.Inference, "post", "infer", "Infer with trained parameters.",
@@ -112,11 +138,15 @@ OPERATIONS = (
         200, answers.AdhocPrediction, (*_FIELDS, "invalid-architecture"), body=schemas.InferAdhoc,
     ),
     Operation(
-        "/api/version", version.Version, "get", "showVersion", "Show the version of the software and of its database.",
-        200, answers.Version, ("invalid-fields",),
+        "/api/openapi.json", Description, "get", "describe", "This document.", 200, None, ("invalid-fields",),
     ),
     Operation(
-        "/api/openapi.json", Description, "get", "describe", "This document.", 200, None, ("invalid-fields",),
+        "/", page.Page, "get", "showPage", "The page for people.",
+        200, None, (), headers=("If-None-Match",), media_types=(page.MEDIA_TYPES[".html"],),
+    ),
+    Operation(
+        "/page/{name}", page.PageFile, "get", "showPageFile", "A file of the page.",
+        200, None, ("unknown-path",), headers=("If-None-Match",), media_types=tuple(page.MEDIA_TYPES.values()),
     ),
     Operation(
         "/healthz", health.Health, "get", "health", "Whether the process lives.", 200, answers.Status, (),

@@ -115,7 +115,7 @@ class RunState(RunSummary):
 
 
 class RunPage(Answer):
-    """Runs of a model, newest first; `next_cursor` is null on the last page."""
+    """Runs, newest first; `next_cursor` is null on the last page."""
 
     items: list[RunSummary]
     next_cursor: str | None
@@ -152,6 +152,24 @@ class Imported(Answer):
     param_id: ParamId
     model_id: ModelId
     size_bytes: Annotated[int, Field(ge=1)]
+
+
+class Snapshot(Answer):
+    """The parameters of a run's newest checkpoint, after so many finished epochs."""
+
+    run_id: RunId
+    model_id: ModelId
+    epoch: Annotated[int, Field(ge=0)]
+    parameters: NetworkParameters
+
+
+class Digits(Answer):
+    """Digits of a data set of `count`: each image 784 bytes row by row, 0 (background) to 255 (ink)."""
+
+    dataset: Dataset
+    count: Annotated[int, Field(ge=1)]
+    images: list[list[Annotated[int, Field(ge=0, le=255)]]]
+    labels: list[Annotated[int, Field(ge=0, lt=CLASSES)]]
 
 
 _Row = Annotated[Numbers, Field(min_length=CLASSES, max_length=CLASSES)]
@@ -226,10 +244,34 @@ class Recipes(Answer):
 
 
 class Version(Answer):
-    """What is running: the version of the package, and of the database's schema."""
+    """The versions of the package and of the database's schema; `isa` is the instruction set of the kernels."""
 
     version: str
     schema_version: Annotated[int, Field(ge=1)]
+    isa: str
+
+
+class RunCounts(Answer):
+    """How many runs are in each state."""
+
+    queued: Annotated[int, Field(ge=0)]
+    running: Annotated[int, Field(ge=0)]
+    succeeded: Annotated[int, Field(ge=0)]
+    failed: Annotated[int, Field(ge=0)]
+    cancelled: Annotated[int, Field(ge=0)]
+
+
+class ServiceStatus(Answer):
+    """How the service is doing; requests are those of the last minute that the answering process has answered."""
+
+    token: Annotated[Literal["read", "write"], Field(description="What the token that asked may do.")]
+    workers: Annotated[int, Field(ge=1, description="Runs that train at the same time.")]
+    runs: RunCounts
+    dataset: Annotated[Dataset | None, Field(description="Null before a worker or a command has made it.")]
+    isa: str
+    requests_per_second: Annotated[float, Field(ge=0)]
+    p50_ms: float | None
+    p95_ms: float | None
 
 
 class Status(Answer):

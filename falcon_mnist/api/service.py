@@ -6,8 +6,11 @@ import threading
 from dataclasses import dataclass, field
 
 from falcon_mnist.api.auth import Tokens
+from falcon_mnist.api.traffic import Traffic
 from falcon_mnist.api.turns import Limits
+from falcon_mnist.data.ready import ReadyDataset
 from falcon_mnist.inference.predictors import Predictors
+from falcon_mnist.runs.checkpoints import Checkpoints
 from falcon_mnist.runs.executor import Executor
 from falcon_mnist.settings import Settings
 from falcon_mnist.storage.parameter_files import ParameterFiles
@@ -23,9 +26,12 @@ class Service:
     tokens: Tokens
     store: Store
     files: ParameterFiles
+    checkpoints: Checkpoints
     predictors: Predictors
     executor: Executor
     remover: Remover
+    datasets: ReadyDataset
+    traffic: Traffic = field(default_factory=Traffic)
     limits: Limits = field(default_factory=Limits)
     draining: threading.Event = field(default_factory=threading.Event)
 

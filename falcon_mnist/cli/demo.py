@@ -47,3 +47,4 @@ def run(settings: Settings, model: dict[str, Any]) -> None:
     members = ("index", "label", "predicted", "confidence")
     mistakes = [tuple(mistake[member] for member in members) for mistake in evaluation["mistakes"]]
     report.evaluation(evaluation, mistakes, data.test_images)
+    console.say("Now draw a digit yourself: run `falcon-mnist serve` and open the page that it names.")

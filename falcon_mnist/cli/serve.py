@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import sys
+from urllib.parse import quote
+
 from falcon_mnist import kernels
+from falcon_mnist.api.auth import token_to_enter_with
 from falcon_mnist.api.service import Service
 from falcon_mnist.api.token_rules import check_address
 from falcon_mnist.cli import console
@@ -31,10 +35,18 @@ def run(
         reason = getattr(error, "strerror", None) or error
         raise SettingsError(f"cannot listen at {host}:{port}: {reason}") from None
     console.say(f"Serving at {server.addresses[0]}/api with the {kernels.isa()} kernels; Ctrl-C ends it.")
+    console.say(_page(server.addresses[0], service.settings))
     console.say(_where_the_token_is(service.settings))
     for warning in warnings:
         console.say(f"Warning: {warning}.")
     run_until_signalled(server, service, drain_seconds=drain_seconds, exit_seconds=exit_seconds)
+
+
+def _page(url: str, settings: Settings) -> str:
+    """On a terminal, the link carries the token: in the fragment, which browsers keep to themselves."""
+    if not sys.stdout.isatty():
+        return f"Page: {url}/"
+    return f"Page: {url}/#token={quote(token_to_enter_with(settings), safe='')}"
 
 
 def _where_the_token_is(settings: Settings) -> str:

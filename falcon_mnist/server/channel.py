@@ -13,7 +13,7 @@ from waitress.channel import HTTPChannel
 from waitress.task import ErrorTask, Task, WSGITask
 from waitress.utilities import BadRequest, RequestEntityTooLarge, ServerNotImplemented
 
-from falcon_mnist.api.app import SECURITY_HEADERS, access, new_request_id
+from falcon_mnist.api.app import DEFAULT_HEADERS, access, new_request_id
 from falcon_mnist.server.parser import RequestParser, StorageFull
 
 if TYPE_CHECKING:
@@ -29,7 +29,7 @@ class Refusal(ErrorTask):  # type: ignore[misc]
     def execute(self) -> None:
         """Write it."""
         request_id = new_request_id()
-        self.response_headers += [("X-Request-ID", request_id), ("Cache-Control", "no-store"), *SECURITY_HEADERS]
+        self.response_headers += [("X-Request-ID", request_id), *DEFAULT_HEADERS]
         if isinstance(self.request.error, StorageFull):
             self.response_headers.append(("Retry-After", "10"))
         super().execute()

@@ -196,10 +196,16 @@ class Store:
         """The run, if there is one."""
         return self._first(RunRow, RunRow.id == run_id)
 
-    def runs(self, model_id: str, *, limit: int, before: int | None = None) -> list[RunRow]:
-        """Up to `limit` runs of a model, newest first, all with a `number` under `before`."""
-        query = RunRow.select().where(RunRow.model == model_id).order_by(RunRow.number.desc()).limit(limit)
-        return self._all(query.where(RunRow.number < before) if before is not None else query)
+    def runs(
+        self, *, limit: int, before: int | None = None, model_id: str | None = None, state: str | None = None
+    ) -> list[RunRow]:
+        """Up to `limit` runs, newest first: with a `number` under `before`, of this model, in this state."""
+        query = RunRow.select().order_by(RunRow.number.desc()).limit(limit)
+        if before is not None:
+            query = query.where(RunRow.number < before)
+        if model_id is not None:
+            query = query.where(RunRow.model == model_id)
+        return self._all(query if state is None else query.where(RunRow.state == state))
 
     def history(self, run_id: str) -> list[Epoch]:
         """The finished epochs of a run, in order."""

@@ -6,7 +6,7 @@ import base64
 from collections.abc import Iterator
 
 import pytest
-from serving import Client, Document, OnDisk, listed, pointers
+from serving import SMALL, Client, Document, OnDisk, listed, pointers
 
 
 @pytest.fixture(scope="module")
@@ -20,11 +20,15 @@ def several(client: Client) -> list[str]:
 
 
 def walk(client: Client, model_id: str, limit: int) -> Iterator[Document]:
+    return walk_list(client, f"/api/models/{model_id}/runs", limit)
+
+
+def walk_list(client: Client, path: str, limit: int, **filters: str) -> Iterator[Document]:
     cursor: str | None = None
     seen = set()
     while True:
-        params = {"limit": str(limit)} | ({"cursor": cursor} if cursor else {})
-        page = client.get(f"/api/models/{model_id}/runs", params=params).json()
+        params = filters | {"limit": str(limit)} | ({"cursor": cursor} if cursor else {})
+        page = client.get(path, params=params).json()
         assert len(page["items"]) <= limit
         yield from page["items"]
         cursor = page["next_cursor"]
@@ -109,3 +113,34 @@ def test_a_member_of_the_query_may_stand_only_once(client: Client, several: list
     response = client.get(f"/api/models/{several[0]}/runs?limit=2&limit=3")
     assert response.status_code == 422
     assert pointers(response) == ["/limit"]
+
+
+def test_all_runs_are_listed_and_filtered(client: Client) -> None:
+    model_id = client.model(epochs=1, batch_size=4096)
+    runs = [client.train(model_id) for _ in range(4)][::-1]
+    for run_id in runs:
+        client.wait(run_id, "succeeded")
+    everything = [run["run_id"] for run in walk_list(client, "/api/runs", 100)]
+    assert [run_id for run_id in everything if run_id in runs] == runs
+    assert [run["run_id"] for run in walk_list(client, "/api/runs", 3, model_id=model_id)] == runs
+    found = list(walk_list(client, "/api/runs", 3, model_id=model_id, state="succeeded"))
+    assert [run["run_id"] for run in found] == runs
+    assert found[0] == listed(client.run(runs[0]))
+    assert list(walk_list(client, "/api/runs", 3, model_id=model_id, state="failed")) == []
+
+
+def test_a_filter_that_names_nothing_is_refused(client: Client, several: list[str]) -> None:
+    response = client.get("/api/runs", params={"state": "done"})
+    assert response.status_code == 422
+    assert pointers(response) == ["/state"]
+    assert client.get("/api/runs", params={"model_id": "m_0"}).status_code == 404
+    of_the_model = client.get(f"/api/models/{several[0]}/runs?limit=1").json()["next_cursor"]
+    response = client.get("/api/runs", params={"cursor": of_the_model})
+    assert response.status_code == 422
+    assert pointers(response) == ["/cursor"]
+
+
+def test_a_model_is_shown_as_it_was_made(client: Client) -> None:
+    made = client.post("/api/models", {"architecture": SMALL, "hyperparams": {"epochs": 2}}).json()
+    assert client.get(f"/api/models/{made['model_id']}").json() == made
+    assert client.get("/api/models/m_0").status_code == 404

@@ -20,6 +20,12 @@ OPERATIONS = [
     ("POST", "api/models"),
     ("POST", "api/models/{model_id}/train"),
     ("GET", "api/models/{model_id}/runs"),
+    ("GET", "api/models/{model_id}"),
+    ("GET", "api/runs"),
+    ("GET", "api/status"),
+    ("GET", "api/digits/test"),
+    ("GET", "api/runs/{run_id}/snapshot"),
+    ("GET", "api/version"),
     ("GET", "api/runs/{run_id}"),
     ("POST", "api/runs/{run_id}/cancel"),
     ("GET", "api/params/{param_id}"),
@@ -80,7 +86,7 @@ def test_what_the_router_takes_is_judged_as_what_it_is(app: App) -> None:
     for path in ("/api/nothing", "api/nothing", "//v2/nothing", "/api", "/v2"):
         assert status(app, environ("GET", path)) == 401
         assert status(app, environ("GET", path, READ)) == 404
-    for path in ("/nothing", "/apiary", "/"):
+    for path in ("/nothing", "/apiary", "/page", "/page/nothing.js", "/page/../app.py"):
         assert status(app, environ("GET", path)) == 404
     assert status(app, environ("POST", "/healthz")) == 405
 

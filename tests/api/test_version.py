@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 from serving import COMMANDS, READ, Client
 
+from falcon_mnist import kernels
 from falcon_mnist.storage.migrations import STEPS
 
 ROOT = Path(__file__).parents[2]
@@ -23,7 +24,9 @@ def test_all_name_the_same_version(client: Client) -> None:
     )
     assert ran.stdout == f"falcon-mnist {VERSION}\n"
     assert version("falcon-mnist") == VERSION
-    assert client.get("/api/version", token=READ).json() == {"version": VERSION, "schema_version": len(STEPS)}
+    assert client.get("/api/version", token=READ).json() == {
+        "version": VERSION, "schema_version": len(STEPS), "isa": kernels.isa()
+    }  # fmt: skip
     assert client.get("/api/openapi.json").json()["info"]["version"] == VERSION
 
 

@@ -103,7 +103,7 @@ def test_an_active_run_with_other_hyperparameters_is_a_conflict(store: Store, ac
     with pytest.raises(Conflict, match=run.id) as conflict:
         store.create_run(model, HYPERPARAMS | {"epochs": 4}, max_queued=9)
     assert conflict.value.reason is Refused.OTHER_HYPERPARAMS
-    for one in store.runs(model.id, limit=9):
+    for one in store.runs(model_id=model.id, limit=9):
         store.cancel(one.id)
     store.create_run(model, HYPERPARAMS | {"epochs": 4}, max_queued=9)
 
@@ -330,9 +330,9 @@ def test_lists_are_newest_first_and_pages_do_not_overlap(store: Store) -> None:
     model = new_model(store)
     ids = [new_run(store, model).id for _ in range(5)]
     new_run(store)  # of another model
-    page = store.runs(model.id, limit=2)
+    page = store.runs(model_id=model.id, limit=2)
     new_run(store, model)  # which a walk that has begun does not see
-    rest = store.runs(model.id, limit=9, before=page[-1].number)
+    rest = store.runs(model_id=model.id, limit=9, before=page[-1].number)
     assert [run.id for run in [*page, *rest]] == ids[::-1]
 
 

@@ -10,7 +10,6 @@ from falcon_mnist.api.auth import READ
 from falcon_mnist.api.errors import Problem
 from falcon_mnist.api.request import read_query
 from falcon_mnist.api.resources.base import Resource, answer, client_has, unknown_parameters
-from falcon_mnist.data import dataset
 from falcon_mnist.data.dataset import DataError, Dataset
 from falcon_mnist.storage.files import Written
 from falcon_mnist.storage.tables import ParameterRow
@@ -53,9 +52,9 @@ class Evaluation(Resource):
 
     def _test_data(self, row: ParameterRow) -> Dataset:
         """The data set that the parameters were trained on."""
-        settings = self._service.settings
+
         try:
-            data = dataset.load(settings.dataset, settings.home, make=False)
+            data = self._service.datasets.load()
         except DataError:
             raise Problem(
                 "no-test-data", "This server has no data set yet: `falcon-mnist data info` makes it."

@@ -2,41 +2,63 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any, ClassVar
 
 import falcon
 
 from falcon_mnist.api import schemas
 from falcon_mnist.api.auth import READ, WRITE
-from falcon_mnist.api.errors import Problem
+from falcon_mnist.api.errors import Fault, Problem, invalid_fields
 from falcon_mnist.api.request import read_cursor, read_json, read_limit, read_query, write_cursor
 from falcon_mnist.api.resources.base import Resource, answer, unknown_run
-from falcon_mnist.constants import CANCELLED, METRICS, RUNNING, SUCCEEDED
+from falcon_mnist.constants import CANCELLED, METRICS, RUNNING, STATES, SUCCEEDED
 from falcon_mnist.storage.removal import remove_run
 from falcon_mnist.storage.store import Epoch
 from falcon_mnist.storage.tables import RunRow
 from falcon_mnist.training.hyperparams import normalised
 
 
-class ModelRuns(Resource):
-    """`/models/{model_id}/runs`."""
+class RunList(Resource):
+    """Base of what lists runs, newest first."""
 
     access: ClassVar = {"GET": READ}
 
-    def on_get(self, req: falcon.Request, resp: falcon.Response, model_id: str) -> None:
-        """List the model's runs, newest first."""
-        self._model(model_id)
-        query = read_query(req, "limit", "cursor")
+    def _answer_page(self, resp: falcon.Response, name: str, query: Mapping[str, str], **filters: str | None) -> None:
+        """`name` is the list that cursors belong to; the filters hold when the page is read."""
+        store = self._service.store
         limit = read_limit(query)
-        key = self._service.store.cursor_key
-        before = read_cursor(key, model_id, query.get("cursor"))
-        with self._service.store.snapshot():
-            runs = self._service.store.runs(model_id, limit=limit + 1, before=before)
+        before = read_cursor(store.cursor_key, name, query.get("cursor"))
+        with store.snapshot():
+            runs = store.runs(limit=limit + 1, before=before, **filters)
             page = runs[:limit]
-            epochs = self._service.store.latest_epochs(page)
+            epochs = store.latest_epochs(page)
         items = [run_document(run, epochs.get(run.id)) for run in page]
-        cursor = write_cursor(key, model_id, page[-1].number) if len(runs) > limit else None
+        cursor = write_cursor(store.cursor_key, name, page[-1].number) if len(runs) > limit else None
         answer(resp, {"items": items, "next_cursor": cursor})
+
+
+class Runs(RunList):
+    """`/runs`."""
+
+    def on_get(self, req: falcon.Request, resp: falcon.Response) -> None:
+        """List all runs, or those of a model or in a state."""
+        query = read_query(req, "state", "model_id", "limit", "cursor")
+        state, model_id = query.get("state"), query.get("model_id")
+        if state is not None and state not in STATES:
+            raise invalid_fields([Fault("/state", f"must be one of {', '.join(STATES)}")])
+        if model_id is not None:
+            self._model(model_id)
+        self._answer_page(resp, "runs", query, state=state, model_id=model_id)
+
+
+class ModelRuns(RunList):
+    """`/models/{model_id}/runs`."""
+
+    def on_get(self, req: falcon.Request, resp: falcon.Response, model_id: str) -> None:
+        """List the model's runs."""
+        self._model(model_id)
+        self._answer_page(resp, model_id, read_query(req, "limit", "cursor"), model_id=model_id)
 
 
 class RunResource(Resource):

@@ -1,0 +1,57 @@
+"""The digits of the data set, by their numbers."""
+
+from __future__ import annotations
+
+from typing import ClassVar
+
+import falcon
+import numpy as np
+
+from falcon_mnist.api.auth import READ
+from falcon_mnist.api.errors import Fault, Problem, invalid_fields
+from falcon_mnist.api.request import read_query
+from falcon_mnist.api.resources.base import Resource, answer
+from falcon_mnist.data.dataset import DataError
+
+MOST = 100
+
+
+class Digits(Resource):
+    """`/digits/{part}`."""
+
+    access: ClassVar = {"GET": READ}
+
+    def on_get(self, req: falcon.Request, resp: falcon.Response, part: str) -> None:
+        """Answer up to 100 digits of the training or test set."""
+        if part not in ("train", "test"):
+            raise Problem("unknown-path", "The parts of the data set are train and test.")
+        query = read_query(req, "indices")
+        try:
+            data = self._service.datasets.load()
+        except DataError:
+            raise Problem(
+                "no-test-data", "This server has no data set yet: `falcon-mnist data info` makes it."
+            ) from None
+        images, labels = (
+            (data.train_images, data.train_labels) if part == "train" else (data.test_images, data.test_labels)
+        )
+        indices = _indices(query.get("indices"), len(labels))
+        document = {
+            "dataset": {"name": data.name, "checksum": data.checksum},
+            "count": len(labels),
+            "images": images[indices],
+            "labels": labels[indices],
+        }
+        answer(resp, document)
+
+
+def _indices(text: str | None, count: int) -> np.ndarray:
+    """Raises a 422 `Problem`."""
+    if text is None:
+        raise invalid_fields([Fault("/indices", "is required")])
+    words = text.split(",", MOST)
+    if len(words) > MOST:
+        raise invalid_fields([Fault("/indices", f"must have at most {MOST} entries")])
+    if not all(word.isascii() and word.isdigit() and len(word) < 10 and int(word) < count for word in words):
+        raise invalid_fields([Fault("/indices", f"must be whole numbers from 0 to {count - 1}, by commas")])
+    return np.array([int(word) for word in words])

@@ -1,0 +1,73 @@
+// A run in one row.
+
+import { once, post } from "./api.js";
+import { el } from "./dom.js";
+import { duration, moment, network, number, percent } from "./names.js";
+
+export const active = (run) => run.state === "queued" || run.state === "running";
+
+// `changed` is called after something was done with the run.
+export function runRow(first, write, changed) {
+  const cells = Array.from({ length: 8 }, () => el("td"));
+  const link = el("a", { href: `#/runs/${first.run_id}` }, first.run_id.slice(0, 8));
+  once(`models/${first.model_id}`).then((model) => (link.textContent = network(model.architecture)), () => {});
+  const cancel = el("button", { onclick: () => cancelRun(first.run_id, changed) }, "Cancel");
+  const again = el("a", { class: "button", href: `#/train/like/${first.run_id}` }, "Again");
+  cells[1].append(link);
+  cells[7].append(el("div", { class: "row" }, cancel, again));
+  let shown = "";
+
+  function update(run) {
+    const now = JSON.stringify(run);
+    if (now === shown) return;
+    shown = now;
+    fill(cells[0], stateBadge(run), run.error && el("span", { class: "fault" }, ` ${run.error.message}`));
+    fill(cells[2], progress(run));
+    fill(cells[3], percent(run.metrics.val_accuracy, 2),
+      run.best_epoch && el("span", { class: "hint" }, ` best in epoch ${run.best_epoch}`));
+    fill(cells[4], run.samples_per_second == null ? "–" : `${number(run.samples_per_second)}/s`);
+    fill(cells[5], timeOf(run));
+    fill(cells[6], moment(run.created_at));
+    cancel.hidden = !write || !active(run);
+    again.hidden = !write;
+  }
+
+  return { element: el("tr", {}, cells), update };
+}
+
+const fill = (cell, ...children) => cell.replaceChildren(...children.filter(Boolean));
+
+export const stateBadge = (run) => el("span", { class: `badge ${run.state}` }, run.state);
+
+export function progress(run) {
+  const bar = el("span", { class: "fill on" });
+  bar.style.width = `${(100 * run.epoch) / run.epochs_total}%`;
+  return el("div", { class: "progress" },
+    el("span", {
+      class: "bar", role: "progressbar", "aria-label": "Epochs", "aria-valuemin": 0,
+      "aria-valuenow": run.epoch, "aria-valuemax": run.epochs_total,
+    }, bar),
+    el("span", { class: "hint" }, `${run.epoch} of ${run.epochs_total}`));
+}
+
+// Of a run with its history.
+export function bestOf(run) {
+  const best = run.history.reduce((one, other) => (other.val_accuracy > (one?.val_accuracy ?? -1) ? other : one), null);
+  return best ? `${percent(best.val_accuracy, 2)} in epoch ${best.epoch}` : "–";
+}
+
+export function timeOf(run) {
+  if (run.state === "running") return run.eta_seconds == null ? "–" : `${duration(run.eta_seconds)} left`;
+  if (!run.started_at || !run.finished_at) return "–";
+  return duration((new Date(run.finished_at) - new Date(run.started_at)) / 1000);
+}
+
+export async function cancelRun(runId, changed) {
+  if (!confirm("Cancel this run? What it has learnt is lost.")) return;
+  try {
+    await post(`runs/${runId}/cancel`, {});
+  } catch (error) {
+    alert(error.message);
+  }
+  await changed();
+}

@@ -1,0 +1,97 @@
+"""A server with a network that reads drawn digits, and pages in a headless Chromium that may make no mistake."""
+
+from __future__ import annotations
+
+import os
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+import pytest
+from browsing import OpenPage, Site
+from serving import READ, WRITE, Client, Document, architecture
+
+from falcon_mnist.app import open_service
+from falcon_mnist.data import digits, idx
+from falcon_mnist.server.serve import running
+from falcon_mnist.settings import Settings
+
+CHROMIUM = shutil.which("chromium")
+if CHROMIUM is None and "CI" not in os.environ:
+    pytest.skip("chromium is not installed (on Debian: apt install chromium)", allow_module_level=True)
+
+from playwright.sync_api import Browser, Page, expect, sync_playwright  # noqa: E402
+
+# A test that waits this long has failed.
+PATIENCE_MS = 30_000
+expect.set_options(timeout=PATIENCE_MS)
+
+
+@pytest.fixture(scope="session")
+def drawn(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder of digits drawn from pen strokes: 10,000 to train on, 1,000 to test on."""
+    folder = tmp_path_factory.mktemp("drawn")
+    training = [digits.draw(batch) for batch in (0, 1)]
+    test_images, test_labels = digits.draw(2)
+    parts = {
+        "train": (np.concatenate([images for images, _ in training]), np.concatenate([x for _, x in training])),
+        "t10k": (test_images[:1000], test_labels[:1000]),
+    }
+    for part, (images, labels) in parts.items():
+        idx.write(folder / f"{part}-images-idx3-ubyte", [idx.header(idx.IMAGES, len(labels)), images.tobytes()])
+        idx.write(folder / f"{part}-labels-idx1-ubyte", [idx.header(idx.LABELS, len(labels)), labels.tobytes()])
+    return folder
+
+
+@pytest.fixture(scope="session")
+def site(tmp_path_factory: pytest.TempPathFactory, drawn: Path) -> Iterator[Site]:
+    home = tmp_path_factory.mktemp("site") / "home"
+    tokens = home.parent / "tokens"
+    tokens.write_text(f"{WRITE}\n{READ} read\n")
+    tokens.chmod(0o600)
+    service = open_service(Settings(home=home, tokens_file=tokens, dataset=str(drawn), workers=2))
+    with running(service) as url, Client(url) as client:
+        yield Site(url, client)
+
+
+@pytest.fixture(scope="session")
+def trained(site: Site) -> Document:
+    """A run that has succeeded, whose network reads what is drawn."""
+    adam = {"type": "adam", "lr": 0.002}
+    augmentation = {"shift": 1, "rotation": 10, "scale": 0.1}
+    hyperparams = {"epochs": 12, "optimizer": adam, "augmentation": augmentation}
+    return site.client.trained({"architecture": architecture(128), "hyperparams": hyperparams})
+
+
+@pytest.fixture(scope="session")
+def browser() -> Iterator[Browser]:
+    with sync_playwright() as playwright:
+        # Within a container, Chromium has no right to build its own sandbox; it opens our own page alone.
+        browser = playwright.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox"])
+        yield browser
+        browser.close()
+
+
+@pytest.fixture
+def open_page(browser: Browser, site: Site) -> Iterator[OpenPage]:
+    """Opens the page with a token (None: without); fails at the end if a script failed or a policy was broken."""
+    complaints: list[str] = []
+    pages: list[Page] = []
+
+    def open_it(token: str | None = WRITE, fragment: str = "#/", url: str | None = None, **context: object) -> Page:
+        page = browser.new_context(**context).new_page()  # type: ignore[arg-type]
+        pages.append(page)
+        page.set_default_timeout(PATIENCE_MS)
+        page.on("pageerror", lambda error: complaints.append(str(error)))
+        page.on("console", lambda message: complaints.append(message.text) if message.type == "error" else None)
+        page.goto(f"{url or site.url}/{f'#token={token}' if token else ''}")
+        if fragment != "#/":
+            page.goto(f"{url or site.url}/{fragment}")
+        return page
+
+    yield open_it
+    for page in pages:
+        page.context.close()
+    # A refused request is a line in the console as well; those that tests provoke are no fault of the page.
+    assert [line for line in complaints if not line.startswith("Failed to load resource")] == []

@@ -1,0 +1,97 @@
+"""Getting in, and drawing a digit."""
+
+from __future__ import annotations
+
+import pytest
+from browsing import ONE, SEVEN, THREE, OpenPage, Stroke, draw
+from playwright.sync_api import expect
+from serving import READ, WRITE, Document
+
+
+@pytest.mark.parametrize("token", [WRITE, READ])
+def test_the_token_is_asked_for_once_and_kept_for_the_tab(trained: Document, open_page: OpenPage, token: str) -> None:
+    page = open_page(None)
+    page.get_by_label("Token").fill(token)
+    page.get_by_role("button", name="Enter").click()
+    expect(page.get_by_role("heading", name="Draw a digit")).to_be_visible()
+    page.reload()
+    expect(page.get_by_role("heading", name="Draw a digit")).to_be_visible()
+    assert token not in page.url
+    assert page.evaluate("localStorage.length") == 0
+    assert page.context.cookies() == []
+    page.get_by_role("button", name="Sign out").click()
+    expect(page.get_by_label("Token")).to_be_visible()
+
+
+def test_a_link_with_the_token_leads_in_and_loses_it(trained: Document, open_page: OpenPage) -> None:
+    page = open_page(WRITE)
+    expect(page.get_by_role("heading", name="Draw a digit")).to_be_visible()
+    assert page.url.endswith("/#/")
+
+
+def test_a_wrong_token_is_said(open_page: OpenPage) -> None:
+    page = open_page("a-wrong-one")
+    expect(page.get_by_role("alert")).to_have_text("The server does not know this token.")
+    assert page.evaluate("sessionStorage.length") == 0
+
+
+@pytest.mark.parametrize(("digit", "strokes"), [("1", ONE), ("3", THREE), ("7", SEVEN)])
+def test_a_digit_that_is_drawn_is_read(
+    trained: Document, open_page: OpenPage, digit: str, strokes: list[Stroke]
+) -> None:
+    page = open_page()
+    expect(page.locator(".verdict")).to_have_text("Draw a digit")
+    draw(page, strokes)
+    expect(page.locator(".verdict strong")).to_have_text(digit)
+    page.get_by_role("button", name="Clear").click()
+    expect(page.locator(".verdict")).to_have_text("Draw a digit")
+
+
+def test_the_picture_that_is_sent_is_made_as_mnist_was(trained: Document, open_page: OpenPage) -> None:
+    """20 pixels high, its centre of mass at pixel 14; and what is shown is what is sent."""
+    page = open_page()
+    with page.expect_request(lambda request: "/api/infer" in request.url):
+        draw(page, ONE)
+    page.evaluate("new Promise(requestAnimationFrame)")  # the frame in which the last stroke is looked at
+    shown = page.evaluate(
+        "[...document.querySelector('.digit').getContext('2d').getImageData(0, 0, 28, 28).data]"
+        ".filter((_, i) => i % 4 === 0)"
+    )
+    rows = [sum(shown[28 * row : 28 * row + 28]) for row in range(28)]
+    assert sum(row > 0 for row in rows) == 20
+    mass = sum(shown)
+    assert abs(sum(row * ink for row, ink in enumerate(rows)) / mass - 14) <= 0.5
+    assert abs(sum((i % 28) * ink for i, ink in enumerate(shown)) / mass - 14) <= 0.5
+
+
+def test_networks_are_compared_side_by_side(trained: Document, open_page: OpenPage) -> None:
+    page = open_page()
+    page.get_by_role("button", name="Compare").click()
+    draw(page, THREE)
+    expect(page.locator(".verdict strong")).to_have_text(["3", "3"])
+    page.get_by_role("button", name="Remove this network").click()
+    expect(page.locator(".verdict")).to_have_count(1)
+
+
+def test_a_photo_on_bright_paper_is_read(trained: Document, open_page: OpenPage) -> None:
+    page = open_page()
+    page.locator("input[type=file]").set_input_files(
+        {"name": "three.svg", "mimeType": "image/svg+xml", "buffer": b"not a picture"}
+    )
+    expect(page.get_by_role("alert")).to_contain_text("cannot read this file")
+    photo = page.evaluate(
+        """(strokes) => {
+            const canvas = new OffscreenCanvas(400, 300), paint = canvas.getContext("2d");
+            paint.fillStyle = "#ddd8cc"; paint.fillRect(0, 0, 400, 300);
+            Object.assign(paint, { strokeStyle: "#223", lineWidth: 14, lineCap: "round", lineJoin: "round" });
+            paint.beginPath();
+            strokes.forEach(([x, y], i) => paint[i ? "lineTo" : "moveTo"](60 + x * 250, 20 + y * 250));
+            paint.stroke();
+            return canvas.convertToBlob().then((blob) => blob.arrayBuffer()).then((b) => [...new Uint8Array(b)]);
+        }""",
+        THREE[0],
+    )
+    page.locator("input[type=file]").set_input_files(
+        {"name": "three.png", "mimeType": "image/png", "buffer": bytes(photo)}
+    )
+    expect(page.locator(".verdict strong")).to_have_text("3")

@@ -1,0 +1,107 @@
+"""What people see: nothing that axe finds fault with, in light and dark, on a phone; and the pictures in docs/."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from axe_playwright_python.sync_playwright import Axe
+from browsing import THREE, OpenPage, Site, draw
+from playwright.sync_api import Page, expect
+from serving import READ, Document, architecture, until
+
+DOCS = Path(__file__).parents[2] / "docs"
+PHONE = {"width": 390, "height": 844}
+DESKTOP = {"width": 1200, "height": 800}
+
+
+@pytest.fixture(scope="module")
+def busy(site: Site, trained: Document) -> Iterator[None]:
+    """A run in each state but queued, for the list to show."""
+    client = site.client
+    sgd = {"type": "sgd", "lr": 100, "momentum": 0.99}
+    deep = {"architecture": architecture(64, 64, 64), "hyperparams": {"optimizer": sgd}}
+    client.wait(client.train(client.model(deep)), "failed")
+    with client.endless_run():
+        pass
+    client.trained({"architecture": architecture(256, 128)}, epochs=4)
+    with client.endless_run() as run:
+        until(lambda: client.run(run["run_id"])["epoch"] >= 3, "it has come some way")
+        yield
+
+
+def drawing(page: Page) -> None:
+    page.get_by_role("button", name="Compare").click()
+    draw(page, THREE)
+    expect(page.locator(".verdict strong")).to_have_text(["3", "3"])
+
+
+def listing(page: Page) -> None:
+    expect(page.get_by_text("left", exact=False).first).to_be_visible()
+
+
+def form(page: Page) -> None:
+    page.get_by_label("Augmentation").check()
+
+
+def one_run(page: Page) -> None:
+    expect(page.locator(".digits li").first).to_be_visible()
+    expect(page.locator(".tiles")).to_be_visible()
+
+
+def status(page: Page) -> None:
+    expect(page.get_by_text("Instruction set")).to_be_visible()
+
+
+VIEWS = {
+    "draw": ("#/", drawing),
+    "runs": ("#/runs", listing),
+    "train": ("#/train", form),
+    "run": ("#/runs/{run_id}", one_run),
+    "status": ("#/status", status),
+}
+# Those that the documents show.
+PICTURES = ("draw-light", "draw-phone", "runs-light", "run-dark")
+
+
+@pytest.mark.parametrize("name", VIEWS)
+@pytest.mark.parametrize(("scheme", "viewport"), [("light", DESKTOP), ("dark", DESKTOP), ("light", PHONE)])
+def test_nothing_is_wrong_with_a_view(
+    trained: Document,
+    busy: None,
+    open_page: OpenPage,
+    request: pytest.FixtureRequest,
+    name: str,
+    scheme: str,
+    viewport: dict[str, int],
+) -> None:
+    fragment, prepare = VIEWS[name]
+    page = open_page(fragment=fragment.format(**trained), color_scheme=scheme, viewport=viewport)
+    prepare(page)
+    results = Axe().run(page)
+    assert results.violations_count == 0, results.generate_report()
+    assert page.evaluate("document.documentElement.scrollWidth <= innerWidth"), "it is wider than the window"
+    picture = f"{name}-{'phone' if viewport is PHONE else scheme}"
+    if request.config.getoption("--screenshots") and picture in PICTURES:
+        page.evaluate("scrollTo(0, 0)")
+        page.screenshot(path=DOCS / f"page-{picture}.png", full_page=name == "run")
+
+
+def test_nothing_is_wrong_with_the_question_for_the_token(open_page: OpenPage) -> None:
+    page = open_page(None)
+    results = Axe().run(page)
+    assert results.violations_count == 0, results.generate_report()
+
+
+def test_the_keyboard_reaches_everything(trained: Document, open_page: OpenPage) -> None:
+    page = open_page(READ)
+    expect(page.locator(".verdict")).to_have_text("Draw a digit")
+    reached: set[str] = set()
+    for _ in range(15):
+        page.keyboard.press("Tab")
+        reached.add(page.evaluate("document.activeElement.innerText || document.activeElement.type"))
+    assert {"falcon-mnist", "Draw", "Runs", "Train", "Service", "Clear", "Test digit", "file"} <= reached
+    page.get_by_role("button", name="Test digit").focus()
+    page.keyboard.press("Enter")
+    expect(page.locator(".verdict strong")).to_be_visible()
