@@ -41,6 +41,7 @@ KINDS: dict[str, Kind] = {
     "idempotency-key-reused": Kind(409, "Idempotency key already used"),
     "in-use": Kind(409, "A run that is queued or running needs it"),
     "run-finished": Kind(409, "The run has already finished"),
+    "run-not-running": Kind(409, "The run is not running"),
     "body-too-large": Kind(413, "Request body too large"),
     "unsupported-media-type": Kind(415, "Unsupported media type"),
     "invalid-fields": Kind(422, "Invalid fields"),

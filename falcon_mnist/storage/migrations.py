@@ -104,6 +104,7 @@ STEPS: tuple[tuple[str, ...], ...] = (
         "DROP TABLE evaluations_of_parameters",
         "DROP TABLE parameters",
     ),
+    ("ALTER TABLE runs ADD COLUMN finish {flag}",),
 )
 
 

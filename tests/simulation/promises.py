@@ -32,6 +32,7 @@ class Run(NamedTuple):
     worker_losses: int
     checkpointed_since_claim: bool
     drain: bool
+    finish: bool
     renewals: int
     checkpoint: str | None
     error: str | None
@@ -156,7 +157,8 @@ class Promises:
         for run_id, row in of_runs.items():
             run = self._runs[run_id]
             given, dataset = json.loads(run.hyperparams), json.loads(run.dataset or "{}")
-            data, history = undisturbed(given["epochs"], given["seed"], dataset["name"], run.isa or "")
+            check(run.finish or run.epoch == given["epochs"], f"{run_id} ended after {run.epoch} epochs")
+            data, history = undisturbed(run.epoch, given["seed"], dataset["name"], run.isa or "")
             check(tuple(store.history(run_id)) == history, f"{run_id} has another history than an undisturbed run")
             file = self._shared.disk.file(PARAMETERS / file_name(row.id), lasting=False)
             check(file == data, f"{run_id} has other parameters than an undisturbed run")
