@@ -39,6 +39,7 @@ KINDS: dict[str, Kind] = {
     "no-test-data": Kind(409, "The data set is not on this server"),
     "idempotency-key-reused": Kind(409, "Idempotency key already used"),
     "run-finished": Kind(409, "The run has already finished"),
+    "run-not-running": Kind(409, "The run is not running"),
     "body-too-large": Kind(413, "Request body too large"),
     "unsupported-media-type": Kind(415, "Unsupported media type"),
     "invalid-fields": Kind(422, "Invalid fields"),

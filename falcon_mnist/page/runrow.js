@@ -62,6 +62,15 @@ export function timeOf(run) {
   return duration((new Date(run.finished_at) - new Date(run.started_at)) / 1000);
 }
 
+export async function finishRun(runId, changed) {
+  try {
+    await post(`runs/${runId}/finish`, {});
+  } catch (error) {
+    alert(error.message);
+  }
+  await changed();
+}
+
 export async function cancelRun(runId, changed) {
   if (!confirm("Cancel this run? What it has learnt is lost.")) return;
   try {

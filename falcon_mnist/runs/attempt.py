@@ -111,6 +111,9 @@ class Attempt:
                 record(current.epoch, metrics._asdict())
                 log.info("epoch %d finished", current.epoch, extra=self._log_as | metrics._asdict())
                 yield
+                # What was recorded before a crash is trained again first: the parameters are to be the history's.
+                if self.lease.finish and current.epoch >= run.epoch:
+                    break
             yield from writer.maybe_save(current, now=self.lease.drain)
             if self.lease.drain:
                 raise DrainedError
@@ -128,7 +131,7 @@ class Attempt:
             parts.store.restart(run.id, self._owner)
             yield
             parts.checkpoints.remove(run.checkpoint)
-            run.checkpoint = None
+            run.checkpoint, run.epoch = None, 0
         parts.store.record_basis(run.id, self._owner, dataset=dataset, isa=parts.isa)
         yield
 

@@ -29,6 +29,7 @@ class LeaseKeeper:
         self._unrenewed_seconds = 0.0
         self.stop: npt.NDArray[np.uint8] = np.zeros(1, dtype=np.uint8)  # 1 when the run is no longer this worker's
         self.drain = False  # whether it is to be saved and requeued
+        self.finish = False  # whether it is to succeed at the end of the epoch under way
 
     def beat(self, seconds: float) -> bool:
         """Look at the row, `seconds` after the last time, and renew the lease if it is due; False if it is lost."""
@@ -37,7 +38,7 @@ class LeaseKeeper:
             run = self._store.held(self._run_id, self._owner)
             held = run is not None
             if run is not None:
-                self.drain = bool(run.drain)
+                self.drain, self.finish = bool(run.drain), bool(run.finish)
             if held and self._unrenewed_seconds >= RENEW_SECONDS:
                 held = self._store.renew(self._run_id, self._owner)
                 self._unrenewed_seconds = 0.0

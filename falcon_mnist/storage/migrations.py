@@ -79,6 +79,7 @@ STEPS: tuple[tuple[str, ...], ...] = (
             param_id TEXT PRIMARY KEY REFERENCES parameters (id),
             evaluation TEXT NOT NULL)""",
     ),
+    ("ALTER TABLE runs ADD COLUMN finish {flag}",),
 )
 
 

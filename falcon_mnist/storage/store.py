@@ -218,6 +218,10 @@ class Store:
             log.info("run cancelled", extra={"run_id": run_id})
         return cancelled
 
+    def finish(self, run_id: str) -> bool:
+        """Ask for a running run to succeed at the end of the epoch under way; says whether it was running."""
+        return self._update((RunRow.id == run_id, RunRow.state == RUNNING), finish=True)
+
     def parameters(self, param_id: str) -> ParameterRow | None:
         """The parameter set, if there is one."""
         return self._first(ParameterRow, ParameterRow.id == param_id)

@@ -84,6 +84,7 @@ class RunRow(Table):
     owner = TextField(null=True)  # of a running run: the name under which a worker claimed it, used once
     renewals = IntegerField(default=0)  # how often that worker has renewed its lease
     drain = BooleanField(default=False)  # whether that worker is to save the run and requeue it
+    finish = BooleanField(default=False)  # whether it is to succeed at the end of the epoch under way
     worker_losses = IntegerField(default=0)
     checkpointed_since_claim = BooleanField(default=False)
     idempotency_key = TextField(null=True)

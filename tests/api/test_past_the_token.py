@@ -28,6 +28,7 @@ OPERATIONS = [
     ("GET", "api/version"),
     ("GET", "api/runs/{run_id}"),
     ("POST", "api/runs/{run_id}/cancel"),
+    ("POST", "api/runs/{run_id}/finish"),
     ("GET", "api/params/{param_id}"),
     ("POST", "api/infer"),
     ("POST", "api/infer_adhoc"),

@@ -37,6 +37,15 @@ def test_a_running_run_grows_and_is_cancelled_where_it_is_shown(site: Site, open
     expect(page.get_by_text("cancelled")).to_be_visible()
 
 
+def test_a_run_is_stopped_and_what_it_has_learnt_is_kept(site: Site, open_page: OpenPage) -> None:
+    run_id = site.client.train(site.client.model(ENDLESS))
+    page = open_page(fragment=f"#/runs/{run_id}")
+    page.get_by_role("button", name="Stop and keep").click()
+    expect(page.get_by_text("succeeded")).to_be_visible()
+    expect(page.get_by_role("link", name="Draw a digit")).to_be_visible()
+    assert site.client.run(run_id)["param_id"]
+
+
 def test_laid_over_each_other_runs_show_only_what_differs(site: Site, trained: Document, open_page: OpenPage) -> None:
     other = site.client.trained({"architecture": architecture(16)}, epochs=1)
     page = open_page(fragment=f"#/runs/{trained['run_id']}")

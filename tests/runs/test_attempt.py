@@ -88,6 +88,21 @@ def test_a_saved_run_ends_as_one_that_was_never_interrupted(parts: Parts) -> Non
     assert completed(parts, run_id) == completed(parts, queued(parts.store))
 
 
+def test_a_run_that_is_to_finish_succeeds_at_the_end_of_its_epoch(parts: Parts) -> None:
+    run_id = queued(parts.store)
+    run = parts.store.claim(run_id, "first")
+    assert run is not None
+    assert parts.store.finish(run_id)
+    attempt = Attempt(parts, run, "first")
+    assert attempt.lease.beat(0)
+    for _ in attempt.run_to_completion():
+        pass
+    ended = parts.store.run(run_id)
+    assert ended is not None
+    assert (ended.state, ended.epoch) == (SUCCEEDED, 1)
+    assert parts.store.param_ids([ended])
+
+
 def test_a_run_restarts_where_the_instruction_set_is_another(parts: Parts, caplog: pytest.LogCaptureFixture) -> None:
     run_id = queued(parts.store)
     saved_in_the_middle(replace(parts, isa="another"), run_id)

@@ -31,6 +31,7 @@ class Run(NamedTuple):
     worker_losses: int
     checkpointed_since_claim: bool
     drain: bool
+    finish: bool
     renewals: int
     checkpoint: str | None
     error: str | None
@@ -146,7 +147,8 @@ class Promises:
         for run_id, row in of_runs.items():
             run = self._runs[run_id]
             given = json.loads(run.hyperparams)
-            data, history = undisturbed(given["epochs"], given["seed"], json.loads(run.dataset or "{}")["name"])
+            check(run.finish or run.epoch == given["epochs"], f"{run_id} ended after {run.epoch} epochs")
+            data, history = undisturbed(run.epoch, given["seed"], json.loads(run.dataset or "{}")["name"])
             check(tuple(store.history(run_id)) == history, f"{run_id} has another history than an undisturbed run")
             file, _ = self._shared.disk.files[file_name(row.id)]
             check(file == data, f"{run_id} has other parameters than an undisturbed run")

@@ -77,6 +77,7 @@ class Scenario:
             self._fill_database,
             self._jump,
             self._cancel,
+            self._finish,
             self._repeat,
             self._drain,
         ]
@@ -221,6 +222,13 @@ class Scenario:
             run_id, server = self.world.random.choice(active), self.world.random.choice(living)
             self.world.note(f"fault: cancel {run_id}")
             server.answer(lambda: server.store.cancel(run_id))
+
+    def _finish(self) -> None:
+        active, living = self.promises.active(), [server for server in self.servers if server.alive]
+        if active and living:
+            run_id, server = self.world.random.choice(active), self.world.random.choice(living)
+            self.world.note(f"fault: finish {run_id}")
+            server.answer(lambda: server.store.finish(run_id))
 
     def _repeat(self) -> None:
         keys = sorted(key.removeprefix("run ") for key in self.promises.answered if key.startswith("run "))

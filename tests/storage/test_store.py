@@ -258,6 +258,19 @@ def test_a_drain_is_told_to_the_worker_that_has_the_run_and_to_no_later_one(stor
     assert not again.drain
 
 
+def test_a_finish_is_told_to_every_worker_that_has_the_run_until_its_end(store: Store) -> None:
+    run = running(store, "first")
+    assert store.finish(run.id)
+    assert store.finish(run.id)
+    store.requeue(run.id, "first", worker_lost=True)
+    assert not store.finish(run.id)
+    again = store.claim(run.id, "second")
+    assert again
+    assert again.finish
+    store.cancel(run.id)
+    assert not store.finish(run.id)
+
+
 # Progress
 
 

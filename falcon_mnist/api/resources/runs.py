@@ -103,6 +103,26 @@ class Cancellation(RunResource):
         answer(resp, self._document(run))
 
 
+class Finish(RunResource):
+    """`/runs/{run_id}/finish`."""
+
+    access: ClassVar = {"POST": WRITE}
+
+    def on_post(self, req: falcon.Request, resp: falcon.Response, run_id: str) -> None:
+        """Let a running run succeed at the end of the epoch under way, with what it has learnt."""
+        body = read_json(req, self._service, optional=True)
+        self._run(run_id)
+        self._parse(schemas.Nothing, body)
+        read_query(req)
+        with self._service.limits.write():
+            asked = self._service.store.finish(run_id)
+        run = self._run(run_id)
+        if not asked:
+            raise Problem("run-not-running", f"The run is {run.state}: only a running one can finish early.")
+        answer(resp, self._document(run), status=falcon.HTTP_202)
+        resp.location = f"/api/runs/{run_id}"
+
+
 def run_document(run: RunRow, latest: Epoch | None, param_id: str | None) -> dict[str, Any]:
     """A run as lists show it, with the metrics of its latest finished epoch."""
     document: dict[str, Any] = {
