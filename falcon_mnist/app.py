@@ -43,4 +43,5 @@ def open_service(settings: Settings) -> Service:
         predictors=Predictors(store, files),
         executor=Executor(settings, store, BACKENDS[settings.executor]),
         datasets=ReadyDataset(settings.dataset, settings.home),
+        remover=store.remover(files, checkpoint_storage(settings)),
     )

@@ -7,6 +7,7 @@ import logging
 import re
 import time
 import uuid
+from functools import partial
 from typing import TypeAlias
 
 import falcon
@@ -17,9 +18,12 @@ from falcon_mnist.api import errors
 from falcon_mnist.api.auth import AuthMiddleware
 from falcon_mnist.api.errors import Problem
 from falcon_mnist.api.operations import OPERATIONS
+from falcon_mnist.api.resources.base import unknown_parameters
 from falcon_mnist.api.service import Service
 from falcon_mnist.storage.files import DamagedFileError
-from falcon_mnist.storage.store import Conflict, Refused
+from falcon_mnist.storage.parameter_files import param_id_of
+from falcon_mnist.storage.removal import InUseError
+from falcon_mnist.storage.store import Conflict, Refused, Store
 
 log = logging.getLogger(__name__)
 access = logging.getLogger("falcon_mnist.access")
@@ -49,7 +53,8 @@ def build_app(service: Service) -> App:
     app.add_error_handler(falcon.HTTPError, _http_error)
     app.add_error_handler(Problem, _problem)
     app.add_error_handler(Conflict, _conflict)
-    app.add_error_handler(DamagedFileError, _damaged)
+    app.add_error_handler(InUseError, _in_use)
+    app.add_error_handler(DamagedFileError, partial(_damaged, service.store))
     app.add_error_handler(peewee.OperationalError, _database_unavailable)
     for path, resource in {operation.path: operation.resource for operation in OPERATIONS}.items():
         app.add_route(path, resource(service))
@@ -150,6 +155,8 @@ _KINDS_OF_REFUSALS = {
     Refused.KEY_REUSED: "idempotency-key-reused",
     Refused.OTHER_HYPERPARAMS: "conflicting-hyperparams",
     Refused.QUEUE_FULL: "queue-full",
+    Refused.MODEL_REMOVED: "unknown-model",
+    Refused.START_REMOVED: "unknown-parameters",
 }
 
 
@@ -158,7 +165,14 @@ def _refused(conflict: Conflict) -> Problem:
     return Problem(_KINDS_OF_REFUSALS[conflict.reason], conflict.detail, headers=retry)
 
 
-def _damaged(req: falcon.Request, resp: falcon.Response, error: DamagedFileError, params: object) -> None:
+def _in_use(req: falcon.Request, resp: falcon.Response, error: InUseError, params: object) -> None:
+    _problem(req, resp, Problem("in-use", str(error)), params)
+
+
+def _damaged(store: Store, req: falcon.Request, resp: falcon.Response, error: DamagedFileError, params: object) -> None:
+    if store.parameters(param_id_of(error.name)) is None:  # removed since its row was read
+        _problem(req, resp, unknown_parameters(), params)
+        return
     log.error("request failed: damaged parameter file %s", error, extra=_ids(req))
     _problem(req, resp, Problem("damaged-parameters", "The stored file of this parameter set is damaged."), params)
 

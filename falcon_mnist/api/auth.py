@@ -15,6 +15,7 @@ import threading
 import time
 from collections.abc import Iterable, Mapping
 from pathlib import Path
+from typing import NamedTuple
 
 import falcon
 
@@ -35,6 +36,21 @@ _PROTECTED = ("api", "v2")
 LOOK_SECONDS = 0.1
 
 
+class Token(NamedTuple):
+    """A token: what it may do, and a name for it that tells nobody what it is."""
+
+    secret: str
+    scope: str
+    name: str
+
+
+class Holder(NamedTuple):
+    """Who sent a valid token."""
+
+    scope: str
+    name: str
+
+
 class Tokens:
     """The tokens of the settings: from the environment, from a file, or from the one made at first start.
 
@@ -50,7 +66,7 @@ class Tokens:
         self._seen: object = None
         self._next_look = 0.0
         if settings.tokens:
-            self._use((token, WRITE) for token in settings.tokens)
+            self._use(Token(token, WRITE, f"number {n}") for n, token in enumerate(settings.tokens, 1))
             return
         self._file = settings.tokens_file or _made(settings.made_token)
         self._seen = _state(self._file)
@@ -59,26 +75,26 @@ class Tokens:
         except (OSError, ValueError) as error:
             raise SettingsError(f"the tokens in {self._file} cannot be used: {_reason(error)}") from None
 
-    def _use(self, tokens: Iterable[tuple[str, str]]) -> None:
+    def _use(self, tokens: Iterable[Token]) -> None:
         tokens = list(tokens)
-        self._scopes = _digests(tokens)
-        self.weaknesses = token_rules.weaknesses([token for token, _ in tokens], self._file)
+        self._holders = {_digest(token.secret): Holder(token.scope, token.name) for token in tokens}
+        self.weaknesses = token_rules.weaknesses([token.secret for token in tokens], self._file)
         for sentence in self.weaknesses:
             log.warning("%s", sentence)
 
-    def scope(self, token: str) -> str | None:
-        """`write`, `read`, or None for a token that is not valid. Takes the same time for every token."""
+    def holder(self, token: str) -> Holder | None:
+        """Whose token this is, None if it is not valid. Takes the same time for every token."""
         self._reread_if_replaced()
         digest = _digest(token)
         found = None
-        for known, scope in self._scopes.items():
+        for known, holder in self._holders.items():
             if hmac.compare_digest(known, digest):
-                found = scope
+                found = holder
         return found
 
     def admits(self, authorization: str) -> bool:
         """Whether the value of an `Authorization` header carries a valid token of any scope."""
-        return self.scope(bearer(authorization)) is not None
+        return self.holder(bearer(authorization)) is not None
 
     def _reread_if_replaced(self) -> None:
         """A file that cannot be used leaves the last good tokens in force, and says so once."""
@@ -114,10 +130,12 @@ class AuthMiddleware:
         access = _access(resource, req.method)
         if access == PUBLIC:
             return
-        scope = req.context.scope = self._authenticate(req)
+        holder = self._authenticate(req)
+        req.context.token_name = holder.name
+        req.context.scope = holder.scope
         if access is None:
             raise Problem("forbidden", "This operation is closed.")
-        if access == WRITE and scope == READ:
+        if access == WRITE and holder.scope == READ:
             raise Problem("read-only-token", "This token may only read and infer.")
 
     def unknown_path(self, req: falcon.Request, resp: falcon.Response, **parameters: str) -> None:
@@ -126,10 +144,10 @@ class AuthMiddleware:
             self._authenticate(req)
         raise Problem("unknown-path", "There is nothing at this path.")
 
-    def _authenticate(self, req: falcon.Request) -> str:
+    def _authenticate(self, req: falcon.Request) -> Holder:
         token = bearer(req.auth or "")
-        if token and (scope := self._tokens.scope(token)):
-            return scope
+        if token and (holder := self._tokens.holder(token)):
+            return holder
         challenge = 'Bearer error="invalid_token"' if token else "Bearer"
         detail = "The token is not valid." if token else "Send the header Authorization: Bearer <token>."
         raise Problem("unauthorized", detail, headers={"WWW-Authenticate": challenge})
@@ -137,8 +155,10 @@ class AuthMiddleware:
 
 def token_to_enter_with(settings: Settings) -> str:
     """For the link that a terminal shows: the first token that may write, or where none may, that may read."""
-    tokens = [(token, WRITE) for token in settings.tokens] or _read(settings.tokens_file or settings.made_token)
-    return next((token for token, scope in tokens if scope == WRITE), tokens[0][0])
+    if settings.tokens:
+        return settings.tokens[0]
+    tokens = _read(settings.tokens_file or settings.made_token)
+    return next((token.secret for token in tokens if token.scope == WRITE), tokens[0].secret)
 
 
 def bearer(authorization: str) -> str:
@@ -160,10 +180,6 @@ def _digest(token: str) -> bytes:
     return hashlib.sha256(token.encode("utf-8", "surrogateescape")).digest()
 
 
-def _digests(tokens: Iterable[tuple[str, str]]) -> Mapping[bytes, str]:
-    return {_digest(token): scope for token, scope in tokens}
-
-
 def _state(path: Path) -> object:
     try:
         status = path.stat()
@@ -172,7 +188,7 @@ def _state(path: Path) -> object:
     return status.st_ino, status.st_mtime_ns, status.st_size
 
 
-def _read(path: Path) -> list[tuple[str, str]]:
+def _read(path: Path) -> list[Token]:
     """One token a line, optionally followed by `read`; blank lines and lines that begin with # are skipped."""
     tokens = []
     for number, line in enumerate(path.read_text("ascii").splitlines(), 1):
@@ -183,7 +199,7 @@ def _read(path: Path) -> list[tuple[str, str]]:
             raise ValueError(f"line {number} holds only the word read, without a token before it")
         if len(words) > 2 or (len(words) == 2 and words[1] != READ):
             raise ValueError(f"line {number} is not a token, or a token and the word read")
-        tokens.append((words[0], READ if len(words) == 2 else WRITE))
+        tokens.append(Token(words[0], READ if len(words) == 2 else WRITE, f"line {number}"))
     if not tokens:
         raise ValueError("there is none in it")
     return tokens

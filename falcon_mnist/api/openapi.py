@@ -15,10 +15,13 @@ from falcon_mnist.api.auth import PUBLIC
 from falcon_mnist.api.request import BINARY, JSON
 from falcon_mnist.api.resources.base import Resource
 from falcon_mnist.constants import STATES
+from falcon_mnist.exchange.formats import FORMATS
+from falcon_mnist.exchange.imports import ACTIVATIONS
 from falcon_mnist.storage.parameter_files import MEDIA_TYPE as SAFETENSORS
 
 _EVERYWHERE = ("internal-error", "storage-unavailable")
-_BINARY_BODY = {"schema": {"type": "string", "contentMediaType": BINARY}}
+# What some operations take beside JSON.
+_OTHER_BODIES = {"infer": (BINARY,), "importParameters": (SAFETENSORS,)}
 
 
 class Operation(NamedTuple):
@@ -50,8 +53,12 @@ _QUERY: dict[str, dict[str, Any]] = {
     "state": {"schema": {"type": "string", "enum": list(STATES)}},
     "model_id": {"schema": {"type": "string"}, "description": "Only the runs of this model."},
     "format": {
-        "schema": {"type": "string", "enum": ["json", "safetensors"]},
+        "schema": {"type": "string", "enum": list(FORMATS)},
         "description": "Goes before the Accept header.",
+    },
+    "activation": {
+        "schema": {"type": "string", "enum": list(ACTIVATIONS)},
+        "description": "For PyTorch's files, which need it: what stands between two of their layers.",
     },
     "param_id": {"schema": {"type": "string"}, "description": "For binary bodies, which need it."},
     "indices": {
@@ -124,20 +131,26 @@ def _operation(operation: Operation) -> dict[str, Any]:
         described["parameters"] = parameters
     if operation.body:
         content: dict[str, Any] = {JSON: {"schema": _reference(operation.body)}}
-        if operation.name == "infer":
-            content[BINARY] = _BINARY_BODY
+        content |= {name: _bytes(name) for name in _OTHER_BODIES.get(operation.name, ())}
         described["requestBody"] = {"required": operation.body_required, "content": content}
     return described
 
 
 def _responses(operation: Operation) -> dict[str, Any]:
-    content = {media_type: {"schema": _schema(operation, media_type)} for media_type in operation.media_types}
-    success: dict[str, Any] = {"description": "Done.", "content": content}
+    success: dict[str, Any] = {"description": "Done."}
+    if operation.status != 204:
+        success["content"] = {
+            media_type: {"schema": _schema(operation, media_type)} for media_type in operation.media_types
+        }
     responses = {str(operation.status): success}
-    if operation.status == 202:
-        success["headers"] = {"Location": {"schema": {"type": "string"}, "description": "The run."}}
-    if operation.name in ("showParameters", "showSnapshot"):
-        success["content"][SAFETENSORS] = {"schema": {"type": "string", "contentMediaType": SAFETENSORS}}
+    if operation.status in (201, 202):
+        success["headers"] = {"Location": {"schema": {"type": "string"}, "description": "Where it is."}}
+    if operation.name == "showSnapshot":
+        success["content"][SAFETENSORS] = _bytes(SAFETENSORS)
+    if operation.name == "showParameters":
+        success["content"] |= {
+            each.media_type: _bytes(each.media_type) for each in FORMATS.values() if each.media_type != JSON
+        }
     if "If-None-Match" in operation.headers:
         success["headers"] = {"ETag": {"schema": {"type": "string"}}}
         responses["304"] = {"description": "The client has it already."}
@@ -161,6 +174,10 @@ def _schema(operation: Operation, media_type: str) -> dict[str, str]:
     if operation.answer:
         return _reference(operation.answer)
     return {"type": "object" if media_type == JSON else "string"}
+
+
+def _bytes(media_type: str) -> dict[str, Any]:
+    return {"schema": {"type": "string", "contentMediaType": media_type}}
 
 
 def _reference(model: type[BaseModel]) -> dict[str, str]:

@@ -15,6 +15,7 @@ from falcon_mnist.api.resources import (
     digits,
     evaluations,
     health,
+    imports,
     inference,
     models,
     page,
@@ -51,6 +52,11 @@ OPERATIONS = (
         200, answers.Model, ("unknown-model", "invalid-fields"),
     ),
     Operation(
+        "/api/models/{model_id}", models.Model, "delete", "deleteModel",
+        "Delete a model, its runs and its parameter sets.",
+        204, None, ("unknown-model", "invalid-fields", "in-use", "read-only-token"),
+    ),
+    Operation(
         "/api/models/{model_id}/train", models.Training, "post", "startTraining", "Queue a training run.",
         202, answers.RunQueued,
         (*_FIELDS, "unknown-model", "unknown-parameters", "conflicting-hyperparams", "other-architecture",
@@ -70,6 +76,10 @@ OPERATIONS = (
         200, answers.RunState, ("unknown-run", "invalid-fields"),
     ),
     Operation(
+        "/api/runs/{run_id}", runs.Run, "delete", "deleteRun", "Delete a run and its parameter set.",
+        204, None, ("unknown-run", "invalid-fields", "in-use", "read-only-token"),
+    ),
+    Operation(
         "/api/runs/{run_id}/cancel", runs.Cancellation, "post", "cancelRun", "End a queued or running run.",
         200, answers.RunState, (*_FIELDS, "unknown-run", "run-finished", "read-only-token"),
         body=schemas.Nothing, body_required=False,
@@ -86,10 +96,19 @@ OPERATIONS = (
         headers=("If-None-Match",),
     ),
     Operation(
-        "/api/params/{param_id}", parameters.Parameters, "get", "showParameters", "Get trained parameters.",
+        "/api/params", imports.ParameterSets, "post", "importParameters", "Bring parameters from elsewhere.",
+        201, answers.Imported, (*_FIELDS, "invalid-architecture", "idempotency-key-reused", "read-only-token"),
+        body=schemas.ImportParameters, query=("activation",), headers=("Idempotency-Key",),
+    ),
+    Operation(
+        "/api/params/{param_id}", parameters.Parameters, "get", "showParameters", "Get parameters.",
         200, answers.ParameterSet,
-        ("unknown-parameters", "malformed-request", "invalid-fields", "damaged-parameters", "busy"),
+        ("unknown-parameters", "malformed-request", "not-acceptable", "invalid-fields", "damaged-parameters", "busy"),
         query=("format",), headers=("If-None-Match",),
+    ),
+    Operation(
+        "/api/params/{param_id}", parameters.Parameters, "delete", "deleteParameters", "Delete a parameter set.",
+        204, None, ("unknown-parameters", "invalid-fields", "in-use", "read-only-token"),
     ),
     Operation(
         "/api/params/{param_id}/evaluation", evaluations.Evaluation, "get", "showEvaluation",

@@ -164,6 +164,14 @@ class Digits(Answer):
     labels: list[Annotated[int, Field(ge=0, lt=CLASSES)]]
 
 
+class Imported(Answer):
+    """A parameter set that was brought from elsewhere, and the model that was made for it."""
+
+    param_id: ParamId
+    model_id: ModelId
+    size_bytes: Annotated[int, Field(ge=1)]
+
+
 _Row = Annotated[Numbers, Field(min_length=CLASSES, max_length=CLASSES)]
 
 

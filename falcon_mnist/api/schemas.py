@@ -81,6 +81,11 @@ class Parameters(Strict):
     dtype: Literal["float32"]
     layout: Literal["row_major"]
 
+    @property
+    def pairs(self) -> list[tuple[np.ndarray, np.ndarray]]:
+        """`(W, b)` of each linear layer."""
+        return [(layer.W, layer.b) for layer in self.layers if isinstance(layer, LinearParameters)]
+
 
 class Return(Strict):
     """Which outputs to answer; at least one must be true."""
@@ -123,6 +128,19 @@ class InferAdhoc(Strict):
     parameters: Parameters
     inputs: Rows
     returns: Return = Field(default=Return(), alias="return")
+
+
+class ImportParameters(Strict):
+    """Body of `POST /params`."""
+
+    architecture: Architecture
+    parameters: Parameters
+
+
+class JustArchitecture(Strict):
+    """What a parameter file says of itself."""
+
+    architecture: Architecture
 
 
 def overriding(hyperparams: Mapping[str, Any], body: Mapping[str, Any]) -> Mapping[str, Any]:

@@ -14,6 +14,7 @@ from falcon_mnist.runs.checkpoints import Checkpoints
 from falcon_mnist.runs.executor import Executor
 from falcon_mnist.settings import Settings
 from falcon_mnist.storage.parameter_files import ParameterFiles
+from falcon_mnist.storage.removal import Remover
 from falcon_mnist.storage.store import Store
 
 
@@ -29,6 +30,7 @@ class Service:
     predictors: Predictors
     executor: Executor
     datasets: ReadyDataset
+    remover: Remover
     traffic: Traffic = field(default_factory=Traffic)
     limits: Limits = field(default_factory=Limits)
     draining: threading.Event = field(default_factory=threading.Event)

@@ -47,11 +47,12 @@ def _train(service: Service, wanted: schemas.CreateModel, data: Dataset, as_json
     history = store.history(run.id)
     for epoch in history:
         console.say(console.epoch_line(epoch._asdict()))
-    param_id = store.param_ids([run])[run.id]
+    ended = store.run(run.id)
+    param_id = str(ended and ended.param_id)
     evaluation = store.evaluation(param_id)
     report.evaluation(evaluation, evaluation["mistakes"], data.test_images)
     console.say(f"Parameters {param_id}")
     if as_json:
-        ended = {"model_id": model.id, "run_id": run.id, "param_id": param_id, "epochs": len(history)}
-        ended |= {"seconds": sum(epoch.seconds or 0 for epoch in history), "test_accuracy": evaluation["accuracy"]}
-        console.say(json.dumps(ended))
+        facts = {"model_id": model.id, "run_id": run.id, "param_id": param_id, "epochs": len(history)}
+        facts |= {"seconds": sum(epoch.seconds or 0 for epoch in history), "test_accuracy": evaluation["accuracy"]}
+        console.say(json.dumps(facts))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from functools import lru_cache
 from typing import Any, NamedTuple
 
@@ -13,6 +13,7 @@ import numpy.typing as npt
 from cachetools import LRUCache
 
 from falcon_mnist import kernels
+from falcon_mnist.clock import SYSTEM_CLOCK, Clock
 from falcon_mnist.constants import Array
 from falcon_mnist.storage.files import Written
 from falcon_mnist.storage.parameter_files import ParameterFiles
@@ -26,6 +27,8 @@ KEPT_WORKSPACES = 2
 KEPT_ARCHITECTURES = 8
 # A pass in a larger one takes so long that allocating it costs nothing beside that.
 KEPT_BYTES = 4 * 2**20
+# How often, at most, the row of a cached parameter set is looked for: it may be removed.
+LOOK_SECONDS = 2.0
 
 
 class Answer(NamedTuple):
@@ -62,8 +65,12 @@ passes = lru_cache(KEPT_ARCHITECTURES)(Passes)
 class Predictor:
     """A network with its parameters; any number of threads may call it."""
 
-    def __init__(self, net: kernels.Network, parameters: Array, *, model_id: str | None = None) -> None:
+    def __init__(
+        self, net: kernels.Network, parameters: Array, *, model_id: str | None = None, seen: float = 0.0
+    ) -> None:
+        """Of the parameter set of a model, whose row was `seen` at that monotonic time, or of neither."""
         self.model_id = model_id
+        self.seen = seen
         self._passes = passes(net.layers)
         self._parameters = self._passes.network.pack(parameters)
         self.size_bytes = self._parameters.nbytes
@@ -77,7 +84,10 @@ class Predictor:
 class Predictors:
     """The predictors of stored parameter sets, the least recently used ones dropped beyond `limit` bytes."""
 
-    def __init__(self, store: Store, files: ParameterFiles, *, limit: int = CACHE_BYTES) -> None:
+    def __init__(
+        self, store: Store, files: ParameterFiles, *, limit: int = CACHE_BYTES, clock: Clock = SYSTEM_CLOCK
+    ) -> None:
+        self._clock = clock
         self._store = store
         self._files = files
         self._lock = threading.Lock()
@@ -96,17 +106,31 @@ class Predictors:
                     self._cached[param_id] = predictor
             return predictor
 
-    def _find(self, param_id: str) -> Predictor | None:
+    def forget(self, param_ids: Iterable[str]) -> None:
+        """Drop what was removed; other servers notice by themselves."""
         with self._lock:
-            return self._cached.get(param_id)
+            for param_id in param_ids:
+                self._cached.pop(param_id, None)
+
+    def _find(self, param_id: str) -> Predictor | None:
+        """The cached predictor, unless its set was removed, perhaps by another server."""
+        with self._lock:
+            predictor = self._cached.get(param_id)
+        if predictor is not None and (now := self._clock.monotonic()) > predictor.seen + LOOK_SECONDS:
+            if self._store.parameters(param_id) is None:
+                self.forget([param_id])
+                return None
+            predictor.seen = now
+        return predictor
 
     def _load(self, param_id: str) -> Predictor | None:
+        now = self._clock.monotonic()  # before the row is read: it may be removed right after
         row = self._store.parameters(param_id)
         model = None if row is None else self._store.model(row.model_id)
         if row is None or model is None:
             return None
         parameters = self._files.read(param_id, Written(row.size_bytes, row.sha256), model.architecture)
-        return Predictor(network.build(model.architecture), parameters, model_id=model.id)
+        return Predictor(network.build(model.architecture), parameters, model_id=model.id, seen=now)
 
 
 def adhoc(architecture: Mapping[str, Any], layers: list[tuple[Array, Array]]) -> Predictor:

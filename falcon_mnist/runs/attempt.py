@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import errno
 import logging
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from functools import partial
 from typing import Any
@@ -21,7 +21,7 @@ from falcon_mnist.runs.checkpoints import Checkpoints, CheckpointWriter
 from falcon_mnist.runs.leases import LeaseKeeper
 from falcon_mnist.storage.database import DatabaseBusyError, DatabaseFullError
 from falcon_mnist.storage.files import DamagedFileError, Written
-from falcon_mnist.storage.parameter_files import ParameterFiles
+from falcon_mnist.storage.parameter_files import ParameterFiles, file_name
 from falcon_mnist.storage.store import RunLostError, Store
 from falcon_mnist.storage.tables import RunRow
 from falcon_mnist.training import network, state, trainer
@@ -93,7 +93,8 @@ class Attempt:
         data = parts.open_data()
         log.info("run trains on %s. %s", data.name, data.reason, extra=self._log_as)
         hyperparams = Hyperparams.model_validate(run.hyperparams)
-        net = network.build(parts.store.architecture(run))
+        architecture = parts.store.architecture(run)
+        net = network.build(architecture)
         yield from self._settle_basis({"name": data.name, "checksum": data.checksum})
         current = self._resume() or state.initial_state(net, hyperparams, self._start())
         writer = CheckpointWriter(
@@ -117,7 +118,7 @@ class Attempt:
             yield from writer.maybe_save(current, now=self.lease.drain)
             if self.lease.drain:
                 raise DrainedError
-        yield from self._succeed(net, current, data)
+        yield from self._succeed(architecture, current, data)
 
     def _settle_basis(self, dataset: dict[str, str]) -> Iterator[None]:
         """Restart a run that began on other data or another instruction set, whose bits would be neither's."""
@@ -142,7 +143,7 @@ class Attempt:
             return None
         row = parts.store.parameters(param_id)
         if row is None:
-            raise DamagedFileError(f"{param_id}: is gone")
+            raise DamagedFileError(file_name(param_id), "is gone")
         written = Written(row.size_bytes, row.sha256)
         return parts.parameters.read(param_id, written, parts.store.architecture(self._run))
 
@@ -158,16 +159,16 @@ class Attempt:
         log.info("resuming run at epoch %d", found.epoch + 1, extra=self._log_as)
         return found
 
-    def _succeed(self, net: kernels.Network, trained: State, data: Dataset) -> Iterator[None]:
+    def _succeed(self, architecture: Mapping[str, Any], trained: State, data: Dataset) -> Iterator[None]:
         """Evaluate the parameters and put them, then record both: a row never names a file that is not whole."""
         parts = self._parts
         evaluation = {
             "dataset": {"name": data.name, "checksum": data.checksum},
-            **parts.evaluate(net, trained.result, data.test_images, data.test_labels),
+            **parts.evaluate(network.build(architecture), trained.result, data.test_images, data.test_labels),
         }
         yield
         param_id = parts.new_id("p")
-        written = parts.parameters.write(param_id, net, trained.result)
+        written = parts.parameters.write(param_id, architecture, trained.result)
         yield
         try:
             parts.store.succeed(

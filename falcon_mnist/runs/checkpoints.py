@@ -48,7 +48,7 @@ class Checkpoints:
         name = checkpoint["file"]
         arrays = decode(self._storage.get(name, written), name)
         if "parameters" not in arrays:
-            raise DamagedFileError(f"{name}: holds no parameters")
+            raise DamagedFileError(name, "holds no parameters")
         return State.of({name: array.copy() for name, array in arrays.items()}, checkpoint)
 
     def remove(self, checkpoint: Checkpoint | None) -> None:

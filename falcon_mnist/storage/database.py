@@ -52,6 +52,14 @@ class Database(peewee.Database, ABC):
         return super().execute_sql(sql, params)  # type: ignore[no-untyped-call]
 
     @abstractmethod
+    def compact(self) -> None:
+        """Write the stored data anew without what is free in it, unless others are using it."""
+
+    @abstractmethod
+    def give_back(self) -> None:
+        """Return what removals have freed to the system, as far as others let it."""
+
+    @abstractmethod
     def greatest(self, first: Any, second: Any) -> Any:
         """The SQL function of the greater of two values."""
 

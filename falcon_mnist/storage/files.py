@@ -21,7 +21,11 @@ ABANDONED_SECONDS = 600
 
 
 class DamagedFileError(Exception):
-    """A stored file that is not what was written."""
+    """A stored file that is not what was written, or is not there."""
+
+    def __init__(self, name: str, fault: str) -> None:
+        super().__init__(f"{name}: {fault}")
+        self.name = name
 
 
 class Written(NamedTuple):
@@ -88,9 +92,9 @@ class LocalFolder:
         try:
             data: bytes = self._files.cat_file(str(self._folder / name), end=expected.size_bytes + 1)
         except OSError as error:
-            raise DamagedFileError(f"{name}: cannot be read ({error.strerror})") from error
+            raise DamagedFileError(name, f"cannot be read ({error.strerror})") from error
         if len(data) != expected.size_bytes or hashlib.sha256(data).hexdigest() != expected.sha256:
-            raise DamagedFileError(f"{name}: length or SHA-256 is not what was recorded")
+            raise DamagedFileError(name, "length or SHA-256 is not what was recorded")
         return data
 
     def delete(self, name: str) -> None:

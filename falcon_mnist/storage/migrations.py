@@ -79,6 +79,31 @@ STEPS: tuple[tuple[str, ...], ...] = (
             param_id TEXT PRIMARY KEY REFERENCES parameters (id),
             evaluation TEXT NOT NULL)""",
     ),
+    (
+        # A run keeps the id of its parameter set when that is deleted, and a set that was imported has no run.
+        "ALTER TABLE runs ADD COLUMN param_id TEXT",
+        "UPDATE runs SET param_id = (SELECT parameters.id FROM parameters WHERE parameters.run_id = runs.id)",
+        """CREATE TABLE parameter_sets (
+            number {serial},
+            id TEXT NOT NULL UNIQUE,
+            run_id TEXT UNIQUE REFERENCES runs (id),
+            model_id TEXT NOT NULL REFERENCES models (id),
+            size_bytes INTEGER NOT NULL,
+            sha256 TEXT NOT NULL,
+            created_at TEXT NOT NULL,
+            idempotency_key TEXT UNIQUE,
+            fingerprint TEXT)""",
+        "CREATE INDEX parameter_sets_by_model ON parameter_sets (model_id, number)",
+        """INSERT INTO parameter_sets (id, run_id, model_id, size_bytes, sha256, created_at)
+            SELECT id, run_id, model_id, size_bytes, sha256, created_at FROM parameters ORDER BY created_at, id""",
+        "ALTER TABLE evaluations RENAME TO evaluations_of_parameters",
+        """CREATE TABLE evaluations (
+            param_id TEXT PRIMARY KEY REFERENCES parameter_sets (id),
+            evaluation TEXT NOT NULL)""",
+        "INSERT INTO evaluations (param_id, evaluation) SELECT param_id, evaluation FROM evaluations_of_parameters",
+        "DROP TABLE evaluations_of_parameters",
+        "DROP TABLE parameters",
+    ),
     ("ALTER TABLE runs ADD COLUMN finish {flag}",),
 )
 
@@ -112,6 +137,7 @@ def migrate(database: Database, steps: tuple[tuple[str, ...], ...] = STEPS) -> i
                 database.execute_sql(statement)
         newest = {"key": "schema_version", "value": str(len(steps))}
         Meta.insert(newest).on_conflict(conflict_target=[Meta.key], preserve=[Meta.value]).execute(database)
+    database.compact()
     return found
 
 

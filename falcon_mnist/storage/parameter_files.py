@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+import orjson
 import safetensors.numpy
 
-from falcon_mnist import kernels
 from falcon_mnist.constants import Array
 from falcon_mnist.storage.files import DamagedFileError, Storage, Written
 from falcon_mnist.training import network
@@ -15,9 +15,9 @@ from falcon_mnist.training import network
 MEDIA_TYPE = "application/vnd.safetensors"
 
 
-def encode(tensors: dict[str, Array]) -> bytes:
-    """Arrays as a safetensors file."""
-    return safetensors.numpy.save(tensors)
+def encode(tensors: dict[str, Array], metadata: dict[str, str] | None = None) -> bytes:
+    """Arrays as a safetensors file. Of more metadata than one member, the order would not be sure."""
+    return safetensors.numpy.save(tensors, metadata)
 
 
 def decode(data: bytes, name: str) -> dict[str, Array]:
@@ -25,21 +25,20 @@ def decode(data: bytes, name: str) -> dict[str, Array]:
     try:
         return dict(safetensors.numpy.load(data))
     except Exception as error:  # of many kinds, none of which means anything else
-        raise DamagedFileError(f"{name}: is not a safetensors file of arrays") from error
+        raise DamagedFileError(name, "is not a safetensors file of arrays") from error
 
 
-def tensors(net: kernels.Network, parameters: Array) -> dict[str, Array]:
-    """The arrays of a parameter set by their names in its file, as views into the flat vector."""
-    found = {}
-    for index, (weight, bias) in enumerate(network.views(net, parameters)):
-        found[f"linear.{index}.W"] = weight
-        found[f"linear.{index}.b"] = bias
-    return found
+_SUFFIX = ".safetensors"
 
 
 def file_name(param_id: str) -> str:
     """The name that a parameter set is stored under."""
-    return f"{param_id}.safetensors"
+    return param_id + _SUFFIX
+
+
+def param_id_of(name: str) -> str:
+    """The parameter set that is stored under a name."""
+    return name.removesuffix(_SUFFIX)
 
 
 class ParameterFiles:
@@ -48,9 +47,11 @@ class ParameterFiles:
     def __init__(self, storage: Storage) -> None:
         self._storage = storage
 
-    def write(self, param_id: str, net: kernels.Network, parameters: Array) -> Written:
-        """Write a parameter set, durably. Raises `OSError`, leaving nothing."""
-        return self._storage.put(file_name(param_id), encode(tensors(net, parameters)))
+    def write(self, param_id: str, architecture: Mapping[str, Any], parameters: Array) -> Written:
+        """Write a parameter set, durably, with its architecture in it. Raises `OSError`, leaving nothing."""
+        tensors = network.tensors(network.build(architecture), parameters)
+        data = encode(tensors, {"architecture": orjson.dumps(architecture).decode()})
+        return self._storage.put(file_name(param_id), data)
 
     def remove(self, param_id: str) -> None:
         """Delete a file that no row records."""
@@ -62,10 +63,10 @@ class ParameterFiles:
 
     def read(self, param_id: str, expected: Written, architecture: Mapping[str, Any]) -> Array:
         """The flat parameter vector of a set. Raises `DamagedFileError`."""
-        found = decode(self.read_bytes(param_id, expected), param_id)
+        tensors = decode(self.read_bytes(param_id, expected), file_name(param_id))
         net = network.build(architecture)
         try:
-            pairs = [(found[f"linear.{i}.W"], found[f"linear.{i}.b"]) for i in range(len(net.slices))]
+            pairs = [(tensors[f"linear.{i}.W"], tensors[f"linear.{i}.b"]) for i in range(len(net.slices))]
             return network.flatten(net, pairs)
         except (KeyError, ValueError) as error:
-            raise DamagedFileError(f"{param_id}: is not a parameter set of its model") from error
+            raise DamagedFileError(file_name(param_id), "is not a parameter set of its model") from error

@@ -6,7 +6,7 @@ import os
 import sqlite3
 import time
 from collections.abc import Iterator
-from contextlib import AbstractContextManager, contextmanager
+from contextlib import AbstractContextManager, contextmanager, suppress
 from pathlib import Path
 from typing import Any, ClassVar
 from urllib.parse import quote
@@ -15,6 +15,9 @@ import peewee
 
 from falcon_mnist.storage.database import Database, DatabaseBusyError, DatabaseFullError
 from falcon_mnist.storage.private import make_private, tighten
+
+# The write-ahead log is cut to this when it begins anew.
+_WAL_BYTES = 4 * 2**20
 
 # SQLITE_IOERR is what a full disk gives where SQLite cannot extend its shared memory.
 _BUSY = (sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED)
@@ -43,7 +46,12 @@ class SQLite(Database, peewee.SqliteDatabase):
             return
         # WAL lets readers continue beside the one writer. FULL syncs at each commit: what was answered stays,
         # also when the power fails.
-        pragmas = {"journal_mode": "wal", "synchronous": "full", "foreign_keys": 1}
+        pragmas = {
+            "journal_mode": "wal",
+            "journal_size_limit": _WAL_BYTES,
+            "synchronous": "full",
+            "foreign_keys": 1,
+        }
         super().__init__(str(path or ":memory:"), pragmas=pragmas, timeout=wait)
 
     def create(self) -> None:
@@ -66,6 +74,19 @@ class SQLite(Database, peewee.SqliteDatabase):
     def migrating(self) -> AbstractContextManager[Any]:
         """Keeps readers out as well."""
         return self.atomic("EXCLUSIVE")
+
+    def compact(self) -> None:
+        """VACUUM, from which on `give_back` works."""
+        with suppress(peewee.OperationalError):  # locked, or no room for the copy
+            self.execute_sql("PRAGMA auto_vacuum = incremental")
+            self.execute_sql("VACUUM")
+
+    def give_back(self) -> None:
+        """The file is cut when its pages have gone from the log into it, which no reader is waited for."""
+        with suppress(sqlite3.OperationalError):
+            # As a script, which runs to its end: a statement without columns is stepped once, and frees one page.
+            connection = self.connection()  # type: ignore[no-untyped-call]
+            connection.executescript("PRAGMA incremental_vacuum; PRAGMA wal_checkpoint(PASSIVE)")
 
     def greatest(self, first: Any, second: Any) -> Any:
         """MAX of two arguments is no aggregate here."""

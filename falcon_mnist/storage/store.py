@@ -20,7 +20,11 @@ from falcon_mnist.clock import SYSTEM_CLOCK, Clock, NewId, new_id
 from falcon_mnist.constants import ACTIVE, CANCELLED, FAILED, QUEUED, RUNNING, STATES, SUCCEEDED
 from falcon_mnist.storage import migrations
 from falcon_mnist.storage.database import Database
+from falcon_mnist.storage.files import Storage, Written
+from falcon_mnist.storage.parameter_files import ParameterFiles
+from falcon_mnist.storage.removal import Remover
 from falcon_mnist.storage.tables import EpochRow, EvaluationRow, Meta, ModelRow, ParameterRow, RunRow, Table
+from falcon_mnist.training.hyperparams import normalised
 
 log = logging.getLogger(__name__)
 
@@ -34,6 +38,8 @@ class Refused(StrEnum):
     KEY_REUSED = "the idempotency key was used before with another body"
     OTHER_HYPERPARAMS = "an active run of the model has other hyperparameters"
     QUEUE_FULL = "too many runs are queued"
+    MODEL_REMOVED = "the model was removed meanwhile"
+    START_REMOVED = "the parameter set in start_from was removed meanwhile"
 
 
 class Conflict(Exception):
@@ -73,7 +79,7 @@ class Epoch(NamedTuple):
 _EPOCHS = EpochRow.select(EpochRow.run, *(getattr(EpochRow, name) for name in Epoch._fields)).tuples()
 
 _Row = TypeVar("_Row", bound=Table)
-_Made = TypeVar("_Made", ModelRow, RunRow)
+_Made = TypeVar("_Made", ModelRow, RunRow, ParameterRow)
 
 
 class Store:
@@ -151,14 +157,19 @@ class Store:
         """A new queued run; with an idempotency `key` that was used before, the run that it made then.
 
         Raises `Conflict` if the key was used with another body, if an active run of the model has other
-        hyperparameters or another `start_from` (a parameter set's id), or if the queue is full.
+        hyperparameters or another `start_from` (a parameter set's id), if the queue is full, or if the model or that
+        set was removed meanwhile.
         """
         with self._database.writing():
             of_model = RunRow.model == model.id
             if key and (earlier := self._first(RunRow, of_model, RunRow.idempotency_key == key)):
                 return _same(earlier, fingerprint)
+            if self.model(model.id) is None:
+                raise Conflict(Refused.MODEL_REMOVED, "There is no model with this model_id any more.")
+            if start_from is not None and self.parameters(start_from) is None:
+                raise Conflict(Refused.START_REMOVED, "There is no parameter set start_from any more.")
             for active in RunRow.select().where(of_model, RunRow.state.in_(ACTIVE)).execute(self._database):
-                if (active.hyperparams, active.start_from) != (hyperparams, start_from):
+                if (normalised(active.hyperparams), active.start_from) != (normalised(hyperparams), start_from):
                     raise Conflict(
                         Refused.OTHER_HYPERPARAMS,
                         f"Run {active.id} of this model is {active.state} with other hyperparameters or another "
@@ -206,11 +217,6 @@ class Store:
         query = _EPOCHS.join(RunRow, on=last).where(RunRow.id.in_([run.id for run in runs]))
         return {run_id: Epoch(*row) for run_id, *row in query.execute(self._database)}
 
-    def param_ids(self, runs: Sequence[RunRow]) -> dict[str, str]:
-        """Run id to parameter set, for the runs that have one."""
-        query = ParameterRow.select().where(ParameterRow.run.in_([run.id for run in runs]))
-        return {row.run_id: row.id for row in self._all(query)}
-
     def cancel(self, run_id: str) -> bool:
         """End a queued or running run; says whether it was one."""
         cancelled = self._end(RunRow.id == run_id, RunRow.state.in_(ACTIVE), state=CANCELLED)
@@ -226,7 +232,46 @@ class Store:
         """The parameter set, if there is one."""
         return self._first(ParameterRow, ParameterRow.id == param_id)
 
-    # Runs, as the queue sees them
+    def import_parameters(
+        self,
+        param_id: str,
+        architecture: Mapping[str, Any],
+        hyperparams: Mapping[str, Any],
+        written: Written,
+        *,
+        key: str | None = None,
+        fingerprint: str | None = None,
+    ) -> ParameterRow:
+        """A parameter set whose file is stored already, and the model that it is of.
+
+        With an idempotency `key` that was used before, the set that it made then. Raises `Conflict` if the key was
+        used with another body.
+        """
+        with self._database.writing():
+            if earlier := self.imported(key, fingerprint):
+                return earlier
+            model = ModelRow(
+                id=self._new_id("m"),
+                architecture=architecture,
+                hyperparams=hyperparams,
+                created_at=self._clock.timestamp(),
+            )
+            self._insert(model)
+            row = ParameterRow(
+                id=param_id,
+                model=model.id,
+                **written._asdict(),
+                created_at=model.created_at,
+                idempotency_key=key,
+                fingerprint=fingerprint,
+            )
+            self._insert(row)
+            return row
+
+    def imported(self, key: str | None, fingerprint: str | None) -> ParameterRow | None:
+        """The parameter set that was imported under this idempotency key. Raises `Conflict` as that does."""
+        earlier = self._first(ParameterRow, ParameterRow.idempotency_key == key) if key else None
+        return earlier and _same(earlier, fingerprint)
 
     def evaluation(self, param_id: str) -> Any:
         """What a parameter set reached on the test images; None if nobody has looked yet."""
@@ -234,11 +279,14 @@ class Store:
         return row and row.evaluation
 
     def record_evaluation(self, param_id: str, evaluation: Any) -> Any:
-        """Keep an evaluation unless there is one already; returns the one that is kept."""
+        """Keep an evaluation unless there is one already; returns the one that is kept, None if the set is gone."""
         with self._database.writing():
-            row = EvaluationRow.insert(param_id=param_id, evaluation=evaluation)
-            row.on_conflict_ignore().execute(self._database)
-        return self.evaluation(param_id)
+            if self.parameters(param_id):
+                row = EvaluationRow.insert(param_id=param_id, evaluation=evaluation)
+                row.on_conflict_ignore().execute(self._database)
+            return self.evaluation(param_id)
+
+    # Runs, as the queue sees them
 
     def queued(self, limit: int) -> list[str]:
         """Ids of the runs that have waited longest."""
@@ -296,8 +344,11 @@ class Store:
             return self.run(run_id) if claimed else None
 
     def architecture(self, run: RunRow) -> Any:
-        """The architecture of the run's model."""
-        return ModelRow.select().where(ModelRow.id == run.model_id).get(self._database).architecture
+        """The architecture of the run's model. Raises `RunLostError` if both were removed meanwhile."""
+        model = self.model(run.model_id)
+        if model is None:
+            raise RunLostError(run.id)
+        return model.architecture
 
     def renew(self, run_id: str, owner: str) -> bool:
         """Renew the lease; False if the run is no longer this owner's."""
@@ -340,7 +391,7 @@ class Store:
         Raises `RunLostError`.
         """
         with self._database.writing():
-            if not self._end(*_held(run_id, owner), state=SUCCEEDED):
+            if not self._end(*_held(run_id, owner), state=SUCCEEDED, param_id=param_id):
                 raise RunLostError(run_id)
             run = RunRow.select(RunRow.model).where(RunRow.id == run_id).get(self._database)
             parameters = {"id": param_id, "run": run_id, "model": run.model_id, "size_bytes": size_bytes}
@@ -352,6 +403,12 @@ class Store:
     def fail(self, run_id: str, owner: str, code: str, message: str) -> bool:
         """End the run with an error; says whether it was still this owner's."""
         return self._end(*_held(run_id, owner), state=FAILED, error={"code": code, "message": message})
+
+    # Removal
+
+    def remover(self, parameters: ParameterFiles, checkpoints: Storage) -> Remover:
+        """What removes rows of this store, with their files."""
+        return Remover(self._database, parameters, checkpoints)
 
     # All of them
 

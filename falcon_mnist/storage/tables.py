@@ -76,6 +76,7 @@ class RunRow(Table):
     finished_at = TextField(null=True)
     epoch = IntegerField(default=0)
     start_from = TextField(null=True)  # the parameter set that it begins with, instead of random weights
+    param_id = TextField(null=True)  # the parameter set that it made, also when that is deleted
     best_epoch = IntegerField(default=0)  # 0 before there is one
     dataset = JSONText(null=True)
     isa = TextField(null=True)  # the instruction set that it trains with: another one would give other bits
@@ -114,19 +115,22 @@ class EpochRow(Table):
 
 
 class ParameterRow(Table):
-    """A trained parameter set and the file that holds it; it never changes."""
+    """A parameter set, of a run or imported, and the file that holds it; it never changes."""
 
-    id = TextField(primary_key=True)
-    run = ForeignKeyField(RunRow, field="id", column_name="run_id", lazy_load=False)
-    run_id: str
+    number = AutoField()
+    id = TextField()
+    run = ForeignKeyField(RunRow, field="id", column_name="run_id", lazy_load=False, null=True)
+    run_id: str | None
     model = ForeignKeyField(ModelRow, field="id", column_name="model_id", lazy_load=False)
     model_id: str
     size_bytes = IntegerField()
     sha256 = TextField()
     created_at = TextField()
+    idempotency_key = TextField(null=True)
+    fingerprint = TextField(null=True)
 
     class Meta:
-        table_name = "parameters"
+        table_name = "parameter_sets"
 
 
 class EvaluationRow(Table):

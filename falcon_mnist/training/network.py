@@ -62,6 +62,14 @@ def views(network: kernels.Network, parameters: Array) -> Iterator[tuple[Array, 
         yield weight, parameters[bias_at : bias_at + outputs]
 
 
+def tensors(network: kernels.Network, parameters: Array) -> dict[str, Array]:
+    """The arrays under the names that files give them: `linear.0.W`, `linear.0.b`, `linear.1.W`, …"""
+    named: dict[str, Array] = {}
+    for index, (weight, bias) in enumerate(views(network, parameters)):
+        named |= {f"linear.{index}.W": weight, f"linear.{index}.b": bias}
+    return named
+
+
 def flatten(network: kernels.Network, pairs: Sequence[tuple[Array, Array]]) -> Array:
     """The flat vector of `(W, b)` pairs, one for each linear layer, whose shapes are right."""
     parameters = np.empty(network.parameter_count, dtype=np.float32)

@@ -4,17 +4,20 @@ from __future__ import annotations
 
 import json
 import threading
+import time
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from typing import Any
 
-import peewee
 import pytest
-from serving import BINARY, Client, Document, pixels, until
+from falcon.testing import TestClient
+from serving import BINARY, READ, Client, Document, pixels, until
 
+from falcon_mnist.api.app import build_app
 from falcon_mnist.api.service import Service
-from falcon_mnist.inference.predictors import Predictors
+from falcon_mnist.clock import Clock
+from falcon_mnist.inference.predictors import LOOK_SECONDS, Predictors
 from falcon_mnist.server.dispatcher import Dispatcher
-from falcon_mnist.storage.files import LocalFolder
 
 
 @pytest.fixture(scope="module")
@@ -49,30 +52,44 @@ def test_requests_at_the_same_time_never_mix(client: Client, trained: Document, 
         assert list(threads.map(answer, asked * 5)) == alone * 5
 
 
+class Noting:
+    """Stands before a part of the service, and notes what is asked of it."""
+
+    def __init__(self, part: object, asked: list[str]) -> None:
+        self._part = part
+        self._asked = asked
+
+    def __getattr__(self, name: str) -> Any:
+        self._asked.append(name)
+        return getattr(self._part, name)
+
+
 def test_a_second_request_asks_neither_the_database_nor_the_disk(
-    client: Client, trained: Document, monkeypatch: pytest.MonkeyPatch
+    service: tuple[Service, str], trained: Document
 ) -> None:
-    asked: list[object] = []
+    """But after some seconds whether the parameter set is still there: another server may have removed it."""
+    asked: list[str] = []
+    store, files = (Noting(part, asked) for part in (service[0].store, service[0].files))
+    now = 1000.0
+    clock = Clock(wall=time.time, monotonic=lambda: now)
+    noted = replace(service[0], store=store, files=files, predictors=Predictors(store, files, clock=clock))
+    client = TestClient(build_app(noted), headers={"Authorization": f"Bearer {READ}"})
 
-    def noting(original: Any) -> Any:
-        def note(*arguments: Any, **more: Any) -> Any:
-            if threading.current_thread().name.startswith("waitress"):  # the executor looks at its queue meanwhile
-                asked.append(arguments)
-            return original(*arguments, **more)
-
-        return note
-
-    monkeypatch.setattr(peewee.Database, "execute_sql", noting(peewee.Database.execute_sql))
-    monkeypatch.setattr(LocalFolder, "get", noting(LocalFolder.get))
-    client.get(f"/api/params/{trained['param_id']}")
-    assert asked  # so this notes what it should
-    client.infer(trained["param_id"], (pixels(1) / 255).tolist())
-    asked.clear()
-    for rows in (1, 512):
-        client.infer(trained["param_id"], (pixels(rows) / 255).tolist())
+    def ask(rows: int) -> None:
         query = {"param_id": trained["param_id"], "dtype": "uint8"}
-        client.post("/api/infer", content=pixels(rows).tobytes(), params=query, headers={"Content-Type": BINARY})
+        binary = client.simulate_post("/api/infer", body=pixels(rows).tobytes(), params=query, content_type=BINARY)
+        body = {"param_id": trained["param_id"], "inputs": (pixels(rows) / 255).tolist()}
+        assert binary.status_code == client.simulate_post("/api/infer", json=body).status_code == 200
+
+    ask(1)
+    assert asked == ["parameters", "model", "read"]
+    asked.clear()
+    ask(1)
+    ask(512)
     assert asked == []
+    now += LOOK_SECONDS + 1
+    ask(1)
+    assert asked == ["parameters"]
 
 
 def test_the_cache_forgets_what_was_used_longest_ago(

@@ -254,13 +254,14 @@ def test_of_json_and_safetensors_the_one_that_is_asked_for(client: Client, train
         "*/*",
         "",
         JSON,
-        "text/html",
         "application/*",
         f"{SAFETENSORS};q=0.5, {JSON}",
-        "nonsense",
-        "a/b;q=x",
     ):
         assert client.get(path, headers={"Accept": accept}).headers["Content-Type"] == JSON
+    for accept in ("text/html", "nonsense", "a/b;q=x", f"{JSON};q=0"):
+        refused = client.get(path, headers={"Accept": accept})
+        assert (refused.status_code, kind(refused)) == (406, "not-acceptable")
+        assert client.get(f"{path}?format=json", headers={"Accept": accept}).status_code == 200
     stored = on_disk.parameter_file(trained["param_id"]).read_bytes()
     for query, accept in (("", SAFETENSORS), ("?format=safetensors", "*/*"), ("?format=safetensors", JSON),
                           ("", f"{JSON};q=0.1, {SAFETENSORS}")):  # fmt: skip

@@ -220,7 +220,7 @@ def test_a_method_that_is_not_allowed_is_told_which_are(client: Client) -> None:
         assert set(response.headers["Allow"].split(", ")) == {"POST", "OPTIONS"}
     response = client.request("POST", "/api/runs/r_0")
     assert response.status_code == 405
-    assert set(response.headers["Allow"].split(", ")) == {"GET", "HEAD", "OPTIONS"}
+    assert set(response.headers["Allow"].split(", ")) == {"DELETE", "GET", "HEAD", "OPTIONS"}
 
 
 def test_options_says_what_is_allowed_and_asks_for_a_token(client: Client) -> None:

@@ -161,7 +161,7 @@ def test_a_running_run_can_be_cancelled_twice_and_stays_so(client: Client, on_di
     for seed in (1, 2):
         client.trained(seed=seed)
     assert client.get(path).content == first.content
-    assert on_disk.query("SELECT id FROM parameters WHERE run_id = ?", run["run_id"]) == []
+    assert on_disk.query("SELECT id FROM parameter_sets WHERE run_id = ?", run["run_id"]) == []
 
 
 def test_a_finished_run_cannot_be_cancelled(client: Client, trained: Document) -> None:

@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 from serving import COMMANDS, READ, SMALL, WRITE, Client, Document, OnDisk, Server, environment, pixels, until
 
-from falcon_mnist.api.auth import Tokens
+from falcon_mnist.api.auth import Holder, Tokens
 from falcon_mnist.api.token_rules import check_address, weaknesses
 from falcon_mnist.settings import Settings, SettingsError
 
@@ -153,7 +153,7 @@ def test_a_token_is_made_once_and_for_its_owner_alone(tmp_path: Path) -> None:
     assert len(token) >= 32
     assert stat.S_IMODE(settings.made_token.stat().st_mode) == 0o600
     assert stat.S_IMODE(settings.home.stat().st_mode) == 0o700
-    assert first.scope(token) == Tokens(settings).scope(token) == "write"
+    assert first.holder(token) == Tokens(settings).holder(token) == Holder("write", "line 1")
     assert settings.made_token.read_text().strip() == token
     assert os.listdir(settings.home) == ["token"]
 

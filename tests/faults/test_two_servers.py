@@ -18,7 +18,7 @@ def kept_of(on_disk: OnDisk, run_id: str) -> tuple[object, ...]:
     """All that there is of a run."""
     rows = [
         on_disk.query(f"SELECT * FROM {table} WHERE {column} = ?", run_id)
-        for table, column in (("runs", "id"), ("epochs", "run_id"), ("parameters", "run_id"))
+        for table, column in (("runs", "id"), ("epochs", "run_id"), ("parameter_sets", "run_id"))
     ]
     return *rows, sorted(path.name for path in (on_disk.storage / "parameters").iterdir())
 
@@ -44,7 +44,7 @@ def test_each_run_is_executed_once_and_a_stopped_worker_writes_nothing_when_it_w
         os.kill(worker, signal.SIGCONT)
         until(lambda: first.logged("run stopped: it is no longer this worker's", run_id), "the worker gives up")
         assert kept_of(first.on_disk, run_id) == before
-        assert len(first.on_disk.query("SELECT id FROM parameters")) == 1
+        assert len(first.on_disk.query("SELECT id FROM parameter_sets")) == 1
         assert first.logged("run claimed", run_id) == 2
         assert first.logged("run succeeded", run_id) == 1
         # Both servers are idle now, and both look at the same queue.
@@ -54,7 +54,7 @@ def test_each_run_is_executed_once_and_a_stopped_worker_writes_nothing_when_it_w
             check_whole(client.wait(run_id))
         assert [first.logged("run claimed", run_id) for run_id in runs] == [1] * 8
         assert client.run(runs[0]) == other.run(runs[0])
-        assert len(first.on_disk.query("SELECT id FROM parameters")) == 9
+        assert len(first.on_disk.query("SELECT id FROM parameter_sets")) == 9
         assert len(list((first.on_disk.storage / "parameters").iterdir())) == 9
 
 

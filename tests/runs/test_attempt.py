@@ -77,7 +77,7 @@ def completed(parts: Parts, run_id: str) -> bytes:
     assert ended is not None
     assert (ended.state, ended.epoch) == (SUCCEEDED, 3)
     assert [epoch.epoch for epoch in parts.store.history(run_id)] == [1, 2, 3]
-    row = parts.store.parameters(parts.store.param_ids([ended])[run_id])
+    row = parts.store.parameters(ended.param_id)
     assert row is not None
     return row.sha256.encode()
 

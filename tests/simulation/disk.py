@@ -59,7 +59,7 @@ class ProcessStorage:
         """Verified."""
         data, _ = self._disk.files.get(name, (b"", 0.0))
         if (len(data), hashlib.sha256(data).hexdigest()) != expected:
-            raise DamagedFileError(name)
+            raise DamagedFileError(name, "is gone")
         return data
 
     def delete(self, name: str) -> None:

@@ -122,7 +122,9 @@ class Promises:
             if run.checkpoint and run.state in ACTIVE:
                 checkpoint = json.loads(run.checkpoint)
                 self._check_file(checkpoint["file"], checkpoint["size_bytes"], checkpoint["sha256"])
-        for param_id, size_bytes, sha256 in self._connection.execute("SELECT id, size_bytes, sha256 FROM parameters"):
+        for param_id, size_bytes, sha256 in self._connection.execute(
+            "SELECT id, size_bytes, sha256 FROM parameter_sets"
+        ):
             self._check_file(file_name(param_id), size_bytes, sha256)
 
     def _check_file(self, name: str, size_bytes: int, sha256: str) -> None:

@@ -329,7 +329,7 @@ def test_success_and_the_parameter_set_are_one_write(store: Store) -> None:
     row = store.parameters("p_0")
     assert row
     assert (row.run_id, row.model_id, row.size_bytes, row.sha256) == (run.id, run.model_id, 7, "abc")
-    assert store.param_ids([run]) == {run.id: "p_0"}
+    assert store.run(run.id).param_id == "p_0"
     other = running(store)
     with pytest.raises(Exception, match=r"(?i)unique"):
         store.succeed(other.id, "worker", "p_0", size_bytes=7, sha256="abc")

@@ -354,7 +354,7 @@ class OnDisk:
 
     def everything(self) -> tuple[Any, ...]:
         """The rows of each table and the names of all stored files, but for those that workers write by themselves."""
-        tables = ("models", "runs", "parameters")
+        tables = ("models", "runs", "parameter_sets")
         rows = [self.query(f"SELECT id FROM {table} ORDER BY id") for table in tables]
         return *rows, sorted(str(path) for path in self.storage.rglob("*") if "checkpoints" not in path.parts)
 

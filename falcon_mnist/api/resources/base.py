@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import logging
+from collections.abc import Callable, Mapping
 from typing import Any, ClassVar
 
 import falcon
@@ -12,7 +13,11 @@ from falcon_mnist.api.errors import Problem
 from falcon_mnist.api.json_answer import dumps
 from falcon_mnist.api.request import JSON
 from falcon_mnist.api.service import Service
+from falcon_mnist.storage.database import Database
+from falcon_mnist.storage.removal import Removed
 from falcon_mnist.storage.tables import ModelRow, ParameterRow, RunRow
+
+log = logging.getLogger(__name__)
 
 
 class Resource:
@@ -36,17 +41,40 @@ class Resource:
     def _model(self, model_id: str) -> ModelRow:
         if model := self._service.store.model(model_id):
             return model
-        raise Problem("unknown-model", "There is no model with this model_id.")
+        raise unknown_model()
 
     def _run(self, run_id: str) -> RunRow:
         if run := self._service.store.run(run_id):
             return run
-        raise Problem("unknown-run", "There is no run with this run_id.")
+        raise unknown_run()
 
     def _parameters(self, param_id: str) -> ParameterRow:
         if row := self._service.store.parameters(param_id):
             return row
         raise unknown_parameters()
+
+    def _remove(
+        self, req: falcon.Request, resp: falcon.Response, which: Callable[[Database, str], Removed | None], row_id: str
+    ) -> Removed | None:
+        """Answer 204 for what `which` removes, and say so in the log; None if another request was faster."""
+        with self._service.limits.write():
+            removed = self._service.remover.remove(which, row_id)
+        if removed is not None:
+            self._service.predictors.forget(removed.param_ids)
+            facts = {"runs": removed.runs, "parameter_sets": len(removed.param_ids), "token": req.context.token_name}
+            log.info("%s removed", row_id, extra={"request_id": req.context.request_id} | facts)
+            resp.status = falcon.HTTP_204
+        return removed
+
+
+def unknown_model() -> Problem:
+    """The problem of a `model_id` that names nothing."""
+    return Problem("unknown-model", "There is no model with this model_id.")
+
+
+def unknown_run() -> Problem:
+    """The problem of a `run_id` that names nothing."""
+    return Problem("unknown-run", "There is no run with this run_id.")
 
 
 def unknown_parameters() -> Problem:

@@ -9,7 +9,7 @@ import falcon
 from falcon_mnist.api.auth import READ
 from falcon_mnist.api.errors import Problem
 from falcon_mnist.api.request import read_query
-from falcon_mnist.api.resources.base import Resource, answer, client_has
+from falcon_mnist.api.resources.base import Resource, answer, client_has, unknown_parameters
 from falcon_mnist.data.dataset import DataError, Dataset
 from falcon_mnist.storage.files import Written
 from falcon_mnist.storage.tables import ParameterRow
@@ -29,6 +29,8 @@ class Evaluation(Resource):
         read_query(req)
         row = self._parameters(param_id)
         found = self._service.store.evaluation(param_id) or self._measure(row)
+        if found is None:
+            raise unknown_parameters()  # it was removed meanwhile
         if client_has(req, resp, f"{row.sha256}-evaluation"):
             return
         mistakes = [dict(zip(MISTAKE, mistake, strict=True)) for mistake in found["mistakes"]]
@@ -50,17 +52,17 @@ class Evaluation(Resource):
 
     def _test_data(self, row: ParameterRow) -> Dataset:
         """The data set that the parameters were trained on."""
-        run = self._run(row.run_id)
         try:
             data = self._service.datasets.load()
         except DataError:
             raise Problem(
                 "no-test-data", "This server has no data set yet: `falcon-mnist data info` makes it."
             ) from None
-        if run.dataset is not None and run.dataset["checksum"] != data.checksum:
+        trained_on = None if row.run_id is None else self._run(row.run_id).dataset  # nobody knows, of imported ones
+        if trained_on is not None and trained_on["checksum"] != data.checksum:
             raise Problem(
                 "no-test-data",
-                f"The parameters were trained on {run.dataset['name']} ({run.dataset['checksum']}), and this server "
+                f"The parameters were trained on {trained_on['name']} ({trained_on['checksum']}), and this server "
                 f"has {data.name} ({data.checksum}): set FALCON_MNIST_DATASET to that data set.",
             )
         return data

@@ -49,10 +49,7 @@ class AdhocInference(Resource):
         document = read_json(req, self._service)
         wanted = self._parse(schemas.InferAdhoc, document)
         read_query(req)
-        layers = [
-            (layer.W, layer.b) for layer in wanted.parameters.layers if isinstance(layer, schemas.LinearParameters)
-        ]
-        predictor = inference.adhoc(wanted.architecture.model_dump(), layers)
+        predictor = inference.adhoc(wanted.architecture.model_dump(), wanted.parameters.pairs)
         answer(resp, _predict(predictor, wanted.inputs, wanted.returns))
 
 

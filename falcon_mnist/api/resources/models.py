@@ -10,7 +10,8 @@ from falcon_mnist.api import schemas
 from falcon_mnist.api.auth import READ, WRITE
 from falcon_mnist.api.errors import Problem
 from falcon_mnist.api.request import fingerprint, read_idempotency_key, read_json, read_query
-from falcon_mnist.api.resources.base import Resource, answer
+from falcon_mnist.api.resources.base import Resource, answer, unknown_model
+from falcon_mnist.storage.removal import remove_model
 from falcon_mnist.storage.tables import ModelRow
 from falcon_mnist.training.hyperparams import normalised
 
@@ -33,19 +34,36 @@ class Models(Resource):
                 key=key,
                 fingerprint=fingerprint(body),
             )
-        answer(resp, _document(model))
+        answer(resp, model_document(model))
 
 
 class Model(Resource):
     """`/models/{model_id}`."""
 
-    access: ClassVar = {"GET": READ}
+    access: ClassVar = {"GET": READ, "DELETE": WRITE}
 
     def on_get(self, req: falcon.Request, resp: falcon.Response, model_id: str) -> None:
         """Show a model."""
         model = self._model(model_id)
         read_query(req)
-        answer(resp, _document(model))
+        answer(resp, model_document(model))
+
+    def on_delete(self, req: falcon.Request, resp: falcon.Response, model_id: str) -> None:
+        """Delete a model with its runs and parameter sets."""
+        self._model(model_id)
+        read_query(req)
+        if self._remove(req, resp, remove_model, model_id) is None:
+            raise unknown_model()
+
+
+def model_document(model: ModelRow) -> dict[str, Any]:
+    """A model as clients see it."""
+    return {
+        "model_id": model.id,
+        "architecture": model.architecture,
+        "hyperparams": normalised(model.hyperparams),
+        "created_at": model.created_at,
+    }
 
 
 class Training(Resource):
@@ -82,12 +100,3 @@ class Training(Resource):
             return
         if self._model(self._parameters(param_id).model_id).architecture != model.architecture:
             raise Problem("other-architecture", "The architecture of start_from is not that of this model.")
-
-
-def _document(model: ModelRow) -> dict[str, Any]:
-    return {
-        "model_id": model.id,
-        "architecture": model.architecture,
-        "hyperparams": normalised(model.hyperparams),
-        "created_at": model.created_at,
-    }

@@ -11,8 +11,9 @@ from falcon_mnist.api import schemas
 from falcon_mnist.api.auth import READ, WRITE
 from falcon_mnist.api.errors import Fault, Problem, invalid_fields
 from falcon_mnist.api.request import read_cursor, read_json, read_limit, read_query, write_cursor
-from falcon_mnist.api.resources.base import Resource, answer
+from falcon_mnist.api.resources.base import Resource, answer, unknown_run
 from falcon_mnist.constants import CANCELLED, METRICS, RUNNING, STATES, SUCCEEDED
+from falcon_mnist.storage.removal import remove_run
 from falcon_mnist.storage.store import Epoch
 from falcon_mnist.storage.tables import RunRow
 from falcon_mnist.training.hyperparams import normalised
@@ -31,8 +32,8 @@ class RunList(Resource):
         with store.snapshot():
             runs = store.runs(limit=limit + 1, before=before, **filters)
             page = runs[:limit]
-            epochs, param_ids = store.latest_epochs(page), store.param_ids(page)
-        items = [run_document(run, epochs.get(run.id), param_ids.get(run.id)) for run in page]
+            epochs = store.latest_epochs(page)
+        items = [run_document(run, epochs.get(run.id)) for run in page]
         cursor = write_cursor(store.cursor_key, name, page[-1].number) if len(runs) > limit else None
         answer(resp, {"items": items, "next_cursor": cursor})
 
@@ -65,15 +66,14 @@ class RunResource(Resource):
 
     def _document(self, run: RunRow) -> dict[str, Any]:
         history = self._service.store.history(run.id)
-        param_id = self._service.store.param_ids([run]).get(run.id)
         latest = history[-1] if history else None
-        return run_document(run, latest, param_id) | {"history": [_epoch(row) for row in history]}
+        return run_document(run, latest) | {"history": [_epoch(row) for row in history]}
 
 
 class Run(RunResource):
     """`/runs/{run_id}`."""
 
-    access: ClassVar = {"GET": READ}
+    access: ClassVar = {"GET": READ, "DELETE": WRITE}
 
     def on_get(self, req: falcon.Request, resp: falcon.Response, run_id: str) -> None:
         """Show how far a run has come."""
@@ -82,6 +82,13 @@ class Run(RunResource):
             read_query(req)
             document = self._document(run)
         answer(resp, document)
+
+    def on_delete(self, req: falcon.Request, resp: falcon.Response, run_id: str) -> None:
+        """Delete a run that has ended, and its parameter set."""
+        self._run(run_id)
+        read_query(req)
+        if self._remove(req, resp, remove_run, run_id) is None:
+            raise unknown_run()
 
 
 class Cancellation(RunResource):
@@ -123,7 +130,7 @@ class Finish(RunResource):
         resp.location = f"/api/runs/{run_id}"
 
 
-def run_document(run: RunRow, latest: Epoch | None, param_id: str | None) -> dict[str, Any]:
+def run_document(run: RunRow, latest: Epoch | None) -> dict[str, Any]:
     """A run as lists show it, with the metrics of its latest finished epoch."""
     document: dict[str, Any] = {
         "run_id": run.id,
@@ -142,7 +149,7 @@ def run_document(run: RunRow, latest: Epoch | None, param_id: str | None) -> dic
         "finished_at": run.finished_at,
     }
     if run.state == SUCCEEDED:
-        document["param_id"] = param_id
+        document["param_id"] = run.param_id
     if run.error is not None:
         document["error"] = run.error
     return document

@@ -60,7 +60,7 @@ class Snapshot(Resource):
         architecture = self._model(run.model_id).architecture
         net = network.build(architecture)
         if wanted == SAFETENSORS:
-            return iter([parameter_files.encode(parameter_files.tensors(net, state.evaluated))])
+            return iter([parameter_files.encode(network.tensors(net, state.evaluated))])
         layers = network.named(architecture, net, state.evaluated)
         document: dict[str, Any] = {
             "run_id": run.id,
