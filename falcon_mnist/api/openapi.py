@@ -55,7 +55,7 @@ _QUERY: dict[str, dict[str, Any]] = {
     "limit": {"schema": {"type": "integer", "minimum": 1, "maximum": 100, "default": 20}},
     "cursor": {"schema": {"type": "string"}, "description": "The next_cursor of the page before."},
     "state": {"schema": {"type": "string", "enum": list(STATES)}},
-    "model_id": {"schema": {"type": "string"}, "description": "Only the runs of this model."},
+    "model_id": {"schema": {"type": "string"}, "description": "Only what belongs to this model."},
     "format": {
         "schema": {"type": "string", "enum": list(FORMATS)},
         "description": "Goes before the Accept header.",

@@ -48,6 +48,10 @@ OPERATIONS = (
         body=schemas.CreateModel, headers=("Idempotency-Key",),
     ),
     Operation(
+        "/api/models", models.Models, "get", "listModels", "List all models, newest first.",
+        200, answers.ModelPage, ("invalid-fields",), query=("limit", "cursor"),
+    ),
+    Operation(
         "/api/models/{model_id}", models.Model, "get", "showModel", "Show a model.",
         200, answers.Model, ("unknown-model", "invalid-fields"),
     ),
@@ -100,6 +104,10 @@ OPERATIONS = (
         "/api/params", imports.ParameterSets, "post", "importParameters", "Bring parameters from elsewhere.",
         201, answers.Imported, (*_FIELDS, "invalid-architecture", "idempotency-key-reused", "read-only-token"),
         body=schemas.ImportParameters, query=("activation",), headers=("Idempotency-Key",),
+    ),
+    Operation(
+        "/api/params", imports.ParameterSets, "get", "listParameters", "List all parameter sets, newest first.",
+        200, answers.ParameterPage, ("unknown-model", "invalid-fields"), query=("model_id", "limit", "cursor"),
     ),
     Operation(
         "/api/params/{param_id}", parameters.Parameters, "get", "showParameters", "Get parameters.",

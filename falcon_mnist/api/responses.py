@@ -41,6 +41,13 @@ class Model(Answer):
     created_at: Timestamp
 
 
+class ModelPage(Answer):
+    """Models, newest first; `next_cursor` is null on the last page."""
+
+    items: list[Model]
+    next_cursor: str | None
+
+
 class RunQueued(Answer):
     """A run that was just queued."""
 
@@ -152,6 +159,23 @@ class Imported(Answer):
     param_id: ParamId
     model_id: ModelId
     size_bytes: Annotated[int, Field(ge=1)]
+
+
+class ListedParameters(Answer):
+    """A parameter set as lists show it."""
+
+    param_id: ParamId
+    model_id: ModelId
+    run_id: Annotated[RunId | None, Field(description="Null where it was imported.")]
+    size_bytes: Annotated[int, Field(ge=1)]
+    created_at: Timestamp
+
+
+class ParameterPage(Answer):
+    """Parameter sets, newest first; `next_cursor` is null on the last page."""
+
+    items: list[ListedParameters]
+    next_cursor: str | None
 
 
 class Snapshot(Answer):

@@ -143,6 +143,16 @@ class Store:
         """The model, if there is one."""
         return self._first(ModelRow, ModelRow.id == model_id)
 
+    def models(self, *, limit: int, before: int | None = None) -> list[ModelRow]:
+        """Up to `limit` models, newest first, all with a `number` under `before`."""
+        return self._all(_newest(ModelRow, limit, before))
+
+    def parameter_sets(
+        self, *, limit: int, before: int | None = None, model_id: str | None = None
+    ) -> list[ParameterRow]:
+        """Up to `limit` parameter sets, newest first: with a `number` under `before`, of this model."""
+        return self._all(_newest(ParameterRow, limit, before, model_id))
+
     # Runs, as clients see them
 
     def create_run(
@@ -200,11 +210,7 @@ class Store:
         self, *, limit: int, before: int | None = None, model_id: str | None = None, state: str | None = None
     ) -> list[RunRow]:
         """Up to `limit` runs, newest first: with a `number` under `before`, of this model, in this state."""
-        query = RunRow.select().order_by(RunRow.number.desc()).limit(limit)
-        if before is not None:
-            query = query.where(RunRow.number < before)
-        if model_id is not None:
-            query = query.where(RunRow.model == model_id)
+        query = _newest(RunRow, limit, before, model_id)
         return self._all(query if state is None else query.where(RunRow.state == state))
 
     def history(self, run_id: str) -> list[Epoch]:
@@ -460,6 +466,13 @@ class Store:
 
     def _end(self, *where: Any, **changes: Any) -> bool:
         return self._update(where, finished_at=self._clock.timestamp(), owner=None, drain=False, **changes)
+
+
+def _newest(table: Any, limit: int, before: int | None, model_id: str | None = None) -> Any:
+    query = table.select().order_by(table.number.desc()).limit(limit)
+    if before is not None:
+        query = query.where(table.number < before)
+    return query if model_id is None else query.where(table.model == model_id)
 
 
 def _held(run_id: str, owner: str) -> tuple[Any, ...]:

@@ -144,3 +144,15 @@ def test_a_model_is_shown_as_it_was_made(client: Client) -> None:
     made = client.post("/api/models", {"architecture": SMALL, "hyperparams": {"epochs": 2}}).json()
     assert client.get(f"/api/models/{made['model_id']}").json() == made
     assert client.get("/api/models/m_0").status_code == 404
+
+
+def test_models_and_parameter_sets_are_listed(client: Client, trained: Document) -> None:
+    models = list(walk_list(client, "/api/models", 100))
+    assert client.get(f"/api/models/{trained['model_id']}").json() in models
+    [found] = walk_list(client, "/api/params", 1, model_id=trained["model_id"])
+    assert found.items() >= {name: trained[name] for name in ("param_id", "model_id", "run_id")}.items()
+    assert found["size_bytes"] == client.get(f"/api/params/{trained['param_id']}").json()["size_bytes"]
+    everything = list(walk_list(client, "/api/params", 2))
+    assert found in everything
+    assert sorted(everything, key=lambda each: each["created_at"], reverse=True) == everything
+    assert client.get("/api/params", params={"model_id": "m_0"}).status_code == 404

@@ -51,7 +51,9 @@ def test_every_operation_names_its_refusals(document: Document) -> None:
             assert "500" in responses
             assert {"401"} <= responses if path.startswith("/api") else "401" not in responses
             assert operation["security"] == ([{"bearer": []}] if path.startswith("/api") else [])
-            assert ("404" in responses) == ("{" in path or operation["operationId"] in ("infer", "listAllRuns"))
+            assert ("404" in responses) == (
+                "{" in path or operation["operationId"] in ("infer", "listAllRuns", "listParameters")
+            )
             if method == "post":
                 assert {"400", "413", "415", "422"} <= responses
             for status, response in operation["responses"].items():

@@ -10,11 +10,12 @@ from typing import Any, ClassVar
 import falcon
 
 from falcon_mnist.api import schemas
-from falcon_mnist.api.auth import WRITE
+from falcon_mnist.api.auth import READ, WRITE
 from falcon_mnist.api.errors import Fault, Problem, invalid_fields
 from falcon_mnist.api.json_body import decode
 from falcon_mnist.api.request import JSON, fingerprint, read_body, read_idempotency_key, read_query
 from falcon_mnist.api.resources.base import Resource, answer
+from falcon_mnist.api.resources.lists import read_page
 from falcon_mnist.clock import new_id
 from falcon_mnist.constants import Array
 from falcon_mnist.exchange import imports
@@ -29,7 +30,16 @@ from falcon_mnist.training.hyperparams import Hyperparams
 class ParameterSets(Resource):
     """`/params`."""
 
-    access: ClassVar = {"POST": WRITE}
+    access: ClassVar = {"GET": READ, "POST": WRITE}
+
+    def on_get(self, req: falcon.Request, resp: falcon.Response) -> None:
+        """List all parameter sets, or those of a model, newest first."""
+        query = read_query(req, "model_id", "limit", "cursor")
+        if (model_id := query.get("model_id")) is not None:
+            self._model(model_id)
+        store = self._service.store
+        page, cursor = read_page(store, "params", query, store.parameter_sets, model_id=model_id)
+        answer(resp, {"items": [_listed(row) for row in page], "next_cursor": cursor})
 
     def on_post(self, req: falcon.Request, resp: falcon.Response) -> None:
         """Store a parameter set that was made elsewhere, with a model of its own."""
@@ -101,3 +111,9 @@ class ParameterSets(Resource):
             if row is None or row.id != param_id:  # refused, or another request with the key was faster
                 files.remove(param_id)
         return row
+
+
+def _listed(row: ParameterRow) -> dict[str, Any]:
+    """A parameter set as lists show it; `run_id` is null where it was imported."""
+    names = ("model_id", "run_id", "size_bytes", "created_at")
+    return {"param_id": row.id} | {name: getattr(row, name) for name in names}

@@ -11,6 +11,7 @@ from falcon_mnist.api.auth import READ, WRITE
 from falcon_mnist.api.errors import Problem
 from falcon_mnist.api.request import fingerprint, read_idempotency_key, read_json, read_query
 from falcon_mnist.api.resources.base import Resource, answer, unknown_model
+from falcon_mnist.api.resources.lists import read_page
 from falcon_mnist.storage.removal import remove_model
 from falcon_mnist.storage.tables import ModelRow
 from falcon_mnist.training.hyperparams import normalised
@@ -19,7 +20,13 @@ from falcon_mnist.training.hyperparams import normalised
 class Models(Resource):
     """`/models`."""
 
-    access: ClassVar = {"POST": WRITE}
+    access: ClassVar = {"GET": READ, "POST": WRITE}
+
+    def on_get(self, req: falcon.Request, resp: falcon.Response) -> None:
+        """List all models, newest first."""
+        store = self._service.store
+        page, cursor = read_page(store, "models", read_query(req, "limit", "cursor"), store.models)
+        answer(resp, {"items": [model_document(model) for model in page], "next_cursor": cursor})
 
     def on_post(self, req: falcon.Request, resp: falcon.Response) -> None:
         """Create a model."""

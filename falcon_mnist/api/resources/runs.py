@@ -10,8 +10,9 @@ import falcon
 from falcon_mnist.api import schemas
 from falcon_mnist.api.auth import READ, WRITE
 from falcon_mnist.api.errors import Fault, Problem, invalid_fields
-from falcon_mnist.api.request import read_cursor, read_json, read_limit, read_query, write_cursor
+from falcon_mnist.api.request import read_json, read_query
 from falcon_mnist.api.resources.base import Resource, answer, unknown_run
+from falcon_mnist.api.resources.lists import read_page
 from falcon_mnist.constants import CANCELLED, METRICS, RUNNING, STATES, SUCCEEDED
 from falcon_mnist.storage.removal import remove_run
 from falcon_mnist.storage.store import Epoch
@@ -27,14 +28,10 @@ class RunList(Resource):
     def _answer_page(self, resp: falcon.Response, name: str, query: Mapping[str, str], **filters: str | None) -> None:
         """`name` is the list that cursors belong to; the filters hold when the page is read."""
         store = self._service.store
-        limit = read_limit(query)
-        before = read_cursor(store.cursor_key, name, query.get("cursor"))
         with store.snapshot():
-            runs = store.runs(limit=limit + 1, before=before, **filters)
-            page = runs[:limit]
+            page, cursor = read_page(store, name, query, store.runs, **filters)
             epochs = store.latest_epochs(page)
         items = [run_document(run, epochs.get(run.id)) for run in page]
-        cursor = write_cursor(store.cursor_key, name, page[-1].number) if len(runs) > limit else None
         answer(resp, {"items": items, "next_cursor": cursor})
 
 
