@@ -9,7 +9,7 @@ from backends import ARCHITECTURE, HYPERPARAMS, METRICS, Backend, in_processes, 
 from falcon_mnist.constants import QUEUED, RUNNING
 from falcon_mnist.storage.store import Conflict, Store
 
-PROCESSES = range(4)
+PROCESSES = range(8)
 
 
 def claim_all(backend: Backend, owner: str) -> list[str]:
