@@ -78,8 +78,9 @@ def _database(place: Path | str, *, wait: float, read_only: bool = False) -> Dat
         raise DatabaseFileError(f"PostgreSQL cannot be used ({error}): {advice}") from None
     try:
         return PostgreSQL(place, wait=wait, read_only=read_only)
-    except peewee.DatabaseError as error:
-        raise DatabaseFileError(f"the database URL is none that PostgreSQL takes ({error}): correct it") from None
+    except peewee.DatabaseError:  # whose text may repeat a password
+        advice = "correct it, and percent-encode what is special in a password"
+        raise DatabaseFileError(f"the database URL is none that PostgreSQL takes: {advice}") from None
 
 
 @contextmanager

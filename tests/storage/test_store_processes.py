@@ -55,6 +55,27 @@ def test_of_many_first_starts_and_requests_at_once_each_key_makes_one_row_and_th
     assert store.count_runs()[QUEUED] == 20
 
 
+def train_for(backend: Backend, model_id: str, epochs: int) -> int:
+    """How many runs of so many epochs are taken, of ten."""
+    store = backend.store()
+    model = store.model(model_id)
+    assert model
+    taken = 0
+    for _ in range(10):
+        try:
+            store.create_run(model, HYPERPARAMS | {"epochs": epochs}, max_queued=1000)
+            taken += 1
+        except Conflict:
+            pass
+    return taken
+
+
+def test_of_other_hyperparameters_at_once_one_set_is_taken(backend: Backend, store: Store) -> None:
+    model = new_model(store)
+    taken = in_processes(train_for, *((backend, model.id, 1 + number) for number in PROCESSES))
+    assert sorted(taken) == [0] * 7 + [10]
+
+
 def requeue_all(backend: Backend) -> int:
     store = backend.store()
     return sum(store.requeue_expired(lease) is not None for lease in store.leases())
