@@ -1,5 +1,5 @@
 """What outlives the process: rows (`database`, `tables`, `migrations`, `store`) and files (`files`, `parameter_files`).
 
-`sqlite` and `postgresql` alone know their dialects, `LocalFolder` alone knows folders; `opening` chooses them by the
+`sqlite` and `postgresql` (with `postgresql_pool`) alone know their dialects, `LocalFolder` alone knows folders; `opening` chooses them by the
 settings. Imports training, kernels, and the modules at the top; no HTTP, and nothing of api, runs or server.
 """

@@ -14,7 +14,8 @@ from postgres import Cluster
 from falcon_mnist.storage.database import DatabaseBusyError, DatabaseFileError, DatabaseLostError
 from falcon_mnist.storage.migrations import STEPS, SchemaError, version
 from falcon_mnist.storage.opening import open_database
-from falcon_mnist.storage.postgresql import POOL_SIZE, PostgreSQL
+from falcon_mnist.storage.postgresql import PostgreSQL
+from falcon_mnist.storage.postgresql_pool import POOL_SIZE
 from falcon_mnist.storage.store import Store
 
 SESSIONS = "SELECT count(*) FROM pg_stat_activity WHERE application_name = 'falcon-mnist'"

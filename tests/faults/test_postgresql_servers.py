@@ -1,0 +1,91 @@
+"""Servers whose rows are in PostgreSQL: the main job through two of them, and the database lost under them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+from postgres import Cluster
+from serving import SMALL, Client, Document, Server, kind, pixels, until
+
+# Long enough to be disturbed.
+RUN: Document = {"architecture": SMALL, "hyperparams": {"epochs": 200}}
+ROWS = (pixels(3) / 255).tolist()
+
+
+@pytest.fixture
+def start(serve: Callable[..., Server], cluster: Cluster, tmp_path: Path) -> Callable[[str], Server]:
+    """Starts servers with homes of their own that share rows and files."""
+    shared = {"database_url": cluster.database(), "storage_url": tmp_path / "storage"}
+    return lambda name: serve(home=tmp_path / name, **shared)
+
+
+@pytest.fixture
+def server(start: Callable[[str], Server]) -> Server:
+    return start("home")
+
+
+@pytest.fixture
+def client(server: Server) -> Iterator[Client]:
+    with Client(server.url()) as client:
+        yield client
+
+
+def parameters(client: Client, run: Document) -> object:
+    return client.get(f"/api/params/{run['param_id']}").json()["parameters"]
+
+
+def in_the_middle(client: Client) -> str:
+    """A run that has finished some epochs, and not all."""
+    run_id = client.train(client.model(RUN))
+    until(lambda: client.run(run_id)["epoch"] >= 5, "the run has finished five epochs")
+    assert client.run(run_id)["state"] == "running"
+    return run_id
+
+
+def test_what_one_server_trains_another_serves(start: Callable[[str], Server]) -> None:
+    with Client(start("one").url()) as one, Client(start("two").url()) as two:
+        run = one.trained(RUN)
+        assert two.run(run["run_id"]) == run
+        outputs = [client.infer(run["param_id"], ROWS)["outputs"] for client in (one, two)]
+        assert outputs[0] == outputs[1]
+        listed = two.get(f"/api/models/{run['model_id']}/runs").json()["items"]
+        assert [each["run_id"] for each in listed] == [run["run_id"]]
+
+
+def test_a_restart_of_the_database_costs_no_run(client: Client, cluster: Cluster) -> None:
+    undisturbed = client.wait(client.train(client.model(RUN)), "succeeded")
+    run_id = in_the_middle(client)
+    cluster.stop()
+    cluster.start()
+    run = client.wait(run_id, "succeeded")
+    assert parameters(client, run) == parameters(client, undisturbed)
+    assert [each["epoch"] for each in run["history"]] == list(range(1, 201))
+
+
+def test_while_the_database_is_away_requests_are_told_to_come_back(client: Client, cluster: Cluster) -> None:
+    run_id = in_the_middle(client)
+    cluster.stop()
+    try:
+        response = client.get(f"/api/runs/{run_id}")
+        assert (response.status_code, kind(response)) == (503, "storage-unavailable")
+        assert client.get("/readyz", token=None).status_code == 503
+        assert client.get("/healthz", token=None).status_code == 200
+    finally:
+        cluster.start()
+    assert client.get("/readyz", token=None).status_code == 200
+    client.wait(run_id, "succeeded")
+
+
+def test_no_text_is_too_odd_for_the_database(client: Client) -> None:
+    for odd in ("%00", "r_%00", "%ED%A0%80", "'", "%25s", "r_" + "0" * 5000):
+        for path in (f"/api/runs/{odd}", f"/api/models/{odd}/runs", f"/api/params/{odd}"):
+            assert client.get(path).status_code == 404
+    for odd in ("\0", "p_\0", "\ud800", "'", "%s"):
+        answer = client.post("/api/infer", {"param_id": odd, "inputs": ROWS})
+        assert answer.status_code in (400, 404)  # half of a surrogate pair is no JSON text
+    for key in ("k", "'", "%s", "\\", "%00"):
+        headers = {"Idempotency-Key": key}
+        made = [client.post("/api/models", {"architecture": SMALL}, headers=headers).json() for _ in range(2)]
+        assert made[0] == made[1]
