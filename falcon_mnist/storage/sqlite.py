@@ -106,6 +106,10 @@ class SQLite(Database, peewee.SqliteDatabase):
         faults = [] if lines == ["ok"] else lines
         return faults + ([f"{len(dangling)} rows refer to rows that are not there"] if dangling else [])
 
+    def check_unused(self) -> None:
+        """Raise `DatabaseBusyError` if another connection has the file open: WAL cannot be left then."""
+        self.execute_sql("PRAGMA journal_mode = delete")
+
     def advice(self, error: peewee.DatabaseError) -> str:
         """Room, or a backup."""
         return "make room, or let others end" if isinstance(error, peewee.OperationalError) else _RESTORE

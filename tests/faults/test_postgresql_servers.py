@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import subprocess
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
 from postgres import Cluster
-from serving import SMALL, Client, Document, Server, kind, pixels, until
+from serving import COMMANDS, SMALL, Client, Document, Server, environment, kind, pixels, until
+
+from falcon_mnist.storage.opening import open_database
+from falcon_mnist.storage.store import Store
 
 # Long enough to be disturbed.
 RUN: Document = {"architecture": SMALL, "hyperparams": {"epochs": 200}}
@@ -76,6 +80,53 @@ def test_while_the_database_is_away_requests_are_told_to_come_back(client: Clien
         cluster.start()
     assert client.get("/readyz", token=None).status_code == 200
     client.wait(run_id, "succeeded")
+
+
+def test_a_home_moves_from_sqlite_with_all_that_it_has(
+    serve: Callable[..., Server], cluster: Cluster, tmp_path: Path
+) -> None:
+    home, key = tmp_path / "home", {"headers": {"Idempotency-Key": "k"}}
+    before = serve(home=home)
+    with Client(before.url()) as client:
+        run = client.trained(RUN)
+        model = client.post("/api/models", {"architecture": SMALL}, **key).json()
+        runs = [client.train(run["model_id"]) for _ in range(3)]
+        page = client.get(f"/api/models/{run['model_id']}/runs?limit=1").json()
+        outputs = client.infer(run["param_id"], ROWS)["outputs"]
+        before.stop()
+    variables = environment(home, database_url=cluster.database())
+    command = [str(COMMANDS / "falcon-mnist"), "migrate-database"]
+    moved = subprocess.run(command, env=variables, capture_output=True, text=True, timeout=60, check=True)
+    assert moved.stdout.startswith("Moved 2 models, 4 runs, ")
+    again = subprocess.run(command, env=variables, capture_output=True, text=True, timeout=60, check=False)
+    assert (again.returncode, again.stderr.count("\n")) == (1, 1)
+    after = serve(home=home, database_url=variables["FALCON_MNIST_DATABASE_URL"])
+    with Client(after.url()) as client:
+        assert client.run(run["run_id"]) == run
+        assert client.post("/api/models", {"architecture": SMALL}, **key).json() == model
+        assert client.infer(run["param_id"], ROWS)["outputs"] == outputs
+        rest = client.get(f"/api/models/{run['model_id']}/runs?cursor={page['next_cursor']}").json()["items"]
+        assert [each["run_id"] for each in rest] == [*runs[1::-1], run["run_id"]]
+        for run_id in runs:
+            assert parameters(client, client.wait(run_id, "succeeded")) == parameters(client, run)
+
+
+def test_the_doctor_looks_at_a_database_elsewhere(cluster: Cluster, digits: Path, tmp_path: Path) -> None:
+    url = cluster.database()
+
+    def doctor(url: str) -> subprocess.CompletedProcess[str]:
+        variables = environment(tmp_path, database_url=url, dataset=digits)
+        command = [str(COMMANDS / "falcon-mnist"), "doctor"]
+        return subprocess.run(command, env=variables, capture_output=True, text=True, timeout=60, check=False)
+
+    assert "database: none yet" in doctor(url).stdout
+    Store(open_database(url, wait=1)).close()
+    assert "no faults" in doctor(url).stdout
+    assert doctor(url).returncode == 0
+    away = doctor(url.replace(f":{cluster.port}/", ":1/").replace("tests@", "tests:hidden@"))
+    assert away.returncode == 1
+    assert "see that the server runs" in away.stdout
+    assert "hidden" not in away.stdout + away.stderr
 
 
 def test_no_text_is_too_odd_for_the_database(client: Client) -> None:
