@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 import threading
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
+from pathlib import Path
 
 import pytest
 from backends import in_processes, new_model, new_run
 from postgres import Cluster
+from serving import environment
 
 from falcon_mnist.storage.database import DatabaseBusyError, DatabaseFileError, DatabaseLostError
 from falcon_mnist.storage.migrations import STEPS, SchemaError, version
@@ -180,6 +184,16 @@ def test_a_database_that_cannot_be_reached_is_told_in_one_sentence(cluster: Clus
         open_database(bad.format(port=cluster.port), wait=60)
     assert "\n" not in str(refused.value)
     assert "hidden" not in str(refused.value)
+
+
+def test_without_its_driver_postgresql_is_refused_in_one_sentence(tmp_path: Path) -> None:
+    code = "import sys; sys.modules['psycopg'] = None\nfrom falcon_mnist.cli import main; sys.exit(main.main())"
+    variables = environment(tmp_path, database_url="postgresql://here/mnist")
+    command = [sys.executable, "-c", code, "serve"]
+    ended = subprocess.run(command, env=variables, capture_output=True, text=True, timeout=60, check=False)
+    assert ended.returncode == 1
+    assert ended.stderr.endswith("pip install 'falcon-mnist[postgresql]'\n")
+    assert ended.stderr.count("\n") == 1
 
 
 def test_a_look_changes_nothing(url: str, store: Store) -> None:

@@ -9,14 +9,15 @@ import socket
 import subprocess
 import tempfile
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from importlib.util import find_spec
 from pathlib import Path
 
 # The server refuses to run as root: then it runs as the user that Debian's package makes.
 USER = "postgres"
-# Durability is not what is tested here: a cluster lives no longer than its tests.
-FAST = ("fsync=off", "full_page_writes=off", "max_connections=200", "shared_buffers=32MB", "log_min_messages=fatal")
+SETTINGS = ("max_connections=200", "shared_buffers=32MB", "log_min_messages=fatal")
+# Durability is not what tests look at: their cluster lives no longer than they.
+FAST = ("fsync=off", "full_page_writes=off")
 
 
 def missing() -> str:
@@ -33,28 +34,40 @@ def _binaries() -> Path | None:
     return Path(found).resolve().parent if found else None
 
 
+class ProgramError(Exception):
+    """One of PostgreSQL's programs failed; the message is its output."""
+
+
 class Cluster:
     """A server that can be stopped and started again."""
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, *, durable: bool) -> None:
         binaries = _binaries()
         assert binaries
         self._binaries = binaries
         self._user = USER if os.geteuid() == 0 else None
+        self._settings = SETTINGS if durable else SETTINGS + FAST
         self._data = folder / "data"
         self._log = folder / "log"
         if self._user:
             shutil.chown(folder, self._user)
         self._run("initdb", "-D", self._data, "-A", "trust", "-U", "tests", "-E", "UTF8", "--no-sync", "--no-locale")
-        self.port = _free_port()
         self._schemas = itertools.count()
-        self.start()
+        self.port = 0
+        self._start_at_a_free_port()
 
     def start(self) -> None:
         """Returns when it takes connections."""
         options = ["-h", "127.0.0.1", "-k", str(self._data), "-p", str(self.port)]
-        options += [part for setting in FAST for part in ("-c", setting)]
+        options += [part for setting in self._settings for part in ("-c", setting)]
         self._run("pg_ctl", "-D", self._data, "-l", self._log, "-w", "-o", " ".join(options), "start")
+
+    def _start_at_a_free_port(self) -> None:
+        for _ in range(5):
+            self.port = _free_port()
+            with suppress(ProgramError):  # another process has taken it since
+                return self.start()
+        raise ProgramError(self._log.read_text())
 
     def stop(self, mode: str = "immediate") -> None:
         """With the mode `immediate`, as a crash ends it."""
@@ -80,16 +93,17 @@ class Cluster:
             )
             output.seek(0)
             said = output.read()
-        assert done.returncode == 0, f"{program}: {said}"
+        if done.returncode:
+            raise ProgramError(f"{program}: {said}")
         return said.strip()
 
 
 @contextmanager
-def cluster() -> Iterator[Cluster]:
+def cluster(*, durable: bool = False) -> Iterator[Cluster]:
     """A cluster in a folder that its server's user may reach, which those of pytest are not."""
     with tempfile.TemporaryDirectory(prefix="falcon-mnist-postgres-") as folder:
         Path(folder).chmod(0o755)
-        running = Cluster(Path(folder))
+        running = Cluster(Path(folder), durable=durable)
         try:
             yield running
         finally:
