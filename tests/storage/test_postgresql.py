@@ -21,6 +21,7 @@ from falcon_mnist.storage.opening import open_database
 from falcon_mnist.storage.postgresql import PostgreSQL
 from falcon_mnist.storage.postgresql_pool import POOL_SIZE
 from falcon_mnist.storage.store import Store
+from falcon_mnist.storage.tables import RunRow
 
 SESSIONS = "SELECT count(*) FROM pg_stat_activity WHERE application_name = 'falcon-mnist'"
 
@@ -129,6 +130,15 @@ def test_a_process_that_is_stopped_in_a_transaction_loses_its_locks(url: str, st
             new_run(store)  # which waits for the lock, and then gets it
             stopped.execute_sql("SELECT 1")
         stopped.execute_sql("SELECT 1")
+
+
+def test_a_claim_does_not_wait_for_another_change_of_its_run(url: str, store: Store) -> None:
+    run = new_run(store)
+    with closing(open_database(url, wait=60)) as other:
+        with other.writing():
+            RunRow.update(drain=False).where(RunRow.id == run.id).execute(other)
+            assert store.claim(run.id, "worker") is None
+        assert store.claim(run.id, "worker")
 
 
 def test_of_transactions_that_wait_for_each_other_one_is_told(url: str, store: Store) -> None:
