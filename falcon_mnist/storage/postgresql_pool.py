@@ -36,7 +36,7 @@ class Connections:
         """`session` are settings of each session; `wait` is how many seconds `take` waits for a connection."""
         self._parameters = _parameters(url, _SESSION | session)
         self._wait = wait
-        self._reached = False
+        self._was_there = False
         # Connections that no thread uses, the one used last on top; None stands for one that is still to be made.
         self._unused: queue.LifoQueue[psycopg.Connection | None] = queue.LifoQueue()
         for _ in range(POOL_SIZE):
@@ -72,15 +72,20 @@ class Connections:
         _close_all(self._unused)
 
     def _connect(self, end: float) -> psycopg.Connection:
-        """Tries until `end` where the server was reached before: it may restart. Else its settings may be wrong."""
+        """Tries until `end` where the server was there the last time: it may restart.
+
+        One that was never there may be another than is meant, and one that was waited for in vain keeps no more
+        threads waiting.
+        """
         while True:
             try:
                 connection = psycopg.connect(**self._parameters)
                 connection.adapters.register_dumper(str, _Text)
-                self._reached = True
+                self._was_there = True
                 return connection
             except psycopg.OperationalError:
-                if not self._reached or time.monotonic() + RETRY_SECONDS > end:
+                if not self._was_there or time.monotonic() + RETRY_SECONDS > end:
+                    self._was_there = False
                     raise
                 time.sleep(RETRY_SECONDS)
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import subprocess
 import sys
 import threading
+import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
@@ -109,6 +110,21 @@ def test_a_server_that_stays_away_is_told_as_such(cluster: Cluster, url: str) ->
                 pass
         finally:
             cluster.start()
+        database.execute_sql("SELECT 1")
+
+
+def test_a_server_that_was_waited_for_in_vain_is_not_waited_for_again(cluster: Cluster, url: str) -> None:
+    with closing(open_database(url, wait=2)) as database:
+        database.execute_sql("SELECT 1")
+        cluster.stop()
+        begin = time.monotonic()
+        try:
+            for _ in range(50):
+                with pytest.raises(DatabaseLostError):
+                    database.execute_sql("SELECT 1")
+        finally:
+            cluster.start()
+        assert time.monotonic() - begin < 50  # half of what fifty waits take
         database.execute_sql("SELECT 1")
 
 
