@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 
 from falcon_mnist.clock import Clock
 from falcon_mnist.runs.leases import LEASE_SECONDS, LeaseObserver
-from falcon_mnist.storage.database import Database, DatabaseBusyError
+from falcon_mnist.storage.database import Database, DatabaseBusyError, DatabaseLostError
 from falcon_mnist.storage.migrations import migrate
 from falcon_mnist.storage.sqlite import SQLite
 from falcon_mnist.storage.store import Store
@@ -55,6 +57,29 @@ def test_a_wall_clock_that_jumps_neither_keeps_nor_ends_a_lease(scene: Scene, ju
     scene.wall += jump
     assert scene.requeued_after(LEASE_SECONDS - 1) == []
     assert scene.requeued_after(2) == [scene.run_id]
+
+
+class Reachable(SQLite):
+    """A database whose server may be away."""
+
+    away = False
+
+    def execute_sql(self, sql: str, params: Any = None) -> Any:
+        if self.away:
+            raise DatabaseLostError("connection refused")
+        return super().execute_sql(sql, params)
+
+
+def test_while_the_database_is_away_no_lease_runs_out() -> None:
+    database = Reachable(None, wait=0)
+    migrate(database)
+    scene = Scene(database)
+    scene.requeued_after(0)
+    database.away = True
+    with pytest.raises(DatabaseLostError):
+        scene.requeued_after(LEASE_SECONDS + 1)
+    database.away = False
+    assert scene.requeued_after(1) == []  # its worker could not renew it either
 
 
 def test_while_the_database_is_locked_no_lease_runs_out(scene: Scene, tmp_path_factory: pytest.TempPathFactory) -> None:
