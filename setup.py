@@ -85,6 +85,7 @@ setup(
             *(extension(name, [*COMMON, *flags]) for name, flags in VARIANTS.items()),
         ],
         include_path=["kernels"],
+        build_dir=f"build/numpy-{np.__version__}",  # what was made for another NumPy may not compile
         nthreads=os.cpu_count() or 1,
     ),
 )
