@@ -11,7 +11,17 @@ from falcon_mnist.api import responses as answers
 from falcon_mnist.api.auth import READ
 from falcon_mnist.api.openapi import Operation
 from falcon_mnist.api.request import read_query
-from falcon_mnist.api.resources import evaluations, health, imports, inference, models, parameters, recipes, runs
+from falcon_mnist.api.resources import (
+    evaluations,
+    health,
+    imports,
+    inference,
+    models,
+    parameters,
+    recipes,
+    runs,
+    version,
+)
 from falcon_mnist.api.resources.base import Resource, answer
 
 _FIELDS = ("invalid-json", "body-too-large", "unsupported-media-type", "malformed-request", "invalid-fields", "busy")
@@ -100,6 +110,10 @@ OPERATIONS = (
     Operation(
         "/api/infer_adhoc", inference.AdhocInference, "post", "inferAdhoc", "Infer with the parameters in the body.",
         200, answers.AdhocPrediction, (*_FIELDS, "invalid-architecture"), body=schemas.InferAdhoc,
+    ),
+    Operation(
+        "/api/version", version.Version, "get", "showVersion", "Show the version of the software and of its database.",
+        200, answers.Version, ("invalid-fields",),
     ),
     Operation(
         "/api/openapi.json", Description, "get", "describe", "This document.", 200, None, ("invalid-fields",),

@@ -225,6 +225,13 @@ class Recipes(Answer):
     items: list[NamedRecipe]
 
 
+class Version(Answer):
+    """What is running: the version of the package, and of the database's schema."""
+
+    version: str
+    schema_version: Annotated[int, Field(ge=1)]
+
+
 class Status(Answer):
     """Whether the service lives or is ready."""
 
