@@ -132,6 +132,22 @@ def recipes(
 
 
 @app.command()
+def backup(folder: Annotated[Path, typer.Argument(help="A new or an empty folder.")]) -> None:
+    """Copy models, runs, parameters and the token to a folder that can be served, while servers work."""
+    logs.configure(logging.ERROR, "text")
+    settings = Settings.from_env()
+    from falcon_mnist.cli.backup import back_up
+
+    with console.progress() as show:
+        copied = back_up(settings, folder.expanduser().absolute(), progress=show)
+    console.say(f"{copied.parameter_sets} parameter sets, and all models and runs, are in {folder}")
+    for fault in copied.damaged:
+        console.say(f"damaged, and not copied: {fault}")
+    if copied.damaged:
+        raise typer.Exit(1)
+
+
+@app.command()
 def doctor() -> None:
     """Check database, files, space, data set and kernels, and say what to do; status 1 if something is wrong."""
     logs.configure(logging.ERROR, "text")
