@@ -16,6 +16,8 @@ from .world import Process
 # Within a lease, and past it: a worker then wakes while another one has its run.
 MOST_STOP_SECONDS = 60.0
 STOP_SECONDS = (5.0, 20.0, 25.0, MOST_STOP_SECONDS, MOST_STOP_SECONDS)
+PAUSE_SECONDS = (1.0, 5.0, 18.0, 20.0, 25.0)
+STATEMENTS = 5  # as many as a poll has, or a step
 OPERATIONS = 6  # as many as put a file and delete the one before
 MOST_JUMP = 10_000.0  # seconds, of a wall clock
 
@@ -41,6 +43,7 @@ class Faults:
             self._crash_worker,
             self._crash_in_put,
             self._crash_in_commit,
+            self._pause_before_statement,
             self._stop_worker,
             self._slow_worker,
             self._crash_server,
@@ -86,6 +89,11 @@ class Faults:
     def _crash_in_commit(self) -> None:
         for process in self._one([*self._shared.living(), *self._servers], "crash in commit"):
             self._shared.database.crash_in_commit = process
+
+    def _pause_before_statement(self) -> None:
+        for process in self._one([*self._shared.living(), *self._servers], "pause before a statement of"):
+            random = self._world.random
+            self._shared.database.pause = process, random.choice(PAUSE_SECONDS), random.randrange(STATEMENTS)
 
     def _stop_worker(self) -> None:
         for worker in self._one(self._shared.living(), "stop"):
@@ -171,7 +179,7 @@ class Faults:
             server.machine.wall_offset += self._world.random.choice([-1, 1]) * self._world.random.uniform(60, MOST_JUMP)
 
     def _cancel(self) -> None:
-        active, living = self._promises.active(), [server for server in self._servers if server.alive]
+        active, living = self._promises.active(), [server for server in self._servers if server.awake]
         if active and living:
             run_id, server = self._world.random.choice(active), self._world.random.choice(living)
             self._world.note(f"fault: cancel {run_id}")
@@ -184,4 +192,4 @@ class Faults:
 
     def _drain(self) -> None:
         for server in self._one([each for each in self._servers if not each.draining], "drain"):
-            server.drain()
+            server.after(0.0, server.drain)

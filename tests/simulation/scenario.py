@@ -35,7 +35,7 @@ class Scenario:
         self.faults = Faults(self.shared, self.promises, self.servers, self._want)
         self._names = 0
         self._faulty_seconds = self.world.random.uniform(*FAULTY_SECONDS)
-        self._wanted: list[str] = []  # keys of requests that have not been answered yet
+        self._wanted: set[str] = set()  # keys of requests that have not been answered yet
         self.world.after_each = lambda: self.promises.look(self.shared.actor)
 
     def play(self) -> None:
@@ -45,9 +45,7 @@ class Scenario:
             self.world.run(lambda: False, until=self._faulty_seconds)
             self._calm()
             end = self.world.now + QUIET_SECONDS
-            self.world.run(
-                lambda: not self._wanted and not self.promises.active() and not self.shared.living(), until=end
-            )
+            self.world.run(self._over, until=end)
             self._look_at_end()
         finally:
             self.shared.database.close()
@@ -78,11 +76,10 @@ class Scenario:
 
     def _want(self, key: str) -> None:
         """A client asks until it is answered: for a model, then for a run of it."""
-        if key not in self._wanted:
-            self._wanted.append(key)
-        living = [server for server in self.servers if server.alive]
+        self._wanted.add(key)
+        living = [server for server in self.servers if server.awake]
         if living and self._ask(key, self.world.random.choice(living)):
-            self._wanted.remove(key)
+            self._wanted.discard(key)
         else:
             self.world.after(self.world.random.uniform(0.5, 3), lambda: self._want(key))
 
@@ -110,7 +107,7 @@ class Scenario:
         self.shared.quiet = True
         self.shared.disk.full = False
         self.shared.database.busy = self.shared.database.full = 0.0
-        self.shared.database.crash_in_commit = None
+        self.shared.database.crash_in_commit = self.shared.database.pause = None
 
     def _over(self) -> bool:
         return not (self._wanted or self.promises.active() or self.shared.living())

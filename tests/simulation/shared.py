@@ -31,7 +31,11 @@ class Shared:
         random = self.world.random
         self.datasets = training.DATASETS if random.random() < 0.3 else training.DATASETS[:1]
         self.isas = list(training.FACTORS) if random.random() < 0.3 else list(training.FACTORS)[:1]
-        self.actor: Process | None = None  # who acts in this event; None for a client
+
+    @property
+    def actor(self) -> Process | None:
+        """Who acts in this event."""
+        return self.database.acting
 
     def living(self) -> list[Worker]:
         """The workers that have not ended."""
@@ -39,7 +43,7 @@ class Shared:
 
     def act_as(self, process: Process) -> None:
         """What happens in this event is this process's doing."""
-        self.actor = self.database.acting = process
+        self.database.acting = process
 
     def store(self, machine: Machine) -> Store:
         """A process's store."""
