@@ -11,7 +11,7 @@ from falcon_mnist.runs.leases import LEASE_SECONDS, LeaseObserver
 from falcon_mnist.storage.database import Database, DatabaseBusyError, DatabaseLostError
 from falcon_mnist.storage.migrations import migrate
 from falcon_mnist.storage.sqlite import SQLite
-from falcon_mnist.storage.store import Store
+from falcon_mnist.storage.store import Lease, Store
 
 
 class Scene:
@@ -19,12 +19,13 @@ class Scene:
 
     def __init__(self, database: Database) -> None:
         self.wall, self.monotonic = 1e9, 0.0
-        clock = Clock(wall=lambda: self.wall, monotonic=lambda: self.monotonic)
-        self.store = Store(database, clock=clock)
+        self.database = database
+        self.clock = Clock(wall=lambda: self.wall, monotonic=lambda: self.monotonic)
+        self.store = Store(database, clock=self.clock)
         model = self.store.create_model({}, {})
         self.run_id = self.store.create_run(model, {}, max_queued=1).id
         self.store.claim(self.run_id, "worker")
-        self.observer = LeaseObserver(self.store, clock=clock)
+        self.observer = LeaseObserver(self.store, clock=self.clock)
 
     def requeued_after(self, seconds: float) -> list[str]:
         self.monotonic += seconds
@@ -49,6 +50,21 @@ def test_a_run_whose_lease_is_renewed_stays(scene: Scene) -> None:
     for _ in range(20):
         assert scene.requeued_after(LEASE_SECONDS - 1) == []
         scene.store.renew(scene.run_id, "worker")
+
+
+def test_a_lease_is_no_older_than_the_read_that_found_it_however_long_that_took(scene: Scene) -> None:
+    """The observer's process may be stopped before the read, or the database make it wait."""
+
+    delays = [1000.0, 0.0]
+
+    class SlowStore(Store):
+        def leases(self) -> list[Lease]:
+            scene.monotonic += delays.pop(0)
+            return super().leases()
+
+    scene.observer = LeaseObserver(SlowStore(scene.database), clock=scene.clock)
+    assert scene.requeued_after(0) == []
+    assert scene.requeued_after(1) == []
 
 
 @pytest.mark.parametrize("jump", [-3600, 3600])
