@@ -18,6 +18,7 @@ from falcon_mnist.api import errors
 from falcon_mnist.api.auth import AuthMiddleware
 from falcon_mnist.api.errors import Problem
 from falcon_mnist.api.operations import OPERATIONS
+from falcon_mnist.api.request import JSON
 from falcon_mnist.api.resources.base import unknown_parameters
 from falcon_mnist.api.service import Service
 from falcon_mnist.storage.files import DamagedFileError
@@ -130,9 +131,15 @@ def _identify(req: falcon.Request, resp: falcon.Response) -> str:
 
 
 def _problem(req: falcon.Request, resp: falcon.Response, problem: Problem, params: object) -> None:
-    resp.status = problem.status
-    resp.content_type = errors.MEDIA_TYPE
-    resp.data = orjson.dumps(problem.document(_identify(req, resp)))  # Falcon refuses some before the middleware
+    instance = _identify(req, resp)  # Falcon refuses some before the middleware
+    if errors.of_open_inference(req.path):
+        resp.status = errors.open_inference_status(problem.status)
+        resp.content_type = JSON
+        resp.data = orjson.dumps({"error": problem.detail})
+    else:
+        resp.status = problem.status
+        resp.content_type = errors.MEDIA_TYPE
+        resp.data = orjson.dumps(problem.document(instance))
     for name, value in (problem.headers or {}).items():
         resp.set_header(name, value)
 

@@ -102,6 +102,16 @@ def invalid_fields(faults: Sequence[Fault], *, structural: bool = False) -> Prob
     return Problem(kind, f"{count} found; the first{where}: {first.detail}.", faults=faults)
 
 
+def of_open_inference(path: str) -> bool:
+    """Whether the Open Inference Protocol says how errors under this path look."""
+    return path.lstrip("/").partition("/")[0] == "v2"
+
+
+def open_inference_status(status: int) -> int:
+    """Of an error under that protocol: what is wrong with a body is a 400 there."""
+    return 400 if status == 422 else status
+
+
 _KIND_NAMES = {
     "NoneType": "null",
     "bool": "a boolean",

@@ -21,10 +21,11 @@ from falcon_mnist.storage.parameter_files import MEDIA_TYPE as SAFETENSORS
 
 _EVERYWHERE = ("internal-error", "storage-unavailable")
 # What some operations take beside JSON.
-_OTHER_BODIES = {"infer": (BINARY,), "importParameters": (SAFETENSORS,)}
+_OTHER_BODIES = {"infer": (BINARY,), "importParameters": (SAFETENSORS,), "openInfer": (BINARY,)}
 _OTHER_ANSWERS = {
     "showParameters": [each.media_type for each in FORMATS.values() if each.media_type != JSON],
     "showSnapshot": [SAFETENSORS],
+    "openInfer": [BINARY],
 }
 
 
@@ -94,7 +95,7 @@ def document(operations: tuple[Operation, ...]) -> dict[str, Any]:
     """The OpenAPI document of these operations."""
     models = [(model, "validation") for op in operations for model in (op.answer, op.body) if model]
     _, definitions = models_json_schema(
-        [*models, (answers.ProblemDocument, "validation")],  # type: ignore[list-item]
+        [*models, (answers.ProblemDocument, "validation"), (answers.OpenInferenceError, "validation")],  # type: ignore[list-item]
         ref_template="#/components/schemas/{model}",
     )
     paths: dict[str, dict[str, Any]] = {}
@@ -156,14 +157,18 @@ def _responses(operation: Operation) -> dict[str, Any]:
     kinds = [*operation.problems, *_EVERYWHERE]
     if not operation.public:
         kinds.append("unauthorized")
+    theirs = errors.of_open_inference(operation.path)
+    content = (
+        {JSON: {"schema": _reference(answers.OpenInferenceError)}}
+        if theirs
+        else {errors.MEDIA_TYPE: {"schema": _reference(answers.ProblemDocument)}}
+    )
     titles: dict[int, list[str]] = {}
     for kind in kinds:
-        titles.setdefault(errors.KINDS[kind].status, []).append(errors.KINDS[kind].title)
+        status, title = errors.KINDS[kind]
+        titles.setdefault(errors.open_inference_status(status) if theirs else status, []).append(title)
     for status, found in sorted(titles.items()):
-        responses[str(status)] = {
-            "description": "; ".join(found) + ".",
-            "content": {errors.MEDIA_TYPE: {"schema": _reference(answers.ProblemDocument)}},
-        }
+        responses[str(status)] = {"description": "; ".join(found) + ".", "content": content}
     for response in responses.values():
         response.setdefault("headers", {})["X-Request-ID"] = {"schema": {"type": "string"}}
     return responses

@@ -18,6 +18,7 @@ from falcon_mnist.api.resources import (
     imports,
     inference,
     models,
+    open_inference,
     page,
     parameters,
     recipes,
@@ -149,6 +150,32 @@ OPERATIONS = (
     Operation(
         "/api/infer_adhoc", inference.AdhocInference, "post", "inferAdhoc", "Infer with the parameters in the body.",
         200, answers.AdhocPrediction, (*_FIELDS, "invalid-architecture"), body=schemas.InferAdhoc,
+    ),
+    Operation(
+        "/v2", open_inference.Server, "get", "openInferenceServer", "Open Inference Protocol: what answers.",
+        200, answers.OpenInferenceServer, (),
+    ),
+    Operation(
+        "/v2/health/live", open_inference.Live, "get", "openInferenceLive", "Whether the process lives.",
+        200, answers.Status, (),
+    ),
+    Operation(
+        "/v2/health/ready", open_inference.Ready, "get", "openInferenceReady", "Whether requests can be served.",
+        200, answers.Status, ("not-ready",),
+    ),
+    Operation(
+        "/v2/models/{param_id}", open_inference.Model, "get", "openInferenceModel", "The tensors of a parameter set.",
+        200, answers.OpenInferenceModel, ("unknown-parameters",),
+    ),
+    Operation(
+        "/v2/models/{param_id}/ready", open_inference.ModelReady, "get", "openInferenceModelReady",
+        "Whether a parameter set is there.",
+        200, answers.OpenInferenceReady, ("unknown-parameters",),
+    ),
+    Operation(
+        "/v2/models/{param_id}/infer", open_inference.ModelInfer, "post", "openInfer", "Infer, by that protocol.",
+        200, answers.OpenInferenceAnswer, (*_FIELDS, "unknown-parameters", "damaged-parameters"),
+        body=schemas.OpenInference,
     ),
     Operation(
         "/api/openapi.json", Description, "get", "describe", "This document.", 200, None, ("invalid-fields",),

@@ -196,6 +196,62 @@ class Digits(Answer):
     labels: list[Annotated[int, Field(ge=0, lt=CLASSES)]]
 
 
+class OpenInferenceError(Answer):
+    """An error of the Open Inference Protocol."""
+
+    error: str
+
+
+class OpenInferenceServer(Answer):
+    """What answers under `/v2`."""
+
+    name: str
+    version: str
+    extensions: list[str]
+
+
+class TensorMetadata(Answer):
+    """A tensor of a model; -1 stands for any size."""
+
+    name: str
+    datatype: Literal["FP32", "INT64"]
+    shape: list[int]
+
+
+class OpenInferenceModel(Answer):
+    """A parameter set as a model of that protocol. `pixels` may also be UINT8."""
+
+    name: ParamId
+    platform: str
+    inputs: list[TensorMetadata]
+    outputs: list[TensorMetadata]
+
+
+class OpenInferenceReady(Answer):
+    """A parameter set that infers."""
+
+    name: ParamId
+    ready: Literal[True]
+
+
+class OutputTensor(Answer):
+    """An output: its numbers in one list, or how many bytes of them follow the JSON."""
+
+    name: str
+    datatype: Literal["FP32", "INT64"]
+    shape: list[int]
+    data: list[float] | None = None
+    parameters: dict[str, int] | None = None
+
+
+class OpenInferenceAnswer(Answer):
+    """Outputs in the order in which they were asked for; `id` is that of the request."""
+
+    id: str | None = None
+    model_name: ParamId
+    outputs: list[OutputTensor]
+
+
 _Row = Annotated[Numbers, Field(min_length=CLASSES, max_length=CLASSES)]
 
 

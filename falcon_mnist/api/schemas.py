@@ -11,7 +11,7 @@ from functools import cache
 from typing import Annotated, Any, Literal, TypeVar, cast
 
 import numpy as np
-from pydantic import BeforeValidator, Field, ValidationError, WithJsonSchema
+from pydantic import BeforeValidator, ConfigDict, Field, ValidationError, WithJsonSchema
 from pydantic_core import ErrorDetails, PydanticCustomError
 
 from falcon_mnist.api.errors import MAX_ECHOED, Fault, invalid_fields, kind_of
@@ -141,6 +141,38 @@ class JustArchitecture(Strict):
     """What a parameter file says of itself."""
 
     architecture: Architecture
+
+
+class Lenient(Strict):
+    """A part of another protocol, which leaves room for members of its own."""
+
+    model_config = ConfigDict(extra="ignore")
+
+
+class InputTensor(Lenient):
+    """Rows of pixels, as `data` or as so many bytes (`binary_data_size`) behind the JSON."""
+
+    name: Annotated[str, Field(max_length=100)]
+    datatype: Annotated[str, Field(max_length=100)]
+    shape: Annotated[list[Annotated[int, Field(ge=0, lt=2**31)]], Field(max_length=10)]
+    parameters: dict[str, Any] = Field(default_factory=dict)
+    data: Any = None
+
+
+class WantedOutput(Lenient):
+    """An output that is asked for, perhaps as `binary_data`."""
+
+    name: Literal["probabilities", "logits", "labels"]
+    parameters: dict[str, Any] = Field(default_factory=dict)
+
+
+class OpenInference(Lenient):
+    """Body of `POST /v2/models/{param_id}/infer`."""
+
+    id: Annotated[str, Field(max_length=1000)] | None = None
+    parameters: dict[str, Any] = Field(default_factory=dict)
+    inputs: Annotated[list[InputTensor], Field(min_length=1, max_length=1)]
+    outputs: Annotated[list[WantedOutput], Field(max_length=3)] = Field(default_factory=list)
 
 
 def overriding(hyperparams: Mapping[str, Any], body: Mapping[str, Any]) -> Mapping[str, Any]:

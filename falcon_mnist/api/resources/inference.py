@@ -36,7 +36,7 @@ class Inference(Resource):
         predictor = self._service.predictors.get(param_id)
         if predictor is None:
             raise unknown_parameters()
-        answer(resp, {"model_id": predictor.model_id, "param_id": param_id} | _predict(predictor, rows, returns))
+        answer(resp, {"model_id": predictor.model_id, "param_id": param_id} | predict(predictor, rows, returns))
 
 
 class AdhocInference(Resource):
@@ -50,7 +50,7 @@ class AdhocInference(Resource):
         wanted = self._parse(schemas.InferAdhoc, document)
         read_query(req)
         predictor = inference.adhoc(wanted.architecture.model_dump(), wanted.parameters.pairs)
-        answer(resp, _predict(predictor, wanted.inputs, wanted.returns))
+        answer(resp, predict(predictor, wanted.inputs, wanted.returns))
 
 
 def _binary_request(req: falcon.Request, body: bytes) -> tuple[str, Array | npt.NDArray[np.uint8], schemas.Return]:
@@ -82,9 +82,10 @@ def _binary_request(req: falcon.Request, body: bytes) -> tuple[str, Array | npt.
     return query["param_id"], rows.reshape(count, PIXELS), returns
 
 
-def _predict(
+def predict(
     predictor: inference.Predictor, rows: Array | npt.NDArray[np.uint8], returns: schemas.Return
 ) -> dict[str, Any]:
+    """The `outputs` and `latency_ms` of an answer; raises a 422 `Problem` where logits are not finite."""
     logits, milliseconds = predictor(rows)
     if not np.isfinite(logits).all():
         row = int(np.flatnonzero(~np.isfinite(logits).all(axis=1))[0])
