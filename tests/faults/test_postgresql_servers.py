@@ -82,6 +82,22 @@ def test_while_the_database_is_away_requests_are_told_to_come_back(client: Clien
     client.wait(run_id, "succeeded")
 
 
+def test_a_server_ends_while_the_database_is_away_and_the_next_resumes_its_run(
+    start: Callable[[str], Server], cluster: Cluster
+) -> None:
+    first = start("home")
+    with Client(first.url()) as client:
+        run_id = in_the_middle(client)
+    cluster.stop()
+    try:
+        assert first.stop() == 0
+    finally:
+        cluster.start()
+    with Client(start("home").url()) as client:
+        run = client.wait(run_id, "succeeded")
+        assert [each["epoch"] for each in run["history"]] == list(range(1, 201))
+
+
 def test_a_home_moves_from_sqlite_with_all_that_it_has(
     serve: Callable[..., Server], cluster: Cluster, tmp_path: Path
 ) -> None:
