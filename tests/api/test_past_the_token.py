@@ -84,7 +84,7 @@ def test_what_the_router_takes_is_judged_as_what_it_is(app: App) -> None:
     for path in ("/api/openapi.json", "api/openapi.json", "//api/openapi.json"):
         assert status(app, environ("GET", path)) == 401
         assert status(app, environ("GET", path, READ)) == 200
-    for path in ("/api/nothing", "api/nothing", "//v2/nothing", "/api", "/v2"):
+    for path in ("/api/nothing", "api/nothing", "//v2/nothing", "/api", "/v2/models"):
         assert status(app, environ("GET", path)) == 401
         assert status(app, environ("GET", path, READ)) == 404
     for path in ("/nothing", "/apiary", "/page", "/page/nothing.js", "/page/../app.py"):
