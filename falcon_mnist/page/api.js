@@ -15,7 +15,7 @@ export class Problem extends Error {
 export class Unreachable extends Error {}
 
 const JSON_TYPE = "application/json";
-const RETRY_PAUSE = 2000; // milliseconds
+export const RETRY_PAUSE = 2000; // milliseconds
 
 let unauthorized = () => {};
 let reached = () => {};
