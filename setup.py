@@ -21,7 +21,7 @@ COMMON = [
     *("-O3", "-ffp-contract=off", "-fno-math-errno", "-fno-trapping-math", "-fno-inline-functions-called-once"),
     *("-pthread", "-Wno-psabi", "-g0"),
 ]
-AVX2 = ["-mavx2", "-mfma"]
+AVX2 = ["-mavx2", "-mfma", "-mbmi", "-mbmi2"]
 AVX512 = [*AVX2, "-mavx512f", "-mavx512bw", "-mavx512dq", "-mavx512vl", "-mprefer-vector-width=512"]
 VARIANTS = {"baseline": [], "avx2": AVX2, "avx512": AVX512}
 SOURCES = [str(path) for path in sorted(Path("kernels").rglob("*")) if path.suffix in (".pxi", ".h")]
@@ -85,6 +85,7 @@ setup(
             *(extension(name, [*COMMON, *flags]) for name, flags in VARIANTS.items()),
         ],
         include_path=["kernels"],
+        build_dir=f"build/numpy-{np.__version__}",  # what was made for another NumPy may not compile
         nthreads=os.cpu_count() or 1,
     ),
 )

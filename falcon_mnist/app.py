@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 from falcon_mnist.api.app import App, build_app
 from falcon_mnist.api.auth import Tokens
 from falcon_mnist.api.service import Service
@@ -11,8 +13,16 @@ from falcon_mnist.runs.checkpoints import Checkpoints
 from falcon_mnist.runs.executor import Executor
 from falcon_mnist.runs.pool import PoolBackend
 from falcon_mnist.settings import Settings
-from falcon_mnist.storage.opening import REQUEST_WAIT, checkpoint_storage, open_home, open_store, parameter_storage
+from falcon_mnist.storage.opening import (
+    REQUEST_WAIT,
+    Dialect,
+    checkpoint_storage,
+    open_home,
+    open_store,
+    parameter_storage,
+)
 from falcon_mnist.storage.parameter_files import ParameterFiles
+from falcon_mnist.storage.sqlite import SQLite
 
 BACKENDS = {"pool": PoolBackend}
 
@@ -26,13 +36,15 @@ def create_app(settings: Settings | None = None) -> App:
     return build_app(open_service(settings or Settings.from_env()))
 
 
-def open_service(settings: Settings) -> Service:
+def open_service(
+    settings: Settings, *, dialect: Dialect = SQLite, make_executor: Callable[..., Executor] = Executor
+) -> Service:
     """Make the home, the token and the database where they are missing; starts nothing.
 
     Raises `SettingsError`, `SchemaError`, `DatabaseFileError` or `NotPrivateError` if what is there cannot be used.
     """
     open_home(settings)
-    store = open_store(settings, wait=REQUEST_WAIT)
+    store = open_store(settings, wait=REQUEST_WAIT, dialect=dialect)
     files = ParameterFiles(parameter_storage(settings))
     return Service(
         settings=settings,
@@ -41,7 +53,7 @@ def open_service(settings: Settings) -> Service:
         files=files,
         checkpoints=Checkpoints(checkpoint_storage(settings)),
         predictors=Predictors(store, files),
-        executor=Executor(settings, store, BACKENDS[settings.executor]),
-        datasets=ReadyDataset(settings.dataset, settings.home),
+        executor=make_executor(settings, store, BACKENDS[settings.executor]),
         remover=store.remover(files, checkpoint_storage(settings)),
+        datasets=ReadyDataset(settings.dataset, settings.home),
     )

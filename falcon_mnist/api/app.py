@@ -170,7 +170,8 @@ def _in_use(req: falcon.Request, resp: falcon.Response, error: InUseError, param
 
 
 def _damaged(store: Store, req: falcon.Request, resp: falcon.Response, error: DamagedFileError, params: object) -> None:
-    if store.parameters(param_id_of(error.name)) is None:  # removed since its row was read
+    param_id = param_id_of(error.name)
+    if param_id is not None and store.parameters(param_id) is None:  # removed since its row was read
         _problem(req, resp, unknown_parameters(), params)
         return
     log.error("request failed: damaged parameter file %s", error, extra=_ids(req))

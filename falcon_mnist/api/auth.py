@@ -66,7 +66,7 @@ class Tokens:
         self._seen: object = None
         self._next_look = 0.0
         if settings.tokens:
-            self._use(Token(token, WRITE, f"number {n}") for n, token in enumerate(settings.tokens, 1))
+            self._use(_of_environment(settings))
             return
         self._file = settings.tokens_file or _made(settings.made_token)
         self._seen = _state(self._file)
@@ -130,9 +130,7 @@ class AuthMiddleware:
         access = _access(resource, req.method)
         if access == PUBLIC:
             return
-        holder = self._authenticate(req)
-        req.context.token_name = holder.name
-        req.context.scope = holder.scope
+        holder = req.context.holder = self._authenticate(req)
         if access is None:
             raise Problem("forbidden", "This operation is closed.")
         if access == WRITE and holder.scope == READ:
@@ -153,11 +151,13 @@ class AuthMiddleware:
         raise Problem("unauthorized", detail, headers={"WWW-Authenticate": challenge})
 
 
+def _of_environment(settings: Settings) -> list[Token]:
+    return [Token(token, WRITE, f"number {number}") for number, token in enumerate(settings.tokens, 1)]
+
+
 def token_to_enter_with(settings: Settings) -> str:
     """For the link that a terminal shows: the first token that may write, or where none may, that may read."""
-    if settings.tokens:
-        return settings.tokens[0]
-    tokens = _read(settings.tokens_file or settings.made_token)
+    tokens = _of_environment(settings) or _read(settings.tokens_file or settings.made_token)
     return next((token.secret for token in tokens if token.scope == WRITE), tokens[0].secret)
 
 

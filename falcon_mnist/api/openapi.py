@@ -22,6 +22,10 @@ from falcon_mnist.storage.parameter_files import MEDIA_TYPE as SAFETENSORS
 _EVERYWHERE = ("internal-error", "storage-unavailable")
 # What some operations take beside JSON.
 _OTHER_BODIES = {"infer": (BINARY,), "importParameters": (SAFETENSORS,)}
+_OTHER_ANSWERS = {
+    "showParameters": [each.media_type for each in FORMATS.values() if each.media_type != JSON],
+    "showSnapshot": [SAFETENSORS],
+}
 
 
 class Operation(NamedTuple):
@@ -139,18 +143,13 @@ def _operation(operation: Operation) -> dict[str, Any]:
 def _responses(operation: Operation) -> dict[str, Any]:
     success: dict[str, Any] = {"description": "Done."}
     if operation.status != 204:
-        success["content"] = {
-            media_type: {"schema": _schema(operation, media_type)} for media_type in operation.media_types
-        }
+        media_types = operation.media_types
+        success["content"] = {name: {"schema": _schema(operation, name)} for name in media_types}
     responses = {str(operation.status): success}
     if operation.status in (201, 202):
         success["headers"] = {"Location": {"schema": {"type": "string"}, "description": "Where it is."}}
-    if operation.name == "showSnapshot":
-        success["content"][SAFETENSORS] = _bytes(SAFETENSORS)
-    if operation.name == "showParameters":
-        success["content"] |= {
-            each.media_type: _bytes(each.media_type) for each in FORMATS.values() if each.media_type != JSON
-        }
+    if operation.name in _OTHER_ANSWERS:
+        success["content"] |= {name: _bytes(name) for name in _OTHER_ANSWERS[operation.name]}
     if "If-None-Match" in operation.headers:
         success["headers"] = {"ETag": {"schema": {"type": "string"}}}
         responses["304"] = {"description": "The client has it already."}
@@ -170,14 +169,14 @@ def _responses(operation: Operation) -> dict[str, Any]:
     return responses
 
 
+def _bytes(media_type: str) -> dict[str, Any]:
+    return {"schema": {"type": "string", "contentMediaType": media_type}}
+
+
 def _schema(operation: Operation, media_type: str) -> dict[str, str]:
     if operation.answer:
         return _reference(operation.answer)
     return {"type": "object" if media_type == JSON else "string"}
-
-
-def _bytes(media_type: str) -> dict[str, Any]:
-    return {"schema": {"type": "string", "contentMediaType": media_type}}
 
 
 def _reference(model: type[BaseModel]) -> dict[str, str]:

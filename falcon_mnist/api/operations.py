@@ -96,8 +96,9 @@ OPERATIONS = (
     Operation(
         "/api/runs/{run_id}/snapshot", snapshots.Snapshot, "get", "showSnapshot", "Get what a run has learnt so far.",
         200, answers.Snapshot,
-        ("unknown-run", "no-snapshot", "malformed-request", "invalid-fields", "damaged-parameters", "busy"),
-        headers=("If-None-Match",),
+        ("unknown-run", "no-snapshot", "malformed-request", "not-acceptable", "invalid-fields", "damaged-parameters",
+         "busy"),
+        query=("format",), headers=("If-None-Match",),
     ),
     Operation(
         "/api/params", imports.ParameterSets, "post", "importParameters", "Bring parameters from elsewhere.",

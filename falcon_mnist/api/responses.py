@@ -153,6 +153,14 @@ class ParameterSet(Answer):
     size_bytes: Annotated[int, Field(ge=1)]
 
 
+class Imported(Answer):
+    """A parameter set that was brought from elsewhere, and the model that was made for it."""
+
+    param_id: ParamId
+    model_id: ModelId
+    size_bytes: Annotated[int, Field(ge=1)]
+
+
 class ListedParameters(Answer):
     """A parameter set as lists show it."""
 
@@ -186,14 +194,6 @@ class Digits(Answer):
     count: Annotated[int, Field(ge=1)]
     images: list[list[Annotated[int, Field(ge=0, le=255)]]]
     labels: list[Annotated[int, Field(ge=0, lt=CLASSES)]]
-
-
-class Imported(Answer):
-    """A parameter set that was brought from elsewhere, and the model that was made for it."""
-
-    param_id: ParamId
-    model_id: ModelId
-    size_bytes: Annotated[int, Field(ge=1)]
 
 
 _Row = Annotated[Numbers, Field(min_length=CLASSES, max_length=CLASSES)]
@@ -268,9 +268,10 @@ class Recipes(Answer):
 
 
 class Version(Answer):
-    """What runs here: `isa` is the instruction set of the kernels."""
+    """The versions of the package and of the database's schema; `isa` is the instruction set of the kernels."""
 
     version: str
+    schema_version: Annotated[int, Field(ge=1)]
     isa: str
 
 

@@ -29,8 +29,8 @@ class Service:
     checkpoints: Checkpoints
     predictors: Predictors
     executor: Executor
-    datasets: ReadyDataset
     remover: Remover
+    datasets: ReadyDataset
     traffic: Traffic = field(default_factory=Traffic)
     limits: Limits = field(default_factory=Limits)
     draining: threading.Event = field(default_factory=threading.Event)

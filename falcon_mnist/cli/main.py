@@ -6,11 +6,9 @@ Commands import what they need when they run, so that `--help` answers at once.
 from __future__ import annotations
 
 import logging
-import sys
 from importlib.metadata import version
 from pathlib import Path
 from typing import Annotated, Any
-from urllib.parse import quote
 
 import typer
 
@@ -18,7 +16,7 @@ from falcon_mnist import logs
 from falcon_mnist.cli import console
 from falcon_mnist.cli.entry import INTERRUPTED
 from falcon_mnist.cli.options import with_hyperparams
-from falcon_mnist.settings import Settings, SettingsError
+from falcon_mnist.settings import Settings
 
 app = typer.Typer(
     name="falcon-mnist",
@@ -60,28 +58,10 @@ def serve(
     """Serve the API until Ctrl-C or SIGTERM; settings come from FALCON_MNIST_* variables."""
     logs.configure(logging.INFO, "json")
     settings = Settings.from_env()
-    from falcon_mnist import kernels
-    from falcon_mnist.api.token_rules import check_address
     from falcon_mnist.app import open_service
-    from falcon_mnist.server.serve import make_server, run_until_signalled
+    from falcon_mnist.cli.serve import run
 
-    service = open_service(settings)
-    try:
-        warnings = check_address(host, service.tokens.weaknesses, allow_weak=allow_weak_tokens)
-        server = make_server(service, host, port)
-    except SettingsError:
-        service.close()
-        raise
-    except (OSError, ValueError, OverflowError) as error:
-        service.close()
-        reason = getattr(error, "strerror", None) or error
-        raise SettingsError(f"cannot listen at {host}:{port}: {reason}") from None
-    console.say(f"Serving at {server.addresses[0]}/api with the {kernels.isa()} kernels; Ctrl-C ends it.")
-    console.say(_page(server.addresses[0], settings))
-    console.say(_where_the_token_is(settings))
-    for warning in warnings:
-        console.say(f"Warning: {warning}.")
-    run_until_signalled(server, service)
+    run(open_service(settings), host, port, allow_weak_tokens=allow_weak_tokens)
 
 
 @app.command()
@@ -132,6 +112,22 @@ def recipes(
         console.say(json.dumps(described()))
     else:
         console.out.print(report.recipes(described()))
+
+
+@app.command()
+def backup(folder: Annotated[Path, typer.Argument(help="A new or an empty folder.")]) -> None:
+    """Copy models, runs, parameters and the token to a folder that can be served, while servers work."""
+    logs.configure(logging.ERROR, "text")
+    settings = Settings.from_env()
+    from falcon_mnist.cli.backup import back_up
+
+    with console.progress() as show:
+        copied = back_up(settings, folder.expanduser().absolute(), progress=show)
+    console.say(f"{copied.parameter_sets} parameter sets, and all models and runs, are in {folder}")
+    for fault in copied.damaged:
+        console.say(f"damaged, and not copied: {fault}")
+    if copied.damaged:
+        raise typer.Exit(1)
 
 
 @app.command()
@@ -262,18 +258,3 @@ def _from_recipe(name: str, hidden: str | None, activation: str, hyperparams: di
     recipe = RECIPES[name]
     widths = ",".join(map(str, recipe.hidden)) if hidden is None else hidden
     return _model(widths, activation, **merge(recipe.hyperparams, hyperparams))
-
-
-def _page(url: str, settings: Settings) -> str:
-    """On a terminal, the link carries the token: in the fragment, which browsers keep to themselves."""
-    if not sys.stdout.isatty():
-        return f"Page: {url}/"
-    from falcon_mnist.api.auth import token_to_enter_with
-
-    return f"Page: {url}/#token={quote(token_to_enter_with(settings), safe='')}"
-
-
-def _where_the_token_is(settings: Settings) -> str:
-    if settings.tokens:
-        return "Tokens: those in FALCON_MNIST_TOKENS."
-    return f"Token: in {settings.tokens_file or settings.made_token}"

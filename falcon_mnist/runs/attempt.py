@@ -48,6 +48,7 @@ class Parts:
     train: Callable[..., Iterator[Any]] = trainer.train
     evaluate: Callable[..., dict[str, Any]] = evaluate
     isa: str = kernels.isa()
+    keep_lease: Callable[[Store, str, str], LeaseKeeper] = LeaseKeeper
     clock: Clock = SYSTEM_CLOCK
     new_id: NewId = new_id
 
@@ -60,7 +61,7 @@ class Attempt:
         self._run = run
         self._owner = owner
         self._log_as = {"run_id": run.id}
-        self.lease = LeaseKeeper(parts.store, run.id, owner)
+        self.lease = parts.keep_lease(parts.store, run.id, owner)
 
     def run_to_completion(self) -> Iterator[None]:
         """The steps. Raises what the store raises while the run's end is recorded."""

@@ -32,7 +32,16 @@ class Checkpoint(Scalars):
 class Checkpoints:
     """The checkpoints of all runs, in one storage."""
 
-    def __init__(self, storage: Storage, *, new_id: NewId = new_id) -> None:
+    def __init__(
+        self,
+        storage: Storage,
+        *,
+        new_id: NewId = new_id,
+        max_share: float = MAX_SHARE,
+        min_interval_seconds: float = MIN_INTERVAL_SECONDS,
+    ) -> None:
+        self.max_share = max_share
+        self.min_interval_seconds = min_interval_seconds
         self._storage = storage
         self._new_id = new_id
 
@@ -80,7 +89,7 @@ class CheckpointWriter:
         self._record = record
         self._current = current
         self._clock = clock
-        self._next = clock.monotonic() + (0.0 if at_once else MIN_INTERVAL_SECONDS)
+        self._next = clock.monotonic() + (0.0 if at_once else checkpoints.min_interval_seconds)
 
     def maybe_save(self, state: State, *, now: bool = False) -> Iterator[None]:
         """Write a checkpoint if it is time for one, or `now`; a step after each effect."""
@@ -92,7 +101,7 @@ class CheckpointWriter:
         except OSError as error:
             # A full disk takes the safety net away, not the run: there may be room again by its end.
             log.error("no checkpoint could be written: %s", error.strerror)
-            self._next = start + 10 * MIN_INTERVAL_SECONDS
+            self._next = start + 10 * self._checkpoints.min_interval_seconds
             return
         yield
         try:
@@ -104,4 +113,5 @@ class CheckpointWriter:
         self._checkpoints.remove(self._current)
         self._current = written
         end = self._clock.monotonic()
-        self._next = end + max(MIN_INTERVAL_SECONDS, (end - start) / MAX_SHARE)
+        interval = (end - start) / self._checkpoints.max_share
+        self._next = end + max(self._checkpoints.min_interval_seconds, interval)

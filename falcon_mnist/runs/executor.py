@@ -29,12 +29,24 @@ class Executor:
     """Executes queued runs in the background, from the first `start` or `notify` on."""
 
     def __init__(
-        self, settings: Settings, store: Store, make_backend: Callable[[Settings, Callable[[], None]], Backend]
+        self,
+        settings: Settings,
+        store: Store,
+        make_backend: Callable[[Settings, Callable[[], None]], Backend],
+        *,
+        make_queue: Callable[[Store, Backend], Queue] = Queue,
+        poll_seconds: float = POLL_SECONDS,
+        sweep_seconds: float = SWEEP_SECONDS,
+        drain_seconds: float = DRAIN_SECONDS,
     ) -> None:
         """`make_backend` gets the settings and what to call, from any thread, when an attempt is over."""
         self._settings = settings
         self._store = store
         self._make_backend = make_backend
+        self._make_queue = make_queue
+        self._poll_seconds = poll_seconds
+        self._sweep_seconds = sweep_seconds
+        self._drain_seconds = drain_seconds
         self._parameters = Sweeper(parameter_storage(settings))
         self._checkpoints = Sweeper(checkpoint_storage(settings))
         self._lock = threading.Lock()
@@ -65,23 +77,23 @@ class Executor:
 
     def _run(self) -> None:
         backend = self._make_backend(self._settings, self._wake.set)
-        queue = Queue(self._store, backend)
+        queue = self._make_queue(self._store, backend)
         next_sweep = 0.0
         try:
             while not self._stopping.is_set():
                 if time.monotonic() >= next_sweep:
                     self._sweep()
-                    next_sweep = time.monotonic() + SWEEP_SECONDS
+                    next_sweep = time.monotonic() + self._sweep_seconds
                 if not self._try("the queue could not be polled", queue.poll):
-                    self._stopping.wait(POLL_SECONDS)
-                self._wake.wait(POLL_SECONDS)
+                    self._stopping.wait(self._poll_seconds)
+                self._wake.wait(self._poll_seconds)
                 self._wake.clear()
         finally:
             self._drain(queue, backend)
             self._store.close()
 
     def _drain(self, queue: Queue, backend: Backend) -> None:
-        end = time.monotonic() + DRAIN_SECONDS
+        end = time.monotonic() + self._drain_seconds
         self._try("workers could not be asked to save their runs", queue.drain)
         while time.monotonic() < end:
             self._wake.clear()
@@ -90,7 +102,7 @@ class Executor:
                     break
             except DatabaseBusyError:
                 pass
-            self._wake.wait(min(POLL_SECONDS, max(0.0, end - time.monotonic())))
+            self._wake.wait(min(self._poll_seconds, max(0.0, end - time.monotonic())))
         backend.close()
         self._try("runs could not be requeued: they will be when their leases have run out", queue.abandon)
 

@@ -22,10 +22,11 @@ log = logging.getLogger(__name__)
 class LeaseKeeper:
     """A worker's side: renews the lease of its run, and learns what its row asks for."""
 
-    def __init__(self, store: Store, run_id: str, owner: str) -> None:
+    def __init__(self, store: Store, run_id: str, owner: str, *, renew_seconds: float = RENEW_SECONDS) -> None:
         self._store = store
         self._run_id = run_id
         self._owner = owner
+        self._renew_seconds = renew_seconds
         self._unrenewed_seconds = 0.0
         self.stop: npt.NDArray[np.uint8] = np.zeros(1, dtype=np.uint8)  # 1 when the run is no longer this worker's
         self.drain = False  # whether it is to be saved and requeued
@@ -39,7 +40,7 @@ class LeaseKeeper:
             held = run is not None
             if run is not None:
                 self.drain, self.finish = bool(run.drain), bool(run.finish)
-            if held and self._unrenewed_seconds >= RENEW_SECONDS:
+            if held and self._unrenewed_seconds >= self._renew_seconds:
                 held = self._store.renew(self._run_id, self._owner)
                 self._unrenewed_seconds = 0.0
         except Exception as error:  # a full disk, say: the lease may still be renewed in time

@@ -27,9 +27,16 @@ log = logging.getLogger(__name__)
 class PoolBackend:
     """Processes that are started when a run needs one, and kept for the next. Made by the thread that calls it."""
 
-    def __init__(self, settings: Settings, notify: Callable[[], None]) -> None:
+    def __init__(
+        self,
+        settings: Settings,
+        notify: Callable[[], None],
+        *,
+        execute: Callable[[Settings, str, str], None] = worker.execute,
+    ) -> None:
         self.capacity = settings.workers
         self._settings = settings
+        self._execute = execute  # as `worker.execute`, and of a module that a new process can import
         self._notify = notify
         self._context = multiprocessing.get_context("spawn")  # the server has threads, which fork would break
         self._idle: list[ProcessPool] = []
@@ -45,13 +52,13 @@ class PoolBackend:
         while self._idle:
             pool = self._idle.pop()
             try:
-                future = pool.schedule(worker.execute, args=arguments)
+                future = pool.schedule(self._execute, args=arguments)
                 break
             except RuntimeError:  # its process was killed while it was idle
                 _end(pool)
         else:
             pool = self._new_pool()
-            future = pool.schedule(worker.execute, args=arguments)
+            future = pool.schedule(self._execute, args=arguments)
         self._busy[owner] = pool, future
         future.add_done_callback(lambda _: self._notify())
 

@@ -54,29 +54,31 @@ def _end_with(parent: int) -> None:
 def execute(settings: Settings, run_id: str, owner: str) -> None:
     """Claim the run as `owner` and run it to completion; returns at once if it is not queued any more."""
     store = open_store(settings, wait=WORKER_WAIT)
-    try:
-        run = store.claim(run_id, owner)
-        if run is None:
-            return
-        log.info("run claimed", extra={"run_id": run_id})
-        attempt = Attempt(_parts(settings, store), run, owner)
-        with _beating(attempt.lease, store):
-            for _ in attempt.run_to_completion():
-                pass
-    finally:
-        store.close()
-
-
-def _parts(settings: Settings, store: Store) -> Parts:
-    return Parts(
+    parts = Parts(
         store=store,
         checkpoints=Checkpoints(checkpoint_storage(settings)),
         parameters=ParameterFiles(parameter_storage(settings)),
-        open_data=lambda: _dataset(settings),
+        open_data=lambda: open_data(settings),
     )
+    execute_with(parts, run_id, owner)
 
 
-def _dataset(settings: Settings) -> Dataset:
+def execute_with(parts: Parts, run_id: str, owner: str) -> None:
+    """As `execute`, with these parts; closes their store."""
+    try:
+        run = parts.store.claim(run_id, owner)
+        if run is None:
+            return
+        log.info("run claimed", extra={"run_id": run_id})
+        attempt = Attempt(parts, run, owner)
+        with _beating(attempt.lease, parts.store):
+            for _ in attempt.run_to_completion():
+                pass
+    finally:
+        parts.store.close()
+
+
+def open_data(settings: Settings) -> Dataset:
     """The data set of the settings, opened once in the life of the process."""
     key = (settings.dataset, settings.home)
     if key not in _datasets:

@@ -75,7 +75,13 @@ def make_server(service: Service, host: str, port: int) -> Listeners:
         )
 
 
-def run_until_signalled(server: Listeners, service: Service) -> None:
+def run_until_signalled(
+    server: Listeners,
+    service: Service,
+    *,
+    drain_seconds: float = DRAIN_SECONDS,
+    exit_seconds: float = EXIT_SECONDS,
+) -> None:
     """Serve until SIGINT or SIGTERM, then let requests and runs come to a good end.
 
     Readiness turns false, requests in flight are answered, running runs are saved for the next server. A
@@ -91,18 +97,18 @@ def run_until_signalled(server: Listeners, service: Service) -> None:
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, leave)
     service.executor.start()
-    with _in_thread(server, service) as thread:
+    with _in_thread(server, service, drain_seconds) as thread:
         while not signals:
             time.sleep(0.1)
             if not thread.is_alive():
                 raise RuntimeError("the server's thread ended by itself; its log says why")
         log.info("ending: requests are answered and runs are saved")
-        threading.Thread(target=_end_anyway, name="last resort", daemon=True).start()
+        threading.Thread(target=_end_anyway, args=[exit_seconds], name="last resort", daemon=True).start()
 
 
-def _end_anyway() -> None:
+def _end_anyway(seconds: float) -> None:
     """End the server although something keeps it: a stopped worker, say, or a database that does not answer."""
-    time.sleep(EXIT_SECONDS)
+    time.sleep(seconds)
     log.error("ending at once: not all is saved, but what was answered and recorded stays")
     os._exit(1)
 
@@ -111,19 +117,19 @@ def _end_anyway() -> None:
 def running(service: Service, host: str = "127.0.0.1") -> Iterator[str]:
     """A server in a thread of this process, on a free port; gives its URL."""
     server = make_server(service, host, 0)
-    with _in_thread(server, service):
+    with _in_thread(server, service, DRAIN_SECONDS):
         yield server.addresses[0]
 
 
 @contextmanager
-def _in_thread(server: Listeners, service: Service) -> Iterator[threading.Thread]:
+def _in_thread(server: Listeners, service: Service, drain_seconds: float) -> Iterator[threading.Thread]:
     """Serve while the block runs, then drain."""
     thread = threading.Thread(target=server.run, name="server", daemon=True)
     thread.start()
     try:
         yield thread
     finally:
-        end = time.monotonic() + DRAIN_SECONDS
+        end = time.monotonic() + drain_seconds
         service.draining.set()
         service.executor.stop()
         _wait(end, lambda: not any(channel.busy for channel in server.channels))

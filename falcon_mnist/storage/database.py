@@ -5,6 +5,7 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from contextlib import AbstractContextManager
+from pathlib import Path
 from typing import Any, ClassVar
 
 import peewee
@@ -46,6 +47,10 @@ class Database(peewee.Database, ABC):
     @abstractmethod
     def migrating(self) -> AbstractContextManager[Any]:
         """A transaction that may change the schema: of several processes, one at a time."""
+
+    @abstractmethod
+    def copy_to(self, path: Path) -> None:
+        """Write all rows as of one moment to a new SQLite file at `path`, while others write."""
 
     def execute_sql(self, sql: str, params: Any = None) -> Any:
         """Execute a statement. Raises `DatabaseBusyError` and `DatabaseFullError` where those are the cause."""

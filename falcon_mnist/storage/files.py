@@ -4,15 +4,13 @@ from __future__ import annotations
 
 import hashlib
 import logging
-import os
 from collections.abc import Container
 from pathlib import Path
 from typing import NamedTuple, Protocol
 
-from fsspec.implementations.local import LocalFileSystem
-
 from falcon_mnist.clock import SYSTEM_CLOCK, Clock
-from falcon_mnist.storage.private import make_private
+from falcon_mnist.storage.disk import SYSTEM_DISK, Disk
+from falcon_mnist.storage.private import make_private, sync_name
 
 log = logging.getLogger(__name__)
 
@@ -59,38 +57,42 @@ class Storage(Protocol):
 
 
 class LocalFolder:
-    """A `Storage` in a folder of this machine, which the first `put` makes.
+    """A `Storage` in a folder of this machine, which the first `put` makes."""
 
-    Reads and lists through fsspec, as another backend would; writes by itself, because fsspec syncs nothing.
-    """
-
-    def __init__(self, folder: Path, *, clock: Clock = SYSTEM_CLOCK) -> None:
+    def __init__(self, folder: Path, *, clock: Clock = SYSTEM_CLOCK, disk: Disk = SYSTEM_DISK) -> None:
         self._folder = folder
         self._clock = clock
-        self._files = LocalFileSystem()
+        self._disk = disk
+        self._named = False  # whether the folder's name is on the disk
 
     def put(self, name: str, data: bytes) -> Written:
-        """Temporary name, fsync, rename, fsync of the folder."""
-        make_private(self._folder)
+        """Temporary name, sync, rename, sync of the folder."""
+        disk = self._disk
+        self._make_folder()
         path = self._folder / name
         temporary = self._folder / f".{name}.tmp"
         try:
-            with open(temporary, "wb", opener=_private) as file:
+            with disk.create(temporary) as file:
                 file.write(data)
-                file.flush()
-                os.fsync(file.fileno())
-            os.replace(temporary, path)
-            _sync_folder(self._folder)
+                disk.sync(file)
+            disk.rename(temporary, path)
+            disk.sync_folder(self._folder)
         except BaseException:
-            temporary.unlink(missing_ok=True)
-            path.unlink(missing_ok=True)
+            disk.delete(temporary)
+            disk.delete(path)
             raise
         return Written(len(data), hashlib.sha256(data).hexdigest())
+
+    def _make_folder(self) -> None:
+        make_private(self._folder, self._disk)
+        if not self._named:  # another process may have made it, and been killed before its name was on the disk
+            sync_name(self._folder, self._disk)
+            self._named = True
 
     def get(self, name: str, expected: Written) -> bytes:
         """In one read, of no more than was written."""
         try:
-            data: bytes = self._files.cat_file(str(self._folder / name), end=expected.size_bytes + 1)
+            data = self._disk.read(self._folder / name, expected.size_bytes + 1)
         except OSError as error:
             raise DamagedFileError(name, f"cannot be read ({error.strerror})") from error
         if len(data) != expected.size_bytes or hashlib.sha256(data).hexdigest() != expected.sha256:
@@ -98,28 +100,15 @@ class LocalFolder:
         return data
 
     def delete(self, name: str) -> None:
-        """Unlink it."""
-        (self._folder / name).unlink(missing_ok=True)
+        """It may be there again after a power failure, until a sweep."""
+        self._disk.delete(self._folder / name)
 
     def list(self) -> list[Entry]:
         """Temporary files too; what is no file is not listed."""
-        if not self._folder.is_dir():
+        if not self._disk.is_folder(self._folder):
             return []
         now = self._clock.wall()
-        found = self._files.ls(str(self._folder), detail=True)
-        return [Entry(Path(info["name"]).name, now - info["mtime"]) for info in found if info["type"] == "file"]
-
-
-def _private(path: str, flags: int) -> int:
-    return os.open(path, flags, 0o600)
-
-
-def _sync_folder(folder: Path) -> None:
-    descriptor = os.open(folder, os.O_RDONLY | os.O_CLOEXEC)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
+        return [Entry(name, now - written) for name, written in self._disk.files(self._folder)]
 
 
 class Sweeper:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 
 import peewee
@@ -9,6 +10,7 @@ import peewee
 from falcon_mnist.clock import SYSTEM_CLOCK, Clock, NewId, new_id
 from falcon_mnist.settings import Settings
 from falcon_mnist.storage.database import Database, DatabaseFileError
+from falcon_mnist.storage.disk import SYSTEM_DISK, Disk
 from falcon_mnist.storage.files import LocalFolder, Storage
 from falcon_mnist.storage.migrations import STEPS, SchemaError, migrate, version
 from falcon_mnist.storage.private import make_private, tighten
@@ -20,6 +22,8 @@ from falcon_mnist.storage.store import Store
 REQUEST_WAIT = 2.0
 WORKER_WAIT = 60.0
 
+Dialect = Callable[..., Database]  # a class of databases: takes the path, and `wait` as a statement's seconds
+
 # What to do about a damaged database.
 RESTORE = "stop the servers and restore a backup, or save what is left with: sqlite3 FILE .recover"
 
@@ -30,13 +34,13 @@ def open_home(settings: Settings) -> None:
     tighten(settings.home)
 
 
-def open_database(path: Path, *, wait: float) -> Database:
+def open_database(path: Path, *, wait: float, dialect: Dialect = SQLite) -> Database:
     """The database at `path`, made or migrated as needed.
 
     Raises `migrations.SchemaError` if a newer version of the service wrote it, `DatabaseFileError`,
     `NotPrivateError` and `OSError`.
     """
-    database = SQLite(path, wait=WORKER_WAIT)
+    database = dialect(path, wait=WORKER_WAIT)
     try:
         database.create()
         migrate(database)
@@ -44,12 +48,14 @@ def open_database(path: Path, *, wait: float) -> Database:
         raise _unusable(path, error) from error
     finally:
         database.close()
-    return SQLite(path, wait=wait)
+    return dialect(path, wait=wait)
 
 
-def open_store(settings: Settings, *, wait: float, clock: Clock = SYSTEM_CLOCK, new_id: NewId = new_id) -> Store:
+def open_store(
+    settings: Settings, *, wait: float, clock: Clock = SYSTEM_CLOCK, new_id: NewId = new_id, dialect: Dialect = SQLite
+) -> Store:
     """The store of the settings' database; raises as `open_database`."""
-    return Store(open_database(settings.database, wait=wait), clock=clock, new_id=new_id)
+    return Store(open_database(settings.database, wait=wait, dialect=dialect), clock=clock, new_id=new_id)
 
 
 def look_at_store(settings: Settings) -> Store:
@@ -71,11 +77,11 @@ def _unusable(path: Path, error: peewee.DatabaseError) -> DatabaseFileError:
     return DatabaseFileError(f"the database {path} cannot be used ({error}): {mend}")
 
 
-def parameter_storage(settings: Settings) -> Storage:
+def parameter_storage(settings: Settings, *, clock: Clock = SYSTEM_CLOCK, disk: Disk = SYSTEM_DISK) -> Storage:
     """Where parameter files are."""
-    return LocalFolder(settings.storage / "parameters")
+    return LocalFolder(settings.storage / "parameters", clock=clock, disk=disk)
 
 
-def checkpoint_storage(settings: Settings) -> Storage:
+def checkpoint_storage(settings: Settings, *, clock: Clock = SYSTEM_CLOCK, disk: Disk = SYSTEM_DISK) -> Storage:
     """Where checkpoints are."""
-    return LocalFolder(settings.storage / "checkpoints")
+    return LocalFolder(settings.storage / "checkpoints", clock=clock, disk=disk)

@@ -36,9 +36,9 @@ def file_name(param_id: str) -> str:
     return param_id + _SUFFIX
 
 
-def param_id_of(name: str) -> str:
-    """The parameter set that is stored under a name."""
-    return name.removesuffix(_SUFFIX)
+def param_id_of(name: str) -> str | None:
+    """The parameter set that is stored under a name; None if it is another file."""
+    return name.removesuffix(_SUFFIX) if name.startswith("p_") else None
 
 
 class ParameterFiles:
@@ -63,10 +63,10 @@ class ParameterFiles:
 
     def read(self, param_id: str, expected: Written, architecture: Mapping[str, Any]) -> Array:
         """The flat parameter vector of a set. Raises `DamagedFileError`."""
-        tensors = decode(self.read_bytes(param_id, expected), file_name(param_id))
+        found = decode(self.read_bytes(param_id, expected), file_name(param_id))
         net = network.build(architecture)
         try:
-            pairs = [(tensors[f"linear.{i}.W"], tensors[f"linear.{i}.b"]) for i in range(len(net.slices))]
+            pairs = [(found[f"linear.{i}.W"], found[f"linear.{i}.b"]) for i in range(len(net.slices))]
             return network.flatten(net, pairs)
         except (KeyError, ValueError) as error:
             raise DamagedFileError(file_name(param_id), "is not a parameter set of its model") from error

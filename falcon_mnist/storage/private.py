@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import stat
 from pathlib import Path
+
+from falcon_mnist.storage.disk import SYSTEM_DISK, Disk
 
 FOR_OTHERS = stat.S_IRWXG | stat.S_IRWXO
 
@@ -17,11 +20,22 @@ def open_to_others(path: Path) -> bool:
     return bool(path.stat().st_mode & FOR_OTHERS)
 
 
-def make_private(folder: Path) -> None:
-    """Make a folder, and those above it that are missing, for its owner alone; one that is there stays as it is."""
-    if not folder.is_dir():
-        make_private(folder.parent)
-        folder.mkdir(exist_ok=True, mode=0o700)
+def make_private(folder: Path, disk: Disk = SYSTEM_DISK) -> None:
+    """Make a folder, and those above it that are missing, for its owner alone; one that is there stays as it is.
+
+    What is put into a new folder is not lost with it when the power fails: its name is on the disk before.
+    """
+    if not disk.is_folder(folder):
+        make_private(folder.parent, disk)
+        sync_name(folder.parent, disk)  # the process that made it may have been killed before it did this
+        disk.make_folder(folder)
+        sync_name(folder, disk)
+
+
+def sync_name(folder: Path, disk: Disk) -> None:
+    """Have the disk keep the name of a folder; of one in a folder that is not ours to read, its owner has to."""
+    with contextlib.suppress(PermissionError):
+        disk.sync_folder(folder.parent)
 
 
 def tighten(path: Path) -> None:

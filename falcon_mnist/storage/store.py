@@ -12,6 +12,7 @@ from collections.abc import Mapping, Sequence
 from contextlib import AbstractContextManager
 from enum import StrEnum
 from functools import cached_property
+from pathlib import Path
 from typing import Any, NamedTuple, TypeVar
 
 from peewee import fn
@@ -436,6 +437,10 @@ class Store:
     def schema_version(self) -> int:
         """How many of the migrations' steps made this database."""
         return migrations.version(self._database)
+
+    def copy_to(self, path: Path) -> None:
+        """Write all rows as of one moment to a new file, while others write. Raises `OSError`."""
+        self._database.copy_to(path)
 
     def faults(self) -> list[str]:
         """What is wrong with the stored rows, one sentence each. Raises `peewee.DatabaseError`."""

@@ -101,11 +101,10 @@ cdef class Network:
         layer.sparse = inputs <= MAX_K_BLOCKS * K_BLOCK and activations == 0
         if self.net.linears > 1:
             behind_relu = self._behind_relu(activations)
-            layer.sparse = inputs <= MAX_K_BLOCKS * K_BLOCK and layer.padded >= SPARSE_PANEL and behind_relu
+            layer.sparse = inputs <= MAX_K_BLOCKS * K_BLOCK and layer.padded >= SPARSE_OUTPUTS and behind_relu
             before = &self.net.linear[self.net.linears - 2]
             before.sparse_gradient = self.net.linears > 2 and before.sparse and behind_relu
-        # Panels of a layer that may skip zeros are wider than a register tile (sparse/tile.pxi).
-        layer.panel = min(layer.padded, <Py_ssize_t>(SPARSE_PANEL if layer.sparse else 2 * self.table.lanes))
+        layer.panel = min(layer.padded, <Py_ssize_t>(2 * self.table.lanes))
         layer.ld = self._padded_ld(outputs)
         layer.weight = self.parameter_count
         layer.bias = layer.weight + inputs * outputs

@@ -24,7 +24,7 @@ cdef Py_ssize_t _lay_out(
     b.rows = rows
     b.ld_transposed = _whole(rows, K_BLOCK)
     b.sums_floats = sparse * min(rows, <Py_ssize_t>BLOCK_ROWS) * table.sparse_tile
-    b.block_floats = learning * sparse * max(rows * SPARSE_PANEL, <Py_ssize_t>K_BLOCK * table.sparse_tile)
+    b.block_floats = learning * sparse * max(rows, <Py_ssize_t>K_BLOCK) * table.sparse_tile
     b.activations = _take(base, &used, rows * net.activation_floats)
     b.grad_activations = _take(base, &used, learning * rows * net.activation_floats)
     for i in range(2):

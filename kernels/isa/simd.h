@@ -38,6 +38,13 @@ static inline vfloat in_register(vfloat x)
     return x;
 }
 
+/* An address, computed once: else gcc may add offsets of its own to it for each use. */
+static inline const float *computed(const float *at)
+{
+    __asm__("" : "+r"(at));
+    return at;
+}
+
 static inline vfloat vfma(vfloat a, vfloat b, vfloat c) /* a*b + c, rounded once where the machine can */
 {
 #if LANES == 16 && defined(__AVX512F__)

@@ -12,6 +12,7 @@ cdef extern from "isa/simd.h" nogil:
     vfloat vbroadcast(float x) noexcept
     vfloat vfma(vfloat a, vfloat b, vfloat c) noexcept
     vfloat in_register(vfloat x) noexcept
+    const float* computed(const float* at) noexcept
     vfloat vsqrt(vfloat x) noexcept
     vfloat vzip_low(vfloat a, vfloat b) noexcept
     vfloat vzip_high(vfloat a, vfloat b) noexcept

@@ -104,7 +104,7 @@ cdef void dense_forward(
     cdef Product p = Product(layer.inputs, layer.inputs, 0, x, rs_x, 1, NULL, layer.panel, NULL, layer.ld, NULL, 0)
     column = first
     while column < end:
-        columns = min(end - column, min(<Py_ssize_t>NR, layer.panel - column % layer.panel))
+        columns = min(end - column, layer.panel - column % layer.panel)
         p.b = packed + panel_start(layer, column)
         p.c = y + column
         linear_product(&p, rows, columns)
@@ -119,7 +119,7 @@ cdef void dense_d_weight(
     cdef Py_ssize_t column = w.column, columns
     cdef Product p = Product(rows, rows, 0, x + w.row, 1, rs_x, NULL, layer.ld, NULL, layer.panel, update, 0)
     while column < w.end_column:
-        columns = min(w.end_column - column, min(<Py_ssize_t>NR, layer.panel - column % layer.panel))
+        columns = min(w.end_column - column, layer.panel - column % layer.panel)
         p.b = d + column
         p.at = panel_start(layer, column) + w.row * layer.panel
         linear_product(&p, w.end_row - w.row, columns)

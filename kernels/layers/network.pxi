@@ -10,7 +10,7 @@ cdef enum:
     MAX_LAYERS = 64
     K_BLOCK = 64  # elements of a row that one mask of non-zeros covers
     MAX_K_BLOCKS = 64  # masks of a row: longer rows are computed densely
-    SPARSE_PANEL = 64  # columns of a panel of W, if the layer may skip zeros
+    SPARSE_OUTPUTS = 64  # outputs from which on a later layer may skip zeros
     BLOCK_ROWS = 128  # rows of a sparse operand whose sums are kept at once
 
 cdef struct Linear:
@@ -20,12 +20,12 @@ cdef struct Linear:
     Py_ssize_t bias
     Py_ssize_t packed_weight  # and in the packed ones
     Py_ssize_t packed_bias
-    Py_ssize_t panel  # columns of a panel of the packed W
+    Py_ssize_t panel  # columns of a panel of the packed W: those of a register tile, two vectors or one
     Py_ssize_t padded  # outputs, padded to whole vectors: the columns that are computed
     Py_ssize_t ld  # leading dimension of its activations and of their gradients, in floats
     Py_ssize_t output_at  # floats before its output in a workspace, for each row
     bint sparse  # may skip zeros of its input: pixels, or what relu has left
-    bint sparse_gradient  # may skip zeros of its d_output: relu follows it, and its panels are SPARSE_PANEL wide
+    bint sparse_gradient  # may skip zeros of its d_output: relu follows it, and it may skip zeros itself
     int activation  # index of the first activation after it
     int end_activation
 

@@ -10,10 +10,11 @@ cdef struct SparseProduct:
     const float* pixel  # what bytes count as
     Py_ssize_t ld
     Py_ssize_t k  # elements of a row of A
-    const float* b  # its leading dimension is SPARSE_PANEL
+    const float* b  # its leading dimension is HALF_TILE vectors
     const Update* update
     Py_ssize_t at
     Py_ssize_t rs_c
+    Py_ssize_t panel  # floats from one panel of C, of two vectors, to the next
 
 
 cdef inline Row row_at(const bint bytes, const SparseProduct* p, Py_ssize_t i) noexcept nogil:
@@ -53,7 +54,7 @@ cdef inline void accumulate_sparse(
             x = vbroadcast(element(bytes, p.pixel, &one, j))
             y = vbroadcast(element(bytes, p.pixel, &other, j)) if rows == 2 else x
             for v in range(vectors):
-                b = vload(p.b + j * SPARSE_PANEL + v * LANES)
+                b = vload(p.b + (j * HALF_TILE + v) * LANES)
                 if rows == 2:
                     b = in_register(b)
                     acc[vectors + v] = vfma(y, b, acc[vectors + v])
@@ -61,14 +62,18 @@ cdef inline void accumulate_sparse(
 
 
 cdef inline void finish_row(
-    const int vectors, const bint descends, const Update* update, Py_ssize_t at, const vfloat* gradients
+    const int vectors, const bint descends, const Update* update, Py_ssize_t at, Py_ssize_t panel,
+    const vfloat* gradients
 ) noexcept nogil:
     cdef int v
-    if not descends:
-        apply_update(1, vectors, update, at, 0, gradients)
+    if descends:
+        for v in range(vectors):
+            descend(update.weights + at + place(v, panel), vbroadcast(-update.learning_rate), gradients[v])
         return
-    for v in range(vectors):
-        descend(update.weights + at + v * LANES, vbroadcast(-update.learning_rate), gradients[v])
+    if vectors >= 2:
+        apply_update(vectors // 2, 2, update, at, panel, gradients)
+    if vectors % 2:
+        apply_update(1, 1, update, at + vectors // 2 * panel, 0, gradients + vectors - 1)
 
 
 cdef inline void sparse_tile(
@@ -85,11 +90,11 @@ cdef inline void sparse_tile(
         for row in range(rows):
             for v in range(vectors):
                 if i + row < m:
-                    acc[row * vectors + v] = accumulated(update, at + row * p.rs_c + v * LANES)
+                    acc[row * vectors + v] = accumulated(update, at + row * p.rs_c + place(v, p.panel))
     accumulate_sparse(rows, vectors, bytes, p, row_at(bytes, p, i), row_at(bytes, p, min(i + 1, m - 1)), masks, acc)
-    finish_row(vectors, descends, update, at, acc)
+    finish_row(vectors, descends, update, at, p.panel, acc)
     if rows == 2 and i + 1 < m:
-        finish_row(vectors, descends, update, at + p.rs_c, acc + vectors)
+        finish_row(vectors, descends, update, at + p.rs_c, p.panel, acc + vectors)
 
 
 cdef inline void sparse_tiles(
@@ -112,23 +117,31 @@ cdef inline void sparse_tiles(
         turn = 1 - turn
 
 
-cdef inline void sparse_tiles_of(int vectors, bint bytes, const SparseProduct* p, Py_ssize_t m) noexcept nogil:
-    """So many vectors, in the loop that is compiled for them."""
+cdef inline void sparse_tiles_of(const int vectors, bint bytes, const SparseProduct* p, Py_ssize_t m) noexcept nogil:
+    """So many vectors, in the loop that is compiled for the rest."""
     cdef bint descends = zeros_change_nothing(p.update)
-    if vectors == 1 and bytes:
-        sparse_tiles(2, 1, True, False, p, m)
-    elif vectors == 1:
-        sparse_tiles(2, 1, False, False, p, m)
-    elif bytes and descends:
-        sparse_tiles(2, HALF_TILE, True, True, p, m)
+    if bytes and descends:
+        sparse_tiles(2, vectors, True, True, p, m)
     elif bytes:
-        sparse_tiles(2, HALF_TILE, True, False, p, m)
-    elif p.k > BLOCK_ROWS:
-        sparse_tiles(2, HALF_TILE, False, False, p, m)
+        sparse_tiles(2, vectors, True, False, p, m)
+    elif p.k > BLOCK_ROWS or vectors < HALF_TILE:
+        sparse_tiles(2, vectors, False, False, p, m)
     elif descends:
-        sparse_tiles(1, HALF_TILE, False, True, p, m)
+        sparse_tiles(1, vectors, False, True, p, m)
     else:
-        sparse_tiles(1, HALF_TILE, False, False, p, m)
+        sparse_tiles(1, vectors, False, False, p, m)
+
+
+cdef void sparse_panels(int vectors, bint bytes, const SparseProduct* p, Py_ssize_t m) noexcept nogil:
+    """All m rows of so many vectors."""
+    if vectors == 1:
+        sparse_tiles_of(1, bytes, p, m)
+    elif vectors == 2:
+        sparse_tiles_of(2, bytes, p, m)
+    elif vectors == 3:
+        sparse_tiles_of(3, bytes, p, m)
+    else:
+        sparse_tiles_of(HALF_TILE, bytes, p, m)
 
 
 cdef void transpose_bytes(
@@ -167,24 +180,22 @@ cdef void sparse_d_weight(
     The columns of D that are needed are copied together to `batch.block`: else their lines would share half of the
     cache's sets.
     """
-    cdef Py_ssize_t column = w.column, columns, i
+    cdef Py_ssize_t column = w.column, i
     cdef int vectors
     cdef bint bytes = x.bytes != NULL
     cdef SparseProduct p = SparseProduct(
-        x, batch.pixel, batch.ld_transposed, batch.rows, batch.block, update, 0, layer.panel
+        x, batch.pixel, batch.ld_transposed, batch.rows, batch.block, update, 0, layer.panel, layer.panel * layer.inputs
     )
     if bytes:
         p.first.bytes += w.row * batch.ld_transposed
     else:
         p.first.floats += w.row * batch.ld_transposed
     while column < w.end_column and w.row < w.end_row:
-        vectors = min(<int>HALF_TILE, vectors_at(layer, column, w.end_column))
-        columns = min(w.end_column - column, <Py_ssize_t>(vectors * LANES))
+        vectors = vectors_of(HALF_TILE, w.end_column - column)
         for i in range(batch.rows):
-            memcpy(batch.block + i * SPARSE_PANEL, d + i * layer.ld + column, columns * sizeof(float))
-            memset(batch.block + i * SPARSE_PANEL + columns, 0, (vectors * LANES - columns) * sizeof(float))
+            memcpy(batch.block + i * HALF_TILE * LANES, d + i * layer.ld + column, vectors * LANES * sizeof(float))
         p.at = panel_start(layer, column) + w.row * layer.panel
-        sparse_tiles_of(vectors, bytes, &p, w.end_row - w.row)
+        sparse_panels(vectors, bytes, &p, w.end_row - w.row)
         column += vectors * LANES
 
 
@@ -199,7 +210,8 @@ cdef inline void outer_product(
     cdef Row bytes = batch.row[0]
     cdef const float* pixel = batch.pixel
     cdef Update update = given[0]
-    cdef Py_ssize_t k_block, i, at, start = panel_start(layer, column), panel = layer.panel
+    cdef Py_ssize_t k_block, i, at, start = panel_start(layer, column)
+    cdef Py_ssize_t panel = layer.panel * layer.inputs
     cdef uint64_t mask
     cdef int v
     for v in range(vectors):
@@ -212,10 +224,22 @@ cdef inline void outer_product(
             i = k_block + trailing_zeros(mask)
             mask &= mask - 1
             value = vbroadcast(element(True, pixel, &bytes, i))
-            at = start + i * panel
+            at = start + i * layer.panel
             for v in range(vectors):
-                gradient[v] = vfma(value, row[v], vbroadcast(0) if descends else accumulated(&update, at + v * LANES))
-            finish_row(vectors, descends, &update, at, gradient)
+                gradient[v] = vfma(
+                    value, row[v], vbroadcast(0) if descends else accumulated(&update, at + place(v, panel))
+                )
+            finish_row(vectors, descends, &update, at, panel, gradient)
+
+
+cdef inline void outer_products(
+    const int vectors, bint descends, const Linear* layer, const MicroBatch* batch, const float* d, Block w,
+    Py_ssize_t column, const Update* update,
+) noexcept nogil:
+    if descends:
+        outer_product(vectors, True, layer, batch, d, w, column, update)
+    else:
+        outer_product(vectors, False, layer, batch, d, w, column, update)
 
 
 cdef void sparse_outer_product(
@@ -224,13 +248,15 @@ cdef void sparse_outer_product(
     """The weight gradient of a micro-batch of one row x (inputs,): block w of G = x.T @ d."""
     cdef Py_ssize_t column = w.column
     cdef bint descends = zeros_change_nothing(update)
+    cdef int vectors
     while column < w.end_column:
-        if w.end_column - column >= HALF_TILE * LANES and half_fits(layer, column, w.end_column):
-            if descends:
-                outer_product(HALF_TILE, True, layer, batch, d, w, column, update)
-            else:
-                outer_product(HALF_TILE, False, layer, batch, d, w, column, update)
-            column += HALF_TILE * LANES
+        vectors = vectors_of(HALF_TILE, w.end_column - column)
+        if vectors == 1:
+            outer_products(1, descends, layer, batch, d, w, column, update)
+        elif vectors == 2:
+            outer_products(2, descends, layer, batch, d, w, column, update)
+        elif vectors == 3:
+            outer_products(3, descends, layer, batch, d, w, column, update)
         else:
-            outer_product(1, False, layer, batch, d, w, column, update)
-            column += LANES
+            outer_products(HALF_TILE, descends, layer, batch, d, w, column, update)
+        column += vectors * LANES

@@ -12,7 +12,7 @@
 # by one; between blocks their sums lie in memory of the thread's own, not in the output, which other threads have read
 # (`sparse_block`).
 #
-# d_weight: a sum ends with the update of its parameter, so B is all of D, for fewer columns: a panel of W. Pixels go
+# d_weight: a sum ends with the update of its parameter, so B is all of D, for fewer columns: two panels of W. Pixels go
 # through it in pairs of inputs, and each row of B that one of the two needs is loaded once for both: neighbours are alike
 # (of 64 rows 14 are needed by either, 12 by each). Other inputs are paired only where B exceeds the first-level cache
 # (`sparse_tile`).
@@ -34,3 +34,15 @@ cdef extern from *:
         TILE_VECTORS  # vectors that are summed at once: of one row, or half of them of each of two
         HALF_TILE
         SPARSE_TILE  # sparse tile width, in columns
+
+
+cdef inline Py_ssize_t place(int v, Py_ssize_t panel) noexcept nogil:
+    """Floats from the first vector of a tile to vector v, if panels of two lie `panel` floats apart."""
+    return v // 2 * panel + v % 2 * LANES
+
+
+cdef inline int vectors_of(int most, Py_ssize_t columns) noexcept nogil:
+    """How many vectors the next tile sums at once, `most` at most: tiles are alike, and begin with a panel."""
+    cdef Py_ssize_t left = columns // LANES, tiles = (left + most - 1) // most
+    cdef Py_ssize_t vectors = (left + tiles - 1) // tiles
+    return <int>min(left, vectors + vectors % 2)

@@ -123,7 +123,7 @@ cdef void d_input(Job* job, const MicroBatch* batch, int index, int thread) noex
             batch.hidden[i] = Row(NULL, d_output_of(job, layer) + i * layer.ld)
     while first < end:
         if skip:
-            vectors = TILE_VECTORS if end - first > HALF_TILE * LANES else HALF_TILE
+            vectors = vectors_of(TILE_VECTORS, end - first)
             columns = vectors * LANES
         columns = min(end - first, columns)
         for i in range(batch.rows):

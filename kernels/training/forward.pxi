@@ -77,14 +77,14 @@ cdef float* output_of(const Job* job, const Linear* layer) noexcept nogil:
 
 cdef bint by_columns(const Job* job, const MicroBatch* batch, const Linear* layer) noexcept nogil:
     """Whether threads split the columns of a layer's output, and not the rows: if there are whole tiles for each."""
-    return not batch.by_rows and layer.padded >= min(layer.panel, <Py_ssize_t>NR) * job.team.size
+    return not batch.by_rows and layer.padded >= layer.panel * job.team.size
 
 
 cdef void thread_columns(
     const Job* job, const MicroBatch* batch, const Linear* layer, int thread, Py_ssize_t* first, Py_ssize_t* end
 ) noexcept nogil:
     """The thread's columns of a layer's output, and of d_output: whole tiles if there are enough of them."""
-    cdef Py_ssize_t unit = min(layer.panel, <Py_ssize_t>NR) if by_columns(job, batch, layer) else LANES
+    cdef Py_ssize_t unit = layer.panel if by_columns(job, batch, layer) else LANES
     partition(layer.padded, unit, thread, job.team.size, first, end)
 
 
@@ -156,8 +156,8 @@ cdef void forward(Job* job, MicroBatch* batch, int thread) noexcept nogil:
         end = block.end_column
         while block.column < end:  # one panel after the other, while what was computed is in a cache
             if batch.sparse[index]:
-                vectors = vectors_at(layer, block.column, end)
-                block.end_column = min(end, block.column + vectors * LANES)
+                vectors = vectors_of(TILE_VECTORS, end - block.column)
+                block.end_column = block.column + vectors * LANES
                 sparse_activations(job, batch, index, block, vectors)
             else:
                 block.end_column = min(end, block.column + layer.panel - block.column % layer.panel)

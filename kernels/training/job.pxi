@@ -56,7 +56,7 @@ cdef struct Buffers:
     uint8_t* transposed  # (inputs, ld_transposed)
     uint8_t* labels  # (rows,)
     float* sums  # (up to BLOCK_ROWS, sparse tile width)
-    float* block  # (rows, SPARSE_PANEL), or (K_BLOCK, sparse tile width)
+    float* block  # (rows or K_BLOCK, sparse tile width)
     Py_ssize_t sums_floats
     Py_ssize_t block_floats
 

@@ -2,21 +2,15 @@
 
 from __future__ import annotations
 
-from importlib.metadata import version
 from pathlib import Path
 
 import pytest
 from serving import READ, Client, Document, write_digits
 
-from falcon_mnist import kernels
 from falcon_mnist.api.traffic import Traffic
 from falcon_mnist.clock import Clock
 from falcon_mnist.data.dataset import DataError
 from falcon_mnist.data.ready import KEEP_SECONDS, ReadyDataset
-
-
-def test_the_version(client: Client) -> None:
-    assert client.get("/api/version").json() == {"version": version("falcon-mnist"), "isa": kernels.isa()}
 
 
 def test_the_status(client: Client, trained: Document) -> None:

@@ -1,4 +1,4 @@
-"""Files that are damaged, missing, or left behind by a crash; databases of other versions."""
+"""Files that are damaged, missing, or left behind by a crash; a database of a newer version."""
 
 from __future__ import annotations
 
@@ -19,9 +19,8 @@ import pytest
 from faulty_servers import HOLD, RUN, Faulty, check_whole, expire, followed, kill, parameters
 from serving import COMMANDS, PATIENCE, Client, alive, architecture, environment, kind, pixels, until
 
-from falcon_mnist.storage import migrations
 from falcon_mnist.storage.files import ABANDONED_SECONDS
-from falcon_mnist.storage.sqlite import SQLite
+from falcon_mnist.storage.opening import open_database
 
 Start = Callable[..., Faulty]
 
@@ -161,25 +160,12 @@ def test_nothing_in_a_home_is_for_others_to_read(shared: Faulty, client: Client)
     client.wait(run_id)
 
 
-# Databases of other versions
-
-
-def database(home: Path, version: int) -> Path:
-    """The database of a home, as that version made it."""
-    home.mkdir(parents=True, exist_ok=True)
-    path = home / "falcon-mnist.db"
-    with closing(sqlite3.connect(path)) as connection, connection:
-        connection.execute("PRAGMA journal_mode = wal")
-        for step in migrations.STEPS[:version]:
-            for statement in migrations.statements(SQLite(None, wait=0), step):
-                connection.execute(statement)
-        connection.execute("CREATE TABLE meta (key TEXT PRIMARY KEY, value TEXT NOT NULL)")
-        connection.execute("INSERT INTO meta VALUES ('schema_version', ?)", (str(version),))
-    return path
+# A database of a newer version
 
 
 def test_a_database_of_a_newer_version_is_refused_in_one_sentence(tmp_path: Path, digits: Path) -> None:
-    path = database(tmp_path, len(migrations.STEPS))
+    path = tmp_path / "falcon-mnist.db"
+    open_database(path, wait=1.0).close()
     with closing(sqlite3.connect(path)) as connection, connection:
         connection.execute("UPDATE meta SET value = '1000' WHERE key = 'schema_version'")
     before = path.read_bytes()
@@ -192,40 +178,6 @@ def test_a_database_of_a_newer_version_is_refused_in_one_sentence(tmp_path: Path
     assert ran.returncode == 1
     assert re.search(r"to do  database: .*schema version 1000.*\n +start the version that wrote it", ran.stdout)
     assert path.read_bytes() == before
-
-
-@pytest.mark.parametrize("version", range(1, len(migrations.STEPS)))
-def test_a_database_of_an_older_version_is_migrated_with_its_rows(start: Start, tmp_path: Path, version: int) -> None:
-    path = database(tmp_path / "home", version)
-    hyperparams = {
-        "epochs": 2, "batch_size": 200, "loss": "cross_entropy", "seed": 1, "train_split": 0.9, "shuffle": True,
-        "optimizer": {"type": "sgd", "lr": 0.1, "momentum": 0.0},
-    }  # fmt: skip
-    model_id, old, new = (f"{kind}_{number * 32}" for kind, number in (("m", "1"), ("r", "1"), ("r", "2")))
-    texts = (json.dumps(RUN["architecture"]), json.dumps(hyperparams), "2024-01-01T00:00:00.000000Z")
-    with closing(sqlite3.connect(path)) as connection, connection:
-        connection.execute(
-            "INSERT INTO models (id, architecture, hyperparams, created_at) VALUES (?, ?, ?, ?)", (model_id, *texts)
-        )
-        for run_id, state in ((old, "failed"), (new, "queued")):
-            connection.execute(
-                "INSERT INTO runs (id, model_id, state, hyperparams, created_at) VALUES (?, ?, ?, ?, ?)",
-                (run_id, model_id, state, *texts[1:]),
-            )
-        connection.execute(
-            "INSERT INTO epochs (run_id, epoch, train_loss, train_accuracy, val_loss, val_accuracy)"
-            " VALUES (?, 1, 2.5, 0.125, 2.25, 0.25)",
-            (old,),
-        )
-        connection.execute("UPDATE runs SET epoch = 1 WHERE id = ?", (old,))
-    server = start()
-    with Client(server.url()) as client:
-        check_whole(client.wait(new), epochs=2)
-        assert client.run(old)["metrics"]["train_loss"] == 2.5
-        assert [run["run_id"] for run in client.get(f"/api/models/{model_id}/runs").json()["items"]] == [new, old]
-    assert server.on_disk.query("SELECT value FROM meta WHERE key = 'schema_version'") == [
-        (str(len(migrations.STEPS)),)
-    ]
 
 
 # What doctor says

@@ -1,6 +1,6 @@
 """Several servers and workers in one process, on simulated time, with faults drawn from one seed.
 
-The queue, the attempts, the leases, the store and the coding of files are the real ones. Time, the disk, processes and
+The queue, the attempts, the leases, the store and the folders of files are the real ones. Time, the disk, processes and
 the arithmetic of training are stand-ins. After each event the promises are checked (`promises`). `python -m
 tests.simulation` runs many seeds, or repeats one.
 """

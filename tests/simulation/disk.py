@@ -1,150 +1,191 @@
-"""A disk and a database that fail as real ones do."""
+"""A disk that fails as real ones do, and forgets in a power failure whatever was not synced."""
 
 from __future__ import annotations
 
 import errno
-import hashlib
+import os
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
-from typing import Any
+from pathlib import Path
+from typing import Any, TypeAlias
 
 from falcon_mnist.clock import Clock
-from falcon_mnist.storage.database import DatabaseBusyError, DatabaseFullError
-from falcon_mnist.storage.files import DamagedFileError, Entry, Written
-from falcon_mnist.storage.migrations import migrate
-from falcon_mnist.storage.sqlite import SQLite
+from falcon_mnist.storage.disk import Disk
 
 from .world import Crashed, Process, World
 
 
 @dataclass
-class Disk:
-    """Files in memory, as bytes and the time of writing."""
+class File:
+    """Its bytes as processes read them, and as they were last synced."""
 
-    files: dict[str, tuple[bytes, float]] = field(default_factory=dict)
-    deleted: dict[str, tuple[bytes, float]] = field(default_factory=dict)  # and this is not synced yet
+    data: bytes = b""
+    synced: bytes = b""
+    written: float = 0.0  # by the wall clock of the machine that wrote it
+
+    def lose_unsynced(self, world: World) -> None:
+        """What was not synced is there, or cut somewhere, or zeros, or not there."""
+        if self.data != self.synced:
+            cut = self.data[: world.random.randrange(len(self.data) + 1)]
+            self.data = self.synced = world.random.choice([self.data, cut, bytes(len(self.data)), self.synced])
+
+
+@dataclass
+class Folder:
+    """Its entries as processes see them, and as they were last synced."""
+
+    entries: dict[str, Node] = field(default_factory=dict)
+    synced: dict[str, Node] = field(default_factory=dict)
+
+    def lose_unsynced(self, world: World) -> None:
+        """Each change of an entry since the last sync is there or not, whatever became of the others."""
+        for name in sorted(self.entries.keys() | self.synced.keys()):
+            new, old = self.entries.get(name), self.synced.get(name)
+            if new is not old and world.chance(0.5):
+                new = old
+            if new is None:
+                self.entries.pop(name, None)
+            else:
+                self.entries[name] = new
+        self.synced = dict(self.entries)
+        for node in self.entries.values():
+            node.lose_unsynced(world)
+
+
+Node: TypeAlias = "File | Folder"
+
+
+@dataclass
+class SharedDisk:
+    """What all processes read and write."""
+
+    root: Folder = field(default_factory=Folder)
     full: bool = False
     changes: int = 0
 
     def lose_unsynced(self, world: World) -> None:
-        """The power fails: what was deleted may be there again."""
-        for name, content in self.deleted.items():
-            if world.chance(0.5):
-                self.files[name] = content
-        self.deleted.clear()
+        """The power fails."""
+        self.root.lose_unsynced(world)
+        self.changes += 1
+
+    def file(self, path: Path, *, lasting: bool) -> bytes | None:
+        """What is read there, or with `lasting` what a power failure leaves at the least; None for no file."""
+        node: Node | None = self.root
+        for name in path.parts[1:]:
+            node = (node.synced if lasting else node.entries).get(name) if isinstance(node, Folder) else None
+        return (node.synced if lasting else node.data) if isinstance(node, File) else None
+
+    def folder(self, path: Path) -> Folder:
+        """Raises `FileNotFoundError`."""
+        node: Node | None = self.root
+        for name in path.parts[1:]:
+            node = node.entries.get(name) if isinstance(node, Folder) else None
+        if not isinstance(node, Folder):
+            raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT))
+        return node
 
 
-class ProcessStorage:
-    """The `Storage` of one process on a disk; the process may end in the middle of a `put`."""
+class ProcessDisk(Disk):
+    """The disk as one process uses it, which may end before any of its operations."""
 
-    def __init__(self, disk: Disk, process: Process, clock: Clock) -> None:
-        self._disk = disk
+    def __init__(self, shared: SharedDisk, process: Process, clock: Clock) -> None:
+        self._shared = shared
         self._process = process
         self._clock = clock
-        self.crash_in_put = False
+        self._interrupts: dict[Path, tuple[Callable[[], None], int]] = {}  # and how many operations before
 
-    def put(self, name: str, data: bytes) -> Written:
-        """Durable when it returns. At a crash a part is left, under its name or another."""
-        random = self._process.world.random
-        if self.crash_in_put:
-            part = data[: random.randrange(len(data))]
-            self._keep(random.choice([name, f".{name}.tmp"]), part)
-            self._process.crash()
-            raise Crashed
-        if self._disk.full:
-            raise OSError(errno.ENOSPC, "No space left on device")
-        self._keep(name, data)
-        return Written(len(data), hashlib.sha256(data).hexdigest())
+    def interrupt(self, interrupt: Callable[[], None], folder: Path, after: int) -> None:
+        """Call `interrupt` before an operation that changes something in this folder, after so many others there."""
+        self._interrupts[folder] = interrupt, after
 
-    def get(self, name: str, expected: Written) -> bytes:
-        """Verified."""
-        data, _ = self._disk.files.get(name, (b"", 0.0))
-        if (len(data), hashlib.sha256(data).hexdigest()) != expected:
-            raise DamagedFileError(name, "is gone")
-        return data
+    def is_folder(self, path: Path) -> bool:
+        """As the system's."""
+        try:
+            self._shared.folder(path)
+        except FileNotFoundError:
+            return False
+        return True
 
-    def delete(self, name: str) -> None:
-        """A process that has crashed deletes nothing any more."""
+    def make_folder(self, path: Path) -> None:
+        """As the system's."""
+        self._begin(path.parent)
+        self._shared.folder(path.parent).entries.setdefault(path.name, Folder())
+
+    @contextmanager
+    def create(self, path: Path) -> Iterator[Any]:
+        """As the system's; it is used for one call of `write`."""
+        self._begin(path.parent)
+        file = self._shared.folder(path.parent).entries[path.name] = File()
+        yield OpenFile(path, file, self)
+
+    def write(self, to: OpenFile, data: bytes) -> None:
+        """A process that ends leaves a part, and so does a full disk."""
+        part = data[: self._process.world.random.randrange(len(data))]
+        to.file.data, to.file.written = part, self._clock.wall()
+        self._begin(to.path.parent)
+        self._find_room()
+        to.file.data = data
+
+    def sync(self, file: Any) -> None:
+        """A full disk may be found out only here."""
+        self._begin(file.path.parent)
+        self._find_room()
+        file.file.synced = file.file.data
+
+    def sync_folder(self, path: Path) -> None:
+        """As the system's."""
+        self._begin(path)
+        folder = self._shared.folder(path)
+        folder.synced = dict(folder.entries)
+
+    def rename(self, old: Path, new: Path) -> None:
+        """As the system's."""
+        self._begin(new.parent)
+        self._shared.folder(new.parent).entries[new.name] = self._shared.folder(old.parent).entries.pop(old.name)
+
+    def delete(self, path: Path) -> None:
+        """As the system's."""
+        self._begin(path.parent)
+        with suppress(FileNotFoundError):
+            self._shared.folder(path.parent).entries.pop(path.name, None)
+
+    def read(self, path: Path, limit: int) -> bytes:
+        """As the system's."""
+        data = self._shared.file(path, lasting=False)
+        if data is None:
+            raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT))
+        return data[:limit]
+
+    def files(self, folder: Path) -> list[tuple[str, float]]:
+        """As the system's."""
+        nodes = self._shared.folder(folder).entries.items()
+        return [(name, node.written) for name, node in nodes if isinstance(node, File)]
+
+    def _begin(self, folder: Path) -> None:
+        """A process that has ended changes nothing any more."""
+        interrupt, before = self._interrupts.pop(folder, (None, 0))
+        if interrupt and before:
+            self._interrupts[folder] = interrupt, before - 1
+        elif interrupt:
+            interrupt()
         if not self._process.alive:
             raise Crashed
-        if name in self._disk.files:
-            self._disk.deleted[name] = self._disk.files.pop(name)
-            self._disk.changes += 1
+        self._shared.changes += 1
 
-    def list(self) -> list[Entry]:
-        """With ages by the process's wall clock."""
-        now = self._clock.wall()
-        return [Entry(name, now - at) for name, (_, at) in self._disk.files.items()]
-
-    def _keep(self, name: str, data: bytes) -> None:
-        self._disk.files[name] = (data, self._clock.wall())
-        self._disk.changes += 1
+    def _find_room(self) -> None:
+        if self._shared.full and self._process.world.chance(0.5):
+            raise OSError(errno.ENOSPC, "No space left on device")
 
 
-class SimulatedDatabase(SQLite):
-    """SQLite in memory, for all processes. A write may find it locked or full, and a process may end in a commit."""
+@dataclass
+class OpenFile:
+    """A file that a process writes."""
 
-    def __init__(self, world: World) -> None:
-        super().__init__(None, wait=0)
-        self._world = world
-        self.busy = 0.0  # the share of writes that finds it so
-        self.full = 0.0
-        self.crash_in_commit: Process | None = None
-        self.acting: Process | None = None
-        _template().backup(raw(self))
+    path: Path
+    file: File
+    disk: ProcessDisk
 
-    @property
-    def in_trouble(self) -> bool:
-        """Whether writes may fail now."""
-        return bool(self.busy or self.full)
-
-    def execute_sql(self, sql: str, params: Any = None) -> Any:
-        """Reads always work."""
-        if not sql.startswith("SELECT"):
-            self._find_trouble()
-        return super().execute_sql(sql, params)
-
-    def begin(self, lock_type: str | None = None) -> None:
-        """Takes the lock, if it can be had."""
-        self._find_trouble()
-        super().begin(lock_type)
-
-    def commit(self) -> None:
-        """May find no room; a crash comes before it or after it."""
-        if self._world.chance(self.full):
-            raise DatabaseFullError("simulated")
-        crashes = self.crash_in_commit is not None and self.crash_in_commit is self.acting
-        if not crashes or self._world.chance(0.5):
-            super().commit()
-        if crashes:
-            self._crash()
-
-    def _crash(self) -> None:
-        process, self.crash_in_commit = self.crash_in_commit, None
-        assert process is not None
-        if raw(self).in_transaction:
-            self.rollback()
-        process.crash()
-        raise Crashed
-
-    def _find_trouble(self) -> None:
-        if self.busy and self._world.chance(self.busy):
-            raise DatabaseBusyError("simulated")
-        if self.full and self._world.chance(self.full):
-            raise DatabaseFullError("simulated")
-
-
-def raw(database: Any) -> Any:
-    """The `sqlite3.Connection` of a database."""
-    return database.connection()
-
-
-_templates: list[Any] = []
-
-
-def _template() -> Any:
-    """An empty database of the newest schema, migrated once in the life of the process."""
-    if not _templates:
-        database = SQLite(None, wait=0)
-        migrate(database)
-        _templates.append(raw(database))
-    return _templates[0]
+    def write(self, data: bytes) -> None:
+        """Write it all."""
+        self.disk.write(self, data)

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any, TypeVar
+from functools import partial
+from pathlib import Path
+from typing import Any, NamedTuple, TypeVar
 
 from falcon_mnist.runs.attempt import Attempt, Parts
 from falcon_mnist.runs.backend import Ended, Outcome
@@ -12,12 +14,13 @@ from falcon_mnist.runs.checkpoints import Checkpoints
 from falcon_mnist.runs.executor import DRAIN_SECONDS
 from falcon_mnist.runs.queue import Queue
 from falcon_mnist.storage.database import DatabaseBusyError, DatabaseFullError
-from falcon_mnist.storage.files import Sweeper
+from falcon_mnist.storage.files import LocalFolder, Sweeper
 from falcon_mnist.storage.parameter_files import ParameterFiles, file_name
 from falcon_mnist.storage.store import Store
 
 from . import training
-from .disk import Disk, ProcessStorage, SimulatedDatabase
+from .database import SimulatedDatabase
+from .disk import ProcessDisk, SharedDisk
 from .world import Crashed, Machine, Process, World
 
 # Coarser than the real ones (1, 0.5 and 300 s), for fewer events; an interrupted write is still swept after a slow one.
@@ -36,11 +39,15 @@ class Shared:
 
     world: World
     database: SimulatedDatabase
-    disk: Disk
+    disk: SharedDisk
 
     def __post_init__(self) -> None:
         self.workers: list[Worker] = []  # living or not
         self.quiet = False  # no faults any more
+        # What servers may have: an attempt on another data set or instruction set than the one before starts anew.
+        random = self.world.random
+        self.datasets = training.DATASETS if random.random() < 0.3 else training.DATASETS[:1]
+        self.isas = list(training.FACTORS) if random.random() < 0.3 else list(training.FACTORS)[:1]
         self.actor: Process | None = None  # who acts in this event; None for a client
 
     def act_as(self, process: Process) -> None:
@@ -52,24 +59,59 @@ class Shared:
         return Store(self.database, clock=machine.clock, new_id=self.world.new_id)
 
 
+PARAMETERS, CHECKPOINTS = Path("/storage/parameters"), Path("/storage/checkpoints")
+
+
+class Files:
+    """The stored files, as one process sees them."""
+
+    def __init__(self, shared: Shared, process: Process, machine: Machine) -> None:
+        self.disk = ProcessDisk(shared.disk, process, machine.clock)
+        self.parameters = LocalFolder(PARAMETERS, clock=machine.clock, disk=self.disk)
+        self.checkpoints = LocalFolder(CHECKPOINTS, clock=machine.clock, disk=self.disk)
+        self._sweepers = Sweeper(self.parameters), Sweeper(self.checkpoints)
+
+    def sweep(self, store: Store) -> None:
+        """As the executor does."""
+        for sweeper, recorded in zip(self._sweepers, recorded_files(store), strict=True):
+            sweeper.sweep(recorded)
+
+    def names(self) -> tuple[set[str], set[str]]:
+        """The names of all files of parameters, and of checkpoints."""
+        return {entry.name for entry in self.parameters.list()}, {entry.name for entry in self.checkpoints.list()}
+
+
+def recorded_files(store: Store) -> tuple[set[str], set[str]]:
+    """The names of all files of parameters, and of checkpoints, that a row names."""
+    parameters = {file_name(row.id) for row in store.all_parameters()}
+    return parameters, {checkpoint["file"] for checkpoint in store.recorded_checkpoints()}
+
+
+class Basis(NamedTuple):
+    """What the workers of a server train on and with."""
+
+    dataset: str
+    isa: str
+
+
 class Worker(Process):
     """A worker process: its main thread takes the steps of an attempt, another one keeps the lease."""
 
-    def __init__(self, shared: Shared, machine: Machine, data: str, run_id: str, owner: str) -> None:
+    def __init__(self, shared: Shared, machine: Machine, basis: Basis, run_id: str, owner: str) -> None:
         super().__init__(shared.world, owner)
         self.disturbed = shared.database.in_trouble
         self.run_id = run_id
         self.outcome: Outcome | None = None
         self._shared = shared
-        self.storage = ProcessStorage(shared.disk, self, machine.clock)
+        self.files = Files(shared, self, machine)
         self._parts = Parts(
             store=shared.store(machine),
-            checkpoints=Checkpoints(self.storage, new_id=shared.world.new_id),
-            parameters=ParameterFiles(self.storage),
-            open_data=lambda: training.dataset(data),
-            train=training.train,
+            checkpoints=Checkpoints(self.files.checkpoints, new_id=shared.world.new_id),
+            parameters=ParameterFiles(self.files.parameters),
+            open_data=lambda: training.dataset(basis.dataset),
+            train=partial(training.train, basis.isa),
             evaluate=training.evaluate,
-            isa="simulated",
+            isa=basis.isa,
             clock=machine.clock,
             new_id=shared.world.new_id,
         )
@@ -126,15 +168,15 @@ class Worker(Process):
 class SimulatedBackend:
     """The workers of one server."""
 
-    def __init__(self, shared: Shared, machine: Machine, data: str, capacity: int) -> None:
+    def __init__(self, shared: Shared, machine: Machine, basis: Basis, capacity: int) -> None:
         self.capacity = capacity
         self.told: dict[str, Outcome] = {}  # all that `ended` has returned
         self.workers: dict[str, Worker] = {}
-        self._shared, self._machine, self._data = shared, machine, data
+        self._shared, self._machine, self._basis = shared, machine, basis
 
     def start(self, run_id: str, owner: str) -> None:
         """A process takes a while to start, and sometimes a long while."""
-        worker = Worker(self._shared, self._machine, self._data, run_id, owner)
+        worker = Worker(self._shared, self._machine, self._basis, run_id, owner)
         self.workers[owner] = worker
         self._shared.workers.append(worker)
         random = self._shared.world.random
@@ -171,13 +213,13 @@ class Server(Process):
         self.store = shared.store(self.machine)
         self.doing = ""  # what the queue was last asked for
         self.draining = False
-        data = "B" if random.random() < 0.1 else "A"
-        self.backend = SimulatedBackend(shared, self.machine, data, random.choice([1, 1, 2]))
+        basis = Basis(random.choice(shared.datasets), random.choice(shared.isas))
+        self.backend = SimulatedBackend(shared, self.machine, basis, random.choice([1, 1, 2]))
         self._shared = shared
         self._owners = 0
         self._queue = Queue(self.store, self.backend, clock=self.machine.clock, new_owner=self._new_owner)
-        self._sweeper = Sweeper(ProcessStorage(shared.disk, self, self.machine.clock))
-        shared.world.note(f"{name} starts, with {self.backend.capacity} workers, on data {data}")
+        self._files = Files(shared, self, self.machine)
+        shared.world.note(f"{name} starts, with {self.backend.capacity} workers, on {basis}")
         self.after(0.0, self._poll)
         self.after(0.0, self._sweep)
 
@@ -214,7 +256,7 @@ class Server(Process):
         self.after(SWEEP_SECONDS, self._sweep)
 
     def _sweep_files(self) -> None:
-        self._sweeper.sweep(recorded_files(self.store))
+        self._files.sweep(self.store)
 
     def _do(self, doing: str, act: Callable[[], object]) -> object:
         self.doing = doing
@@ -227,9 +269,3 @@ class Server(Process):
     def _new_owner(self) -> str:
         self._owners += 1
         return f"{self.name}.{self._owners}"
-
-
-def recorded_files(store: Store) -> set[str]:
-    """The names of all files that a row names; parameters and checkpoints share one simulated folder."""
-    checkpoints = {checkpoint["file"] for checkpoint in store.recorded_checkpoints()}
-    return checkpoints | {file_name(row.id) for row in store.all_parameters()}

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+from pathlib import Path
 from typing import NamedTuple
 
 from falcon_mnist.constants import ACTIVE, QUEUED, RUNNING, SUCCEEDED
@@ -11,8 +12,8 @@ from falcon_mnist.runs.backend import Outcome
 from falcon_mnist.storage.parameter_files import file_name
 from falcon_mnist.storage.store import MAX_WORKER_LOSSES, Store
 
-from .disk import raw
-from .processes import Server, Shared, Worker
+from .database import raw
+from .processes import CHECKPOINTS, PARAMETERS, Server, Shared, Worker
 from .training import undisturbed
 from .world import Process
 
@@ -36,6 +37,7 @@ class Run(NamedTuple):
     checkpoint: str | None
     error: str | None
     dataset: str | None
+    isa: str | None
     finished_at: str | None
     hyperparams: str
 
@@ -117,24 +119,30 @@ class Promises:
             check(made in models or made in self._runs, f"{made} of {key} is forgotten")
 
     def _check_files(self) -> None:
-        """Each file that a row names is there, whole."""
+        """Each file that a row names is there, whole, and stays so if the power fails now."""
         for run in self._runs.values():
             if run.checkpoint and run.state in ACTIVE:
                 checkpoint = json.loads(run.checkpoint)
-                self._check_file(checkpoint["file"], checkpoint["size_bytes"], checkpoint["sha256"])
-        for param_id, size_bytes, sha256 in self._connection.execute(
-            "SELECT id, size_bytes, sha256 FROM parameter_sets"
-        ):
-            self._check_file(file_name(param_id), size_bytes, sha256)
+                self._check_file(CHECKPOINTS / checkpoint["file"], checkpoint["size_bytes"], checkpoint["sha256"])
+        query = "SELECT id, size_bytes, sha256 FROM parameter_sets"
+        for param_id, size_bytes, sha256 in self._connection.execute(query):
+            self._check_file(PARAMETERS / file_name(param_id), size_bytes, sha256)
 
-    def _check_file(self, name: str, size_bytes: int, sha256: str) -> None:
-        data, _ = self._shared.disk.files.get(name, (b"", 0.0))
-        check(len(data) == size_bytes, f"{name} has {len(data)} bytes of {size_bytes}")
-        check(hashlib.sha256(data).hexdigest() == sha256, f"{name} is damaged")
+    def _check_file(self, path: Path, size_bytes: int, sha256: str) -> None:
+        data = self._shared.disk.file(path, lasting=False)
+        check(data is not None, f"{path} is gone")
+        assert data is not None
+        check(len(data) == size_bytes, f"{path} has {len(data)} bytes of {size_bytes}")
+        check(hashlib.sha256(data).hexdigest() == sha256, f"{path} is damaged")
+        check(self._shared.disk.file(path, lasting=True) == data, f"{path} would not survive a power failure")
 
     def active(self) -> list[str]:
         """The runs that have not ended."""
         return [run.id for run in self._runs.values() if run.state in ACTIVE]
+
+    def holder(self, run_id: str) -> str | None:
+        """Who executes the run."""
+        return self._runs[run_id].owner
 
     def look_at_end(self, store: Store, allowed: set[str]) -> None:
         """When all runs have ended; those that failed may have done so for the `allowed` reasons."""
@@ -148,11 +156,11 @@ class Promises:
         check(of_runs.keys() == succeeded, "parameter sets and succeeded runs differ")
         for run_id, row in of_runs.items():
             run = self._runs[run_id]
-            given = json.loads(run.hyperparams)
+            given, dataset = json.loads(run.hyperparams), json.loads(run.dataset or "{}")
             check(run.finish or run.epoch == given["epochs"], f"{run_id} ended after {run.epoch} epochs")
-            data, history = undisturbed(run.epoch, given["seed"], json.loads(run.dataset or "{}")["name"])
+            data, history = undisturbed(run.epoch, given["seed"], dataset["name"], run.isa or "")
             check(tuple(store.history(run_id)) == history, f"{run_id} has another history than an undisturbed run")
-            file, _ = self._shared.disk.files[file_name(row.id)]
+            file = self._shared.disk.file(PARAMETERS / file_name(row.id), lasting=False)
             check(file == data, f"{run_id} has other parameters than an undisturbed run")
 
 

@@ -6,11 +6,12 @@ from collections.abc import Callable
 from functools import partial
 
 from falcon_mnist.runs.queue import CLAIM_SECONDS
-from falcon_mnist.storage.files import ABANDONED_SECONDS, Sweeper
+from falcon_mnist.storage.files import ABANDONED_SECONDS
 from falcon_mnist.training.hyperparams import Hyperparams
 
-from .disk import Disk, ProcessStorage, SimulatedDatabase
-from .processes import Server, Shared, Worker, recorded_files
+from .database import SimulatedDatabase
+from .disk import SharedDisk
+from .processes import CHECKPOINTS, PARAMETERS, Files, Server, Shared, Worker, recorded_files
 from .promises import Promises, check
 from .training import ARCHITECTURE
 from .world import Machine, Process, World
@@ -20,7 +21,9 @@ FAULTY_SECONDS = (10.0, 40.0)
 QUIET_SECONDS = 300.0 + CLAIM_SECONDS[1]
 MAX_QUEUED = 100
 # Within a lease, and past it: a worker then wakes while another one has its run.
-STOP_SECONDS = (5.0, 20.0, 23.0, 26.0, 60.0)
+MOST_STOP_SECONDS = 60.0
+STOP_SECONDS = (5.0, 20.0, 25.0, MOST_STOP_SECONDS, MOST_STOP_SECONDS)
+OPERATIONS = 6  # as many as put a file and delete the one before
 MOST_JUMP = 10_000.0  # seconds, of a wall clock
 
 
@@ -29,7 +32,7 @@ class Scenario:
 
     def __init__(self, seed: int) -> None:
         self.world = World(seed)
-        self.shared = Shared(self.world, SimulatedDatabase(self.world), Disk())
+        self.shared = Shared(self.world, SimulatedDatabase(self.world), SharedDisk())
         self.promises = Promises(self.shared)
         self.servers: list[Server] = []
         self._names = 0
@@ -72,6 +75,8 @@ class Scenario:
             self._stop_server,
             self._stop_machine,
             self._lose_power,
+            self._lose_power_in_put,
+            self._stop_in_put,
             self._fill_disk,
             self._lock_database,
             self._fill_database,
@@ -140,10 +145,19 @@ class Scenario:
         for worker in self._one(self._living(), "crash"):
             worker.crash()
 
+    def _interrupt(self, worker: Process, interrupt: Callable[[], None]) -> None:
+        """Have it happen in one of the worker's next operations in one of the two folders."""
+        assert isinstance(worker, Worker)
+        random = self.world.random
+        worker.files.disk.interrupt(interrupt, random.choice([PARAMETERS, CHECKPOINTS]), random.randrange(OPERATIONS))
+
     def _crash_in_put(self) -> None:
         for worker in self._one(self._living(), "crash in put"):
-            assert isinstance(worker, Worker)
-            worker.storage.crash_in_put = True
+            self._interrupt(worker, worker.crash)
+
+    def _lose_power_in_put(self) -> None:
+        for worker in self._one(self._living(), "power fails in put"):
+            self._interrupt(worker, self._lose_power)
 
     def _crash_in_commit(self) -> None:
         for process in self._one([*self._living(), *self.servers], "crash in commit"):
@@ -174,10 +188,31 @@ class Scenario:
     def _stop_machine(self) -> None:
         """A machine sleeps: nothing on it ends a worker whose lease another server takes away."""
         for server in self._one(self.servers, "stop all of"):
+            self._stop_all(server)
+
+    def _stop_all(self, server: Process) -> None:
+        assert isinstance(server, Server)
+        workers = list(server.backend.workers.values())
+        seconds = self.world.random.choice(STOP_SECONDS)
+        for process in [server, *workers]:
+            process.stop(seconds)
+        if seconds == MOST_STOP_SECONDS:
+            self._wake_when_replaced(workers, self.world.now + seconds)
+
+    def _wake_when_replaced(self, workers: list[Worker], until: float) -> None:
+        """A worker that wakes is the most dangerous while another one executes its run, or soon after."""
+        replaced = [worker for worker in workers if self.promises.holder(worker.run_id) not in (None, worker.name)]
+        for worker in replaced:
+            self.world.after(self.world.random.uniform(0, 5), worker.wake)
+        if not replaced and self.world.now < until:
+            self.world.after(0.5, partial(self._wake_when_replaced, workers, until))
+
+    def _stop_in_put(self) -> None:
+        """A machine sleeps between a file and the row that is to record it, while another one may train the run."""
+        for server in self._one([each for each in self.servers if each.backend.workers], "stop in put all of"):
             assert isinstance(server, Server)
-            seconds = self.world.random.choice(STOP_SECONDS)
-            for process in [server, *server.backend.workers.values()]:
-                process.stop(seconds)
+            for worker in server.backend.workers.values():
+                self._interrupt(worker, partial(self._stop_all, server))
 
     def _lose_power(self) -> None:
         self.world.note("fault: power fails")
@@ -258,9 +293,9 @@ class Scenario:
         machine = Machine(self.world)
         store = self.shared.store(machine)
         self.promises.look_at_end(store, self._allowed)
-        sweeper = Sweeper(ProcessStorage(self.shared.disk, Process(self.world, "sweeper"), machine.clock))
+        files = Files(self.shared, Process(self.world, "sweeper"), machine)
         machine.wall_offset += 2 * ABANDONED_SECONDS + 2 * MOST_JUMP * 8
         for _ in range(2):
-            sweeper.sweep(recorded_files(store))
+            files.sweep(store)
         self.promises.look(None)
-        check(self.shared.disk.files.keys() == recorded_files(store), "files are left that no row names")
+        check(files.names() == recorded_files(store), "files are left that no row names")

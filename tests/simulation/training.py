@@ -1,7 +1,11 @@
-"""A stand-in for training whose result tells whether each segment was trained once, in order, on one data set."""
+"""A stand-in for training. Its result tells whether each segment was trained once, in order, on one basis.
+
+The basis is a data set and an instruction set.
+"""
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator
 from functools import cache
 from typing import Any
@@ -17,6 +21,8 @@ from falcon_mnist.training.trainer import Metrics, State, StoppedError
 
 ARCHITECTURE = {"input_size": 4, "layers": [{"type": "linear", "in": 4, "out": 2}]}
 SEGMENTS = 2
+DATASETS = ("A", "B")
+FACTORS = {"avx2": np.float32(0.75), "avx512": np.float32(0.750001)}  # other kernels, other bits
 
 
 @cache
@@ -32,14 +38,14 @@ def evaluate(net: Any, parameters: Any, images: Any, labels: Any) -> dict[str, A
 
 
 def train(
-    net: Any, current: State, images: Any, labels: Any, hyperparams: Hyperparams, *, stop: Any = None
+    isa: str, net: Any, current: State, images: Any, labels: Any, hyperparams: Hyperparams, *, stop: Any = None
 ) -> Iterator[Metrics | None]:
-    """As `trainer.train`."""
+    """As `trainer.train` with the kernels of an instruction set."""
     while current.epoch < hyperparams.epochs:
         while current.done < SEGMENTS:
             if stop is not None and stop[0]:
                 raise StoppedError
-            current.parameters[:] = current.parameters * np.float32(0.75) + np.float32(images[0, 0] + current.done)
+            current.parameters[:] = current.parameters * FACTORS[isa] + np.float32(images[0, 0] + current.done)
             current.done += 1
             current.loss += float(current.parameters.sum())
             current.correct += 1
@@ -51,14 +57,17 @@ def train(
 
 
 @cache
-def undisturbed(epochs: int, seed: int, data: str) -> tuple[bytes, tuple[Epoch, ...]]:
+def undisturbed(epochs: int, seed: int, data: str, isa: str) -> tuple[bytes, tuple[Epoch, ...]]:
     """The parameter file and the history of a run that nothing happens to."""
     hyperparams = Hyperparams(epochs=epochs, seed=seed)
     net = network.build(ARCHITECTURE)
     current = state.initial_state(net, hyperparams)
     trained = dataset(data)
-    epochs_of = train(net, current, trained.train_images, trained.train_labels, hyperparams)
+    epochs_of = train(isa, net, current, trained.train_images, trained.train_labels, hyperparams)
     metrics = [each for each in epochs_of if each is not None]
     [(weight, bias)] = network.views(net, current.parameters)
     history = tuple(Epoch(number, *each) for number, each in enumerate(metrics, 1))
-    return encode({"linear.0.W": weight, "linear.0.b": bias}), history
+    data = encode(
+        {"linear.0.W": weight, "linear.0.b": bias}, {"architecture": json.dumps(ARCHITECTURE, separators=(",", ":"))}
+    )
+    return data, history

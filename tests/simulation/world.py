@@ -78,12 +78,21 @@ class Process:
         self.name = name
         self.alive = True
         self.disturbed = False  # whether a fault has hit it
-        self._stopped_until = 0.0
+        self._stop: object = None  # the last one, unless it is over
+        self._waiting: list[Act] = []  # for this process to wake
 
     def stop(self, seconds: float) -> None:
-        """Let it do nothing for so long."""
+        """Let it do nothing for so long, or until it is woken."""
         self.disturbed = True
-        self._stopped_until = self.world.now + seconds
+        self._stop = stop = object()
+        self.world.after(seconds, lambda: self.wake() if self._stop is stop else None)
+
+    def wake(self) -> None:
+        """Which of its threads continues first is drawn."""
+        self._stop = None
+        waiting, self._waiting = self._waiting, []
+        for act in waiting:
+            self.after(self.world.random.random(), act)
 
     def crash(self) -> None:
         """End it, wherever it is."""
@@ -91,14 +100,11 @@ class Process:
         self.alive = False
 
     def after(self, seconds: float, act: Act) -> None:
-        """Have this process do something later, if it lives then; as soon as it wakes, if it is stopped then."""
+        """Have this process do something later, if it lives then; when it wakes, if it is stopped then."""
+        self.world.after(seconds, lambda: self._continue(act))
 
-        def when_awake() -> None:
-            if not self.alive:
-                return
-            if self.world.now < self._stopped_until:  # which of its threads wakes first is drawn
-                self.world.after(self._stopped_until - self.world.now + self.world.random.random(), when_awake)
-            else:
-                act()
-
-        self.world.after(seconds, when_awake)
+    def _continue(self, act: Act) -> None:
+        if self._stop is not None:
+            self._waiting.append(act)
+        elif self.alive:
+            act()

@@ -1,6 +1,7 @@
-"""`falcon-mnist` with faults: a server whose test decides, by files, where its workers stop or fail.
+"""`falcon-mnist serve` with faults: a server whose test decides, by files, where its workers stop or fail.
 
-Workers are spawned, so they run what stands here too. A switch is a file in HOME/faults:
+Its parts are the real ones, but for some that stand here; workers are spawned, and import them. A switch is a file in
+HOME/faults:
 
     hold-EPOCH-DONE   training waits where so many epochs and rows of the next are done and saved, or it goes on there
     hold-saved        a worker waits between writing a checkpoint and recording it
@@ -18,23 +19,35 @@ from __future__ import annotations
 
 import errno
 import hashlib
+import logging
 import math
 import os
 import signal
-import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
-import peewee
-
-from falcon_mnist.runs import checkpoints, leases
-from falcon_mnist.runs.attempt import Attempt
-from falcon_mnist.storage import files
+from falcon_mnist import logs
+from falcon_mnist.app import open_service
+from falcon_mnist.cli import serve
+from falcon_mnist.runs import worker
+from falcon_mnist.runs.attempt import Parts
+from falcon_mnist.runs.checkpoints import Checkpoint, Checkpoints
+from falcon_mnist.runs.executor import Executor
+from falcon_mnist.runs.leases import LEASE_SECONDS, RENEW_SECONDS, LeaseKeeper
+from falcon_mnist.runs.pool import PoolBackend
+from falcon_mnist.runs.queue import CLAIM_SECONDS, Queue
+from falcon_mnist.settings import Settings
 from falcon_mnist.storage.database import DatabaseFullError
+from falcon_mnist.storage.disk import Disk
+from falcon_mnist.storage.opening import WORKER_WAIT, checkpoint_storage, open_database, parameter_storage
+from falcon_mnist.storage.parameter_files import ParameterFiles
+from falcon_mnist.storage.sqlite import SQLite
 from falcon_mnist.storage.store import Store
 from falcon_mnist.training import trainer
+from falcon_mnist.training.hyperparams import Hyperparams
 from falcon_mnist.training.state import State
 
 SWITCHES = Path(os.environ["FALCON_MNIST_HOME"]) / "faults"
@@ -45,35 +58,13 @@ def on(name: str) -> bool:
     return (SWITCHES / name).exists()
 
 
-def before(owner: Any, name: str, act: Callable[..., None]) -> None:
-    """Let `act` see the arguments of a call before it happens."""
-    inner = getattr(owner, name)
-
-    def call(*args: Any, **named: Any) -> Any:
-        act(*args, **named)
-        return inner(*args, **named)
-
-    setattr(owner, name, call)
+lease: LeaseKeeper | None = None  # of the run that this worker executes
 
 
-def after(owner: Any, name: str, act: Callable[..., None]) -> None:
-    """Let `act` see the arguments of a call after it has happened."""
-    inner = getattr(owner, name)
-
-    def call(*args: Any, **named: Any) -> Any:
-        result = inner(*args, **named)
-        act(*args, **named)
-        return result
-
-    setattr(owner, name, call)
-
-
-lease: leases.LeaseKeeper | None = None  # of the run that this worker executes
-
-
-def note_lease(keeper: leases.LeaseKeeper, *_: object) -> None:
+def keep_lease(store: Store, run_id: str, owner: str) -> LeaseKeeper:
     global lease
-    lease = keeper
+    lease = LeaseKeeper(store, run_id, owner, renew_seconds=0.5 if on("brief-leases") else RENEW_SECONDS)
+    return lease
 
 
 def hold(name: str) -> None:
@@ -82,74 +73,121 @@ def hold(name: str) -> None:
         time.sleep(0.01)
 
 
-def resume(attempt: Attempt) -> State | None:
-    state = resumed(attempt)
-    if state is not None:
-        hold(f"hold-{state.epoch}-{state.done}")
-    return state
+class FullDisk(Disk):
+    """A disk that may have no room."""
+
+    def sync(self, file: BinaryIO) -> None:
+        if on("full"):
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+        super().sync(file)
 
 
-def saved(writer: checkpoints.CheckpointWriter, state: State, **named: bool) -> Iterator[None]:
-    yield from maybe_save(writer, state, **named)
-    hold(f"hold-{state.epoch}-{state.done}")
+class FullDatabase(SQLite):
+    """A database that may have no room."""
+
+    def execute_sql(self, sql: str, params: Any = None) -> Any:
+        if on("database-full") and sql.split(maxsplit=1)[0] in ("INSERT", "UPDATE", "DELETE"):
+            raise DatabaseFullError("database or disk is full")
+        return super().execute_sql(sql, params)
 
 
-def refuse(*_: object) -> None:
-    if on("full"):
-        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+class HoldingStore(Store):
+    """A store that waits before it records a file."""
+
+    def record_checkpoint(self, *args: Any) -> None:
+        hold("hold-saved")
+        super().record_checkpoint(*args)
+
+    def succeed(self, *args: Any, **named: Any) -> None:
+        hold("hold-written")
+        super().succeed(*args, **named)
 
 
-def refuse_rows(_: object, sql: str, *__: object) -> None:
-    if on("database-full") and sql.split(maxsplit=1)[0] in ("INSERT", "UPDATE", "DELETE"):
-        raise DatabaseFullError("database or disk is full")
+class HoldingCheckpoints(Checkpoints):
+    """One run's checkpoints, one after each batch: waits when one is recorded and the one before is removed."""
+
+    written: Checkpoint | None = None
+    at = "nowhere"
+
+    def write(self, state: State) -> Checkpoint:
+        self.at = f"{state.epoch}-{state.done}"
+        self.written = super().write(state)
+        return self.written
+
+    def remove(self, checkpoint: Checkpoint | None) -> None:
+        super().remove(checkpoint)
+        if self.written and (checkpoint is None or checkpoint["file"] != self.written["file"]):
+            hold(f"hold-{self.at}")
 
 
-def die(*_: object) -> None:
+def train(
+    net: Any, state: State, images: Any, labels: Any, hyperparams: Hyperparams, **named: Any
+) -> Iterator[trainer.Metrics | None]:
+    """As `trainer.train`, in segments of one batch."""
     if on("deadly"):
         os.kill(os.getppid(), signal.SIGKILL)
         os.kill(os.getpid(), signal.SIGKILL)
+    hold(f"hold-{state.epoch}-{state.done}")  # where it resumes
+    compute()
+    batch = hyperparams.batch_size
+    for metrics in trainer.train(net, state, images, labels, hyperparams, segment_rows=(batch, batch), **named):
+        yield metrics
+        compute()
 
 
-def compute(*_: object) -> None:
-    """As a kernel does: without the GIL, and without an ear for signals before it is done."""
+def compute() -> None:
+    """As a kernel does: without the GIL, and ignoring signals until it is done."""
     if on("deaf"):
         hashlib.pbkdf2_hmac("sha256", b"", b"", 2**31 - 1)
 
 
-# A checkpoint after each batch.
-checkpoints.MIN_INTERVAL_SECONDS = 0.0
-checkpoints.MAX_SHARE = math.inf
-trainer.SEGMENT_FLOP = (1, 1)
-maybe_save, checkpoints.CheckpointWriter.maybe_save = checkpoints.CheckpointWriter.maybe_save, saved
-resumed, Attempt._resume = Attempt._resume, resume
-after(leases.LeaseKeeper, "__init__", note_lease)
-before(Store, "record_checkpoint", lambda *_, **__: hold("hold-saved"))
-before(Store, "succeed", lambda *_, **__: hold("hold-written"))
-before(files.os, "fsync", refuse)
-before(peewee.SqliteDatabase, "execute_sql", refuse_rows)
-before(Attempt, "_train", die)
-before(trainer, "_train_segment", compute)
-if on("brief-leases"):
-    leases.RENEW_SECONDS = 0.5
+def execute(settings: Settings, run_id: str, owner: str) -> None:
+    """As `worker.execute`."""
+    checkpoints = checkpoint_storage(settings, disk=FullDisk())
+    parts = Parts(
+        store=HoldingStore(open_database(settings.database, wait=WORKER_WAIT, dialect=FullDatabase)),
+        checkpoints=HoldingCheckpoints(checkpoints, max_share=math.inf, min_interval_seconds=0.0),
+        parameters=ParameterFiles(parameter_storage(settings, disk=FullDisk())),
+        open_data=partial(worker.open_data, settings),
+        train=train,
+        keep_lease=keep_lease,
+    )
+    worker.execute_with(parts, run_id, owner)
+
+
+class FaultyExecutor(Executor):
+    """An executor with these workers, whose end may take long."""
+
+    drain_seconds = 3.0
+
+    def __init__(self, settings: Settings, store: Store, _: object) -> None:
+        super().__init__(
+            settings,
+            store,
+            partial(PoolBackend, execute=execute),
+            make_queue=partial(
+                Queue,
+                lease_seconds=2.0 if on("brief-leases") else LEASE_SECONDS,
+                claim_seconds=(0.05, 240.0) if on("brief-claims") else CLAIM_SECONDS,
+            ),
+            poll_seconds=0.1,
+            sweep_seconds=0.2,
+            drain_seconds=self.drain_seconds,
+        )
+
+    def stop(self) -> None:
+        hold("stuck")
+        super().stop()
+
+
+def main() -> None:
+    logs.configure(logging.INFO, "json")
+    drain_seconds, exit_seconds = (1.0, 2.0) if on("stuck") else (30.0, 60.0)
+    if on("deaf"):  # three workers would take longer if the server were to end one after the other
+        exit_seconds = FaultyExecutor.drain_seconds + 7.0
+    service = open_service(Settings.from_env(), dialect=FullDatabase, make_executor=FaultyExecutor)
+    serve.run(service, "127.0.0.1", 0, drain_seconds=drain_seconds, exit_seconds=exit_seconds)
+
 
 if __name__ == "__main__":
-    from falcon_mnist.cli.entry import main
-    from falcon_mnist.runs import executor, queue
-    from falcon_mnist.server import serve as server
-
-    executor.POLL_SECONDS = 0.1
-    executor.SWEEP_SECONDS = 0.2
-    if on("brief-claims"):
-        queue.Queue.__init__.__kwdefaults__["claim_seconds"] = (0.05, 240.0)
-    if on("brief-leases"):
-        queue.Queue.__init__.__kwdefaults__["lease_seconds"] = 2.0
-    executor.DRAIN_SECONDS = 3.0
-    server.DRAIN_SECONDS, server.EXIT_SECONDS = 30.0, 60.0
-    if on("stuck"):
-        server.DRAIN_SECONDS, server.EXIT_SECONDS = 1.0, 2.0
-    if on("deaf"):  # three workers would take longer if the server were to end one after the other
-        server.EXIT_SECONDS = executor.DRAIN_SECONDS + 7.0
-    before(executor.Executor, "stop", lambda *_: hold("stuck"))
-
-    sys.argv[0] = "falcon-mnist"
     main()

@@ -43,7 +43,7 @@ class Faulty(Server):
         self._switches.mkdir(parents=True, exist_ok=True)
         for name in faults:
             self.switch(name)
-        super().__init__(variables, sys.executable, str(FAULTY), "serve", "--port", "0")
+        super().__init__(variables, sys.executable, str(FAULTY))
 
     def switch(self, name: str, on: bool = True) -> None:
         if on:

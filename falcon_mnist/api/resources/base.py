@@ -3,19 +3,23 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any, ClassVar
 
 import falcon
 
 from falcon_mnist.api import schemas
-from falcon_mnist.api.errors import Problem
+from falcon_mnist.api.errors import Fault, Problem, invalid_fields
 from falcon_mnist.api.json_answer import dumps
-from falcon_mnist.api.request import JSON
+from falcon_mnist.api.request import JSON, read_query
 from falcon_mnist.api.service import Service
+from falcon_mnist.exchange.formats import FORMATS
 from falcon_mnist.storage.database import Database
 from falcon_mnist.storage.removal import Removed
 from falcon_mnist.storage.tables import ModelRow, ParameterRow, RunRow
+
+# Longer than any that lists each media type there is; Falcon keeps the headers that it has parsed.
+_MAX_ACCEPT = 1000
 
 log = logging.getLogger(__name__)
 
@@ -61,7 +65,7 @@ class Resource:
             removed = self._service.remover.remove(which, row_id)
         if removed is not None:
             self._service.predictors.forget(removed.param_ids)
-            facts = {"runs": removed.runs, "parameter_sets": len(removed.param_ids), "token": req.context.token_name}
+            facts = {"runs": removed.runs, "parameter_sets": len(removed.param_ids), "token": req.context.holder.name}
             log.info("%s removed", row_id, extra={"request_id": req.context.request_id} | facts)
             resp.status = falcon.HTTP_204
         return removed
@@ -90,6 +94,22 @@ def client_has(req: falcon.Request, resp: falcon.Response, etag: str) -> bool:
     if has:
         resp.status = falcon.HTTP_304
     return has
+
+
+def wanted_format(req: falcon.Request, names: Iterable[str]) -> str:
+    """Which of these `FORMATS` to answer in; raises a 400, 406 or 422 `Problem`."""
+    name = read_query(req, "format").get("format")
+    if name is not None:
+        if name not in names:
+            raise invalid_fields([Fault("/format", f"must be {' or '.join(names)}")])
+        return name
+    if len(req.accept) > _MAX_ACCEPT:
+        raise Problem("malformed-request", f"Accept may have at most {_MAX_ACCEPT} characters.")
+    by_media_type = {FORMATS[name].media_type: name for name in names}
+    preferred = req.client_prefers(list(by_media_type))
+    if preferred is None:
+        raise Problem("not-acceptable", f"Accept must allow {' or '.join(by_media_type)}.")
+    return by_media_type[preferred]
 
 
 def answer(resp: falcon.Response, document: Mapping[str, Any], *, status: str = falcon.HTTP_200) -> None:

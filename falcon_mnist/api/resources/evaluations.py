@@ -52,6 +52,7 @@ class Evaluation(Resource):
 
     def _test_data(self, row: ParameterRow) -> Dataset:
         """The data set that the parameters were trained on."""
+
         try:
             data = self._service.datasets.load()
         except DataError:

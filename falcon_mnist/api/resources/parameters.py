@@ -9,10 +9,9 @@ from typing import Any, ClassVar
 import falcon
 
 from falcon_mnist.api.auth import READ, WRITE
-from falcon_mnist.api.errors import Fault, Problem, invalid_fields
 from falcon_mnist.api.json_answer import chunks
 from falcon_mnist.api.request import read_query
-from falcon_mnist.api.resources.base import Resource, client_has, unknown_parameters
+from falcon_mnist.api.resources.base import Resource, client_has, unknown_parameters, wanted_format
 from falcon_mnist.api.turns import Released
 from falcon_mnist.constants import Array
 from falcon_mnist.exchange.formats import FORMATS
@@ -27,8 +26,6 @@ _SMALL_BYTES = 2**20
 _PIECE_BYTES = 2**18
 # At most so many answers of several pieces are sent at the same time: half of the server's threads.
 _MOST_STREAMS = 4
-# Longer than any that lists each media type there is; Falcon keeps the headers that it has parsed.
-_MAX_ACCEPT = 1000
 _VERSION = version("falcon-mnist")
 
 
@@ -40,7 +37,7 @@ class Parameters(Resource):
     def on_get(self, req: falcon.Request, resp: falcon.Response, param_id: str) -> None:
         """Answer a parameter set in the format that is asked for."""
         row = self._parameters(param_id)
-        wanted = _wanted_format(req)
+        wanted = wanted_format(req, FORMATS)
         resp.content_type = FORMATS[wanted].media_type
         resp.append_header("Vary", "Accept")
         if client_has(req, resp, _etag(row, wanted)):
@@ -106,19 +103,3 @@ def _etag(row: ParameterRow, wanted: str) -> str:
 def _pieces(data: bytes) -> Iterator[bytes]:
     view = memoryview(data)
     return (bytes(view[start : start + _PIECE_BYTES]) for start in range(0, len(view), _PIECE_BYTES))
-
-
-def _wanted_format(req: falcon.Request) -> str:
-    """The format to answer in; raises a 400, 406 or 422 `Problem`."""
-    name = read_query(req, "format").get("format")
-    if name is not None:
-        if name not in FORMATS:
-            raise invalid_fields([Fault("/format", f"must be {' or '.join(FORMATS)}")])
-        return name
-    if len(req.accept) > _MAX_ACCEPT:
-        raise Problem("malformed-request", f"Accept may have at most {_MAX_ACCEPT} characters.")
-    names = {format_.media_type: name for name, format_ in FORMATS.items()}
-    preferred = req.client_prefers(list(names))
-    if preferred is None:
-        raise Problem("not-acceptable", f"Accept must allow one of {', '.join(names)}.")
-    return names[preferred]

@@ -10,21 +10,18 @@ import falcon
 from falcon_mnist.api.auth import READ
 from falcon_mnist.api.errors import Problem
 from falcon_mnist.api.json_answer import chunks
-from falcon_mnist.api.request import JSON, read_query
-from falcon_mnist.api.resources.base import Resource, client_has
+from falcon_mnist.api.resources.base import Resource, client_has, wanted_format
 from falcon_mnist.api.turns import Released
 from falcon_mnist.constants import ACTIVE
+from falcon_mnist.exchange.formats import FORMATS
 from falcon_mnist.storage import parameter_files
 from falcon_mnist.storage.files import DamagedFileError
-from falcon_mnist.storage.parameter_files import MEDIA_TYPE as SAFETENSORS
 from falcon_mnist.storage.tables import RunRow
 from falcon_mnist.training import network
 from falcon_mnist.training.state import State
 
 # While a checkpoint is read it is there as a file, as arrays, and as what is answered.
 _COPIES = 3
-# Longer than any that a client has a reason for; Falcon keeps the headers that it has parsed.
-_MAX_ACCEPT = 1000
 
 
 class Snapshot(Resource):
@@ -35,14 +32,11 @@ class Snapshot(Resource):
     def on_get(self, req: falcon.Request, resp: falcon.Response, run_id: str) -> None:
         """Answer the parameters as JSON or as a safetensors file."""
         run = self._run(run_id)
-        read_query(req)
-        if len(req.accept) > _MAX_ACCEPT:
-            raise Problem("malformed-request", f"Accept may have at most {_MAX_ACCEPT} characters.")
-        wanted = req.client_prefers((JSON, SAFETENSORS)) or JSON
+        wanted = wanted_format(req, ("json", "safetensors"))
         checkpoint = _checkpoint(run)
-        resp.content_type = wanted
+        resp.content_type = FORMATS[wanted].media_type
         resp.append_header("Vary", "Accept")
-        if client_has(req, resp, f"{checkpoint['sha256']}-{'json' if wanted == JSON else 'safetensors'}"):
+        if client_has(req, resp, f"{checkpoint['sha256']}-{wanted}"):
             return
         if req.method == "HEAD":
             resp.stream = ()  # of a length that is not known: nothing is read to tell it
@@ -59,7 +53,7 @@ class Snapshot(Resource):
         run, state = self._newest(run)
         architecture = self._model(run.model_id).architecture
         net = network.build(architecture)
-        if wanted == SAFETENSORS:
+        if wanted == "safetensors":
             return iter([parameter_files.encode(network.tensors(net, state.evaluated))])
         layers = network.named(architecture, net, state.evaluated)
         document: dict[str, Any] = {

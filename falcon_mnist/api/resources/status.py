@@ -20,9 +20,10 @@ class Version(Resource):
     access: ClassVar = {"GET": READ}
 
     def on_get(self, req: falcon.Request, resp: falcon.Response) -> None:
-        """Answer the version and the instruction set."""
+        """Answer the versions of the package and of the database, and the instruction set of the kernels."""
         read_query(req)
-        answer(resp, {"version": version("falcon-mnist"), "isa": kernels.isa()})
+        schema_version = self._service.store.schema_version
+        answer(resp, {"version": version("falcon-mnist"), "schema_version": schema_version, "isa": kernels.isa()})
 
 
 class ServiceStatus(Resource):
@@ -34,7 +35,7 @@ class ServiceStatus(Resource):
         """Answer workers, runs, data set, and this process's requests of the last minute."""
         read_query(req)
         document = {
-            "token": req.context.scope,
+            "token": req.context.holder.scope,
             "workers": self._service.settings.workers,
             "runs": self._service.store.count_runs(),
             "dataset": self._dataset(),

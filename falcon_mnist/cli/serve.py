@@ -1,0 +1,55 @@
+"""A service at an address, until a signal ends it."""
+
+from __future__ import annotations
+
+import sys
+from urllib.parse import quote
+
+from falcon_mnist import kernels
+from falcon_mnist.api.auth import token_to_enter_with
+from falcon_mnist.api.service import Service
+from falcon_mnist.api.token_rules import check_address
+from falcon_mnist.cli import console
+from falcon_mnist.server.serve import DRAIN_SECONDS, EXIT_SECONDS, make_server, run_until_signalled
+from falcon_mnist.settings import Settings, SettingsError
+
+
+def run(
+    service: Service,
+    host: str,
+    port: int,
+    *,
+    allow_weak_tokens: bool = False,
+    drain_seconds: float = DRAIN_SECONDS,
+    exit_seconds: float = EXIT_SECONDS,
+) -> None:
+    """Serve, and say where. Raises `SettingsError` if the address cannot be served at."""
+    try:
+        warnings = check_address(host, service.tokens.weaknesses, allow_weak=allow_weak_tokens)
+        server = make_server(service, host, port)
+    except SettingsError:
+        service.close()
+        raise
+    except (OSError, ValueError, OverflowError) as error:
+        service.close()
+        reason = getattr(error, "strerror", None) or error
+        raise SettingsError(f"cannot listen at {host}:{port}: {reason}") from None
+    console.say(f"Serving at {server.addresses[0]}/api with the {kernels.isa()} kernels; Ctrl-C ends it.")
+    console.say(_page(server.addresses[0], service.settings))
+    console.say(_where_the_token_is(service.settings))
+    for warning in warnings:
+        console.say(f"Warning: {warning}.")
+    run_until_signalled(server, service, drain_seconds=drain_seconds, exit_seconds=exit_seconds)
+
+
+def _page(url: str, settings: Settings) -> str:
+    """On a terminal, the link carries the token: in the fragment, which browsers keep to themselves."""
+    if not sys.stdout.isatty():
+        return f"Page: {url}/"
+    return f"Page: {url}/#token={quote(token_to_enter_with(settings), safe='')}"
+
+
+def _where_the_token_is(settings: Settings) -> str:
+    if settings.tokens:
+        return "Tokens: those in FALCON_MNIST_TOKENS."
+    return f"Token: in {settings.tokens_file or settings.made_token}"

@@ -1,0 +1,41 @@
+"""Any width on any number of threads: the bits of one thread, with and without zeros."""
+
+from types import ModuleType
+
+import numpy as np
+from bits import sgd_train
+from cases import for_each
+
+WIDTHS = [(32,), (64,), (96,), (100,), (128,), (144,), (192,), (512,), (64, 96), (160, 80, 70)]
+
+
+def trained(kernels: ModuleType, network, rows: int, density: float, threads: int, momentum: float) -> object:
+    """Metrics and parameters after three batches of so many rows, the last of which is smaller."""
+    random = np.random.default_rng(7)
+    n = 2 * rows + (rows + 1) // 2
+    pixels = (random.integers(1, 256, (n, 50)) * (random.random((n, 50)) < density)).astype(np.uint8)
+    parameters = random.uniform(-0.3, 0.3, network.parameter_count).astype(np.float32)
+    velocity = np.zeros_like(parameters) if momentum else None
+    workspace = kernels.Workspace(network, min(rows, 256), training=True)
+    labels = (np.arange(n) % 10).astype(np.uint8)
+    metrics = sgd_train(
+        kernels, network, parameters, velocity, pixels, labels, None, rows, 0.1, momentum, workspace, threads=threads
+    )
+    return str(metrics), parameters.tobytes()
+
+
+@for_each("hidden", WIDTHS)
+@for_each("rows", [1, 15, 64, 257])
+@for_each("density", [0.2, 1.0])
+@for_each("momentum", [0.0, 0.9])
+def test_no_number_of_threads_changes_a_bit(
+    kernels: ModuleType, hidden: tuple[int, ...], rows: int, density: float, momentum: float
+) -> None:
+    layers, width = [], 50
+    for outputs in hidden:
+        layers += [("linear", width, outputs), ("relu", outputs, outputs)]
+        width = outputs
+    network = kernels.Network([*layers, ("linear", width, 10)])
+    one = trained(kernels, network, rows, density, 1, momentum)
+    for threads in (2, 3, 4, 16):
+        assert trained(kernels, network, rows, density, threads, momentum) == one

@@ -1,0 +1,81 @@
+"""A database that fails as real ones do."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from falcon_mnist.storage.database import DatabaseBusyError, DatabaseFullError
+from falcon_mnist.storage.migrations import migrate
+from falcon_mnist.storage.sqlite import SQLite
+
+from .world import Crashed, Process, World
+
+
+class SimulatedDatabase(SQLite):
+    """SQLite in memory, for all processes. A write may find it locked or full, and a process may end in a commit."""
+
+    def __init__(self, world: World) -> None:
+        super().__init__(None, wait=0)
+        self._world = world
+        self.busy = 0.0  # the share of writes that finds it so
+        self.full = 0.0
+        self.crash_in_commit: Process | None = None
+        self.acting: Process | None = None
+        _template().backup(raw(self))
+
+    @property
+    def in_trouble(self) -> bool:
+        """Whether writes may fail now."""
+        return bool(self.busy or self.full)
+
+    def execute_sql(self, sql: str, params: Any = None) -> Any:
+        """Reads always work."""
+        if not sql.startswith("SELECT"):
+            self._find_trouble()
+        return super().execute_sql(sql, params)
+
+    def begin(self, lock_type: str | None = None) -> None:
+        """Takes the lock, if it can be had."""
+        self._find_trouble()
+        super().begin(lock_type)
+
+    def commit(self) -> None:
+        """May find no room; a crash comes before it or after it."""
+        if self._world.chance(self.full):
+            raise DatabaseFullError("simulated")
+        crashes = self.crash_in_commit is not None and self.crash_in_commit is self.acting
+        if not crashes or self._world.chance(0.5):
+            super().commit()
+        if crashes:
+            self._crash()
+
+    def _crash(self) -> None:
+        process, self.crash_in_commit = self.crash_in_commit, None
+        assert process is not None
+        if raw(self).in_transaction:
+            self.rollback()
+        process.crash()
+        raise Crashed
+
+    def _find_trouble(self) -> None:
+        if self.busy and self._world.chance(self.busy):
+            raise DatabaseBusyError("simulated")
+        if self.full and self._world.chance(self.full):
+            raise DatabaseFullError("simulated")
+
+
+def raw(database: Any) -> Any:
+    """The `sqlite3.Connection` of a database."""
+    return database.connection()
+
+
+_templates: list[Any] = []
+
+
+def _template() -> Any:
+    """An empty database of the newest schema, migrated once in the life of the process."""
+    if not _templates:
+        database = SQLite(None, wait=0)
+        migrate(database)
+        _templates.append(raw(database))
+    return _templates[0]

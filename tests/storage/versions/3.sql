@@ -1,0 +1,62 @@
+BEGIN TRANSACTION;
+CREATE TABLE epochs (
+            run_id TEXT NOT NULL REFERENCES runs (id),
+            epoch INTEGER NOT NULL,
+            train_loss REAL NOT NULL,
+            train_accuracy REAL NOT NULL,
+            val_loss REAL,
+            val_accuracy REAL,
+            PRIMARY KEY (run_id, epoch)) WITHOUT ROWID;
+INSERT INTO "epochs" VALUES('r_11111111111111111111111111111111',1,2.5,0.125,2.25,0.25);
+INSERT INTO "epochs" VALUES('r_11111111111111111111111111111111',2,1.25,0.25,1.125,0.5);
+INSERT INTO "epochs" VALUES('r_22222222222222222222222222222222',1,2.5,0.125,2.25,0.25);
+INSERT INTO "epochs" VALUES('r_44444444444444444444444444444444',1,2.5,0.125,2.25,0.25);
+CREATE TABLE meta (key TEXT PRIMARY KEY, value TEXT NOT NULL);
+INSERT INTO "meta" VALUES('schema_version','3');
+INSERT INTO "meta" VALUES('cursor_key','5a5a5a5a5a5a5a5a5a5a5a5a5a5a5a5a5a5a5a5a5a5a5a5a5a5a5a5a5a5a5a5a');
+CREATE TABLE models (
+            number INTEGER PRIMARY KEY AUTOINCREMENT,
+            id TEXT NOT NULL UNIQUE,
+            architecture TEXT NOT NULL,
+            hyperparams TEXT NOT NULL,
+            created_at TEXT NOT NULL,
+            idempotency_key TEXT UNIQUE,
+            fingerprint TEXT);
+INSERT INTO "models" VALUES(1,'m_11111111111111111111111111111111','{"input_size":784,"layers":[{"type":"linear","in":784,"out":10}]}','{"epochs":2,"batch_size":200,"optimizer":{"type":"sgd","lr":0.1,"momentum":0.0},"loss":"cross_entropy","seed":1,"train_split":0.9,"shuffle":true}','2024-01-01T00:00:01.000000Z','the model','ffffffffffffffffffffffffffffffffffffffffffffffffffffffffffffffff');
+CREATE TABLE parameters (
+            id TEXT PRIMARY KEY,
+            run_id TEXT NOT NULL UNIQUE REFERENCES runs (id),
+            model_id TEXT NOT NULL REFERENCES models (id),
+            size_bytes INTEGER NOT NULL,
+            sha256 TEXT NOT NULL,
+            created_at TEXT NOT NULL);
+INSERT INTO "parameters" VALUES('p_11111111111111111111111111111111','r_11111111111111111111111111111111','m_11111111111111111111111111111111',31552,'57aab028544fd91e81fdeb86c2b064e3cedb3e9472086999b21872dfa24d52ee','2024-01-01T00:00:31.000000Z');
+CREATE TABLE runs (
+            number INTEGER PRIMARY KEY AUTOINCREMENT,
+            id TEXT NOT NULL UNIQUE,
+            model_id TEXT NOT NULL REFERENCES models (id),
+            state TEXT NOT NULL CHECK (state IN ('queued', 'running', 'succeeded', 'failed', 'cancelled')),
+            hyperparams TEXT NOT NULL,
+            created_at TEXT NOT NULL,
+            started_at TEXT,
+            finished_at TEXT,
+            epoch INTEGER NOT NULL DEFAULT 0,
+            dataset TEXT,
+            error TEXT,
+            owner TEXT,
+            lease_until REAL,
+            losses INTEGER NOT NULL DEFAULT 0,
+            idempotency_key TEXT,
+            fingerprint TEXT, checkpoint TEXT, progressed INTEGER NOT NULL DEFAULT 0);
+INSERT INTO "runs" VALUES(1,'r_11111111111111111111111111111111','m_11111111111111111111111111111111','succeeded','{"epochs":2,"batch_size":200,"optimizer":{"type":"sgd","lr":0.1,"momentum":0.0},"loss":"cross_entropy","seed":1,"train_split":0.9,"shuffle":true}','2024-01-01T00:00:11.000000Z','2024-01-01T00:00:21.000000Z','2024-01-01T00:00:31.000000Z',2,'{"name":"mnist","checksum":"sha256:0000000000000000000000000000000000000000000000000000000000000000"}',NULL,NULL,NULL,0,NULL,NULL,NULL,0);
+INSERT INTO "runs" VALUES(2,'r_22222222222222222222222222222222','m_11111111111111111111111111111111','failed','{"epochs":2,"batch_size":200,"optimizer":{"type":"sgd","lr":0.1,"momentum":0.0},"loss":"cross_entropy","seed":1,"train_split":0.9,"shuffle":true}','2024-01-01T00:00:12.000000Z','2024-01-01T00:00:22.000000Z','2024-01-01T00:00:32.000000Z',1,'{"name":"mnist","checksum":"sha256:0000000000000000000000000000000000000000000000000000000000000000"}','{"code":"diverged","message":"The loss is not a finite number any more."}',NULL,NULL,1,NULL,NULL,NULL,0);
+INSERT INTO "runs" VALUES(3,'r_33333333333333333333333333333333','m_11111111111111111111111111111111','cancelled','{"epochs":2,"batch_size":200,"optimizer":{"type":"sgd","lr":0.1,"momentum":0.0},"loss":"cross_entropy","seed":1,"train_split":0.9,"shuffle":true}','2024-01-01T00:00:13.000000Z','2024-01-01T00:00:23.000000Z','2024-01-01T00:00:33.000000Z',0,NULL,NULL,NULL,NULL,0,NULL,NULL,NULL,0);
+INSERT INTO "runs" VALUES(4,'r_44444444444444444444444444444444','m_11111111111111111111111111111111','running','{"epochs":2,"batch_size":200,"optimizer":{"type":"sgd","lr":0.1,"momentum":0.0},"loss":"cross_entropy","seed":1,"train_split":0.9,"shuffle":true}','2024-01-01T00:00:14.000000Z','2024-01-01T00:00:24.000000Z',NULL,1,'{"name":"mnist","checksum":"sha256:0000000000000000000000000000000000000000000000000000000000000000"}',NULL,'a worker that is gone',1704067300.5,0,NULL,NULL,NULL,1);
+INSERT INTO "runs" VALUES(5,'r_55555555555555555555555555555555','m_11111111111111111111111111111111','queued','{"epochs":2,"batch_size":200,"optimizer":{"type":"sgd","lr":0.1,"momentum":0.0},"loss":"cross_entropy","seed":1,"train_split":0.9,"shuffle":true}','2024-01-01T00:00:15.000000Z',NULL,NULL,0,NULL,NULL,NULL,NULL,0,'the queued run','eeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeee',NULL,0);
+CREATE INDEX runs_by_state ON runs (state, number);
+CREATE INDEX runs_by_model ON runs (model_id, number);
+CREATE UNIQUE INDEX runs_by_key ON runs (model_id, idempotency_key);
+DELETE FROM "sqlite_sequence";
+INSERT INTO "sqlite_sequence" VALUES('models',1);
+INSERT INTO "sqlite_sequence" VALUES('runs',5);
+COMMIT;
