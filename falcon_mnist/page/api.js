@@ -15,7 +15,7 @@ export class Problem extends Error {
 export class Unreachable extends Error {}
 
 const JSON_TYPE = "application/json";
-const RETRY_PAUSE = 2000; // milliseconds
+export const RETRY_PAUSE = 2000; // milliseconds
 
 let unauthorized = () => {};
 let reached = () => {};
@@ -38,6 +38,7 @@ export async function ask(path, { method = "GET", body, type = JSON_TYPE, accept
     throw new Unreachable("The server does not answer.");
   }
   reached(true);
+  if (response.status === 204) return null;
   if (response.ok) return accept === JSON_TYPE ? response.json() : response.arrayBuffer();
   const document = await response.json();
   if (response.status === 401) unauthorized();

@@ -84,12 +84,16 @@ export async function showDraw(main, signal, paramId) {
 
 // The newest ones, the best of them first.
 async function trainedNetworks(signal) {
-  const { items } = await ask("runs?state=succeeded&limit=50", { signal });
-  const models = await Promise.all(items.map((run) => once(`models/${run.model_id}`)));
+  const [{ items }, runs] = await Promise.all([
+    ask("params?limit=50", { signal }), ask("runs?state=succeeded&limit=100", { signal }),
+  ]);
+  const models = await Promise.all(items.map((each) => once(`models/${each.model_id}`)));
+  const reached = new Map(runs.items.map((run) => [run.param_id, run.metrics.val_accuracy]));
   return items
-    .map((run, i) => ({ param_id: run.param_id, accuracy: run.metrics.val_accuracy ?? 0, name: nameOf(run, models[i]) }))
-    .sort((a, b) => b.accuracy - a.accuracy);
+    .map((each, i) => {
+      const accuracy = reached.get(each.param_id) ?? null;
+      const origin = each.run_id ? percent(accuracy, 2) : "imported";
+      return { ...each, accuracy, name: [network(models[i].architecture), origin, moment(each.created_at)].join(" · ") };
+    })
+    .sort((one, other) => (other.accuracy ?? -1) - (one.accuracy ?? -1));
 }
-
-const nameOf = (run, model) =>
-  `${network(model.architecture)} · ${percent(run.metrics.val_accuracy, 2)} · ${moment(run.finished_at)}`;

@@ -1,6 +1,6 @@
 // The frame of the page: who is in, and which view the fragment of the address names.
 
-import { onUnauthorized, reachable } from "./api.js";
+import { RETRY_PAUSE, Unreachable, onUnauthorized, reachable } from "./api.js";
 import { el } from "./dom.js";
 import { askForToken } from "./login.js";
 import { forgetToken, hasToken, takeTokenFromLink } from "./session.js";
@@ -39,12 +39,13 @@ function route() {
   run(view, left.signal, (pattern.exec(fragment) ?? []).slice(1));
 }
 
-// A view that cannot begin says why.
+// A view that cannot begin says why; where the server did not answer, it begins anew.
 async function run(view, signal, parameters) {
   try {
     await view(main, signal, ...parameters);
   } catch (error) {
-    if (!signal.aborted) main.append(el("p", { class: "card fault", role: "alert" }, error.message));
+    if (error instanceof Unreachable) setTimeout(() => signal.aborted || route(), RETRY_PAUSE);
+    else if (!signal.aborted) main.append(el("p", { class: "card fault", role: "alert" }, error.message));
   }
 }
 

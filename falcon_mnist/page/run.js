@@ -7,7 +7,7 @@ import { chart } from "./curves.js";
 import { el } from "./dom.js";
 import { duration, moment, network, number, percent } from "./names.js";
 import { showMistakes } from "./mistakes.js";
-import { active, bestOf, cancelRun, finishRun, progress, stateBadge, timeOf } from "./runrow.js";
+import { active, bestOf, cancelRun, deleteRun, finishRun, progress, stateBadge, timeOf } from "./runrow.js";
 import { showWeights } from "./weights.js";
 
 const MOST = 5;
@@ -103,7 +103,9 @@ function title(run, model, write, changed) {
       run.param_id && el("a", { class: "button", href: `#/draw/${run.param_id}` }, "Draw a digit"),
       write && el("a", { class: "button", href: `#/train/like/${run.run_id}` }, "Train again with …"),
       write && run.state === "running" && el("button", { onclick: () => finishRun(run.run_id, changed) }, "Stop and keep"),
-      write && active(run) && el("button", { onclick: () => cancelRun(run.run_id, changed) }, "Cancel")));
+      write && active(run) && el("button", { onclick: () => cancelRun(run.run_id, changed) }, "Cancel"),
+      write && !active(run) && el("button", { onclick: () => deleteRun(run.run_id, () => (location.hash = "#/runs")) },
+        "Delete")));
 }
 
 function facts(run) {

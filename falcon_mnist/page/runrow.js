@@ -1,6 +1,6 @@
 // A run in one row.
 
-import { once, post } from "./api.js";
+import { ask, once, post } from "./api.js";
 import { el } from "./dom.js";
 import { duration, moment, network, number, percent } from "./names.js";
 
@@ -12,9 +12,10 @@ export function runRow(first, write, changed) {
   const link = el("a", { href: `#/runs/${first.run_id}` }, first.run_id.slice(0, 8));
   once(`models/${first.model_id}`).then((model) => (link.textContent = network(model.architecture)), () => {});
   const cancel = el("button", { onclick: () => cancelRun(first.run_id, changed) }, "Cancel");
+  const remove = el("button", { onclick: () => deleteRun(first.run_id, changed) }, "Delete");
   const again = el("a", { class: "button", href: `#/train/like/${first.run_id}` }, "Again");
   cells[1].append(link);
-  cells[7].append(el("div", { class: "row" }, cancel, again));
+  cells[7].append(el("div", { class: "row" }, cancel, again, remove));
   let shown = "";
 
   function update(run) {
@@ -30,6 +31,7 @@ export function runRow(first, write, changed) {
     fill(cells[6], moment(run.created_at));
     cancel.hidden = !write || !active(run);
     again.hidden = !write;
+    remove.hidden = !write || active(run);
   }
 
   return { element: el("tr", {}, cells), update };
@@ -62,19 +64,21 @@ export function timeOf(run) {
   return duration((new Date(run.finished_at) - new Date(run.started_at)) / 1000);
 }
 
-export async function finishRun(runId, changed) {
-  try {
-    await post(`runs/${runId}/finish`, {});
-  } catch (error) {
-    alert(error.message);
-  }
-  await changed();
-}
+export const finishRun = (runId, changed) => change(() => post(`runs/${runId}/finish`, {}), changed);
 
 export async function cancelRun(runId, changed) {
   if (!confirm("Cancel this run? What it has learnt is lost.")) return;
+  await change(() => post(`runs/${runId}/cancel`, {}), changed);
+}
+
+export async function deleteRun(runId, changed) {
+  if (!confirm("Delete this run, and the network that it trained?")) return;
+  await change(() => ask(`runs/${runId}`, { method: "DELETE" }), changed);
+}
+
+async function change(what, changed) {
   try {
-    await post(`runs/${runId}/cancel`, {});
+    await what();
   } catch (error) {
     alert(error.message);
   }

@@ -33,9 +33,10 @@ export async function showRuns(main, signal) {
   filter.addEventListener("change", () => turn(() => (cursors = [])));
   const write = await mayWrite();
 
-  async function turn(change) {
+  // At once; what fails now is asked for again soon, and said then.
+  function turn(change) {
     change();
-    await look();
+    look().catch(() => {});
   }
 
   async function look() {

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import pytest
-from browsing import ONE, SEVEN, THREE, OpenPage, Stroke, draw
-from playwright.sync_api import expect
+from browsing import ONE, SEVEN, THREE, OpenPage, Site, Stroke, draw
+from playwright.sync_api import Route, expect
 from serving import READ, WRITE, Document
 
 
@@ -71,6 +71,33 @@ def test_networks_are_compared_side_by_side(trained: Document, open_page: OpenPa
     expect(page.locator(".verdict strong")).to_have_text(["3", "3"])
     page.get_by_role("button", name="Remove this network").click()
     expect(page.locator(".verdict")).to_have_count(1)
+
+
+def test_what_is_imported_reads_as_well(site: Site, trained: Document, open_page: OpenPage) -> None:
+    parameters = site.client.get(f"/api/params/{trained['param_id']}").json()["parameters"]
+    architecture = site.client.get(f"/api/models/{trained['model_id']}").json()["architecture"]
+    imported = site.client.post("/api/params", {"architecture": architecture, "parameters": parameters}).json()
+    page = open_page(fragment=f"#/draw/{imported['param_id']}")
+    expect(page.get_by_role("option", name="imported")).to_have_count(1)
+    expect(page.get_by_label("Network", exact=True)).to_have_value(imported["param_id"])
+    draw(page, THREE)
+    expect(page.locator(".verdict strong")).to_have_text("3")
+
+
+def test_behind_a_prefix_that_a_proxy_strips_all_works(site: Site, trained: Document, open_page: OpenPage) -> None:
+    page = open_page(None)
+
+    def strip(route: Route) -> None:
+        route.fulfill(response=route.fetch(url=route.request.url.replace("/digits-for-all/", "/", 1)))
+
+    page.route("**/digits-for-all/**", strip)
+    page.goto(f"{site.url}/digits-for-all/#token={WRITE}")
+    expect(page.locator(".verdict")).to_have_text("Draw a digit")
+    draw(page, ONE)
+    expect(page.locator(".verdict strong")).to_have_text("1")
+    page.get_by_role("link", name="Runs").click()
+    expect(page.get_by_role("row").nth(1)).to_be_visible()
+    assert page.url == f"{site.url}/digits-for-all/#/runs"
 
 
 def test_a_photo_on_bright_paper_is_read(trained: Document, open_page: OpenPage) -> None:

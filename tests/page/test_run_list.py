@@ -95,6 +95,19 @@ def test_a_run_is_cancelled_after_a_question(site: Site, open_page: OpenPage) ->
     assert site.client.run(run_id)["state"] == "cancelled"
 
 
+def test_a_run_is_deleted_after_a_question(site: Site, open_page: OpenPage) -> None:
+    run_id = site.client.trained()["run_id"]
+    page = open_page(fragment="#/runs")
+    row = page.get_by_role("row").filter(has=page.locator(f"a[href='#/runs/{run_id}']"))
+    page.once("dialog", lambda dialog: dialog.dismiss())
+    row.get_by_role("button", name="Delete").click()
+    expect(row).to_be_visible()
+    page.once("dialog", lambda dialog: dialog.accept())
+    row.get_by_role("button", name="Delete").click()
+    expect(row).to_have_count(0)
+    assert site.client.get(f"/api/runs/{run_id}").status_code == 404
+
+
 def test_a_failed_run_says_why_in_place(site: Site, open_page: OpenPage) -> None:
     sgd = {"type": "sgd", "lr": 100, "momentum": 0.99}
     deep = {"architecture": architecture(64, 64, 64), "hyperparams": {"optimizer": sgd}}
@@ -128,6 +141,7 @@ def test_a_read_only_token_sees_everything_and_changes_nothing(
         row = page.get_by_role("row").filter(has=page.locator(f"a[href='#/runs/{run['run_id']}']"))
         expect(row).to_contain_text("running")
         expect(row.get_by_role("button", name="Cancel")).to_be_visible(visible=token == WRITE)
+        expect(page.get_by_role("button", name="Delete").first).to_be_visible(visible=token == WRITE)
         page.goto(f"{site.url}/#/train")
         expect(page.get_by_role("button", name="Start", exact=True)).to_be_enabled(enabled=token == WRITE)
 
@@ -139,6 +153,8 @@ def test_a_server_that_is_gone_is_said_and_one_that_is_back_goes_on(
     expect(page.get_by_role("row").nth(1)).to_be_visible()
     page.context.set_offline(True)
     expect(page.get_by_text("The server does not answer")).to_be_visible()
+    page.get_by_role("link", name="Draw").click()
+    page.get_by_role("link", name="Runs", exact=True).click()
     page.context.set_offline(False)
     expect(page.get_by_text("The server does not answer")).to_be_hidden()
     expect(page.get_by_role("row").nth(1)).to_be_visible()
