@@ -2,6 +2,7 @@
 
 cdef enum:
     SQUARE = 16  # bytes are transposed in squares of this side
+    GRADIENT_VECTORS = 6  # of each of two rows: what 16 registers hold
 
 
 cdef struct SparseProduct:
@@ -10,7 +11,7 @@ cdef struct SparseProduct:
     const float* pixel  # what bytes count as
     Py_ssize_t ld
     Py_ssize_t k  # elements of a row of A
-    const float* b  # its leading dimension is HALF_TILE vectors
+    const float* b  # its rows follow one another
     const Update* update
     Py_ssize_t at
     Py_ssize_t rs_c
@@ -54,7 +55,7 @@ cdef inline void accumulate_sparse(
             x = vbroadcast(element(bytes, p.pixel, &one, j))
             y = vbroadcast(element(bytes, p.pixel, &other, j)) if rows == 2 else x
             for v in range(vectors):
-                b = vload(p.b + (j * HALF_TILE + v) * LANES)
+                b = vload(p.b + (j * vectors + v) * LANES)
                 if rows == 2:
                     b = in_register(b)
                     acc[vectors + v] = vfma(y, b, acc[vectors + v])
@@ -81,7 +82,7 @@ cdef inline void sparse_tile(
     const Update* update, Py_ssize_t i, Py_ssize_t m, const uint64_t* masks,
 ) noexcept nogil:
     """Row i; of two rows also i + 1, unless that is `m`. `descends`: plain gradient descent is all there is to do."""
-    cdef vfloat acc[TILE_VECTORS]
+    cdef vfloat acc[2 * GRADIENT_VECTORS]
     cdef Py_ssize_t at = p.at + i * p.rs_c
     cdef int row, v
     for v in range(rows * vectors):
@@ -140,8 +141,12 @@ cdef void sparse_panels(int vectors, bint bytes, const SparseProduct* p, Py_ssiz
         sparse_tiles_of(2, bytes, p, m)
     elif vectors == 3:
         sparse_tiles_of(3, bytes, p, m)
+    elif vectors == 4:
+        sparse_tiles_of(4, bytes, p, m)
+    elif vectors == 5:
+        sparse_tiles_of(5, bytes, p, m)
     else:
-        sparse_tiles_of(HALF_TILE, bytes, p, m)
+        sparse_tiles_of(GRADIENT_VECTORS, bytes, p, m)
 
 
 cdef void transpose_bytes(
@@ -191,9 +196,9 @@ cdef void sparse_d_weight(
     else:
         p.first.floats += w.row * batch.ld_transposed
     while column < w.end_column and w.row < w.end_row:
-        vectors = vectors_of(HALF_TILE, w.end_column - column)
+        vectors = vectors_of(GRADIENT_VECTORS, w.end_column - column)
         for i in range(batch.rows):
-            memcpy(batch.block + i * HALF_TILE * LANES, d + i * layer.ld + column, vectors * LANES * sizeof(float))
+            memcpy(batch.block + i * vectors * LANES, d + i * layer.ld + column, vectors * LANES * sizeof(float))
         p.at = panel_start(layer, column) + w.row * layer.panel
         sparse_panels(vectors, bytes, &p, w.end_row - w.row)
         column += vectors * LANES
