@@ -2,7 +2,15 @@
 
 cdef enum:
     SQUARE = 16  # bytes are transposed in squares of this side
-    GRADIENT_VECTORS = 6  # of each of two rows: what 16 registers hold
+    D_NEAR = 32768  # bytes of D, beyond which fewer of its columns are taken at once: it is read from a first-level cache
+
+
+cdef extern from *:
+    """
+    #define GRADIENT_VECTORS (LANES == 16 ? 8 : 6)
+    """
+    enum:
+        GRADIENT_VECTORS  # of each of two rows: what 32 registers hold, or 16
 
 
 cdef struct SparseProduct:
@@ -145,8 +153,12 @@ cdef void sparse_panels(int vectors, bint bytes, const SparseProduct* p, Py_ssiz
         sparse_tiles_of(4, bytes, p, m)
     elif vectors == 5:
         sparse_tiles_of(5, bytes, p, m)
+    elif vectors == 6 or GRADIENT_VECTORS == 6:
+        sparse_tiles_of(6, bytes, p, m)
+    elif vectors == 7:
+        sparse_tiles_of(7, bytes, p, m)
     else:
-        sparse_tiles_of(GRADIENT_VECTORS, bytes, p, m)
+        sparse_tiles_of(8, bytes, p, m)
 
 
 cdef void transpose_bytes(
@@ -186,7 +198,8 @@ cdef void sparse_d_weight(
     cache's sets.
     """
     cdef Py_ssize_t column = w.column, i
-    cdef int vectors
+    cdef bint near = batch.rows * GRADIENT_VECTORS * LANES * <Py_ssize_t>sizeof(float) <= D_NEAR
+    cdef int vectors, most = GRADIENT_VECTORS if near else HALF_TILE
     cdef bint bytes = x.bytes != NULL
     cdef SparseProduct p = SparseProduct(
         x, batch.pixel, batch.ld_transposed, batch.rows, batch.block, update, 0, layer.panel, layer.panel * layer.inputs
@@ -196,7 +209,7 @@ cdef void sparse_d_weight(
     else:
         p.first.floats += w.row * batch.ld_transposed
     while column < w.end_column and w.row < w.end_row:
-        vectors = vectors_of(GRADIENT_VECTORS, w.end_column - column)
+        vectors = vectors_of(most, w.end_column - column)
         for i in range(batch.rows):
             memcpy(batch.block + i * vectors * LANES, d + i * layer.ld + column, vectors * LANES * sizeof(float))
         p.at = panel_start(layer, column) + w.row * layer.panel
