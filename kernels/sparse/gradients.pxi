@@ -2,6 +2,15 @@
 
 cdef enum:
     SQUARE = 16  # bytes are transposed in squares of this side
+    D_NEAR = 32768  # bytes of D, beyond which fewer of its columns are taken at once: it is read from a first-level cache
+
+
+cdef extern from *:
+    """
+    #define GRADIENT_VECTORS (LANES == 16 ? 8 : 6)
+    """
+    enum:
+        GRADIENT_VECTORS  # of each of two rows: what 32 registers hold, or 16
 
 
 cdef struct SparseProduct:
@@ -10,7 +19,7 @@ cdef struct SparseProduct:
     const float* pixel  # what bytes count as
     Py_ssize_t ld
     Py_ssize_t k  # elements of a row of A
-    const float* b  # its leading dimension is HALF_TILE vectors
+    const float* b  # its rows follow one another
     const Update* update
     Py_ssize_t at
     Py_ssize_t rs_c
@@ -54,7 +63,7 @@ cdef inline void accumulate_sparse(
             x = vbroadcast(element(bytes, p.pixel, &one, j))
             y = vbroadcast(element(bytes, p.pixel, &other, j)) if rows == 2 else x
             for v in range(vectors):
-                b = vload(p.b + (j * HALF_TILE + v) * LANES)
+                b = vload(p.b + (j * vectors + v) * LANES)
                 if rows == 2:
                     b = in_register(b)
                     acc[vectors + v] = vfma(y, b, acc[vectors + v])
@@ -81,7 +90,7 @@ cdef inline void sparse_tile(
     const Update* update, Py_ssize_t i, Py_ssize_t m, const uint64_t* masks,
 ) noexcept nogil:
     """Row i; of two rows also i + 1, unless that is `m`. `descends`: plain gradient descent is all there is to do."""
-    cdef vfloat acc[TILE_VECTORS]
+    cdef vfloat acc[2 * GRADIENT_VECTORS]
     cdef Py_ssize_t at = p.at + i * p.rs_c
     cdef int row, v
     for v in range(rows * vectors):
@@ -140,8 +149,16 @@ cdef void sparse_panels(int vectors, bint bytes, const SparseProduct* p, Py_ssiz
         sparse_tiles_of(2, bytes, p, m)
     elif vectors == 3:
         sparse_tiles_of(3, bytes, p, m)
+    elif vectors == 4:
+        sparse_tiles_of(4, bytes, p, m)
+    elif vectors == 5:
+        sparse_tiles_of(5, bytes, p, m)
+    elif vectors == 6 or GRADIENT_VECTORS == 6:
+        sparse_tiles_of(6, bytes, p, m)
+    elif vectors == 7:
+        sparse_tiles_of(7, bytes, p, m)
     else:
-        sparse_tiles_of(HALF_TILE, bytes, p, m)
+        sparse_tiles_of(8, bytes, p, m)
 
 
 cdef void transpose_bytes(
@@ -181,7 +198,8 @@ cdef void sparse_d_weight(
     cache's sets.
     """
     cdef Py_ssize_t column = w.column, i
-    cdef int vectors
+    cdef bint near = batch.rows * GRADIENT_VECTORS * LANES * <Py_ssize_t>sizeof(float) <= D_NEAR
+    cdef int vectors, most = GRADIENT_VECTORS if near else HALF_TILE
     cdef bint bytes = x.bytes != NULL
     cdef SparseProduct p = SparseProduct(
         x, batch.pixel, batch.ld_transposed, batch.rows, batch.block, update, 0, layer.panel, layer.panel * layer.inputs
@@ -191,9 +209,9 @@ cdef void sparse_d_weight(
     else:
         p.first.floats += w.row * batch.ld_transposed
     while column < w.end_column and w.row < w.end_row:
-        vectors = vectors_of(HALF_TILE, w.end_column - column)
+        vectors = vectors_of(most, w.end_column - column)
         for i in range(batch.rows):
-            memcpy(batch.block + i * HALF_TILE * LANES, d + i * layer.ld + column, vectors * LANES * sizeof(float))
+            memcpy(batch.block + i * vectors * LANES, d + i * layer.ld + column, vectors * LANES * sizeof(float))
         p.at = panel_start(layer, column) + w.row * layer.panel
         sparse_panels(vectors, bytes, &p, w.end_row - w.row)
         column += vectors * LANES

@@ -12,7 +12,7 @@
 # by one; between blocks their sums lie in memory of the thread's own, not in the output, which other threads have read
 # (`sparse_block`).
 #
-# d_weight: a sum ends with the update of its parameter, so B is all of D, for fewer columns: two panels of W. Pixels go
+# d_weight: a sum ends with the update of its parameter, so B is all of D, for fewer columns: up to four panels of W. Pixels go
 # through it in pairs of inputs, and each row of B that one of the two needs is loaded once for both: neighbours are alike
 # (of 64 rows 14 are needed by either, 12 by each). Other inputs are paired only where B exceeds the first-level cache
 # (`sparse_tile`).
@@ -31,8 +31,8 @@ cdef extern from *:
     #define SPARSE_TILE (TILE_VECTORS * LANES)
     """
     enum:
-        TILE_VECTORS  # vectors that are summed at once: of one row, or half of them of each of two
-        HALF_TILE
+        TILE_VECTORS  # vectors that are summed at once, of one row
+        HALF_TILE  # of the gradient of one image, or of many
         SPARSE_TILE  # sparse tile width, in columns
 
 
