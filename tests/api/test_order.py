@@ -215,7 +215,7 @@ def test_head_answers_as_get_does_but_without_the_body(client: Client, path: str
 
 def test_a_method_that_is_not_allowed_is_told_which_are(client: Client) -> None:
     for method in ("GET", "HEAD", "PUT", "PATCH", "DELETE", "TRACE"):
-        response = client.request(method, "/api/models")
+        response = client.request(method, "/api/models/m_0/train")
         assert response.status_code == 405
         assert set(response.headers["Allow"].split(", ")) == {"POST", "OPTIONS"}
     response = client.request("POST", "/api/runs/r_0")
