@@ -3,9 +3,10 @@
     python bench/shapes.py                                             # 30 widths, 6 batches: some minutes
     python bench/shapes.py --widths 64,96 --batches 64 --rounds 15
     python bench/shapes.py --widths 64,96 --before other/bin/python    # in pairs with another build
+    python bench/shapes.py --widths 512-256 --library PyTorch          # needs PyTorch
     python bench/shapes.py --picture docs/shapes.png                   # needs matplotlib
 
-Each round takes the numbers of threads, and with `--before` the builds, right after one another. On a machine that
+Each round takes the numbers of threads, and the builds or libraries, right after one another. On a machine that
 others use, many rounds of few rows find moments without them. Useful arithmetic is that of the pixels that are not 0,
 and of all that follows them.
 """
@@ -23,10 +24,11 @@ from pathlib import Path
 from typing import Any
 
 import configurations
+import contenders
 import numpy as np
 import paired
 from configurations import Configuration
-from contenders import CPUS
+from contenders import CPUS, THREADS
 from contenders.ours import Ours, initial
 from limits import limits
 from readme import machine
@@ -39,8 +41,8 @@ EPOCH = 54_000
 Epoch = Callable[[tuple[int, ...], int, int], float]  # seconds, by widths of the hidden layers, batch and threads
 
 
-def timer(rows: int) -> Epoch:
-    """Times the training of so many rows; the figure is that of an epoch."""
+def timer(rows: int, library: str) -> Epoch:
+    """Times the training of so many rows by a library, or by this build; the figure is that of an epoch."""
     data = configurations.digits()
     images, labels = np.asarray(data.train_images), np.asarray(data.train_labels)
     order = np.random.default_rng(1).permutation(len(labels))[:rows]
@@ -48,8 +50,10 @@ def timer(rows: int) -> Epoch:
 
     def epoch(hidden: tuple[int, ...], batch: int, threads: int) -> float:
         shape = Configuration("", hidden=hidden, batch_size=batch)
+        contender = contenders.variants(library)[THREADS.index(threads)] if library else Ours(kernels.isa(), threads)
+        contender.use()
         if (hidden, batch, threads) not in made:
-            made[hidden, batch, threads] = Ours(kernels.isa(), threads).training(shape, images, labels, initial(shape))
+            made[hidden, batch, threads] = contender.training(shape, images, labels, initial(shape))
             made[hidden, batch, threads].epoch(order[: 4 * batch])
         start = time.perf_counter()
         made[hidden, batch, threads].epoch(order)
@@ -65,11 +69,11 @@ def useful_share(width: int, seconds: float) -> float:
     return float(EPOCH * (shape.training_flop - zeros) / seconds / limits(kernels.isa()).flop)
 
 
-class Build:
-    """The timer of one build, in a process of its own."""
+class Timer:
+    """The timer of one build or library, in a process of its own."""
 
-    def __init__(self, python: str, rows: int) -> None:
-        command = [python, __file__, "--rows", str(rows), "--serve"]
+    def __init__(self, python: str, library: str, rows: int) -> None:
+        command = [python, __file__, "--rows", str(rows), "--library", library, "--serve"]
         self._process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
 
     def epoch(self, *shape: Any) -> float:
@@ -90,16 +94,12 @@ def serve(epoch: Epoch) -> None:
 
 def compare(epochs: Sequence[Epoch], hidden: tuple[int, ...], batch: int, rounds: int) -> list[list[list[float]]]:
     """Seconds by build, by number of threads and by round."""
-    times: list[list[list[float]]] = [[[] for _ in threads()] for _ in epochs]
+    times: list[list[list[float]]] = [[[] for _ in THREADS] for _ in epochs]
     for turn in range(rounds):
-        for i, count in enumerate(threads()):
+        for i, count in enumerate(THREADS):
             for epoch, found in list(zip(epochs, times, strict=True))[:: 1 if turn % 2 else -1]:
                 found[i].append(epoch(hidden, batch, count))
     return times
-
-
-def threads() -> list[int]:
-    return sorted({1, CPUS})
 
 
 def show(hidden: tuple[int, ...], batch: int, times: list[list[list[float]]]) -> list[float]:
@@ -108,10 +108,11 @@ def show(hidden: tuple[int, ...], batch: int, times: list[list[list[float]]]) ->
     name = "-".join(map(str, (784, *hidden, 10)))
     cells = [f"{name:16} batch {batch:3}:", *(f"{1000 * each:6.1f} ms" for each in least[0])]
     cells.append(f"  {CPUS} threads {least[0][0] / least[0][-1]:.2f} times as fast")
-    for before, before_least in zip(times[1:], least[1:], strict=True):
-        for i, count in enumerate(threads()):
-            pairs = paired.of(times[0][i], before[i])
-            cells.append(f"  before/now on {count}: least {before_least[i] / least[0][i]:.2f}, pairs {pairs}")
+    for other, other_least in zip(times[1:], least[1:], strict=True):
+        for i, count in enumerate(THREADS):
+            pairs = paired.of(times[0][i], other[i])
+            cells.append(f"  other/this on {count}: least {other_least[i] / least[0][i]:.2f}, pairs {pairs}")
+        cells.append(f"  at their best: {min(other_least) / min(least[0]):.2f}")
     print(*cells, flush=True)
     return least[0]
 
@@ -123,13 +124,13 @@ def draw(found: dict[tuple[int, int], list[float]], to: Path) -> None:
     matplotlib.use("Agg")
     from matplotlib import pyplot
 
-    figure, axes = pyplot.subplots(1, len(threads()) + 1, figsize=(5 * (len(threads()) + 1), 4), layout="constrained")
+    figure, axes = pyplot.subplots(1, len(THREADS) + 1, figsize=(5 * (len(THREADS) + 1), 4), layout="constrained")
     for batch in sorted({batch for _, batch in found}):
         widths = sorted(width for width, each in found if each == batch)
-        for i in range(len(threads())):
+        for i in range(len(THREADS)):
             axes[i].plot(widths, [1000 * found[width, batch][i] for width in widths], label=f"batch {batch}")
         axes[-1].plot(widths, [100 * useful_share(width, found[width, batch][0]) for width in widths])
-    for axis, count in zip(axes, threads(), strict=False):
+    for axis, count in zip(axes, THREADS, strict=False):
         axis.set(title=f"{count} thread{'s' * (count > 1)}: ms an epoch", xlabel="width", ylim=(0, None))
     axes[0].legend()
     axes[-1].set(title="useful arithmetic, % of FMA peak, 1 thread", xlabel="width", ylim=(0, None))
@@ -149,14 +150,17 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=15)
     parser.add_argument("--rows", type=int, default=3000)
     parser.add_argument("--before", help="the Python of another build")
+    parser.add_argument("--library", default="", choices=["", "NumPy", "PyTorch"])
     parser.add_argument("--picture", type=Path)
     parser.add_argument("--serve", action="store_true", help=argparse.SUPPRESS)
     options = parser.parse_args()
     if options.serve:
-        return serve(timer(options.rows))
+        return serve(timer(options.rows, options.library))
     with contextlib.ExitStack() as stack:
-        builds = [Build(python, options.rows) for python in (sys.executable, options.before) if python]
-        epochs = [stack.enter_context(contextlib.closing(build)).epoch for build in builds]
+        timers = [Timer(sys.executable, "", options.rows)]
+        if options.before or options.library:
+            timers.append(Timer(options.before or sys.executable, options.library, options.rows))
+        epochs = [stack.enter_context(contextlib.closing(each)).epoch for each in timers]
         print(machine())
         found = {}
         for hidden in options.widths:

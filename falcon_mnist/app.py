@@ -22,7 +22,6 @@ from falcon_mnist.storage.opening import (
     parameter_storage,
 )
 from falcon_mnist.storage.parameter_files import ParameterFiles
-from falcon_mnist.storage.sqlite import SQLite
 
 BACKENDS = {"pool": PoolBackend}
 
@@ -37,7 +36,7 @@ def create_app(settings: Settings | None = None) -> App:
 
 
 def open_service(
-    settings: Settings, *, dialect: Dialect = SQLite, make_executor: Callable[..., Executor] = Executor
+    settings: Settings, *, dialect: Dialect | None = None, make_executor: Callable[..., Executor] = Executor
 ) -> Service:
     """Make the home, the token and the database where they are missing; starts nothing.
 

@@ -62,13 +62,13 @@ def _one_of(*names: str, later: Mapping[str, str] | None = None) -> Callable[[st
     return parse
 
 
-def _sqlite_file(value: str) -> Path:
-    """The file of `sqlite:///relative.db` or `sqlite:////absolute.db`."""
+def _database(value: str) -> Path | str:
+    """The file of `sqlite:///relative.db` or `sqlite:////absolute.db`; a URL of PostgreSQL as it is."""
     url = urlsplit(value)
     if url.scheme in ("postgres", "postgresql"):
-        raise ValueError("names PostgreSQL, which this version cannot use yet: give a sqlite:/// URL")
+        return value
     if url.scheme != "sqlite" or url.netloc or len(url.path) < 2 or url.query or url.fragment:
-        raise ValueError("must be a URL of the form sqlite:///path/to/file.db")
+        raise ValueError("must be a URL of the form sqlite:///path/to/file.db or postgresql://user@host/database")
     return _folder(unquote(url.path[1:]))
 
 
@@ -139,8 +139,12 @@ class Settings:
         "force a kernel variant: `avx512`, `avx2`, `baseline`",
         shown="the best that the CPU has",
     )
-    database_url: Path | None = _setting(
-        _sqlite_file, None, "database, as `sqlite:///path/to/file.db`", shown="`HOME/falcon-mnist.db`"
+    database_url: Path | str | None = _setting(
+        _database,
+        None,
+        "database, as `sqlite:///path/to/file.db` or `postgresql://user:password@host/database`",
+        shown="`HOME/falcon-mnist.db`",
+        secret=True,
     )
     storage_url: Path | None = _setting(
         _storage_folder, None, "folder of parameter files and checkpoints", shown="`HOME/storage`"
@@ -148,9 +152,14 @@ class Settings:
     executor: str = _setting(_one_of("pool", later={"ray": "leave it at pool"}), "pool", "who executes runs: `pool`")
 
     @property
-    def database(self) -> Path:
-        """The SQLite file."""
-        return self.database_url or self.home / "falcon-mnist.db"
+    def database(self) -> Path | str:
+        """The SQLite file, or the URL of the PostgreSQL database."""
+        return self.database_url or self.home_database
+
+    @property
+    def home_database(self) -> Path:
+        """The SQLite file of a home without another database."""
+        return self.home / "falcon-mnist.db"
 
     @property
     def storage(self) -> Path:

@@ -6,6 +6,7 @@ import os
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
+import postgres
 import pytest
 from serving import LIMITED_BODY, READ, WRITE, Client, Document, OnDisk, Server, environment, write_digits
 
@@ -22,6 +23,16 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 def pytest_xdist_auto_num_workers(config: pytest.Config) -> int:
     """Two for each CPU: many tests wait for processes, for deadlines, or for clients that are slow on purpose."""
     return 2 * len(os.sched_getaffinity(0))
+
+
+@pytest.fixture(scope="session")
+def cluster() -> Iterator[postgres.Cluster]:
+    """A PostgreSQL server of this session. Where there is none the test is skipped, which CI does not allow."""
+    if missing := postgres.missing():
+        assert "CI" not in os.environ, missing
+        pytest.skip(missing)
+    with postgres.cluster() as running:
+        yield running
 
 
 @pytest.fixture(scope="session")

@@ -7,6 +7,7 @@ never changes. Each is verified on the way.
 from __future__ import annotations
 
 import os
+from contextlib import closing
 from dataclasses import replace
 from pathlib import Path
 from typing import NamedTuple
@@ -14,9 +15,11 @@ from typing import NamedTuple
 from falcon_mnist.data.sources import Progress
 from falcon_mnist.settings import Settings
 from falcon_mnist.storage.files import DamagedFileError, LocalFolder, Storage, Written
-from falcon_mnist.storage.opening import checkpoint_storage, look_at_store, parameter_storage
+from falcon_mnist.storage.opening import WORKER_WAIT, checkpoint_storage, look_at_store, parameter_storage
 from falcon_mnist.storage.parameter_files import file_name
 from falcon_mnist.storage.private import make_private
+from falcon_mnist.storage.sqlite import SQLite
+from falcon_mnist.storage.store import Store
 
 
 class BackupError(Exception):
@@ -32,32 +35,31 @@ class Copied(NamedTuple):
 
 def back_up(settings: Settings, folder: Path, *, progress: Progress) -> Copied:
     """Make `folder` a copy of the home. Raises `BackupError`, and as `look_at_store`."""
-    if not settings.database.exists():
-        raise BackupError(f"there is nothing to copy yet: {settings.database} is not there")
+    place = settings.database
+    if not isinstance(place, Path):
+        raise BackupError("the rows are in PostgreSQL: copy them with pg_dump, and then the folder of files")
+    source = look_at_store(settings)
+    if source is None:
+        raise BackupError(f"there is nothing to copy yet: {place} is not there")
+    source.close()
     if folder.exists() and any(folder.iterdir()):
         raise BackupError(f"{folder} must be a new or an empty folder")
     make_private(folder)
     home = replace(settings, home=folder, database_url=None, storage_url=None)
     # Under another name until all is there: a folder with a database is a whole backup.
-    unfinished = replace(home, database_url=folder / "unfinished.db")
-    source = look_at_store(settings)
-    try:
-        source.copy_to(unfinished.database)
-    finally:
-        source.close()
+    unfinished = folder / "unfinished.db"
+    with closing(SQLite(place, wait=WORKER_WAIT, read_only=True)) as database:
+        database.copy_to(unfinished)
     damaged, count = _copy_files(settings, unfinished, home, progress)
     _copy_token(settings, home)
-    os.replace(unfinished.database, home.database)
+    os.replace(unfinished, home.home_database)
     return Copied(count - len(damaged), damaged)
 
 
-def _copy_files(settings: Settings, rows: Settings, home: Settings, progress: Progress) -> tuple[list[str], int]:
+def _copy_files(settings: Settings, rows: Path, home: Settings, progress: Progress) -> tuple[list[str], int]:
     """The files that the copied rows name; says which parameter files are damaged, of how many."""
-    store = look_at_store(rows)
-    try:
+    with closing(Store(SQLite(rows, wait=WORKER_WAIT, read_only=True))) as store:
         parameters, checkpoints = store.all_parameters(), store.recorded_checkpoints()
-    finally:
-        store.close()
     damaged = []
     for number, row in enumerate(parameters, 1):
         written = Written(row.size_bytes, row.sha256)

@@ -11,6 +11,7 @@ import time
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from functools import partial
+from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
@@ -26,7 +27,7 @@ from falcon_mnist.settings import Settings, SettingsError
 from falcon_mnist.storage.database import DatabaseFileError
 from falcon_mnist.storage.files import DamagedFileError, Written
 from falcon_mnist.storage.migrations import SchemaError
-from falcon_mnist.storage.opening import RESTORE, checkpoint_storage, look_at_store, parameter_storage
+from falcon_mnist.storage.opening import checkpoint_storage, look_at_store, parameter_storage
 from falcon_mnist.storage.parameter_files import ParameterFiles
 from falcon_mnist.storage.private import open_to_others
 from falcon_mnist.storage.store import Store
@@ -52,7 +53,7 @@ def examine(settings: Settings, *, progress: Progress) -> Iterator[Finding]:
     yield _instruction_set()
     yield _modes(settings)
     try:
-        store = look_at_store(settings) if settings.database.exists() else None
+        store = look_at_store(settings)
     except (DatabaseFileError, SchemaError) as error:  # sentences that end with what to do
         found, _, advice = str(error).rpartition(": ")
         yield Finding("database", found, advice)
@@ -84,7 +85,8 @@ def _stored(settings: Settings, store: Store, progress: Progress) -> Iterator[Fi
 def _space(settings: Settings) -> Iterator[Finding]:
     """The room on each file system that is written to."""
     places = {}
-    for place in (settings.storage, settings.database.parent, settings.home):
+    database = [settings.database.parent] if isinstance(settings.database, Path) else []
+    for place in (settings.storage, *database, settings.home):
         there = next(folder for folder in (place, *place.parents) if folder.is_dir())
         places[there.stat().st_dev] = there
     for place in places.values():
@@ -110,7 +112,9 @@ def _token(settings: Settings) -> Finding:
 def _modes(settings: Settings) -> Finding:
     """Who else may open what is stored."""
     database = settings.database
-    files = [database.with_name(f"{database.name}{suffix}") for suffix in ("", "-wal", "-shm")]
+    files = []
+    if isinstance(database, Path):
+        files = [database.with_name(f"{database.name}{suffix}") for suffix in ("", "-wal", "-shm")]
     folders = [settings.home, settings.storage / "parameters", settings.storage / "checkpoints"]
     wide = [str(place) for place in (*folders, *files) if place.exists() and open_to_others(place)]
     if not wide:
@@ -135,7 +139,7 @@ def _database(store: Store) -> Finding:
         faults = [str(error)]
     if not faults:
         return Finding("database", f"schema version {store.schema_version}, no faults")
-    return Finding("database", "; ".join(faults), RESTORE)
+    return Finding("database", "; ".join(faults), store.advice)
 
 
 def _files(settings: Settings, store: Store, progress: Progress) -> Iterator[Finding]:

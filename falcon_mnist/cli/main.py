@@ -148,6 +148,20 @@ def doctor() -> None:
         raise typer.Exit(1)
 
 
+@app.command("migrate-database")
+def migrate_database() -> None:
+    """Copy the rows of the home's SQLite file into the PostgreSQL database of FALCON_MNIST_DATABASE_URL."""
+    logs.configure(logging.ERROR, "text")
+    settings = Settings.from_env()
+    from falcon_mnist.storage.moving import move_home
+
+    with console.progress() as show:
+        counts = move_home(settings, progress=show)
+    moved = ", ".join(f"{count} {kind.replace('_', ' ')}" for kind, count in counts.items())
+    console.say(f"Moved {moved}.")
+    console.say(f"{settings.home_database} stays as it is. Files stay in {settings.storage}.")
+
+
 @data_app.command("fetch")
 def data_fetch() -> None:
     """Download MNIST, with checksums, into the home folder."""

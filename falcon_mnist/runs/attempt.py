@@ -19,7 +19,7 @@ from falcon_mnist.constants import ACTIVE, Array
 from falcon_mnist.data.dataset import DataError, Dataset
 from falcon_mnist.runs.checkpoints import Checkpoints, CheckpointWriter
 from falcon_mnist.runs.leases import LeaseKeeper
-from falcon_mnist.storage.database import DatabaseBusyError, DatabaseFullError
+from falcon_mnist.storage.database import DatabaseBusyError, DatabaseFullError, DatabaseLostError
 from falcon_mnist.storage.files import DamagedFileError, Written
 from falcon_mnist.storage.parameter_files import ParameterFiles, file_name
 from falcon_mnist.storage.store import RunLostError, Store
@@ -73,8 +73,8 @@ class Attempt:
             log.info("run saved for the next server", extra=self._log_as)
         except (RunLostError, StoppedError):
             log.info("run stopped: it is no longer this worker's", extra=self._log_as)
-        except DatabaseBusyError:
-            log.error("run left, to be requeued: the database is locked", extra=self._log_as)
+        except DatabaseBusyError as error:
+            log.error("run left, to be requeued: the database is busy: %s", error, extra=self._log_as)
             return
         except Exception as error:
             self._fail(error)
@@ -180,6 +180,8 @@ class Attempt:
                 sha256=written.sha256,
                 evaluation=evaluation,
             )
+        except DatabaseLostError:
+            raise  # the row may be there; if it is not, the file is swept as any that no row names
         except BaseException:
             parts.parameters.remove(param_id)
             raise

@@ -118,8 +118,8 @@ class Executor:
         """Act; whatever fails is logged, and tried again later. Says whether it was done."""
         try:
             act()
-        except DatabaseBusyError:
-            log.error("%s: the database is locked", what)
+        except DatabaseBusyError as error:
+            log.error("%s: the database is busy: %s", what, error)
         except Exception:
             log.exception("%s", what)
         else:

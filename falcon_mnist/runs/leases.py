@@ -69,17 +69,18 @@ class LeaseObserver:
 
     def requeue_expired(self) -> list[tuple[Lease, RunRow]]:
         """Requeue the runs whose lease has run out; returns these leases and the runs as they are then."""
-        now = self._clock.monotonic()
-        self._first_seen = {lease: self._first_seen.get(lease, now) for lease in self._store.leases()}
-        expired = [lease for lease, since in self._first_seen.items() if now - since > self._seconds]
         requeued = []
         try:
+            leases = self._store.leases()
+            now = self._clock.monotonic()  # after the read, which may take long: no lease is to seem older than it is
+            self._first_seen = {lease: self._first_seen.get(lease, now) for lease in leases}
+            expired = [lease for lease, since in self._first_seen.items() if now - since > self._seconds]
             for lease in expired:
                 if run := self._store.requeue_expired(lease):
                     requeued.append((lease, run))
                 del self._first_seen[lease]
         except DatabaseBusyError:
-            self._first_seen.clear()  # what keeps this process from writing keeps workers from renewing
+            self._first_seen.clear()  # what keeps this process from the database keeps workers from renewing
             if not requeued:
                 raise
         return requeued

@@ -5,7 +5,6 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from contextlib import AbstractContextManager
-from pathlib import Path
 from typing import Any, ClassVar
 
 import peewee
@@ -17,6 +16,10 @@ class DatabaseFileError(Exception):
 
 class DatabaseBusyError(peewee.OperationalError):
     """Another process held a lock for longer than this database object waits: trying again may help."""
+
+
+class DatabaseLostError(DatabaseBusyError):
+    """The database's server is gone. What was about to be committed may have been, or not."""
 
 
 class DatabaseFullError(peewee.OperationalError):
@@ -42,19 +45,25 @@ class Database(peewee.Database, ABC):
 
     @abstractmethod
     def writing(self) -> AbstractContextManager[Any]:
-        """A transaction that no other writer runs beside: what it reads stays true until it ends."""
+        """A transaction that writes: a row that it has changed is changed by no other until it ends."""
+
+    @abstractmethod
+    def writing_alone(self) -> AbstractContextManager[Any]:
+        """As `writing`, and no other of this kind runs beside it: where all that make or remove rows are of this kind,
+        what one has found there, or missing, stays so until it ends.
+        """
 
     @abstractmethod
     def migrating(self) -> AbstractContextManager[Any]:
         """A transaction that may change the schema: of several processes, one at a time."""
 
-    @abstractmethod
-    def copy_to(self, path: Path) -> None:
-        """Write all rows as of one moment to a new SQLite file at `path`, while others write."""
-
     def execute_sql(self, sql: str, params: Any = None) -> Any:
         """Execute a statement. Raises `DatabaseBusyError` and `DatabaseFullError` where those are the cause."""
         return super().execute_sql(sql, params)  # type: ignore[no-untyped-call]
+
+    def unless_locked(self, query: Any) -> Any:
+        """A query of rows to be changed, without those that others are changing, where the dialect can tell."""
+        return query
 
     @abstractmethod
     def compact(self) -> None:
@@ -68,6 +77,13 @@ class Database(peewee.Database, ABC):
     def greatest(self, first: Any, second: Any) -> Any:
         """The SQL function of the greater of two values."""
 
+    def numbers_taken(self, table: str, last: int) -> None:
+        """Rows were copied into `table` with numbers up to `last`: new ones get greater numbers."""
+
     @abstractmethod
     def faults(self) -> list[str]:
         """What is wrong with the stored data, one sentence each. Raises `peewee.DatabaseError`."""
+
+    @abstractmethod
+    def advice(self, error: peewee.DatabaseError) -> str:
+        """What to do where the database cannot be opened, or is damaged."""

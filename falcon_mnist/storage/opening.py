@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import closing, contextmanager
 from pathlib import Path
 
 import peewee
@@ -22,10 +23,7 @@ from falcon_mnist.storage.store import Store
 REQUEST_WAIT = 2.0
 WORKER_WAIT = 60.0
 
-Dialect = Callable[..., Database]  # a class of databases: takes the path, and `wait` as a statement's seconds
-
-# What to do about a damaged database.
-RESTORE = "stop the servers and restore a backup, or save what is left with: sqlite3 FILE .recover"
+Dialect = Callable[..., Database]  # makes the database at a place, with `wait` as a statement's seconds
 
 
 def open_home(settings: Settings) -> None:
@@ -34,47 +32,76 @@ def open_home(settings: Settings) -> None:
     tighten(settings.home)
 
 
-def open_database(path: Path, *, wait: float, dialect: Dialect = SQLite) -> Database:
-    """The database at `path`, made or migrated as needed.
+def open_database(place: Path | str, *, wait: float, dialect: Dialect | None = None) -> Database:
+    """The database at `place`, an SQLite file or the URL of a PostgreSQL database, made or migrated as needed.
 
     Raises `migrations.SchemaError` if a newer version of the service wrote it, `DatabaseFileError`,
     `NotPrivateError` and `OSError`.
     """
-    database = dialect(path, wait=WORKER_WAIT)
-    try:
+    dialect = dialect or database_at
+    with closing(dialect(place, wait=WORKER_WAIT)) as database, _explaining(database):
         database.create()
         migrate(database)
-    except peewee.DatabaseError as error:
-        raise _unusable(path, error) from error
-    finally:
-        database.close()
-    return dialect(path, wait=wait)
+    return dialect(place, wait=wait)
 
 
 def open_store(
-    settings: Settings, *, wait: float, clock: Clock = SYSTEM_CLOCK, new_id: NewId = new_id, dialect: Dialect = SQLite
+    settings: Settings,
+    *,
+    wait: float,
+    clock: Clock = SYSTEM_CLOCK,
+    new_id: NewId = new_id,
+    dialect: Dialect | None = None,
 ) -> Store:
     """The store of the settings' database; raises as `open_database`."""
     return Store(open_database(settings.database, wait=wait, dialect=dialect), clock=clock, new_id=new_id)
 
 
-def look_at_store(settings: Settings) -> Store:
-    """The store as it is, for reading: nothing is made, migrated or changed. Raises as `open_database`."""
-    database = SQLite(settings.database, wait=WORKER_WAIT, read_only=True)
-    try:
-        if (found := version(database)) != len(STEPS):
-            raise SchemaError(
-                f"{settings.database} has schema version {found}, and this falcon-mnist works with {len(STEPS)}: "
-                + ("start a server, which migrates it" if found < len(STEPS) else "start the version that wrote it")
-            )
-    except peewee.DatabaseError as error:
-        raise _unusable(settings.database, error) from error
+def look_at_store(settings: Settings) -> Store | None:
+    """The store as it is, for reading, if there is one: nothing is made, migrated or changed.
+
+    Raises as `open_database`.
+    """
+    place = settings.database
+    if isinstance(place, Path) and not place.exists():
+        return None
+    database = database_at(place, wait=WORKER_WAIT, read_only=True)
+    with _explaining(database):
+        found = version(database)
+    if found == 0 and not isinstance(place, Path):
+        return None
+    if found != len(STEPS):
+        raise SchemaError(
+            f"{database.database} has schema version {found}, and this falcon-mnist works with {len(STEPS)}: "
+            + ("start a server, which migrates it" if found < len(STEPS) else "start the version that wrote it")
+        )
     return Store(database)
 
 
-def _unusable(path: Path, error: peewee.DatabaseError) -> DatabaseFileError:
-    mend = "make room, or let others end" if isinstance(error, peewee.OperationalError) else RESTORE
-    return DatabaseFileError(f"the database {path} cannot be used ({error}): {mend}")
+def database_at(place: Path | str, *, wait: float, read_only: bool = False) -> Database:
+    """The dialect that fits the place."""
+    if isinstance(place, Path):
+        return SQLite(place, wait=wait, read_only=read_only)
+    try:
+        from falcon_mnist.storage.postgresql import PostgreSQL
+    except ImportError as error:  # psycopg, or the library of PostgreSQL that it needs
+        advice = "pip install 'falcon-mnist[postgresql]'"
+        raise DatabaseFileError(f"PostgreSQL cannot be used ({error}): {advice}") from None
+    try:
+        return PostgreSQL(place, wait=wait, read_only=read_only)
+    except peewee.DatabaseError:  # whose text may repeat a password
+        advice = "correct it, and percent-encode what is special in a password"
+        raise DatabaseFileError(f"the database URL is none that PostgreSQL takes: {advice}") from None
+
+
+@contextmanager
+def _explaining(database: Database) -> Iterator[None]:
+    """Says of a database that cannot be used what to do."""
+    try:
+        yield
+    except peewee.DatabaseError as error:
+        advice = database.advice(error)
+        raise DatabaseFileError(f"the database {database.database} cannot be used ({error}): {advice}") from error
 
 
 def parameter_storage(settings: Settings, *, clock: Clock = SYSTEM_CLOCK, disk: Disk = SYSTEM_DISK) -> Storage:

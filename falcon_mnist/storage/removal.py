@@ -35,7 +35,7 @@ def remove_model(database: Database, model_id: str) -> Removed | None:
 
     Raises `InUseError`.
     """
-    with database.writing():
+    with database.writing_alone():
         if not ModelRow.select().where(ModelRow.id == model_id).exists(database):
             return None
         removed = _remove(database, runs=RunRow.model == model_id, sets=ParameterRow.model == model_id)
@@ -45,22 +45,22 @@ def remove_model(database: Database, model_id: str) -> Removed | None:
 
 def remove_run(database: Database, run_id: str) -> Removed | None:
     """Delete the rows of a run and its parameter set; None if there is no such run. Raises `InUseError`."""
-    with database.writing():
+    with database.writing_alone():
         removed = _remove(database, runs=RunRow.id == run_id, sets=ParameterRow.run == run_id)
         return removed if removed.runs else None
 
 
 def remove_parameters(database: Database, param_id: str) -> Removed | None:
     """Delete the rows of a parameter set, whose run stays; None if there is no such set. Raises `InUseError`."""
-    with database.writing():
+    with database.writing_alone():
         of_no_run = RunRow.id.is_null()
         removed = _remove(database, runs=of_no_run, sets=ParameterRow.id == param_id)
         return removed if removed.param_ids else None
 
 
 def _remove(database: Database, *, runs: Any, sets: Any) -> Removed:
+    _check_unused(database, runs, sets)  # first: from then on, no run of them changes
     param_ids = tuple(row.id for row in ParameterRow.select(ParameterRow.id).where(sets).execute(database))
-    _check_unused(database, runs, sets)
     found = list(RunRow.select(RunRow.id, RunRow.checkpoint).where(runs).execute(database))
     EvaluationRow.delete().where(EvaluationRow.param_id.in_(ParameterRow.select(ParameterRow.id).where(sets))).execute(
         database

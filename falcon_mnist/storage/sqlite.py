@@ -23,6 +23,8 @@ _WAL_BYTES = 4 * 2**20
 _BUSY = (sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED)
 _FULL = (sqlite3.SQLITE_FULL, sqlite3.SQLITE_IOERR)
 
+_RESTORE = "stop the servers and restore a backup, or save what is left with: sqlite3 FILE .recover"
+
 
 class SQLite(Database, peewee.SqliteDatabase):
     """An SQLite database in a file, or with `path=None` in memory, for one thread and as long as that is open."""
@@ -30,6 +32,7 @@ class SQLite(Database, peewee.SqliteDatabase):
     # As the released migrations wrote them; PostgreSQL has other words for each.
     column_types: ClassVar = {
         "serial": "INTEGER PRIMARY KEY AUTOINCREMENT",
+        "bytes": "INTEGER",
         "double": "REAL",
         "flag": "INTEGER NOT NULL DEFAULT 0",
         "by_primary_key": " WITHOUT ROWID",
@@ -71,6 +74,10 @@ class SQLite(Database, peewee.SqliteDatabase):
         """Takes the write lock at its start: a transaction that has read cannot wait for it any more."""
         return self.atomic("IMMEDIATE")
 
+    def writing_alone(self) -> AbstractContextManager[Any]:
+        """There is one writer in any case."""
+        return self.writing()
+
     def migrating(self) -> AbstractContextManager[Any]:
         """Keeps readers out as well."""
         return self.atomic("EXCLUSIVE")
@@ -104,6 +111,14 @@ class SQLite(Database, peewee.SqliteDatabase):
         dangling = self.execute_sql("PRAGMA foreign_key_check").fetchall()
         faults = [] if lines == ["ok"] else lines
         return faults + ([f"{len(dangling)} rows refer to rows that are not there"] if dangling else [])
+
+    def check_unused(self) -> None:
+        """Raise `DatabaseBusyError` if another connection has the file open: WAL cannot be left then."""
+        self.execute_sql("PRAGMA journal_mode = delete")
+
+    def advice(self, error: peewee.DatabaseError) -> str:
+        """Room, or a backup."""
+        return "make room, or let others end" if isinstance(error, peewee.OperationalError) else _RESTORE
 
     def _connect(self) -> Any:
         """Waits as a statement does: SQLite itself does not, where two processes turn a new file to WAL."""

@@ -12,10 +12,10 @@ from collections.abc import Mapping, Sequence
 from contextlib import AbstractContextManager
 from enum import StrEnum
 from functools import cached_property
-from pathlib import Path
 from typing import Any, NamedTuple, TypeVar
 
-from peewee import fn
+import peewee
+from peewee import Case, fn
 
 from falcon_mnist.clock import SYSTEM_CLOCK, Clock, NewId, new_id
 from falcon_mnist.constants import ACTIVE, CANCELLED, FAILED, QUEUED, RUNNING, STATES, SUCCEEDED
@@ -125,7 +125,7 @@ class Store:
 
         Raises `Conflict` if the key was used with another body.
         """
-        with self._database.writing():
+        with self._database.writing_alone():
             if key and (earlier := self._first(ModelRow, ModelRow.idempotency_key == key)):
                 return _same(earlier, fingerprint)
             model = ModelRow(
@@ -171,7 +171,7 @@ class Store:
         hyperparameters or another `start_from` (a parameter set's id), if the queue is full, or if the model or that
         set was removed meanwhile.
         """
-        with self._database.writing():
+        with self._database.writing_alone():
             of_model = RunRow.model == model.id
             if key and (earlier := self._first(RunRow, of_model, RunRow.idempotency_key == key)):
                 return _same(earlier, fingerprint)
@@ -254,7 +254,7 @@ class Store:
         With an idempotency `key` that was used before, the set that it made then. Raises `Conflict` if the key was
         used with another body.
         """
-        with self._database.writing():
+        with self._database.writing_alone():
             if earlier := self.imported(key, fingerprint):
                 return earlier
             model = ModelRow(
@@ -287,7 +287,7 @@ class Store:
 
     def record_evaluation(self, param_id: str, evaluation: Any) -> Any:
         """Keep an evaluation unless there is one already; returns the one that is kept, None if the set is gone."""
-        with self._database.writing():
+        with self._database.writing_alone():
             if self.parameters(param_id):
                 row = EvaluationRow.insert(param_id=param_id, evaluation=evaluation)
                 row.on_conflict_ignore().execute(self._database)
@@ -324,7 +324,9 @@ class Store:
         further with each attempt, and so ends in any case.
         """
         unrenewed = (*_held(lease.run_id, lease.owner), RunRow.renewals == lease.renewals)
-        return self._requeue(lease.run_id, unrenewed, worker_losses=1 - RunRow.checkpointed_since_claim)
+        return self._requeue(
+            lease.run_id, unrenewed, worker_losses=Case(None, [(RunRow.checkpointed_since_claim, 0)], 1)
+        )
 
     def _requeue(self, run_id: str, which: Sequence[Any], *, worker_losses: Any) -> RunRow | None:
         with self._database.writing():
@@ -339,9 +341,10 @@ class Store:
 
     def claim(self, run_id: str, owner: str) -> RunRow | None:
         """The run, from now on `owner`'s and running; None if it was not queued any more."""
+        queued = RunRow.select(RunRow.number).where(RunRow.id == run_id, RunRow.state == QUEUED)
         with self._database.writing():
             claimed = self._update(
-                (RunRow.id == run_id, RunRow.state == QUEUED),
+                [RunRow.number == self._database.unless_locked(queued)],
                 state=RUNNING,
                 owner=owner,
                 renewals=0,
@@ -438,13 +441,14 @@ class Store:
         """How many of the migrations' steps made this database."""
         return migrations.version(self._database)
 
-    def copy_to(self, path: Path) -> None:
-        """Write all rows as of one moment to a new file, while others write. Raises `OSError`."""
-        self._database.copy_to(path)
-
     def faults(self) -> list[str]:
         """What is wrong with the stored rows, one sentence each. Raises `peewee.DatabaseError`."""
         return self._database.faults()
+
+    @property
+    def advice(self) -> str:
+        """What to do about them."""
+        return self._database.advice(peewee.DatabaseError())
 
     def _first(self, table: type[_Row], *where: Any) -> _Row | None:
         row: _Row | None = table.select().where(*where).first(self._database)

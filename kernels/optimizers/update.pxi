@@ -96,21 +96,16 @@ cdef inline void update_vector(const Update* update, Py_ssize_t at, vfloat gradi
 cdef void update_block(
     Update update, Py_ssize_t at, Py_ssize_t ld, int rows, int vectors, const float* gradients
 ) noexcept nogil:
-    """`apply_update` for any rule; the gradients (rows, vectors * LANES) lie without gaps.
+    """Apply any rule; the gradients (rows, vectors * LANES) lie without gaps.
 
     Takes a copy: behind a pointer to the caller's, it would read that again after each store of its own.
     """
     cdef Py_ssize_t here
     cdef int i, j
-    cdef vfloat gradient
     for i in range(rows):
         for j in range(vectors):
             here = at + i * ld + j * LANES
-            gradient = vload(gradients + (i * vectors + j) * LANES)
-            if update.applies:
-                update_vector(&update, here, gradient)
-            else:
-                vstore(update.gradients + here, gradient)
+            update_vector(&update, here, vload(gradients + (i * vectors + j) * LANES))
 
 
 cdef inline void apply_update(
@@ -118,12 +113,17 @@ cdef inline void apply_update(
 ) noexcept nogil:
     """Accumulate gradients (rows, vectors) of the parameters from `at` on, or apply the update if the batch is complete.
 
-    A gradient of -0 becomes +0: which of the two it is depends on whether zeros were skipped. Plain SGD is applied in
-    registers; all else from memory, by one function for all callers, whose loops stay short.
+    A gradient of -0 becomes +0: which of the two it is depends on whether zeros were skipped. Gradients are accumulated and
+    plain SGD is applied in registers; all else from memory, by one function for all callers, whose loops stay short.
     """
     cdef float[MAX_UPDATE_VECTORS * LANES] block
     cdef int i, j
-    if update.applies and update.params.plain:
+    if not update.applies:
+        for i in range(rows):
+            for j in range(vectors):
+                vstore(update.gradients + at + i * ld + j * LANES, gradients[i * vectors + j] + vbroadcast(0))
+        return
+    if update.params.plain:
         for i in range(rows):
             for j in range(vectors):
                 sgd(update, at + i * ld + j * LANES, gradients[i * vectors + j] + vbroadcast(0))

@@ -124,7 +124,7 @@ cdef inline void sparse_tiles_of(const int vectors, bint bytes, const SparseProd
         sparse_tiles(2, vectors, True, True, p, m)
     elif bytes:
         sparse_tiles(2, vectors, True, False, p, m)
-    elif p.k > BLOCK_ROWS or vectors < HALF_TILE:
+    elif p.k > BLOCK_ROWS or vectors == 1:
         sparse_tiles(2, vectors, False, False, p, m)
     elif descends:
         sparse_tiles(1, vectors, False, True, p, m)

@@ -41,7 +41,7 @@ def test_a_run_that_is_killed_before_any_of_its_writes_ends_as_if_nothing_had_ha
     undisturbed, *others = attempts
     killed = [attempt for attempt in others if attempt["kind"] == "kill"]
     assert {attempt["step"] for attempt in killed} >= {
-        "INSERT", "UPDATE", "commit", "open", "fsync", "replace", "unlink"
+        "INSERT", "UPDATE", "commit", "open", "fsync", "rename", "unlink"
     }  # fmt: skip
     for attempt in killed:
         assert attempt["code"] == 9, attempt

@@ -13,8 +13,8 @@ from falcon_mnist.constants import QUEUED, RUNNING, SUCCEEDED
 from falcon_mnist.data import dataset
 from falcon_mnist.runs.attempt import Attempt, Parts
 from falcon_mnist.runs.checkpoints import Checkpoints
-from falcon_mnist.storage.database import DatabaseBusyError
-from falcon_mnist.storage.files import LocalFolder
+from falcon_mnist.storage.database import DatabaseBusyError, DatabaseLostError
+from falcon_mnist.storage.files import LocalFolder, Written
 from falcon_mnist.storage.migrations import migrate
 from falcon_mnist.storage.parameter_files import ParameterFiles
 from falcon_mnist.storage.sqlite import SQLite
@@ -26,6 +26,12 @@ class BusyStore(Store):
     """A store that is locked while `busy` is set."""
 
     busy = False
+    loses_answer = False
+
+    def succeed(self, *args: object, **named: object) -> None:
+        super().succeed(*args, **named)  # type: ignore[arg-type]
+        if self.loses_answer:
+            raise DatabaseLostError("server closed the connection unexpectedly")
 
     def record_epoch(self, *args: object, **named: object) -> None:
         if self.busy:
@@ -79,7 +85,7 @@ def completed(parts: Parts, run_id: str) -> bytes:
     assert [epoch.epoch for epoch in parts.store.history(run_id)] == [1, 2, 3]
     row = parts.store.parameters(ended.param_id)
     assert row is not None
-    return row.sha256.encode()
+    return parts.parameters.read_bytes(row.id, Written(row.size_bytes, row.sha256))
 
 
 def test_a_saved_run_ends_as_one_that_was_never_interrupted(parts: Parts) -> None:
@@ -112,6 +118,14 @@ def test_a_run_restarts_where_the_instruction_set_is_another(parts: Parts, caplo
     assert run is not None
     assert run.isa == parts.isa
     assert first == completed(parts, queued(parts.store))
+
+
+def test_parameters_stay_where_the_answer_to_their_recording_is_lost(parts: Parts) -> None:
+    """The row may be there. If it is not, the file is swept as any that no row names."""
+    assert isinstance(parts.store, BusyStore)
+    run_id = queued(parts.store)
+    parts.store.loses_answer = True
+    completed(parts, run_id)
 
 
 def test_a_locked_database_fails_no_run(parts: Parts) -> None:

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 
 from falcon_mnist.clock import Clock
 from falcon_mnist.runs.leases import LEASE_SECONDS, LeaseObserver
-from falcon_mnist.storage.database import Database, DatabaseBusyError
+from falcon_mnist.storage.database import Database, DatabaseBusyError, DatabaseLostError
 from falcon_mnist.storage.migrations import migrate
 from falcon_mnist.storage.sqlite import SQLite
-from falcon_mnist.storage.store import Store
+from falcon_mnist.storage.store import Lease, Store
 
 
 class Scene:
@@ -17,12 +19,13 @@ class Scene:
 
     def __init__(self, database: Database) -> None:
         self.wall, self.monotonic = 1e9, 0.0
-        clock = Clock(wall=lambda: self.wall, monotonic=lambda: self.monotonic)
-        self.store = Store(database, clock=clock)
+        self.database = database
+        self.clock = Clock(wall=lambda: self.wall, monotonic=lambda: self.monotonic)
+        self.store = Store(database, clock=self.clock)
         model = self.store.create_model({}, {})
         self.run_id = self.store.create_run(model, {}, max_queued=1).id
         self.store.claim(self.run_id, "worker")
-        self.observer = LeaseObserver(self.store, clock=clock)
+        self.observer = LeaseObserver(self.store, clock=self.clock)
 
     def requeued_after(self, seconds: float) -> list[str]:
         self.monotonic += seconds
@@ -49,12 +52,50 @@ def test_a_run_whose_lease_is_renewed_stays(scene: Scene) -> None:
         scene.store.renew(scene.run_id, "worker")
 
 
+def test_a_lease_is_no_older_than_the_read_that_found_it_however_long_that_took(scene: Scene) -> None:
+    """The observer's process may be stopped before the read, or the database make it wait."""
+
+    delays = [1000.0, 0.0]
+
+    class SlowStore(Store):
+        def leases(self) -> list[Lease]:
+            scene.monotonic += delays.pop(0)
+            return super().leases()
+
+    scene.observer = LeaseObserver(SlowStore(scene.database), clock=scene.clock)
+    assert scene.requeued_after(0) == []
+    assert scene.requeued_after(1) == []
+
+
 @pytest.mark.parametrize("jump", [-3600, 3600])
 def test_a_wall_clock_that_jumps_neither_keeps_nor_ends_a_lease(scene: Scene, jump: float) -> None:
     scene.requeued_after(0)
     scene.wall += jump
     assert scene.requeued_after(LEASE_SECONDS - 1) == []
     assert scene.requeued_after(2) == [scene.run_id]
+
+
+class Reachable(SQLite):
+    """A database whose server may be away."""
+
+    away = False
+
+    def execute_sql(self, sql: str, params: Any = None) -> Any:
+        if self.away:
+            raise DatabaseLostError("connection refused")
+        return super().execute_sql(sql, params)
+
+
+def test_while_the_database_is_away_no_lease_runs_out() -> None:
+    database = Reachable(None, wait=0)
+    migrate(database)
+    scene = Scene(database)
+    scene.requeued_after(0)
+    database.away = True
+    with pytest.raises(DatabaseLostError):
+        scene.requeued_after(LEASE_SECONDS + 1)
+    database.away = False
+    assert scene.requeued_after(1) == []  # its worker could not renew it either
 
 
 def test_while_the_database_is_locked_no_lease_runs_out(scene: Scene, tmp_path_factory: pytest.TempPathFactory) -> None:

@@ -21,6 +21,7 @@ class SimulatedDatabase(SQLite):
         self.full = 0.0
         self.crash_in_commit: Process | None = None
         self.acting: Process | None = None
+        self.pause: tuple[Process, float, int] | None = None  # who is to wait, how long, and after how many statements
         _template().backup(raw(self))
 
     @property
@@ -30,12 +31,14 @@ class SimulatedDatabase(SQLite):
 
     def execute_sql(self, sql: str, params: Any = None) -> Any:
         """Reads always work."""
+        self._maybe_pause()
         if not sql.startswith("SELECT"):
             self._find_trouble()
         return super().execute_sql(sql, params)
 
     def begin(self, lock_type: str | None = None) -> None:
         """Takes the lock, if it can be had."""
+        self._maybe_pause()
         self._find_trouble()
         super().begin(lock_type)
 
@@ -56,6 +59,20 @@ class SimulatedDatabase(SQLite):
             self.rollback()
         process.crash()
         raise Crashed
+
+    def _maybe_pause(self) -> None:
+        """Outside of transactions, others may act between any two statements of a process."""
+        if self.pause is None or self.pause[0] is not self.acting or raw(self).in_transaction:
+            return
+        process, seconds, after = self.pause
+        self.pause = (process, seconds, after - 1) if after else None
+        if not after:
+            process.stop(seconds)
+            self._world.run_within(seconds)
+            process.wake()
+            self.acting = process
+            if not process.alive:
+                raise Crashed
 
     def _find_trouble(self) -> None:
         if self.busy and self._world.chance(self.busy):

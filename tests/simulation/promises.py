@@ -13,8 +13,11 @@ from falcon_mnist.storage.parameter_files import file_name
 from falcon_mnist.storage.store import MAX_WORKER_LOSSES, Store
 
 from .database import raw
-from .processes import CHECKPOINTS, PARAMETERS, Server, Shared, Worker
+from .files import CHECKPOINTS, PARAMETERS
+from .servers import Server
+from .shared import Shared
 from .training import undisturbed
+from .workers import Worker
 from .world import Process
 
 

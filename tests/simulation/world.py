@@ -25,6 +25,7 @@ class World:
         self.now = 0.0  # seconds
         self.trace: list[str] = []
         self.after_each: Callable[[], None] = lambda: None
+        self._failure: Exception | None = None  # raised within an event
         self._events: list[tuple[float, int, Act]] = []
         self._order = itertools.count()
         self._ids = itertools.count(1)
@@ -37,12 +38,23 @@ class World:
         """Let events happen until it is `over`; False if it is not by the time `until`."""
         while not over():
             if self._events[0][0] > until:
-                self.now = until
+                self.now = max(self.now, until)
                 return False
             self.now, _, act = heapq.heappop(self._events)
             act()
+            if self._failure is not None:
+                raise self._failure
             self.after_each()
         return True
+
+    def run_within(self, seconds: float) -> None:
+        """In the middle of an event, let others happen for so long, which the process of this one waits."""
+        try:
+            self.after_each()
+            self.run(lambda: False, until=self.now + seconds)
+        except Exception as error:  # not that process's to handle
+            self._failure = error
+            raise Crashed from error
 
     def note(self, line: str) -> None:
         """Add to the trace."""
@@ -86,6 +98,11 @@ class Process:
         self.disturbed = True
         self._stop = stop = object()
         self.world.after(seconds, lambda: self.wake() if self._stop is stop else None)
+
+    @property
+    def awake(self) -> bool:
+        """Whether it acts now if it is asked to."""
+        return self.alive and self._stop is None
 
     def wake(self) -> None:
         """Which of its threads continues first is drawn."""

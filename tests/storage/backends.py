@@ -15,10 +15,8 @@ from falcon_mnist.storage.opening import open_database
 from falcon_mnist.storage.store import Store
 from falcon_mnist.storage.tables import ModelRow, RunRow
 
-# Name to what opens a database at a location, made or migrated as needed, that waits so many seconds for locks.
-BACKENDS: dict[str, Callable[[str, float], Database]] = {
-    "sqlite": lambda location, wait: open_database(Path(location), wait=wait),
-}
+# The databases that a store can stand on.
+BACKENDS = ["sqlite", "postgresql"]
 
 ARCHITECTURE = {"input_size": 784, "layers": [{"type": "linear", "in": 784, "out": 10}]}
 HYPERPARAMS = {"epochs": 3, "optimizer": {"lr": 0.1}}
@@ -27,13 +25,13 @@ DATASET = {"name": "mnist", "checksum": "sha256:0"}
 
 
 class Backend(NamedTuple):
-    """A database by name and place, which other processes can be told."""
+    """A database by its place, which other processes can be told: an SQLite file, or a URL of PostgreSQL."""
 
-    name: str
-    location: str
+    place: Path | str
 
     def database(self, *, wait: float = 60.0) -> Database:
-        return BACKENDS[self.name](self.location, wait)
+        """It is made or migrated as needed; statements wait so many seconds for locks."""
+        return open_database(self.place, wait=wait)
 
     def store(self, *, wait: float = 60.0, clock: Clock = SYSTEM_CLOCK) -> Store:
         return Store(self.database(wait=wait), clock=clock)

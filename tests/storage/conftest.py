@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from itertools import count
 from pathlib import Path
 
 import pytest
@@ -11,10 +12,20 @@ from backends import BACKENDS, Backend, ManualTime
 from falcon_mnist.storage.store import Store
 
 
-@pytest.fixture(params=sorted(BACKENDS))
-def backend(request: pytest.FixtureRequest, tmp_path: Path) -> Backend:
+@pytest.fixture(params=BACKENDS)
+def new_backend(request: pytest.FixtureRequest, tmp_path: Path) -> Callable[[], Backend]:
+    """Makes databases that no test has used."""
+    if request.param == "postgresql":
+        cluster = request.getfixturevalue("cluster")
+        return lambda: Backend(cluster.database())
+    numbers = count()
+    return lambda: Backend(tmp_path / f"rows-{next(numbers)}.db")
+
+
+@pytest.fixture
+def backend(new_backend: Callable[[], Backend]) -> Backend:
     """A database that no test has used, to be opened any number of times."""
-    return Backend(request.param, str(tmp_path / "rows.db"))
+    return new_backend()
 
 
 @pytest.fixture

@@ -153,20 +153,21 @@ def test_a_file_that_cannot_be_deleted_is_left_to_the_sweep(
     assert left(store, run)[1:] == [False] * 4
 
 
-def size(backend: Backend) -> int:
-    """Of the database's files."""
-    return sum(path.stat().st_size for path in Path(backend.location).parent.glob(Path(backend.location).name + "*"))
+def size(database: Path) -> int:
+    """Of its files."""
+    return sum(path.stat().st_size for path in database.parent.glob(database.name + "*"))
 
 
-def test_the_database_gives_its_room_back(backend: Backend, folders: tuple[LocalFolder, LocalFolder]) -> None:
-    store = backend.store()
+def test_a_database_in_a_file_gives_its_room_back(folders: tuple[LocalFolder, LocalFolder], tmp_path: Path) -> None:
+    file = tmp_path / "room.db"
+    store = Backend(file).store()
     remover = store.remover(ParameterFiles(folders[0]), folders[1])
     before = new_run(store)
     for _ in range(2):
         runs = [succeeded(store, folders, f"p_{number}", notes="x" * 2**20) for number in range(10)]
-        assert size(backend) > 10 * 2**20
+        assert size(file) > 10 * 2**20
         for run in runs:
             remover.remove(remove_model, run.model_id)
-        assert size(backend) < 5 * 2**20  # the log keeps up to 4 MiB for what comes
+        assert size(file) < 5 * 2**20  # the log keeps up to 4 MiB for what comes
     assert store.run(before.id)
     store.close()

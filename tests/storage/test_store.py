@@ -21,7 +21,10 @@ from backends import (
 
 from falcon_mnist.constants import CANCELLED, FAILED, QUEUED, RUNNING, SUCCEEDED
 from falcon_mnist.storage.database import DatabaseBusyError
+from falcon_mnist.storage.files import Written
+from falcon_mnist.storage.removal import remove_model, remove_parameters, remove_run
 from falcon_mnist.storage.store import MAX_WORKER_LOSSES, Conflict, Refused, RunLostError, Store
+from falcon_mnist.storage.tables import RunRow
 
 CHECKPOINT = {"file": "c_0.safetensors", "size_bytes": 1, "sha256": "0"}
 
@@ -373,19 +376,29 @@ def test_ids_are_handed_in(backend: Backend) -> None:
     assert store.model("m_7")
 
 
-def test_two_databases_in_a_process_know_nothing_of_each_other(backend: Backend, store: Store) -> None:
-    other = Backend(backend.name, f"{backend.location}-2").store()
+def test_two_databases_in_a_process_know_nothing_of_each_other(
+    new_backend: Callable[[], Backend], store: Store
+) -> None:
+    other = new_backend().store()
     mine, theirs = new_run(store), new_run(other)
     assert store.queued(9) == [mine.id]
     assert other.queued(9) == [theirs.id]
 
 
 def test_a_write_gives_up_on_a_lock_when_it_has_waited_as_long_as_it_may(backend: Backend, store: Store) -> None:
-    impatient, holder = backend.store(wait=0.01), backend.database()
-    run = running(store)
-    with holder.writing():
+    database, holder = backend.database(wait=0.01), backend.database()
+    impatient, run = Store(database), running(store)
+    model, written = new_model(store), Written(1, "0")
+    with holder.writing_alone():  # one that may make or remove anything, and changes this run
+        RunRow.update(drain=False).where(RunRow.id == run.id).execute(holder)
         writes: list[Callable[[], Any]] = [
             lambda: new_model(impatient),
+            lambda: new_run(impatient, model),
+            lambda: impatient.import_parameters("p_0", ARCHITECTURE, HYPERPARAMS, written),
+            lambda: impatient.record_evaluation("p_0", {}),
+            lambda: remove_model(database, model.id),
+            lambda: remove_run(database, run.id),
+            lambda: remove_parameters(database, "p_0"),
             lambda: impatient.cancel(run.id),
             lambda: impatient.renew(run.id, "worker"),
         ]

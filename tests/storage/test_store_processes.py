@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 from collections import Counter
+from contextlib import suppress
 
 from backends import ARCHITECTURE, HYPERPARAMS, METRICS, Backend, in_processes, new_model, new_run, running, seen
 
 from falcon_mnist.constants import QUEUED, RUNNING
+from falcon_mnist.storage.files import Written
+from falcon_mnist.storage.removal import InUseError, remove_model
 from falcon_mnist.storage.store import Conflict, Store
 
-PROCESSES = range(4)
+PROCESSES = range(8)
 
 
 def claim_all(backend: Backend, owner: str) -> list[str]:
@@ -53,6 +56,53 @@ def test_of_many_first_starts_and_requests_at_once_each_key_makes_one_row_and_th
     store = backend.store()
     assert sum(taken for _, _, taken in answers) == 19
     assert store.count_runs()[QUEUED] == 20
+
+
+def train_for(backend: Backend, model_id: str, epochs: int) -> int:
+    """How many runs of so many epochs are taken, of ten."""
+    store = backend.store()
+    model = store.model(model_id)
+    assert model
+    taken = 0
+    for _ in range(10):
+        try:
+            store.create_run(model, HYPERPARAMS | {"epochs": epochs}, max_queued=1000)
+            taken += 1
+        except Conflict:
+            pass
+    return taken
+
+
+def test_of_other_hyperparameters_at_once_one_set_is_taken(backend: Backend, store: Store) -> None:
+    model = new_model(store)
+    taken = in_processes(train_for, *((backend, model.id, 1 + number) for number in PROCESSES))
+    assert sorted(taken) == [0] * 7 + [10]
+
+
+def remove_or_use(backend: Backend, remove: bool, sets: list[str]) -> int:
+    """Remove the models of these parameter sets, or evaluate the sets and train from them; how many were removed."""
+    database = backend.database()
+    store = Store(database)
+    removed = 0
+    for param_id in sets:
+        store.record_evaluation(param_id, {})
+        if (row := store.parameters(param_id)) is None:
+            continue
+        with suppress(InUseError, Conflict):
+            if remove:
+                removed += remove_model(database, row.model_id) is not None
+            elif model := store.model(row.model_id):
+                store.cancel(store.create_run(model, HYPERPARAMS, max_queued=1000, start_from=param_id).id)
+    return removed
+
+
+def test_what_is_removed_and_used_at_once_is_there_or_not(backend: Backend, store: Store) -> None:
+    sets = [f"p_{number}" for number in range(30)]
+    for param_id in sets:
+        store.import_parameters(param_id, ARCHITECTURE, HYPERPARAMS, Written(1, "0"))
+    removed = in_processes(remove_or_use, *((backend, bool(number % 2), sets) for number in PROCESSES))
+    assert sum(removed) == 30 - sum(store.parameters(param_id) is not None for param_id in sets)
+    assert store.faults() == []
 
 
 def requeue_all(backend: Backend) -> int:

@@ -15,47 +15,51 @@ import shutil
 import sqlite3
 import stat
 import sys
+import time
 from collections.abc import Callable
 from contextlib import closing
+from functools import partial
 from pathlib import Path
 from typing import Any
 
-import peewee
 from falcon.testing import TestClient
+from steps import Fault, StepDisk, Steps
 
 from falcon_mnist.api.app import build_app
 from falcon_mnist.app import open_service
-from falcon_mnist.runs import checkpoints, worker
+from falcon_mnist.clock import Clock
+from falcon_mnist.runs import worker
+from falcon_mnist.runs.attempt import Parts
+from falcon_mnist.runs.checkpoints import Checkpoints
 from falcon_mnist.runs.executor import Executor
 from falcon_mnist.settings import Settings
-from falcon_mnist.storage import files
 from falcon_mnist.storage.database import DatabaseFullError
-from falcon_mnist.storage.files import Sweeper
-from falcon_mnist.storage.opening import WORKER_WAIT, checkpoint_storage, open_store, parameter_storage
-from falcon_mnist.storage.parameter_files import file_name
+from falcon_mnist.storage.disk import SYSTEM_DISK, Disk
+from falcon_mnist.storage.files import ABANDONED_SECONDS, Sweeper
+from falcon_mnist.storage.opening import WORKER_WAIT, Dialect, checkpoint_storage, open_store, parameter_storage
+from falcon_mnist.storage.parameter_files import ParameterFiles, file_name
+from falcon_mnist.storage.sqlite import SQLite
 from falcon_mnist.training import trainer
 from falcon_mnist.training.hyperparams import Hyperparams
 
 LAYERS = [{"type": "linear", "in": 784, "out": 4}, {"type": "relu"}, {"type": "linear", "in": 4, "out": 10}]
 ARCHITECTURE = {"input_size": 784, "layers": LAYERS}
-HYPERPARAMS = {"epochs": 2, "batch_size": 600, "optimizer": {"momentum": 0.9}}
+BATCH_SIZE = 600
+HYPERPARAMS = {"epochs": 2, "batch_size": BATCH_SIZE, "optimizer": {"momentum": 0.9}}
 OWNER = "the first"
 
-# What is written with: each call of these is a place to fail at, before it happens. Of SQL, what changes something.
-STEPS: tuple[tuple[Any, str], ...] = (
-    (peewee.SqliteDatabase, "execute_sql"),
-    (peewee.SqliteDatabase, "commit"),
-    (os, "mkdir"),
-    (os, "open"),
-    (os, "fsync"),
-    (os, "replace"),
-    (os, "link"),
-    (os, "unlink"),
-    (os, "chmod"),
-)
-CHANGES = ("INSERT", "UPDATE", "DELETE", "CREATE", "ALTER")
+# A wall clock by which no file is young.
+LATER = Clock(wall=lambda: time.time() + 10 * ABANDONED_SECONDS)
 
-Fault = Callable[[int, str], None]
+
+class IdleExecutor(Executor):
+    """Executes nothing."""
+
+    def start(self) -> None:
+        pass
+
+    def notify(self) -> None:
+        pass
 
 
 def in_child(act: Callable[[], object]) -> int:
@@ -80,45 +84,32 @@ def prepare(settings: Settings) -> None:
     store.close()
 
 
-def execute(settings: Settings, owner: str) -> None:
-    store = open_store(settings, wait=WORKER_WAIT)
+def execute(settings: Settings, owner: str, *, dialect: Dialect = SQLite, disk: Disk = SYSTEM_DISK) -> None:
+    """Execute the queued run as `worker.execute` does, with a checkpoint after each batch."""
+    store = open_store(settings, wait=WORKER_WAIT, dialect=dialect)
+    checkpoints = checkpoint_storage(settings, disk=disk)
+    parts = Parts(
+        store=store,
+        checkpoints=Checkpoints(checkpoints, max_share=math.inf, min_interval_seconds=0.0),
+        parameters=ParameterFiles(parameter_storage(settings, disk=disk)),
+        open_data=partial(worker.open_data, settings),
+        train=partial(trainer.train, segment_rows=(BATCH_SIZE, BATCH_SIZE)),
+    )
     for run_id in store.queued(limit=1):
-        worker.execute(settings, run_id, owner)
-
-
-def watch_steps(fault: Fault) -> None:
-    """From now on `fault` is asked before each step, with its number from 1 and its name."""
-    count = 0
-
-    def watch(owner: Any, name: str) -> None:
-        inner = getattr(owner, name)
-
-        def step(*args: Any, **named: Any) -> Any:
-            nonlocal count
-            word = args[1].split(maxsplit=1)[0] if name == "execute_sql" else name
-            if name != "execute_sql" or word in CHANGES:
-                count += 1
-                fault(count, word)
-            return inner(*args, **named)
-
-        setattr(owner, name, step)
-
-    for owner, name in STEPS:
-        watch(owner, name)
+        worker.execute_with(parts, run_id, owner)
 
 
 def failing(settings: Settings, fault: Fault) -> None:
     """Execute the run, and fail."""
-    worker._dataset(settings)  # reads its files, once
-    watch_steps(fault)
-    execute(settings, OWNER)
+    worker.open_data(settings)  # reads its files, once
+    steps = Steps(settings, fault)
+    execute(settings, OWNER, dialect=steps.database, disk=StepDisk(steps))
     fault(0, "end")
 
 
-def ask(settings: Settings, answered: Path) -> None:
+def ask(settings: Settings, answered: Path, *, dialect: Dialect = SQLite) -> None:
     """Start a server, create a model and two runs, and cancel one; notes the id in each answer."""
-    Executor.start = Executor.notify = lambda self: None  # type: ignore[method-assign]
-    service = open_service(settings)
+    service = open_service(settings, dialect=dialect, make_executor=IdleExecutor)
     client = TestClient(build_app(service), headers={"Authorization": f"Bearer {settings.made_token.read_text()}"})
 
     def post(path: str, body: Any, key: str) -> str:
@@ -139,8 +130,7 @@ def ask(settings: Settings, answered: Path) -> None:
 
 def failing_server(settings: Settings, answered: Path, fault: Fault) -> None:
     """Ask, and fail."""
-    watch_steps(fault)
-    ask(settings, answered)
+    ask(settings, answered, dialect=Steps(settings, fault).database)
     fault(0, "end")
 
 
@@ -153,8 +143,8 @@ def served(settings: Settings, answered: Path) -> dict[str, Any]:
         ask(settings, answered)
         execute(settings, "a worker")
         store = open_store(settings, wait=WORKER_WAIT)
-        runs = store._database.execute_sql("SELECT state, epoch FROM runs ORDER BY number").fetchall()
-        (models,) = store._database.execute_sql("SELECT count(*) FROM models").fetchone()
+        runs = rows(settings, "SELECT state, epoch FROM runs ORDER BY number")
+        ((models,),) = rows(settings, "SELECT count(*) FROM models")
         ids = answered.read_text().split()
         parameters = [row.sha256 for row in store.all_parameters()]
         files = sorted(path.name for path in settings.home.rglob("*") if path.name.endswith(".tmp"))
@@ -168,16 +158,14 @@ def served(settings: Settings, answered: Path) -> dict[str, Any]:
 def result(settings: Settings) -> dict[str, Any]:
     """What a run has left behind, after a sweep for which no file is too young."""
     store = open_store(settings, wait=WORKER_WAIT)
-    store._database.close()
-    row = store._database.execute_sql("SELECT id, state, epoch, worker_losses, error FROM runs").fetchone()
-    run_id, state, epoch, losses, error = row
+    ((run_id, state, epoch, losses, error),) = rows(settings, "SELECT id, state, epoch, worker_losses, error FROM runs")
     run = store.run(run_id)
     assert run is not None
     history = [[entry.epoch, entry.train_loss, entry.val_loss] for entry in store.history(run_id)]
     names = [path.name for path in settings.storage.rglob("*") if path.is_file()]
-    files.ABANDONED_SECONDS = -1
     recorded = {row.id: row.sha256 for row in store.all_parameters()}
-    parameters, checkpoints = Sweeper(parameter_storage(settings)), Sweeper(checkpoint_storage(settings))
+    parameters = Sweeper(parameter_storage(settings, clock=LATER))
+    checkpoints = Sweeper(checkpoint_storage(settings, clock=LATER))
     for _ in range(2):  # one sweep suspects, the next deletes
         parameters.sweep({file_name(param_id) for param_id in recorded})
         checkpoints.sweep({checkpoint["file"] for checkpoint in store.recorded_checkpoints()})
@@ -196,10 +184,14 @@ def result(settings: Settings) -> dict[str, Any]:
     return found
 
 
-def epoch_of(settings: Settings) -> int:
+def rows(settings: Settings, sql: str) -> list[Any]:
     """Read so that nothing stays open, which a fork must not inherit."""
     with closing(sqlite3.connect(settings.database)) as connection:
-        (epoch,) = connection.execute("SELECT epoch FROM runs").fetchone()
+        return connection.execute(sql).fetchall()
+
+
+def epoch_of(settings: Settings) -> int:
+    ((epoch,),) = rows(settings, "SELECT epoch FROM runs")
     return int(epoch)
 
 
@@ -253,7 +245,7 @@ def fault_at(number: int, kind: str) -> Fault:
         if count == number:
             if kind == "kill":
                 os._exit(9)
-            if name in ("mkdir", "open", "fsync", "replace"):
+            if name in ("mkdir", "open", "fsync", "rename"):
                 raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
             raise DatabaseFullError("database or disk is full")
 
@@ -279,7 +271,13 @@ def fail_worker(home: Path, digits: str) -> None:
             settings = fresh(f"{kind}-{number}")
             fault = fault_at(number, kind)
             code = in_child(lambda settings=settings, fault=fault: failing(settings, fault))  # type: ignore[misc]
-            facts = {"kind": kind, "number": number, "step": name, "code": code, "before": epoch_of(settings)}
+            facts = {
+                "kind": kind,
+                "number": number,
+                "step": name,
+                "code": code,
+                "before": rows(settings, "SELECT epoch FROM runs")[0][0],
+            }
             print(json.dumps(facts | finished(settings)), flush=True)
             shutil.rmtree(settings.home)
 
@@ -298,10 +296,6 @@ def fail_server(home: Path, digits: str) -> None:
         print(json.dumps(facts | served(settings, answered)), flush=True)
         shutil.rmtree(settings.home)
 
-
-checkpoints.MIN_INTERVAL_SECONDS = 0.0
-checkpoints.SHARE = math.inf
-trainer.SEGMENT_FLOP = (1, 1)
 
 if __name__ == "__main__":
     fail_worker(Path(sys.argv[1]), sys.argv[2])

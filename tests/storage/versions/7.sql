@@ -38,6 +38,7 @@ CREATE TABLE parameter_sets (
             idempotency_key TEXT UNIQUE,
             fingerprint TEXT);
 INSERT INTO "parameter_sets" VALUES(1,'p_11111111111111111111111111111111','r_11111111111111111111111111111111','m_11111111111111111111111111111111',31552,'57aab028544fd91e81fdeb86c2b064e3cedb3e9472086999b21872dfa24d52ee','2024-01-01T00:00:31.000000Z',NULL,NULL);
+INSERT INTO "parameter_sets" VALUES(2,'p_22222222222222222222222222222222',NULL,'m_11111111111111111111111111111111',31552,'57aab028544fd91e81fdeb86c2b064e3cedb3e9472086999b21872dfa24d52ee','2024-01-01T00:00:32.000000Z','the import','dddddddddddddddddddddddddddddddddddddddddddddddddddddddddddddddd');
 CREATE TABLE runs (
             number INTEGER PRIMARY KEY AUTOINCREMENT,
             id TEXT NOT NULL UNIQUE,
@@ -66,5 +67,5 @@ CREATE INDEX parameter_sets_by_model ON parameter_sets (model_id, number);
 DELETE FROM "sqlite_sequence";
 INSERT INTO "sqlite_sequence" VALUES('models',1);
 INSERT INTO "sqlite_sequence" VALUES('runs',5);
-INSERT INTO "sqlite_sequence" VALUES('parameter_sets',1);
+INSERT INTO "sqlite_sequence" VALUES('parameter_sets',2);
 COMMIT;

@@ -1,0 +1,50 @@
+"""What all processes of one simulation share."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from falcon_mnist.storage.store import Store
+
+from . import training
+from .database import SimulatedDatabase
+from .disk import SharedDisk
+from .world import Machine, Process, World
+
+if TYPE_CHECKING:
+    from .workers import Worker
+
+
+@dataclass
+class Shared:
+    """What all processes of one simulation share."""
+
+    world: World
+    database: SimulatedDatabase
+    disk: SharedDisk
+
+    def __post_init__(self) -> None:
+        self.workers: list[Worker] = []  # living or not
+        self.quiet = False  # no faults any more
+        # What servers may have: an attempt on another data set or instruction set than the one before starts anew.
+        random = self.world.random
+        self.datasets = training.DATASETS if random.random() < 0.3 else training.DATASETS[:1]
+        self.isas = list(training.FACTORS) if random.random() < 0.3 else list(training.FACTORS)[:1]
+
+    @property
+    def actor(self) -> Process | None:
+        """Who acts in this event."""
+        return self.database.acting
+
+    def living(self) -> list[Worker]:
+        """The workers that have not ended."""
+        return [worker for worker in self.workers if worker.alive]
+
+    def act_as(self, process: Process) -> None:
+        """What happens in this event is this process's doing."""
+        self.database.acting = process
+
+    def store(self, machine: Machine) -> Store:
+        """A process's store."""
+        return Store(self.database, clock=machine.clock, new_id=self.world.new_id)
