@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping
+from functools import lru_cache
 from typing import Annotated, Any, Literal
 
 from pydantic import BeforeValidator, Field, ValidationInfo, field_validator
@@ -153,5 +155,13 @@ def _same_type(below: Mapping[str, Any], override: Mapping[str, Any]) -> bool:
 
 
 def normalised(stored: Mapping[str, Any]) -> dict[str, Any]:
-    """Hyperparameters that an earlier version may have stored, with the defaults of members added since."""
-    return Hyperparams.model_validate(stored).model_dump()
+    """Hyperparameters that an earlier version may have stored, with the defaults of members added since.
+
+    What is returned is shared, and not to be changed: a list of runs shows the same hyperparameters again and again.
+    """
+    return _normalised(json.dumps(stored))
+
+
+@lru_cache(1000)
+def _normalised(stored: str) -> dict[str, Any]:
+    return Hyperparams.model_validate(json.loads(stored)).model_dump()
