@@ -108,11 +108,12 @@ _ANSWERS = 160 * 2**20  # bytes, for answers
 
 @dataclass(frozen=True)
 class Limits:
-    """The budgets of one service: bytes of memory, or the number of writes (SQLite has one writer) and evaluations."""
+    """The budgets of one service: bytes of memory, or numbers of writes (SQLite has one writer) and of long work."""
 
     bodies: Turns = field(default_factory=lambda: Turns(_MEMORY))
     answers: Turns = field(default_factory=lambda: Turns(_ANSWERS, most_waiting=2))
     writes: Turns = field(default_factory=lambda: Turns(1))
+    removals: Turns = field(default_factory=lambda: Turns(3))  # that of a large model takes a thread for seconds
     evaluations: Turns = field(default_factory=lambda: Turns(1, most_waiting=2))
 
     def take_body(self, length: int) -> int:

@@ -70,8 +70,8 @@ class Database(peewee.Database, ABC):
         """Write the stored data anew without what is free in it, unless others are using it."""
 
     @abstractmethod
-    def give_back(self) -> None:
-        """Return what removals have freed to the system, as far as others let it."""
+    def give_back(self) -> bool:
+        """Return some of what removals have freed to the system, as far as others let it; whether there is more."""
 
     @abstractmethod
     def greatest(self, first: Any, second: Any) -> Any:

@@ -85,8 +85,9 @@ class PostgreSQL(Database, peewee.PostgresqlDatabase):
     def compact(self) -> None:
         """Autovacuum does."""
 
-    def give_back(self) -> None:
+    def give_back(self) -> bool:
         """As `compact`: new rows take the room."""
+        return False
 
     def greatest(self, first: Any, second: Any) -> Any:
         """GREATEST."""

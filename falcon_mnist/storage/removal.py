@@ -1,12 +1,15 @@
 """Removal: models, runs and parameter sets go with all that belongs to them, rows first and then their files.
 
-A file whose process ends in between is one that no row records, which `files.Sweeper` deletes.
+A file whose process ends in between is one that no row records, which `files.Sweeper` deletes. A model with a long
+history goes in parts, run after run, each whole: SQLite has one writer, and others wait for a part and not for all.
 """
 
 from __future__ import annotations
 
 import logging
+import time
 from collections.abc import Callable
+from contextlib import AbstractContextManager, nullcontext
 from typing import Any, NamedTuple
 
 from falcon_mnist.constants import ACTIVE
@@ -16,6 +19,13 @@ from falcon_mnist.storage.parameter_files import ParameterFiles
 from falcon_mnist.storage.tables import EpochRow, EvaluationRow, ModelRow, ParameterRow, RunRow
 
 log = logging.getLogger(__name__)
+
+# So many epochs, and those of one run more, are deleted in one transaction: less than a tenth of a second.
+EPOCHS_AT_ONCE = 10_000
+# A run's other rows take as long as so many of its epochs.
+_EPOCHS_OF_A_RUN = 50
+# SQLite looks for a lock that another has after this many seconds at the latest.
+_PAUSE_SECONDS = 0.1
 
 
 class InUseError(Exception):
@@ -28,19 +38,40 @@ class Removed(NamedTuple):
     runs: int
     param_ids: tuple[str, ...]
     checkpoints: tuple[str, ...]
+    more: bool = False  # whether this was a part, and others are left
 
 
 def remove_model(database: Database, model_id: str) -> Removed | None:
     """Delete the rows of a model, its runs and its parameter sets; None if there is no such model.
 
-    Raises `InUseError`.
+    Where those are many, delete a part of its runs, the oldest, with their parameter sets. Raises `InUseError`.
     """
     with database.writing_alone():
         if not ModelRow.select().where(ModelRow.id == model_id).exists(database):
             return None
-        removed = _remove(database, runs=RunRow.model == model_id, sets=ParameterRow.model == model_id)
+        runs, sets = RunRow.model == model_id, ParameterRow.model == model_id
+        _check_unused(database, runs, sets)  # also for a part: a refusal leaves all there is
+        if (last := _last_of_part(database, runs)) is not None:
+            part = runs & (RunRow.number <= last)
+            return _remove(database, runs=part, sets=_of_runs(part))._replace(more=True)
+        removed = _remove(database, runs=runs, sets=sets)
         ModelRow.delete().where(ModelRow.id == model_id).execute(database)
         return removed
+
+
+def _last_of_part(database: Database, runs: Any) -> int | None:
+    """The number of the last run that one transaction deletes; None where it deletes all."""
+    found = RunRow.select(RunRow.number, RunRow.epoch).where(runs).order_by(RunRow.number)
+    epochs = 0
+    for run in found.limit(EPOCHS_AT_ONCE // _EPOCHS_OF_A_RUN + 1).execute(database):
+        epochs += run.epoch + _EPOCHS_OF_A_RUN
+        if epochs > EPOCHS_AT_ONCE:
+            return int(run.number)
+    return None
+
+
+def _of_runs(runs: Any) -> Any:
+    return ParameterRow.run.in_(RunRow.select(RunRow.id).where(runs))
 
 
 def remove_run(database: Database, run_id: str) -> Removed | None:
@@ -79,6 +110,12 @@ def _check_unused(database: Database, runs: Any, sets: Any) -> None:
         raise InUseError(f"Run {user.id} is {user.state} and needs it: wait for it, or cancel it first.")
 
 
+def _together(parts: list[Removed]) -> Removed:
+    param_ids = tuple(param_id for part in parts for param_id in part.param_ids)
+    checkpoints = tuple(name for part in parts for name in part.checkpoints)
+    return Removed(sum(part.runs for part in parts), param_ids, checkpoints)
+
+
 class Remover:
     """Removes rows and files; any number of servers and commands may do so beside each other."""
 
@@ -87,15 +124,35 @@ class Remover:
         self._parameters = parameters
         self._checkpoints = checkpoints
 
-    def remove(self, which: Callable[[Database, str], Removed | None], row_id: str) -> Removed | None:
-        """What one of the functions above removes, with its files and its room. Raises `InUseError`."""
-        removed = which(self._database, row_id)
-        if removed is not None:
-            for param_id in removed.param_ids:
-                self._delete(self._parameters.remove, param_id)
-            for name in removed.checkpoints:
-                self._delete(self._checkpoints.delete, name)
-            self._database.give_back()
+    def remove(
+        self,
+        which: Callable[[Database, str], Removed | None],
+        row_id: str,
+        turn: Callable[[], AbstractContextManager[None]] = nullcontext,
+    ) -> Removed | None:
+        """What one of the functions above removes, with its files and its room; each part in a `turn`.
+
+        Raises `InUseError`, also where a run was added between two parts, and then the rest is left.
+        """
+        parts = [self._part(which, row_id, turn)]
+        while (part := parts[-1]) is not None and part.more:
+            time.sleep(_PAUSE_SECONDS)
+            parts.append(self._part(which, row_id, turn))
+        if part is None:
+            return None
+        while self._database.give_back():
+            time.sleep(_PAUSE_SECONDS)
+        return _together([part for part in parts if part])
+
+    def _part(
+        self, which: Callable[[Database, str], Removed | None], row_id: str, turn: Callable[[], Any]
+    ) -> Removed | None:
+        with turn():
+            removed = which(self._database, row_id)
+        for param_id in removed.param_ids if removed else ():
+            self._delete(self._parameters.remove, param_id)
+        for name in removed.checkpoints if removed else ():
+            self._delete(self._checkpoints.delete, name)
         return removed
 
     @staticmethod

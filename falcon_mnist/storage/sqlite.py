@@ -19,6 +19,9 @@ from falcon_mnist.storage.private import make_private, tighten
 # The write-ahead log is cut to this when it begins anew.
 _WAL_BYTES = 4 * 2**20
 
+# So many pages are given back at a time, 4 MB: others wait for it.
+_PAGES = 1000
+
 # SQLITE_IOERR is what a full disk gives where SQLite cannot extend its shared memory.
 _BUSY = (sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED)
 _FULL = (sqlite3.SQLITE_FULL, sqlite3.SQLITE_IOERR)
@@ -88,12 +91,16 @@ class SQLite(Database, peewee.SqliteDatabase):
             self.execute_sql("PRAGMA auto_vacuum = incremental")
             self.execute_sql("VACUUM")
 
-    def give_back(self) -> None:
+    def give_back(self) -> bool:
         """The file is cut when its pages have gone from the log into it, which no reader is waited for."""
-        with suppress(sqlite3.OperationalError):
+        connection = self.connection()  # type: ignore[no-untyped-call]
+        try:
+            before = _free_pages(connection)
             # As a script, which runs to its end: a statement without columns is stepped once, and frees one page.
-            connection = self.connection()  # type: ignore[no-untyped-call]
-            connection.executescript("PRAGMA incremental_vacuum; PRAGMA wal_checkpoint(PASSIVE)")
+            connection.executescript(f"PRAGMA incremental_vacuum({_PAGES}); PRAGMA wal_checkpoint(PASSIVE)")
+            return 0 < _free_pages(connection) < before
+        except sqlite3.OperationalError:
+            return False
 
     def copy_to(self, path: Path) -> None:
         """In one read transaction, which keeps no writer waiting; private to this user, and on the disk."""
@@ -159,6 +166,10 @@ def _telling() -> Iterator[None]:
         if code in _FULL:
             raise DatabaseFullError(str(error)) from error
         raise
+
+
+def _free_pages(connection: sqlite3.Connection) -> int:
+    return int(connection.execute("PRAGMA freelist_count").fetchone()[0])
 
 
 def _code(error: BaseException | None) -> int:

@@ -108,9 +108,12 @@ class Store:
     @cached_property
     def cursor_key(self) -> bytes:
         """The key that signs cursors, made once in the life of the database."""
-        made = Meta.insert(key="cursor_key", value=secrets.token_hex(32))
-        made.on_conflict_ignore().execute(self._database)
-        return bytes.fromhex(Meta.select().where(Meta.key == "cursor_key").get(self._database).value)
+        row = self._first(Meta, Meta.key == "cursor_key")
+        if row is None:  # only then: lists are read also while the disk is full or another writes
+            made = Meta.insert(key="cursor_key", value=secrets.token_hex(32))
+            made.on_conflict_ignore().execute(self._database)
+            row = Meta.select().where(Meta.key == "cursor_key").get(self._database)
+        return bytes.fromhex(row.value)
 
     # Models
 

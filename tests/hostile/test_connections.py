@@ -58,6 +58,22 @@ def test_clients_that_do_not_read_an_answer_of_several_pieces_hold_few_threads(
     assert gauge.longest < SOON
 
 
+@pytest.mark.parametrize("form", ["json", "safetensors"])
+def test_clients_that_do_not_read_a_snapshot_hold_few_threads_and_little_memory(
+    target: Server, client: Client, form: str
+) -> None:
+    with client.endless_run() as run, ExitStack() as stack:
+        path = f"/api/runs/{run['run_id']}/snapshot?format={form}"
+        until(lambda: client.request("HEAD", path).status_code == 200, "there is a checkpoint")
+        with Gauge(target, str(client.url)) as gauge:
+            for _ in range(64):
+                connection = stack.enter_context(Raw(str(client.url), receive_bytes=4096))
+                connection.send(request("GET", path, token=READ))
+            until(lambda: gauge.answers >= 50, "others are answered")
+    assert gauge.longest < SOON
+    assert gauge.peak_bytes < 450e6
+
+
 def test_a_client_that_reads_nothing_is_closed(client: Client) -> None:
     with Raw(str(client.url)) as connection:
         connection.send_while_taken(request("GET", "/api/openapi.json", token=READ) * 600, seconds=0.2)

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
+from itertools import pairwise
 from pathlib import Path
 
 import pytest
@@ -9,9 +12,19 @@ from backends import ARCHITECTURE, HYPERPARAMS, METRICS, Backend, new_model, new
 
 from falcon_mnist.storage.files import LocalFolder, Written
 from falcon_mnist.storage.parameter_files import ParameterFiles
-from falcon_mnist.storage.removal import InUseError, Remover, remove_model, remove_parameters, remove_run
+from falcon_mnist.storage.removal import (
+    EPOCHS_AT_ONCE,
+    InUseError,
+    Removed,
+    Remover,
+    remove_model,
+    remove_parameters,
+    remove_run,
+)
 from falcon_mnist.storage.store import Conflict, Refused, Store
-from falcon_mnist.storage.tables import RunRow
+from falcon_mnist.storage.tables import EpochRow, RunRow
+
+MOST_EPOCHS = 1000
 
 
 @pytest.fixture
@@ -53,10 +66,59 @@ def test_a_model_goes_with_all_that_it_has(
     run = succeeded(store, folders)
     assert left(store, run) == [True] * 5
     removed = remover.remove(remove_model, run.model_id)
-    assert removed == (1, ("p_0",), ("c_0.safetensors",))
+    assert removed == Removed(1, ("p_0",), ("c_0.safetensors",))
     assert left(store, run) == [False] * 5
     assert names(folders) == []
     assert remover.remove(remove_model, run.model_id) is None
+
+
+def long_history(backend: Backend, store: Store, runs: int) -> str:
+    """A model with so many runs that have ended, each of as many epochs as there may be."""
+    model = new_model(store)
+    database = backend.database()
+    for _ in range(runs):
+        run = new_run(store, model)
+        store.cancel(run.id)
+        for first in range(1, MOST_EPOCHS, 100):
+            rows = [{"run": run.id, "epoch": epoch, **METRICS} for epoch in range(first, first + 100)]
+            EpochRow.insert_many(rows).execute(database)
+        RunRow.update(epoch=MOST_EPOCHS).where(RunRow.id == run.id).execute(database)
+    database.close()
+    return model.id
+
+
+def test_a_long_history_goes_in_parts_and_others_write_in_between(
+    backend: Backend, store: Store, remover: Remover
+) -> None:
+    model_id = long_history(backend, store, 2 * EPOCHS_AT_ONCE // MOST_EPOCHS)
+    left: list[int] = []
+
+    @contextmanager
+    def turn() -> Iterator[None]:
+        yield
+        new_model(store)
+        runs = store.runs(limit=1000, model_id=model_id)
+        assert all(len(store.history(run.id)) == MOST_EPOCHS for run in runs[:1] + runs[-1:])
+        left.append(len(runs))
+
+    removed = remover.remove(remove_model, model_id, turn)
+    assert removed
+    assert removed.runs == 2 * EPOCHS_AT_ONCE // MOST_EPOCHS
+    parts = [before - after for before, after in pairwise([removed.runs, *left])]
+    assert len(parts) > 2
+    assert max(parts) * MOST_EPOCHS <= EPOCHS_AT_ONCE + MOST_EPOCHS
+    assert store.model(model_id) is None
+
+
+def test_a_model_with_an_active_run_keeps_its_long_history(backend: Backend, store: Store, remover: Remover) -> None:
+    model_id = long_history(backend, store, EPOCHS_AT_ONCE // MOST_EPOCHS + 1)
+    model = store.model(model_id)
+    assert model
+    new_run(store, model)
+    runs = store.runs(limit=1000, model_id=model_id)
+    with pytest.raises(InUseError):
+        remover.remove(remove_model, model_id)
+    assert store.runs(limit=1000, model_id=model_id) == runs
 
 
 def test_a_run_goes_with_its_parameter_set(
@@ -139,7 +201,7 @@ def test_an_imported_set_has_a_model_and_no_run(store: Store, remover: Remover) 
     assert (first.id, again.id, first.run_id) == ("p_1", "p_1", None)
     with pytest.raises(Conflict):
         store.import_parameters("p_3", ARCHITECTURE, HYPERPARAMS, written, key="k", fingerprint="2")
-    assert remover.remove(remove_model, first.model_id) == (0, ("p_1",), ())
+    assert remover.remove(remove_model, first.model_id) == Removed(0, ("p_1",), ())
 
 
 def test_a_file_that_cannot_be_deleted_is_left_to_the_sweep(

@@ -22,6 +22,7 @@ from backends import (
 from falcon_mnist.constants import CANCELLED, FAILED, QUEUED, RUNNING, SUCCEEDED
 from falcon_mnist.storage.database import DatabaseBusyError
 from falcon_mnist.storage.files import Written
+from falcon_mnist.storage.opening import database_at
 from falcon_mnist.storage.removal import remove_model, remove_parameters, remove_run
 from falcon_mnist.storage.store import MAX_WORKER_LOSSES, Conflict, Refused, RunLostError, Store
 from falcon_mnist.storage.tables import RunRow
@@ -355,6 +356,13 @@ def test_lists_are_newest_first_and_pages_do_not_overlap(store: Store) -> None:
 def test_a_cursor_key_is_made_once(backend: Backend, store: Store) -> None:
     assert store.cursor_key == backend.store().cursor_key
     assert len(store.cursor_key) == 32
+
+
+def test_a_cursor_key_that_is_there_is_only_read(backend: Backend, store: Store) -> None:
+    made = store.cursor_key
+    reader = Store(database_at(backend.place, wait=1.0, read_only=True))
+    assert reader.cursor_key == made
+    reader.close()
 
 
 def test_a_snapshot_sees_one_moment(backend: Backend, store: Store) -> None:

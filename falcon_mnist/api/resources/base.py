@@ -61,8 +61,9 @@ class Resource:
         self, req: falcon.Request, resp: falcon.Response, which: Callable[[Database, str], Removed | None], row_id: str
     ) -> Removed | None:
         """Answer 204 for what `which` removes, and say so in the log; None if another request was faster."""
-        with self._service.limits.write():
-            removed = self._service.remover.remove(which, row_id)
+        limits = self._service.limits
+        with limits.removals.held(1):
+            removed = self._service.remover.remove(which, row_id, limits.write)
         if removed is not None:
             self._service.predictors.forget(removed.param_ids)
             facts = {"runs": removed.runs, "parameter_sets": len(removed.param_ids), "token": req.context.holder.name}

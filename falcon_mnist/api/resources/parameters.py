@@ -12,7 +12,7 @@ from falcon_mnist.api.auth import READ, WRITE
 from falcon_mnist.api.json_answer import chunks
 from falcon_mnist.api.request import read_query
 from falcon_mnist.api.resources.base import Resource, client_has, unknown_parameters, wanted_format
-from falcon_mnist.api.turns import Released
+from falcon_mnist.api.streams import pieces, stream
 from falcon_mnist.constants import Array
 from falcon_mnist.exchange.formats import FORMATS
 from falcon_mnist.storage.files import Written
@@ -22,10 +22,6 @@ from falcon_mnist.training import network
 
 # Up to this size of its file, a set is answered as JSON in one piece, with its length; a larger one in chunks.
 _SMALL_BYTES = 2**20
-# Files are sent in pieces of this size.
-_PIECE_BYTES = 2**18
-# At most so many answers of several pieces are sent at the same time: half of the server's threads.
-_MOST_STREAMS = 4
 _VERSION = version("falcon-mnist")
 
 
@@ -60,17 +56,11 @@ class Parameters(Resource):
             raise unknown_parameters()
 
     def _stream(self, resp: falcon.Response, row: ParameterRow, wanted: str) -> None:
+        def make() -> Iterator[bytes]:
+            return self._json(row) if wanted == "json" else pieces(self._encoded(row, wanted))
+
         turns = self._service.limits.answers
-        cost = row.size_bytes * FORMATS[wanted].copies
-        if row.size_bytes > _PIECE_BYTES:  # between pieces a thread waits for the client
-            cost = max(cost, turns.capacity // _MOST_STREAMS)
-        taken = turns.take(cost)
-        try:
-            pieces = self._json(row) if wanted == "json" else _pieces(self._encoded(row, wanted))
-            resp.stream = Released(pieces, turns, taken)
-        except BaseException:
-            turns.release(taken)
-            raise
+        resp.stream = stream(turns, make, size=row.size_bytes, copies=FORMATS[wanted].copies)
 
     def _encoded(self, row: ParameterRow, wanted: str) -> bytes:
         encode = FORMATS[wanted].encode
@@ -98,8 +88,3 @@ def _etag(row: ParameterRow, wanted: str) -> str:
     """What our own formats hold depends on the set alone; the others also on what writes them."""
     tags = {"safetensors": row.sha256, "json": f"{row.sha256}-json"}
     return tags.get(wanted, f"{row.sha256}-{wanted}-{_VERSION}")
-
-
-def _pieces(data: bytes) -> Iterator[bytes]:
-    view = memoryview(data)
-    return (bytes(view[start : start + _PIECE_BYTES]) for start in range(0, len(view), _PIECE_BYTES))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from functools import partial
 from typing import Any, ClassVar
 
 import falcon
@@ -11,7 +12,7 @@ from falcon_mnist.api.auth import READ
 from falcon_mnist.api.errors import Problem
 from falcon_mnist.api.json_answer import chunks
 from falcon_mnist.api.resources.base import Resource, client_has, wanted_format
-from falcon_mnist.api.turns import Released
+from falcon_mnist.api.streams import pieces, stream
 from falcon_mnist.constants import ACTIVE
 from falcon_mnist.exchange.formats import FORMATS
 from falcon_mnist.storage import parameter_files
@@ -42,19 +43,15 @@ class Snapshot(Resource):
             resp.stream = ()  # of a length that is not known: nothing is read to tell it
             return
         turns = self._service.limits.answers
-        taken = turns.take(checkpoint["size_bytes"] * _COPIES)
-        try:
-            resp.stream = Released(self._pieces(run, wanted), turns, taken)
-        except BaseException:
-            turns.release(taken)
-            raise
+        make = partial(self._pieces, run, wanted)
+        resp.stream = stream(turns, make, size=checkpoint["size_bytes"], copies=_COPIES)
 
     def _pieces(self, run: RunRow, wanted: str) -> Iterator[bytes]:
         run, state = self._newest(run)
         architecture = self._model(run.model_id).architecture
         net = network.build(architecture)
         if wanted == "safetensors":
-            return iter([parameter_files.encode(network.tensors(net, state.evaluated))])
+            return pieces(parameter_files.encode(network.tensors(net, state.evaluated)))
         layers = network.named(architecture, net, state.evaluated)
         document: dict[str, Any] = {
             "run_id": run.id,
