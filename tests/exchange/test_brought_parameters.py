@@ -173,6 +173,8 @@ def zeros(*shape: int) -> np.ndarray:
         (header_and([]), "", "JSON object"),
         (header_and(b"{nonsense"), "", "JSON object"),
         (header_and({"a.weight": {"dtype": "F32", "shape": [10**9, 10**9], "data_offsets": [0, 4]}}), "", "says"),
+        (header_and({"a.weight": {"dtype": "F32", "shape": [10**9] * 5000}}), "/a.weight", "5000 dimensions"),
+        (header_and({"\xb2.weight": {"dtype": "F32", "shape": []}}, bytes(4)), "/\xb2.weight", "2 dimensions"),
         (header_and({"a.weight": {"dtype": "F32", "shape": [-1], "data_offsets": [0, 4]}}), "/a.weight", "no shape"),
         (header_and({"a.weight": 5}), "/a.weight", "no shape"),
         (header_and({"__metadata__": {"a": 5}}), "", "metadata"),
