@@ -9,6 +9,7 @@ from pathlib import Path
 import postgres
 import pytest
 from serving import LIMITED_BODY, READ, WRITE, Client, Document, OnDisk, Server, environment, write_digits
+from xdist.scheduler import LoadScopeScheduling
 
 from falcon_mnist.api.service import Service
 from falcon_mnist.app import open_service
@@ -23,6 +24,26 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 def pytest_xdist_auto_num_workers(config: pytest.Config) -> int:
     """Two for each CPU: many tests wait for processes, for deadlines, or for clients that are slow on purpose."""
     return 2 * len(os.sched_getaffinity(0))
+
+
+# Folders whose modules wait for servers and processes, longest first. Begun last, they would keep one CPU of many busy.
+LONGEST = ("page", "faults", "hostile", "runs", "storage", "cli", "data")
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    folders = [Path(__file__).parent / name for name in LONGEST]
+    items.sort(key=lambda item: folders.index(item.path.parent) if item.path.parent in folders else len(folders))
+
+
+class ByModule(LoadScopeScheduling):
+    """As `--dist loadscope`, in the order of the items, and with tests/page as one: it trains one network for all."""
+
+    def _split_scope(self, nodeid: str) -> str:
+        return "page" if "tests/page/" in nodeid else nodeid.partition("::")[0]
+
+
+def pytest_xdist_make_scheduler(config: pytest.Config, log: object) -> ByModule:
+    return ByModule(config, log)
 
 
 @pytest.fixture(scope="session")

@@ -1,13 +1,14 @@
 """Large bodies and large answers, eight at a time, with a read-only token: others are served as if they were not there.
 
-Eight of any of these once kept all threads for 5 to 110 s, or took 1 to 3 GB.
+Eight of any of these once kept all threads for 5 to 110 s, or took 1 to 3 GB. How long others wait at most is measured
+by bench/promises.py; here they are counted.
 """
 
 from __future__ import annotations
 
 import json
 import sqlite3
-import time
+import threading
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -16,13 +17,14 @@ import httpx
 import numpy as np
 import orjson
 import pytest
-from gauge import Gauge
+from raw_http import Gauge
 from serving import JSON, READ, SAFETENSORS, SMALL, WRITE, Client, Document, Server, architecture, environment
 
 ONCE = 8
 MEMORY = 900 * 2**20
-# Half a second is promised; a machine that runs other tests beside may take four times that.
-LONGEST = 2.0
+# So many others are answered while eight go on asking. Behind requests that keep all threads for seconds, that many
+# would take longer than a test waits.
+OTHERS = 12
 
 
 @pytest.fixture(scope="module")
@@ -44,10 +46,11 @@ def large(server: Server) -> Document:
 
 
 def at_once(server: Server, method: str, path: str, content: bytes | None = None, **headers: str) -> list[int]:
-    """The statuses of eight requests at the same time, whose answers are read to their end and dropped."""
+    """The statuses of requests by eight at the same time, each once or more, whose answers are read to their end."""
     url = server.url()
+    enough = threading.Event()
 
-    def ask(number: int) -> int:
+    def ask() -> int:
         given = {"Authorization": f"Bearer {READ}", "Content-Type": JSON} | headers
         with (
             httpx.Client(timeout=60, trust_env=False) as http,
@@ -57,10 +60,20 @@ def at_once(server: Server, method: str, path: str, content: bytes | None = None
                 pass
             return answer.status_code
 
-    with Gauge(url, server.process.pid) as gauge, ThreadPoolExecutor(ONCE) as threads:
-        statuses = list(threads.map(ask, range(ONCE)))
+    def go_on() -> list[int]:
+        statuses = [ask()]
+        while not enough.is_set():
+            statuses.append(ask())
+        return statuses
+
+    with Gauge(server, url) as gauge, ThreadPoolExecutor(ONCE) as threads:
+        asked = [threads.submit(go_on) for _ in range(ONCE)]
+        try:
+            gauge.wait_for(OTHERS)
+        finally:
+            enough.set()
+        statuses = [status for each in asked for status in each.result()]
     assert gauge.failures == []
-    assert gauge.longest < LONGEST
     assert gauge.peak_bytes < MEMORY
     return statuses
 
@@ -149,18 +162,15 @@ def insert(database: sqlite3.Connection, table: str, rows: list[Document]) -> No
     database.executemany(f"INSERT INTO {table} ({names}) VALUES ({marks})", rows)
 
 
-def test_a_locked_database_keeps_few_threads_and_is_given_up_soon(server: Server) -> None:
+def test_a_locked_database_keeps_few_threads_and_is_given_up(server: Server) -> None:
     server.url()
     database = sqlite3.connect(server.home / "falcon-mnist.db", isolation_level=None)
     database.execute("BEGIN IMMEDIATE")
-    start = time.monotonic()
     content = json.dumps({"architecture": SMALL}).encode()
     statuses = at_once(server, "POST", "/api/models", content, Authorization=f"Bearer {WRITE}")
-    seconds = time.monotonic() - start
     database.execute("ROLLBACK")
     database.close()
     assert set(statuses) == {503}
-    assert seconds < 4
     with Client(server.url()) as client:
         assert client.post("/api/models", {"architecture": SMALL}).status_code == 200
 

@@ -75,15 +75,34 @@ def seen(store: Store, run_id: str) -> dict[str, Any]:
     return dict(run.__data__)
 
 
-def in_processes(act: Callable[..., Any], *arguments: tuple[Any, ...]) -> list[Any]:
-    """What `act` returns for each of these arguments, in as many processes that begin together."""
-    context = multiprocessing.get_context("spawn")
-    with context.Manager() as manager, ProcessPoolExecutor(len(arguments), mp_context=context) as pool:
-        together = manager.Barrier(len(arguments))
-        futures = [pool.submit(_act, together, act, each) for each in arguments]
+class Processes:
+    """Eight processes, kept from test to test, for to start one takes longer than what it is asked for."""
+
+    COUNT = 8
+
+    def __init__(self) -> None:
+        context = multiprocessing.get_context("spawn")
+        barrier = context.Barrier(self.COUNT)
+        self._pool = ProcessPoolExecutor(self.COUNT, mp_context=context, initializer=_join, initargs=(barrier,))
+
+    def __call__(self, act: Callable[..., Any], *arguments: tuple[Any, ...]) -> list[Any]:
+        """What `act` returns for each of eight arguments, in as many processes that begin together."""
+        assert len(arguments) == self.COUNT
+        futures = [self._pool.submit(_act, act, each) for each in arguments]
         return [future.result(timeout=60) for future in futures]
 
+    def end(self) -> None:
+        self._pool.shutdown()
 
-def _act(together: Any, act: Callable[..., Any], arguments: tuple[Any, ...]) -> Any:
-    together.wait(60)
+
+together: Any = None  # the barrier of such a process
+
+
+def _join(barrier: Any) -> None:
+    global together
+    together = barrier
+
+
+def _act(act: Callable[..., Any], arguments: tuple[Any, ...]) -> Any:
+    together.wait(60)  # so no process takes two of the eight
     return act(*arguments)

@@ -7,7 +7,7 @@ from itertools import count
 from pathlib import Path
 
 import pytest
-from backends import BACKENDS, Backend, ManualTime
+from backends import BACKENDS, Backend, ManualTime, Processes
 
 from falcon_mnist.storage.store import Store
 
@@ -26,6 +26,13 @@ def new_backend(request: pytest.FixtureRequest, tmp_path: Path) -> Callable[[], 
 def backend(new_backend: Callable[[], Backend]) -> Backend:
     """A database that no test has used, to be opened any number of times."""
     return new_backend()
+
+
+@pytest.fixture(scope="module")
+def in_processes() -> Iterator[Processes]:
+    processes = Processes()
+    yield processes
+    processes.end()
 
 
 @pytest.fixture

@@ -12,7 +12,7 @@ from contextlib import closing
 from pathlib import Path
 
 import pytest
-from backends import in_processes, new_model, new_run
+from backends import new_model, new_run
 from postgres import Cluster
 from serving import environment
 
@@ -174,16 +174,6 @@ def test_of_transactions_that_wait_for_each_other_one_is_told(url: str, store: S
 
     with closing(database), ThreadPoolExecutor(2) as threads:
         assert sorted(threads.map(change, "ab", "ba")) == [False, True]
-
-
-def open_new(url: str) -> int:
-    with closing(open_database(url, wait=60)) as database:
-        return version(database)
-
-
-def test_of_many_first_starts_at_once_one_migrates(cluster: Cluster) -> None:
-    url = cluster.database()
-    assert in_processes(open_new, *[(url,)] * 8) == [len(STEPS)] * 8
 
 
 def test_a_newer_schema_is_refused_without_telling_the_password(url: str, store: Store) -> None:

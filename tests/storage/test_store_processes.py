@@ -3,27 +3,27 @@
 from __future__ import annotations
 
 from collections import Counter
-from contextlib import suppress
+from contextlib import closing, suppress
 
-from backends import ARCHITECTURE, HYPERPARAMS, METRICS, Backend, in_processes, new_model, new_run, running, seen
+from backends import ARCHITECTURE, HYPERPARAMS, METRICS, Backend, Processes, new_model, new_run, running, seen
 
 from falcon_mnist.constants import QUEUED, RUNNING
 from falcon_mnist.storage.files import Written
 from falcon_mnist.storage.removal import InUseError, remove_model
 from falcon_mnist.storage.store import Conflict, Store
 
-PROCESSES = range(8)
+PROCESSES = range(Processes.COUNT)
 
 
 def claim_all(backend: Backend, owner: str) -> list[str]:
-    store = backend.store()
-    claimed = []
-    while queued := store.queued(3):
-        claimed += [run_id for run_id in queued if store.claim(run_id, owner)]
-    return claimed
+    with closing(backend.store()) as store:
+        claimed = []
+        while queued := store.queued(3):
+            claimed += [run_id for run_id in queued if store.claim(run_id, owner)]
+        return claimed
 
 
-def test_each_run_is_claimed_by_one_process(backend: Backend, store: Store) -> None:
+def test_each_run_is_claimed_by_one_process(in_processes: Processes, backend: Backend, store: Store) -> None:
     ids = [new_run(store).id for _ in range(40)]
     claimed = in_processes(claim_all, *((backend, f"worker {number}") for number in PROCESSES))
     assert Counter(run_id for each in claimed for run_id in each) == Counter(ids)
@@ -32,23 +32,23 @@ def test_each_run_is_claimed_by_one_process(backend: Backend, store: Store) -> N
 
 def open_and_create(backend: Backend, model_id: str) -> tuple[list[str], str, int]:
     """Models of ten keys, runs of three keys, and how many runs the queue took without one."""
-    store = backend.store()
-    models = [store.create_model(ARCHITECTURE, HYPERPARAMS, key=f"k{n}", fingerprint="f").id for n in range(10)]
-    model = store.model(model_id) or store.model(models[0])
-    assert model
-    run = store.create_run(model, HYPERPARAMS, max_queued=20, key="k", fingerprint="f")
-    taken = 0
-    for _ in range(10):
-        try:
-            store.create_run(model, HYPERPARAMS, max_queued=20)
-            taken += 1
-        except Conflict:
-            pass
-    return models, run.id, taken
+    with closing(backend.store()) as store:
+        models = [store.create_model(ARCHITECTURE, HYPERPARAMS, key=f"k{n}", fingerprint="f").id for n in range(10)]
+        model = store.model(model_id) or store.model(models[0])
+        assert model
+        run = store.create_run(model, HYPERPARAMS, max_queued=20, key="k", fingerprint="f")
+        taken = 0
+        for _ in range(10):
+            try:
+                store.create_run(model, HYPERPARAMS, max_queued=20)
+                taken += 1
+            except Conflict:
+                pass
+        return models, run.id, taken
 
 
 def test_of_many_first_starts_and_requests_at_once_each_key_makes_one_row_and_the_queue_keeps_its_limit(
-    backend: Backend,
+    in_processes: Processes, backend: Backend
 ) -> None:
     answers = in_processes(open_and_create, *((backend, "m_0") for _ in PROCESSES))
     assert len({str(models) for models, _, _ in answers}) == 1
@@ -60,20 +60,22 @@ def test_of_many_first_starts_and_requests_at_once_each_key_makes_one_row_and_th
 
 def train_for(backend: Backend, model_id: str, epochs: int) -> int:
     """How many runs of so many epochs are taken, of ten."""
-    store = backend.store()
-    model = store.model(model_id)
-    assert model
-    taken = 0
-    for _ in range(10):
-        try:
-            store.create_run(model, HYPERPARAMS | {"epochs": epochs}, max_queued=1000)
-            taken += 1
-        except Conflict:
-            pass
-    return taken
+    with closing(backend.store()) as store:
+        model = store.model(model_id)
+        assert model
+        taken = 0
+        for _ in range(10):
+            try:
+                store.create_run(model, HYPERPARAMS | {"epochs": epochs}, max_queued=1000)
+                taken += 1
+            except Conflict:
+                pass
+        return taken
 
 
-def test_of_other_hyperparameters_at_once_one_set_is_taken(backend: Backend, store: Store) -> None:
+def test_of_other_hyperparameters_at_once_one_set_is_taken(
+    in_processes: Processes, backend: Backend, store: Store
+) -> None:
     model = new_model(store)
     taken = in_processes(train_for, *((backend, model.id, 1 + number) for number in PROCESSES))
     assert sorted(taken) == [0] * 7 + [10]
@@ -81,22 +83,24 @@ def test_of_other_hyperparameters_at_once_one_set_is_taken(backend: Backend, sto
 
 def remove_or_use(backend: Backend, remove: bool, sets: list[str]) -> int:
     """Remove the models of these parameter sets, or evaluate the sets and train from them; how many were removed."""
-    database = backend.database()
-    store = Store(database)
-    removed = 0
-    for param_id in sets:
-        store.record_evaluation(param_id, {})
-        if (row := store.parameters(param_id)) is None:
-            continue
-        with suppress(InUseError, Conflict):
-            if remove:
-                removed += remove_model(database, row.model_id) is not None
-            elif model := store.model(row.model_id):
-                store.cancel(store.create_run(model, HYPERPARAMS, max_queued=1000, start_from=param_id).id)
-    return removed
+    with closing(backend.database()) as database:
+        store = Store(database)
+        removed = 0
+        for param_id in sets:
+            store.record_evaluation(param_id, {})
+            if (row := store.parameters(param_id)) is None:
+                continue
+            with suppress(InUseError, Conflict):
+                if remove:
+                    removed += remove_model(database, row.model_id) is not None
+                elif model := store.model(row.model_id):
+                    store.cancel(store.create_run(model, HYPERPARAMS, max_queued=1000, start_from=param_id).id)
+        return removed
 
 
-def test_what_is_removed_and_used_at_once_is_there_or_not(backend: Backend, store: Store) -> None:
+def test_what_is_removed_and_used_at_once_is_there_or_not(
+    in_processes: Processes, backend: Backend, store: Store
+) -> None:
     sets = [f"p_{number}" for number in range(30)]
     for param_id in sets:
         store.import_parameters(param_id, ARCHITECTURE, HYPERPARAMS, Written(1, "0"))
@@ -106,11 +110,13 @@ def test_what_is_removed_and_used_at_once_is_there_or_not(backend: Backend, stor
 
 
 def requeue_all(backend: Backend) -> int:
-    store = backend.store()
-    return sum(store.requeue_expired(lease) is not None for lease in store.leases())
+    with closing(backend.store()) as store:
+        return sum(store.requeue_expired(lease) is not None for lease in store.leases())
 
 
-def test_an_expired_run_is_requeued_by_one_observer_and_loses_one_worker(backend: Backend, store: Store) -> None:
+def test_an_expired_run_is_requeued_by_one_observer_and_loses_one_worker(
+    in_processes: Processes, backend: Backend, store: Store
+) -> None:
     ids = [running(store).id for _ in range(20)]
     requeued = in_processes(requeue_all, *((backend,) for _ in PROCESSES))
     assert sum(requeued) == 20
@@ -118,13 +124,13 @@ def test_an_expired_run_is_requeued_by_one_observer_and_loses_one_worker(backend
 
 
 def work(backend: Backend, run_id: str) -> None:
-    store = backend.store()
-    for epoch in range(1, 31):
-        store.record_epoch(run_id, "worker", epoch, METRICS)
-        assert store.renew(run_id, "worker")
+    with closing(backend.store()) as store:
+        for epoch in range(1, 31):
+            store.record_epoch(run_id, "worker", epoch, METRICS)
+            assert store.renew(run_id, "worker")
 
 
-def test_workers_that_write_at_once_lose_nothing(backend: Backend, store: Store) -> None:
+def test_workers_that_write_at_once_lose_nothing(in_processes: Processes, backend: Backend, store: Store) -> None:
     model = new_model(store)
     runs = [new_run(store, model) for _ in PROCESSES]
     for run in runs:

@@ -7,15 +7,17 @@ are not made from the steps that are tested, so a released step that changes sho
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Callable
 from contextlib import closing
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
-from serving import Client, Server
+from serving import WRITE, Client
 
+from falcon_mnist.app import open_service
+from falcon_mnist.server.serve import running
+from falcon_mnist.settings import Settings
 from falcon_mnist.storage.migrations import STEPS
 from falcon_mnist.storage.opening import open_database
 from falcon_mnist.storage.store import Store
@@ -85,13 +87,16 @@ def test_the_store_has_every_row(tmp_path: Path, version: int) -> None:
 
 
 @every_version
-def test_the_service_answers_for_every_row(tmp_path: Path, serve: Callable[..., Server], version: int) -> None:
+def test_the_service_answers_for_every_row(tmp_path: Path, digits: Path, version: int) -> None:
     home = tmp_path / "home"
     write(home / "falcon-mnist.db", version)
     files = home / "storage" / "parameters"
     files.mkdir(parents=True)
     (files / f"{PARAMETERS}.safetensors").write_bytes((FOLDER / "parameters.safetensors").read_bytes())
-    with Client(serve().url()) as client:
+    tokens = tmp_path / "tokens"
+    tokens.write_text(WRITE)
+    service = open_service(Settings(home=home, tokens_file=tokens, dataset=str(digits), workers=1))
+    with running(service) as url, Client(url) as client:
         states = {run["run_id"]: run["state"] for run in client.get(f"/api/models/{MODEL}/runs").json()["items"]}
         assert list(states) == [QUEUED, RUNNING, CANCELLED, FAILED, SUCCEEDED]
         assert [states[run] for run in (CANCELLED, FAILED, SUCCEEDED)] == ["cancelled", "failed", "succeeded"]
