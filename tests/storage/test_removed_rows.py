@@ -10,7 +10,7 @@ from backends import ARCHITECTURE, HYPERPARAMS, METRICS, Backend, new_model, new
 from falcon_mnist.storage.files import LocalFolder, Written
 from falcon_mnist.storage.parameter_files import ParameterFiles
 from falcon_mnist.storage.removal import InUseError, Remover, remove_model, remove_parameters, remove_run
-from falcon_mnist.storage.store import Conflict, Refused, Store
+from falcon_mnist.storage.store import Conflict, Refused, Store, Trained
 from falcon_mnist.storage.tables import RunRow
 
 
@@ -57,6 +57,22 @@ def test_a_model_goes_with_all_that_it_has(
     assert left(store, run) == [False] * 5
     assert names(folders) == []
     assert remover.remove(remove_model, run.model_id) is None
+
+
+def test_what_was_trained_stays_counted(
+    store: Store, folders: tuple[LocalFolder, LocalFolder], remover: Remover
+) -> None:
+    """A counter that fell would be taken for one that began anew, and all that is left for new work."""
+    assert store.trained() == Trained(epochs=0, samples=0)
+    run = running(store)
+    for epoch in (1, 2, 2):
+        store.record_epoch(run.id, "worker", epoch, METRICS | {"samples": 540})
+    assert store.trained() == Trained(epochs=2, samples=1080)
+    store.restart(run.id, "worker")
+    store.record_epoch(run.id, "worker", 1, METRICS)
+    store.fail(run.id, "worker", "diverged", "It did.")
+    remover.remove(remove_run, run.id)
+    assert store.trained() == Trained(epochs=3, samples=1080)
 
 
 def test_a_run_goes_with_its_parameter_set(
