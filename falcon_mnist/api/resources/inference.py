@@ -99,5 +99,5 @@ def predict(
         want_probabilities=returns.probabilities,
         want_labels=returns.labels,
     )
-    service.metrics.rows.inc(len(rows))
+    service.metrics.inferred(len(rows))
     return {"outputs": found, "latency_ms": round(milliseconds, 4)}

@@ -32,7 +32,7 @@ class MetricsText(Resource):
         if service.settings.metrics_public:
             self.access = {"GET": PUBLIC}  # type: ignore[misc]  # the one operation whose access is a setting
         self._registry = CollectorRegistry()
-        for collector in (service.metrics.seconds, service.metrics.rows, Facts(service)):
+        for collector in (*service.metrics.collectors, Facts(service)):
             self._registry.register(collector)
         ProcessCollector(registry=self._registry)
 
