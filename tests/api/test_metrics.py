@@ -17,13 +17,12 @@ Samples = dict[tuple[str, frozenset[tuple[str, str]]], float]
 
 
 def read(text: str) -> Samples:
-    """Name and labels to value, without those that the library adds: when each series was made."""
+    """Name and labels to value."""
     families = text_string_to_metric_families(text)
     return {
         (sample.name.removeprefix("falcon_mnist_"), frozenset(sample.labels.items())): sample.value
         for family in families
         for sample in family.samples
-        if not sample.name.endswith("_created")
     }
 
 
@@ -67,9 +66,18 @@ def test_requests_are_counted_by_template_and_code(scrape: Callable[..., Samples
 
 
 def test_no_client_can_make_series(scrape: Callable[..., Samples]) -> None:
-    few, many = (scrape(*[("GET", f"/{n}", {}) for n in range(count)]) for count in (1, 50))
+    """With the paths and methods that they think of."""
+
+    def ask(count: int) -> Samples:
+        paths = [("GET", f"/{n}", {}) for n in range(count)]
+        return scrape(*paths, *[(f"BREW{n}", "/api/version", {}) for n in range(count)])
+
+    few, many = ask(1), ask(50)
     assert few.keys() == many.keys()
     assert many[of("request_seconds_count", method="GET", route="none", code="404")] == 50
+    assert (
+        sum(count for (name, labels), count in many.items() if ("method", "other") in labels and "count" in name) == 50
+    )
 
 
 def test_rows_are_counted_where_they_were_answered(scrape: Callable[..., Samples], trained: Document) -> None:

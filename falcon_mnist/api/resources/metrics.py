@@ -32,8 +32,8 @@ class MetricsText(Resource):
         if service.settings.metrics_public:
             self.access = {"GET": PUBLIC}  # type: ignore[misc]  # the one operation whose access is a setting
         self._registry = CollectorRegistry()
-        for collector in (*service.metrics.collectors, Facts(service)):
-            self._registry.register(collector)
+        self._registry.register(service.metrics)
+        self._registry.register(Facts(service))
         ProcessCollector(registry=self._registry)
 
     def on_get(self, req: falcon.Request, resp: falcon.Response) -> None:
@@ -52,10 +52,6 @@ class Facts(Collector):
 
     def __init__(self, service: Service) -> None:
         self._service = service
-
-    def describe(self) -> list[Metric]:
-        """Nothing: else registering this would read the database."""
-        return []
 
     def collect(self) -> Iterator[Metric]:
         """All families. Raises `peewee.OperationalError`."""
