@@ -101,7 +101,7 @@ def param_id(service: Service) -> str:
     store, net, param_id = service.store, network.build(ARCHITECTURE), new_id("p")
     run = store.create_run(store.create_model(ARCHITECTURE, {}), {}, max_queued=1)
     store.claim(run.id, "bench")
-    written = service.files.write(param_id, net, network.initial_parameters(net, seed=1))
+    written = service.files.write(param_id, ARCHITECTURE, network.initial_parameters(net, seed=1))
     store.succeed(run.id, "bench", param_id, size_bytes=written.size_bytes, sha256=written.sha256)
     return param_id
 

@@ -62,6 +62,12 @@ def _one_of(*names: str, later: Mapping[str, str] | None = None) -> Callable[[st
     return parse
 
 
+def _flag(value: str) -> bool:
+    if value not in ("0", "1"):
+        raise ValueError("must be 0 or 1")
+    return value == "1"
+
+
 def _database(value: str) -> Path | str:
     """The file of `sqlite:///relative.db` or `sqlite:////absolute.db`; a URL of PostgreSQL as it is."""
     url = urlsplit(value)
@@ -150,6 +156,7 @@ class Settings:
         _storage_folder, None, "folder of parameter files and checkpoints", shown="`HOME/storage`"
     )
     executor: str = _setting(_one_of("pool", later={"ray": "leave it at pool"}), "pool", "who executes runs: `pool`")
+    metrics_public: bool = _setting(_flag, False, "`1`: `/metrics` needs no token", shown="`0`")
 
     @property
     def database(self) -> Path | str:

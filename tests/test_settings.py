@@ -22,6 +22,7 @@ DEFAULTS = {
     "database_url": None,
     "storage_url": None,
     "executor": "pool",
+    "metrics_public": False,
 }
 
 GOOD = [
@@ -42,6 +43,8 @@ GOOD = [
     ("FALCON_MNIST_STORAGE_URL", "/srv/files", "storage", Path("/srv/files")),
     ("FALCON_MNIST_STORAGE_URL", "file:///srv/files", "storage", Path("/srv/files")),
     ("FALCON_MNIST_EXECUTOR", "pool", "executor", "pool"),
+    ("FALCON_MNIST_METRICS_PUBLIC", "1", "metrics_public", True),
+    ("FALCON_MNIST_METRICS_PUBLIC", "0", "metrics_public", False),
 ]
 
 NUMBERS = ["x", "-1", "1.5", "1e3", "0x10", "٣", "1 000", "9" * 30]
@@ -56,6 +59,7 @@ BAD = [
     ("TOKENS", "one,\ttwo three"),
     ("ISA", "avx"),
     ("ISA", "AVX2"),
+    ("METRICS_PUBLIC", "yes"),
     ("EXECUTOR", "ray"),
     ("EXECUTOR", "threads"),
     ("DATABASE_URL", "mysql://here/mnist"),

@@ -69,6 +69,7 @@ class RequestMiddleware:
         self._executor = service.executor
         self._bodies = service.limits.bodies
         self._traffic = service.traffic
+        self._metrics = service.metrics
         self._started = False
 
     def process_request(self, req: falcon.Request, resp: falcon.Response) -> None:
@@ -94,6 +95,7 @@ class RequestMiddleware:
         start = getattr(req.context, "start", None)  # missing if Falcon refused the request before
         milliseconds = 0.0 if start is None else (time.perf_counter() - start) * 1e3
         self._traffic.add(milliseconds)
+        self._metrics.answered(req, resp, milliseconds / 1e3)
         if access.isEnabledFor(logging.INFO):
             access.info("request", extra=_facts(req, resp, milliseconds))
 

@@ -17,6 +17,7 @@ from falcon_mnist.api.resources import (
     health,
     imports,
     inference,
+    metrics,
     models,
     open_inference,
     page,
@@ -187,6 +188,10 @@ OPERATIONS = (
     Operation(
         "/page/{name}", page.PageFile, "get", "showPageFile", "A file of the page.",
         200, None, ("unknown-path",), headers=("If-None-Match",), media_types=tuple(page.MEDIA_TYPES.values()),
+    ),
+    Operation(
+        "/metrics", metrics.MetricsText, "get", "metrics", "What Prometheus scrapes.",
+        200, None, ("invalid-fields",), media_types=(metrics.MEDIA_TYPE,),
     ),
     Operation(
         "/healthz", health.Health, "get", "health", "Whether the process lives.", 200, answers.Status, (),

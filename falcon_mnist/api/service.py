@@ -6,6 +6,7 @@ import threading
 from dataclasses import dataclass, field
 
 from falcon_mnist.api.auth import Tokens
+from falcon_mnist.api.metrics import Metrics
 from falcon_mnist.api.traffic import Traffic
 from falcon_mnist.api.turns import Limits
 from falcon_mnist.data.ready import ReadyDataset
@@ -32,6 +33,7 @@ class Service:
     remover: Remover
     datasets: ReadyDataset
     traffic: Traffic = field(default_factory=Traffic)
+    metrics: Metrics = field(default_factory=Metrics)
     limits: Limits = field(default_factory=Limits)
     draining: threading.Event = field(default_factory=threading.Event)
 

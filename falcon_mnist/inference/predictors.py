@@ -38,6 +38,16 @@ class Answer(NamedTuple):
     milliseconds: float
 
 
+class CacheFigures(NamedTuple):
+    """How the cache of parameter sets does, in this process."""
+
+    hits: int
+    loads: int  # sets read from their files, because they were not in the cache
+    sets: int
+    size_bytes: int
+    limit_bytes: int
+
+
 class Passes:
     """Forward passes of one architecture, with idle workspaces that all its parameter sets share."""
 
@@ -94,16 +104,19 @@ class Predictors:
         self._loading = threading.Lock()  # one at a time: while it is read, a set takes several times its bytes
         # One that is larger than the whole cache takes all of it.
         self._cached: LRUCache[str, Predictor] = LRUCache(limit, getsizeof=lambda found: min(found.size_bytes, limit))
+        self._hits = self._loads = 0
 
     def get(self, param_id: str) -> Predictor | None:
         """The predictor of a parameter set, None if there is no such set. Raises `DamagedFileError`."""
         if predictor := self._find(param_id):
             return predictor
         with self._loading:
-            predictor = self._find(param_id) or self._load(param_id)
-            if predictor is not None:
+            if predictor := self._find(param_id):
+                return predictor
+            if predictor := self._load(param_id):
                 with self._lock:
                     self._cached[param_id] = predictor
+                    self._loads += 1
             return predictor
 
     def forget(self, param_ids: Iterable[str]) -> None:
@@ -116,12 +129,19 @@ class Predictors:
         """The cached predictor, unless its set was removed, perhaps by another server."""
         with self._lock:
             predictor = self._cached.get(param_id)
+            self._hits += predictor is not None
         if predictor is not None and (now := self._clock.monotonic()) > predictor.seen + LOOK_SECONDS:
             if self._store.parameters(param_id) is None:
                 self.forget([param_id])
                 return None
             predictor.seen = now
         return predictor
+
+    def figures(self) -> CacheFigures:
+        """Of one moment."""
+        with self._lock:
+            cached = self._cached
+            return CacheFigures(self._hits, self._loads, len(cached), int(cached.currsize), int(cached.maxsize))
 
     def _load(self, param_id: str) -> Predictor | None:
         now = self._clock.monotonic()  # before the row is read: it may be removed right after

@@ -35,5 +35,8 @@ class Backend(Protocol):
     def kill(self, owner: str) -> None:
         """End the worker of an attempt, whatever it does; the attempt is not told of any more."""
 
+    def alive(self) -> int:
+        """How many workers live, busy or idle. Any thread may ask."""
+
     def close(self) -> None:
         """End all workers, within seconds."""

@@ -53,6 +53,7 @@ class Executor:
         self._wake = threading.Event()
         self._stopping = threading.Event()
         self._thread: threading.Thread | None = None
+        self._backend: Backend | None = None
 
     def start(self) -> None:
         """Start the thread; does nothing the second time."""
@@ -66,6 +67,10 @@ class Executor:
         self.start()
         self._wake.set()
 
+    def workers_alive(self) -> int:
+        """How many workers live; they are started when runs need them."""
+        return 0 if self._backend is None else self._backend.alive()
+
     def stop(self) -> None:
         """Let the workers save their runs, and end them; the runs are requeued for the next server."""
         with self._lock:
@@ -76,7 +81,7 @@ class Executor:
             thread.join(timeout=30)
 
     def _run(self) -> None:
-        backend = self._make_backend(self._settings, self._wake.set)
+        backend = self._backend = self._make_backend(self._settings, self._wake.set)
         queue = self._make_queue(self._store, backend)
         next_sweep = 0.0
         try:

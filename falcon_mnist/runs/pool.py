@@ -87,6 +87,11 @@ class PoolBackend:
             pool, _ = self._busy.pop(owner)
             _end(pool)
 
+    def alive(self) -> int:
+        """Processes that have been started and not ended."""
+        pools = [*self._idle, *(pool for pool, _ in list(self._busy.values()))]
+        return sum(pool.active for pool in pools)
+
     def close(self) -> None:
         """End all processes."""
         pools = [*self._idle, *(pool for pool, _ in self._busy.values())]

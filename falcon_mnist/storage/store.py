@@ -15,7 +15,7 @@ from functools import cached_property
 from typing import Any, NamedTuple, TypeVar
 
 import peewee
-from peewee import Case, fn
+from peewee import EXCLUDED, Case, fn
 
 from falcon_mnist.clock import SYSTEM_CLOCK, Clock, NewId, new_id
 from falcon_mnist.constants import ACTIVE, CANCELLED, FAILED, QUEUED, RUNNING, STATES, SUCCEEDED
@@ -32,6 +32,9 @@ log = logging.getLogger(__name__)
 
 # A run that has lost its worker so often is not tried again: it may be what kills them.
 MAX_WORKER_LOSSES = 3
+
+# The keys of `Meta` that hold a field of `Trained` begin with this.
+_TOTAL = "trained_"
 
 
 class Refused(StrEnum):
@@ -76,6 +79,13 @@ class Epoch(NamedTuple):
     lr: float | None  # of its last step; null, as the next two, where an earlier version trained
     seconds: float | None
     samples: int | None  # training rows
+
+
+class Trained(NamedTuple):
+    """What has been trained in the life of the database, also by runs that were removed since."""
+
+    epochs: int
+    samples: int  # training rows, counted once per epoch
 
 
 _EPOCHS = EpochRow.select(EpochRow.run, *(getattr(EpochRow, name) for name in Epoch._fields)).tuples()
@@ -395,7 +405,16 @@ class Store:
             greatest = self._database.greatest
             epochs = {"epoch": greatest(RunRow.epoch, epoch), "best_epoch": greatest(RunRow.best_epoch, best_epoch)}
             self._update_held(run_id, owner, **epochs)
-            EpochRow.insert(run=run_id, epoch=epoch, **metrics).on_conflict_ignore().execute(self._database)
+            added = EpochRow.insert(run=run_id, epoch=epoch, **metrics).on_conflict_ignore().as_rowcount()
+            if added.execute(self._database):
+                self._add_to_totals(Trained(1, int(metrics.get("samples") or 0)))
+
+    def _add_to_totals(self, trained: Trained) -> None:
+        """Kept beside the epochs, whose rows may be removed: a total never falls."""
+        rows = [{"key": _TOTAL + name, "value": str(count)} for name, count in trained._asdict().items()]
+        total = (Meta.value.cast("BIGINT") + EXCLUDED.value.cast("BIGINT")).cast("TEXT")
+        added = Meta.insert_many(rows).on_conflict(conflict_target=[Meta.key], update={Meta.value: total})
+        added.execute(self._database)
 
     def succeed(
         self, run_id: str, owner: str, param_id: str, *, size_bytes: int, sha256: str, evaluation: Any = None
@@ -447,6 +466,12 @@ class Store:
         """State to number of runs."""
         query = RunRow.select(RunRow.state, fn.COUNT(RunRow.number)).group_by(RunRow.state)
         return dict.fromkeys(STATES, 0) | dict(query.tuples().execute(self._database))
+
+    def trained(self) -> Trained:
+        """Epochs and samples, counted when their epoch was recorded; 0 for what earlier versions recorded."""
+        query = Meta.select(Meta.key, Meta.value).where(Meta.key.startswith(_TOTAL)).tuples()
+        totals = {key.removeprefix(_TOTAL): int(value) for key, value in query.execute(self._database)}
+        return Trained(*(totals.get(name, 0) for name in Trained._fields))
 
     @property
     def schema_version(self) -> int:

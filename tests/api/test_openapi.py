@@ -49,7 +49,7 @@ def test_every_operation_names_its_refusals(document: Document) -> None:
         for method, operation in operations.items():
             responses = set(operation["responses"])
             assert "500" in responses
-            protected = path.startswith(("/api", "/v2")) and not path.startswith("/v2/health")
+            protected = path.startswith(("/api", "/v2", "/metrics")) and not path.startswith("/v2/health")
             assert ("401" in responses) == protected
             assert operation["security"] == ([{"bearer": []}] if protected else [])
             assert ("404" in responses) == (

@@ -50,6 +50,10 @@ class SimulatedBackend:
         if worker := self.workers.pop(owner, None):
             worker.crash()
 
+    def alive(self) -> int:
+        """All that were started and have not ended."""
+        return len(self.workers)
+
     def close(self) -> None:
         """End all."""
         for owner in list(self.workers):

@@ -21,7 +21,7 @@ from falcon_mnist.storage.removal import (
     remove_parameters,
     remove_run,
 )
-from falcon_mnist.storage.store import Conflict, Refused, Store
+from falcon_mnist.storage.store import Conflict, Refused, Store, Trained
 from falcon_mnist.storage.tables import EpochRow, RunRow
 
 MOST_EPOCHS = 1000
@@ -119,6 +119,22 @@ def test_a_model_with_an_active_run_keeps_its_long_history(backend: Backend, sto
     with pytest.raises(InUseError):
         remover.remove(remove_model, model_id)
     assert store.runs(limit=1000, model_id=model_id) == runs
+
+
+def test_what_was_trained_stays_counted(
+    store: Store, folders: tuple[LocalFolder, LocalFolder], remover: Remover
+) -> None:
+    """A counter that fell would be taken for one that began anew, and all that is left for new work."""
+    assert store.trained() == Trained(epochs=0, samples=0)
+    run = running(store)
+    for epoch in (1, 2, 2):
+        store.record_epoch(run.id, "worker", epoch, METRICS | {"samples": 540})
+    assert store.trained() == Trained(epochs=2, samples=1080)
+    store.restart(run.id, "worker")
+    store.record_epoch(run.id, "worker", 1, METRICS)
+    store.fail(run.id, "worker", "diverged", "It did.")
+    remover.remove(remove_run, run.id)
+    assert store.trained() == Trained(epochs=3, samples=1080)
 
 
 def test_a_run_goes_with_its_parameter_set(

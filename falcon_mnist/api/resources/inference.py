@@ -14,6 +14,7 @@ from falcon_mnist.api.errors import Fault, invalid_fields
 from falcon_mnist.api.json_body import decode
 from falcon_mnist.api.request import BINARY, JSON, read_body, read_json, read_query
 from falcon_mnist.api.resources.base import Resource, answer, unknown_parameters
+from falcon_mnist.api.service import Service
 from falcon_mnist.constants import MAX_ROWS, PIXELS, Array
 from falcon_mnist.inference import predictors as inference
 
@@ -36,7 +37,8 @@ class Inference(Resource):
         predictor = self._service.predictors.get(param_id)
         if predictor is None:
             raise unknown_parameters()
-        answer(resp, {"model_id": predictor.model_id, "param_id": param_id} | predict(predictor, rows, returns))
+        of = {"model_id": predictor.model_id, "param_id": param_id}
+        answer(resp, of | predict(self._service, predictor, rows, returns))
 
 
 class AdhocInference(Resource):
@@ -50,7 +52,7 @@ class AdhocInference(Resource):
         wanted = self._parse(schemas.InferAdhoc, document)
         read_query(req)
         predictor = inference.adhoc(wanted.architecture.model_dump(), wanted.parameters.pairs)
-        answer(resp, predict(predictor, wanted.inputs, wanted.returns))
+        answer(resp, predict(self._service, predictor, wanted.inputs, wanted.returns))
 
 
 def _binary_request(req: falcon.Request, body: bytes) -> tuple[str, Array | npt.NDArray[np.uint8], schemas.Return]:
@@ -83,7 +85,7 @@ def _binary_request(req: falcon.Request, body: bytes) -> tuple[str, Array | npt.
 
 
 def predict(
-    predictor: inference.Predictor, rows: Array | npt.NDArray[np.uint8], returns: schemas.Return
+    service: Service, predictor: inference.Predictor, rows: Array | npt.NDArray[np.uint8], returns: schemas.Return
 ) -> dict[str, Any]:
     """The `outputs` and `latency_ms` of an answer; raises a 422 `Problem` where logits are not finite."""
     logits, milliseconds = predictor(rows)
@@ -97,4 +99,5 @@ def predict(
         want_probabilities=returns.probabilities,
         want_labels=returns.labels,
     )
+    service.metrics.inferred(len(rows))
     return {"outputs": found, "latency_ms": round(milliseconds, 4)}

@@ -82,7 +82,7 @@ class ModelInfer(Resource):
         rows = _at("/inputs/0", lambda: _rows(wanted.inputs[0], data))
         names: list[str] = [output.name for output in wanted.outputs or ()] or list(open_inference.OUTPUTS)
         returns = schemas.Return(**{name: name in names for name in schemas.Return.model_fields})
-        found = predict(predictor, rows, returns)["outputs"]
+        found = predict(self._service, predictor, rows, returns)["outputs"]
         ordered = {name: found[name] for name in names}
         _write(resp, *open_inference.response(param_id, wanted.id, ordered, _binary(wanted, names)))
 
