@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import errno
 import logging
+import socket
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import Any
 
 from waitress import wasyncore
@@ -14,6 +15,7 @@ from waitress.server import TcpWSGIServer
 
 from falcon_mnist.server.channel import Channel
 from falcon_mnist.server.dispatcher import Dispatcher
+from falcon_mnist.server.sockets import addresses
 
 log = logging.getLogger(__name__)
 
@@ -67,62 +69,40 @@ class Listener(TcpWSGIServer):  # type: ignore[misc]
 
 
 class Listeners:
-    """The server: one listening socket for each address that the host's name stands for."""
+    """The server: a listener for each of its listening sockets."""
 
     def __init__(
         self,
         application: Any,
-        host: str,
-        port: int,
+        sockets: Iterable[socket.socket],
         *,
         admits: Callable[[str], bool],
         max_body_bytes: int,
         adjustments: dict[str, Any],
     ) -> None:
-        """Listen at `host` (`*`: every address) and `port` (0: any free one). Raises `OSError` if it cannot."""
+        """`sockets` become the server's own, which other processes may listen at too."""
         self._map: dict[int, Any] = {}
-        self._adjustments = Adjustments(host=host, port=port, **adjustments)
+        self._adjustments = Adjustments(**adjustments)
         self.task_dispatcher = Dispatcher()
         self.listeners: list[Listener] = []
-        error: OSError | None = None
-        for sockinfo in self._adjustments.listen:
-            try:
-                listener = self._listen(application, sockinfo)
-            except OSError as failed:
-                error = failed
-                if not _has_no_such_address(failed):
-                    break
-                continue
-            listener.admits, listener.max_body_bytes = admits, max_body_bytes
-            self.listeners.append(listener)
-        if error is not None and not (self.listeners and _has_no_such_address(error)):
-            self.close()
-            raise error
-        self.task_dispatcher.set_thread_count(self._adjustments.threads)
-
-    def _listen(self, application: Any, sockinfo: tuple[Any, ...]) -> Listener:
-        family, kind, protocol, place = sockinfo
-        if self.listeners and place[1] == 0:  # the same free port for all
-            place = (place[0], int(self.listeners[0].effective_port), *place[2:])
-        watched = set(self._map)
-        try:
-            return Listener(
+        for listening in sockets:
+            listener = Listener(
                 application,
                 self._map,
+                _sock=listening,
                 dispatcher=self.task_dispatcher,
                 adj=self._adjustments,
-                sockinfo=(family, kind, protocol, place),
+                bind_socket=False,
+                sockinfo=(listening.family, listening.type, listening.proto, listening.getsockname()),
             )
-        except OSError:
-            for descriptor in set(self._map) - watched:  # what it has opened before it failed
-                self._map[descriptor].close()
-            raise
+            listener.admits, listener.max_body_bytes = admits, max_body_bytes
+            self.listeners.append(listener)
+        self.task_dispatcher.set_thread_count(self._adjustments.threads)
 
     @property
     def addresses(self) -> list[str]:
         """The URL of each listening socket."""
-        places = [(listener.effective_host, listener.effective_port) for listener in self.listeners]
-        return [f"http://{f'[{host}]' if ':' in host else host}:{port}" for host, port in places]
+        return addresses(listener.socket for listener in self.listeners)
 
     @property
     def channels(self) -> list[Channel]:
@@ -142,8 +122,3 @@ class Listeners:
         """Close what listens; connections stay."""
         for listener in self.listeners:
             listener.close()
-
-
-def _has_no_such_address(error: OSError) -> bool:
-    """As `localhost` has on a machine without IPv6."""
-    return error.errno in (errno.EADDRNOTAVAIL, errno.EAFNOSUPPORT)

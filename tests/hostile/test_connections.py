@@ -22,6 +22,7 @@ from serving import PATIENCE, READ, WRITE, Client, Document, Server, architectur
 
 from falcon_mnist.server.listener import Listeners
 from falcon_mnist.server.serve import ADJUSTMENTS
+from falcon_mnist.server.sockets import listen
 
 # What a small request may take beside an attack. Without the fixes it took from seconds to for ever.
 SOON = 2.0
@@ -124,7 +125,7 @@ def test_threads_that_meet_on_a_connection_answer_each_request_once(restless: No
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", DeprecationWarning)
         server = Listeners(
-            _answer_path, "127.0.0.1", 0, admits=lambda _: True, max_body_bytes=2**20, adjustments=adjustments
+            _answer_path, listen("127.0.0.1", 0), admits=lambda _: True, max_body_bytes=2**20, adjustments=adjustments
         )
     thread = threading.Thread(target=server.run, daemon=True)
     thread.start()
