@@ -18,6 +18,7 @@ from falcon_mnist.inference.removals import Removals
 from falcon_mnist.runs.elsewhere import ExecutorElsewhere, Notices
 from falcon_mnist.runs.executor import Executor
 from falcon_mnist.runs.worker import end_with
+from falcon_mnist.server.balance import Balance
 from falcon_mnist.server.serve import EXIT_SECONDS, make_server, run_until_signalled
 from falcon_mnist.server.supervisor import Supervisor
 from falcon_mnist.settings import Settings
@@ -34,7 +35,8 @@ class Shared:
 
     settings: Settings
     sockets: list[socket.socket]
-    removals: Any  # an array of integers in shared memory, one of each process
+    removals: Any  # two arrays of integers in shared memory, one of each process
+    connections: Any
     notices: Notices = field(default_factory=Notices)
     supervisor: int = field(default_factory=os.getpid)
     logging_as: tuple[int, logs.Style] = field(default_factory=logs.configured)
@@ -42,8 +44,8 @@ class Shared:
 
 def run(settings: Settings, sockets: list[socket.socket]) -> bool:
     """Serve in `settings.processes` processes until SIGINT or SIGTERM; says whether all have ended well."""
-    removals = multiprocessing.get_context("spawn").RawArray(ctypes.c_uint64, settings.processes)
-    shared = Shared(settings, sockets, removals)
+    arrays = [multiprocessing.get_context("spawn").RawArray(ctypes.c_uint64, settings.processes) for _ in range(2)]
+    shared = Shared(settings, sockets, *arrays)
     return Supervisor(settings.processes, _serve, shared, exit_seconds=PATIENCE_SECONDS).run()
 
 
@@ -53,7 +55,8 @@ def _serve(number: int, shared: Shared) -> None:
     logs.configure(*shared.logging_as)
     try:
         service = _open(number, shared)
-        run_until_signalled(make_server(service, shared.sockets), service, supervised=True)
+        server = make_server(service, shared.sockets, Balance(shared.connections, number))
+        run_until_signalled(server, service, supervised=True)
     except Exception:
         log.exception("server process %d failed", number)
         sys.exit(1)

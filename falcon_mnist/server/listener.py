@@ -13,6 +13,7 @@ from waitress import wasyncore
 from waitress.adjustments import Adjustments
 from waitress.server import TcpWSGIServer
 
+from falcon_mnist.server.balance import GIVE_WAY_SECONDS, Balance
 from falcon_mnist.server.channel import Channel
 from falcon_mnist.server.dispatcher import Dispatcher
 from falcon_mnist.server.sockets import addresses
@@ -31,7 +32,8 @@ class Listener(TcpWSGIServer):  # type: ignore[misc]
     channel_class = Channel
     admits: Callable[[str], bool]
     max_body_bytes: int
-    _accepts_from = 0.0
+    balance: Balance | None = None  # with other processes that listen at the same socket
+    accepts_from = 0.0  # by the monotonic clock
     _told = False
 
     def add_task(self, task: Channel) -> None:
@@ -42,19 +44,26 @@ class Listener(TcpWSGIServer):  # type: ignore[misc]
     def accept(self) -> Any:
         """The next connection; none for a while when there is no descriptor for it."""
         try:
-            return super().accept()
+            accepted = super().accept()
         except OSError as error:
             if error.errno not in (errno.EMFILE, errno.ENFILE):
                 raise
-            self._accepts_from = time.monotonic() + PAUSE_SECONDS
+            self.accepts_from = time.monotonic() + PAUSE_SECONDS
             if not self._told:
                 self._told = True
                 log.error("no descriptor is left for another connection: raise the limit (ulimit -n)")
             return None
+        if accepted is not None and self.balance is not None:
+            self.balance.has(len(self._map) + 1)
+            if self.balance.ahead():
+                self.accepts_from = time.monotonic() + GIVE_WAY_SECONDS
+        return accepted
 
     def readable(self) -> bool:
-        """Whether to accept."""
-        return bool(super().readable()) and time.monotonic() >= self._accepts_from
+        """Whether to accept; asked before each wait."""
+        if self.balance is not None:
+            self.balance.has(len(self._map))  # with what else is watched, which is the same in each process
+        return bool(super().readable()) and time.monotonic() >= self.accepts_from
 
     def maintenance(self, now: float) -> None:
         """Close what is idle, and what does not read its answer."""
@@ -79,8 +88,9 @@ class Listeners:
         admits: Callable[[str], bool],
         max_body_bytes: int,
         adjustments: dict[str, Any],
+        balance: Balance | None = None,
     ) -> None:
-        """`sockets` become the server's own, which other processes may listen at too."""
+        """`sockets` become the server's own; with `balance`, other processes listen at them too."""
         self._map: dict[int, Any] = {}
         self._adjustments = Adjustments(**adjustments)
         self.task_dispatcher = Dispatcher()
@@ -95,7 +105,7 @@ class Listeners:
                 bind_socket=False,
                 sockinfo=(listening.family, listening.type, listening.proto, listening.getsockname()),
             )
-            listener.admits, listener.max_body_bytes = admits, max_body_bytes
+            listener.admits, listener.max_body_bytes, listener.balance = admits, max_body_bytes, balance
             self.listeners.append(listener)
         self.task_dispatcher.set_thread_count(self._adjustments.threads)
 
@@ -111,7 +121,13 @@ class Listeners:
 
     def run(self) -> None:
         """Read and write until there is nothing to watch any more."""
-        wasyncore.loop(timeout=self._adjustments.asyncore_loop_timeout, map=self._map, use_poll=True)
+        while self._map:
+            wasyncore.poll2(self._wait_seconds(), self._map)
+
+    def _wait_seconds(self) -> float:
+        """Not longer than until a listener accepts again."""
+        most, now = float(self._adjustments.asyncore_loop_timeout), time.monotonic()
+        return min([most, *(each.accepts_from - now for each in self.listeners if each.accepts_from > now)])
 
     def pull_trigger(self) -> None:
         """Wake the thread that runs."""

@@ -14,6 +14,7 @@ from typing import Any
 
 from falcon_mnist.api.app import build_app
 from falcon_mnist.api.service import Service
+from falcon_mnist.server.balance import Balance
 from falcon_mnist.server.descriptors import connection_limit
 from falcon_mnist.server.listener import Listeners
 from falcon_mnist.server.parser import MAX_HEADER_BYTES
@@ -58,8 +59,8 @@ DRAIN_SECONDS = 10.0
 EXIT_SECONDS = 14.0
 
 
-def make_server(service: Service, sockets: list[socket.socket]) -> Listeners:
-    """A server behind these listening sockets, which are its own from now on."""
+def make_server(service: Service, sockets: list[socket.socket], balance: Balance | None = None) -> Listeners:
+    """A server behind these listening sockets; with `balance`, other processes are behind them too."""
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", "send_bytes will be removed", DeprecationWarning)
         return Listeners(
@@ -73,6 +74,7 @@ def make_server(service: Service, sockets: list[socket.socket]) -> Listeners:
                 "connection_limit": connection_limit(CONNECTIONS),
                 "ident": None,
             },
+            balance=balance,
         )
 
 
