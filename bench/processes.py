@@ -2,9 +2,10 @@
 
     python bench/processes.py --rounds 15
 
-Both servers work on one home and are asked in turn, pair after pair; ratios are medians over the pairs, with quartiles.
-CPU time is that of the server processes, without their parent and their workers. Requests a second say something only
-where CPUs are left for the driver: the load of the machine is printed with them.
+Both servers work on one home and are asked in turn, pair after pair, over as many connections for each of the processes
+as bench/load.py has; ratios are medians over the pairs, with quartiles. CPU time is that of the server processes, without
+their parent and their workers. Requests a second say something only where CPUs are left for the driver: the load of the
+machine is printed with them.
 """
 
 from __future__ import annotations
@@ -14,6 +15,7 @@ import os
 import sys
 import tempfile
 from contextlib import AbstractContextManager
+from dataclasses import replace
 from pathlib import Path
 
 import paired
@@ -88,6 +90,7 @@ def main() -> None:
             print(f"1 and {options.processes} processes; {machine()}; load {os.getloadavg()[0]:.1f}")
             pair = (first, servers(single, 1)), (second, servers(parent, options.processes))
             for case in ASKED:
+                case = replace(case, connections=case.connections * options.processes)
                 compare(case, *pair, trained, options.rounds)
             print(f"load {os.getloadavg()[0]:.1f} at the end")
 

@@ -35,7 +35,7 @@ class Shared:
 
     settings: Settings
     sockets: list[socket.socket]
-    removals: Any  # two arrays of integers in shared memory, one of each process
+    removals: Any  # arrays in shared memory, a number for each process
     connections: Any
     notices: Notices = field(default_factory=Notices)
     supervisor: int = field(default_factory=os.getpid)
@@ -44,9 +44,12 @@ class Shared:
 
 def run(settings: Settings, sockets: list[socket.socket]) -> bool:
     """Serve in `settings.processes` processes until SIGINT or SIGTERM; says whether all have ended well."""
-    arrays = [multiprocessing.get_context("spawn").RawArray(ctypes.c_uint64, settings.processes) for _ in range(2)]
-    shared = Shared(settings, sockets, *arrays)
+    shared = Shared(settings, sockets, _counts(settings.processes), _counts(settings.processes))
     return Supervisor(settings.processes, _serve, shared, exit_seconds=PATIENCE_SECONDS).run()
+
+
+def _counts(processes: int) -> Any:
+    return multiprocessing.get_context("spawn").RawArray(ctypes.c_uint64, processes)
 
 
 def _serve(number: int, shared: Shared) -> None:
