@@ -2,10 +2,11 @@
 
     python bench/processes.py --rounds 15
 
-Both servers work on one home and are asked in turn, pair after pair, over as many connections for each of the processes
-as bench/load.py has; ratios are medians over the pairs, with quartiles. CPU time is that of the server processes, without
-their parent and their workers. Requests a second say something only where CPUs are left for the driver: the load of the
-machine is printed with them.
+Both servers work on one home and are asked in turn, pair after pair, each process over as many connections as
+bench/load.py has: with fewer, a process finds less to do each time it wakes, and a small request costs more.
+`--same` gives both servers the same number. Ratios are medians over the pairs, with quartiles. CPU time is that of
+the server processes, without their parent and their workers. Requests a second say something only where CPUs are
+left for the driver: the load of the machine is printed with them.
 """
 
 from __future__ import annotations
@@ -56,18 +57,21 @@ def asked(case: Case, base: str, pids: list[int], trained: Trained, seconds: int
     return (sum(map(cpu_seconds, pids)) - before) / (rate * seconds), rate
 
 
-def compare(case: Case, one: tuple[str, list[int]], more: tuple[str, list[int]], trained: Trained, rounds: int) -> None:
-    """Print a line for a case."""
+def compare(
+    cases: tuple[Case, Case], one: tuple[str, list[int]], more: tuple[str, list[int]], trained: Trained, rounds: int
+) -> None:
+    """Print a line for a case, as each server is asked it."""
     costs: tuple[list[float], list[float]] = ([], [])
     rates: tuple[list[float], list[float]] = ([], [])
     for round_number in range(rounds):
         for which in (0, 1) if round_number % 2 else (1, 0):  # whoever is second meets what the first has warmed
-            cost, rate = asked(case, *(one, more)[which], trained, 2)
+            cost, rate = asked(cases[which], *(one, more)[which], trained, 2)
             costs[which].append(cost)
             rates[which].append(rate)
     cost, rate = paired.of(*costs), paired.of(*rates)
     print(
-        f"{case.name}: {cost.ours * 1e6:.0f} and {cost.theirs * 1e6:.0f} µs of CPU a request, {cost} times as many; "
+        f"{cases[0].name}: {cost.ours * 1e6:.0f} and {cost.theirs * 1e6:.0f} microseconds of CPU a request, "
+        f"{cost} times as many; "
         f"{rate.ours:.0f} and {rate.theirs:.0f} requests a second, {rate} times as many",
         flush=True,
     )
@@ -78,6 +82,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--rounds", type=int, default=15)
     parser.add_argument("--processes", type=int, default=2)
+    parser.add_argument("--same", action="store_true", help="As many connections to one process as to all.")
     options = parser.parse_args()
     with tempfile.TemporaryDirectory() as folder:
         home = Path(folder)
@@ -90,8 +95,8 @@ def main() -> None:
             print(f"1 and {options.processes} processes; {machine()}; load {os.getloadavg()[0]:.1f}")
             pair = (first, servers(single, 1)), (second, servers(parent, options.processes))
             for case in ASKED:
-                case = replace(case, connections=case.connections * options.processes)
-                compare(case, *pair, trained, options.rounds)
+                wide = replace(case, connections=case.connections * options.processes)
+                compare((wide if options.same else case, wide), *pair, trained, options.rounds)
             print(f"load {os.getloadavg()[0]:.1f} at the end")
 
 
