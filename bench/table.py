@@ -183,21 +183,23 @@ def summary(reports: list[dict[str, Any]]) -> list[str]:
     return [*markdown(header, rows), *sources(sorted({report["command"] for report in reports}), reports)]
 
 
-def main() -> None:
-    """Read the files, print the tables or write them."""
+def main(
+    arguments: list[str] | None = None, *, front: Path = readme.README, performance: Path = readme.PERFORMANCE
+) -> None:
+    """Read the files, print the tables or write them into the two documents."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("file", nargs="+", type=Path)
     parser.add_argument("--write", action="store_true", help="put the tables into docs/performance.md and README.md")
-    options = parser.parse_args()
+    options = parser.parse_args(arguments)
     reports = [json.loads(file.read_text()) for file in options.file]
     for name, lines_of, key in (("training", training, "training"), ("kernels", kernels, "benchmarks")):
         if mine := [report for report in reports if key in report]:
             lines = lines_of(mine)
             print("\n".join(lines), end="\n\n")
             if options.write:
-                readme.put_into(readme.PERFORMANCE, name, lines)
+                readme.put_into(performance, name, lines)
                 if name == "training":
-                    readme.put_into(readme.README, "summary", summary(mine))
+                    readme.put_into(front, "summary", summary(mine))
 
 
 if __name__ == "__main__":

@@ -41,7 +41,8 @@ def read_body(req: falcon.Request, service: Service, *media_types: str, optional
     media_type = (req.content_type or "").partition(";")[0].strip().lower()
     if media_type not in media_types and not (optional and length == 0):
         sent = f"not {media_type!r}" if media_type else "and was not sent"
-        raise Problem("unsupported-media-type", f"Content-Type must be {' or '.join(media_types)}, {sent[:100]}.")
+        known = " or ".join(filter(None, media_types))
+        raise Problem("unsupported-media-type", f"Content-Type must be {known}, {sent[:100]}.")
     if req.env.get("HTTP_CONTENT_ENCODING", "identity").lower() != "identity":
         raise Problem("unsupported-media-type", "Content-Encoding must be identity: send the body as it is.")
     if length > SMALL_BODY:

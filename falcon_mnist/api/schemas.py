@@ -155,7 +155,7 @@ class InputTensor(Lenient):
     name: Annotated[str, Field(max_length=100)]
     datatype: Annotated[str, Field(max_length=100)]
     shape: Annotated[list[Annotated[int, Field(ge=0, lt=2**31)]], Field(max_length=10)]
-    parameters: dict[str, Any] = Field(default_factory=dict)
+    parameters: dict[str, Any] | None = None
     data: Any = None
 
 
@@ -163,16 +163,16 @@ class WantedOutput(Lenient):
     """An output that is asked for, perhaps as `binary_data`."""
 
     name: Literal["probabilities", "logits", "labels"]
-    parameters: dict[str, Any] = Field(default_factory=dict)
+    parameters: dict[str, Any] | None = None
 
 
 class OpenInference(Lenient):
     """Body of `POST /v2/models/{param_id}/infer`."""
 
     id: Annotated[str, Field(max_length=1000)] | None = None
-    parameters: dict[str, Any] = Field(default_factory=dict)
+    parameters: dict[str, Any] | None = None
     inputs: Annotated[list[InputTensor], Field(min_length=1, max_length=1)]
-    outputs: Annotated[list[WantedOutput], Field(max_length=3)] = Field(default_factory=list)
+    outputs: Annotated[list[WantedOutput], Field(max_length=3)] | None = None
 
 
 def overriding(hyperparams: Mapping[str, Any], body: Mapping[str, Any]) -> Mapping[str, Any]:

@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 
 from falcon_mnist.api.errors import Problem
 
-# One request waits for its turn for up to `PATIENT`, all others for `BRIEF`, which is what a burst takes.
+# One request waits for its turn for up to the first, all others for the second, which is what a burst takes.
 PATIENT_SECONDS = 1.0
 BRIEF_SECONDS = 0.2
 
@@ -21,11 +21,20 @@ BRIEF_SECONDS = 0.2
 class Turns:
     """A budget that requests share: each takes its cost of it for as long as it works."""
 
-    def __init__(self, capacity: int, *, most_waiting: int | None = None) -> None:
+    def __init__(
+        self,
+        capacity: int,
+        *,
+        most_waiting: int | None = None,
+        patient_seconds: float = PATIENT_SECONDS,
+        brief_seconds: float = BRIEF_SECONDS,
+    ) -> None:
         """`most_waiting` requests may wait for room at the same time (None: any number); others give up at once."""
         self.capacity = capacity
         self.free = capacity
         self._most_waiting = most_waiting
+        self._patient_seconds = patient_seconds
+        self._brief_seconds = brief_seconds
         self.waiting = 0  # requests
         self._changed = threading.Condition()
 
@@ -39,7 +48,7 @@ class Turns:
             if self.free >= cost:
                 self.free -= cost
                 return cost
-            seconds = BRIEF_SECONDS if self.waiting else PATIENT_SECONDS
+            seconds = self._brief_seconds if self.waiting else self._patient_seconds
             if self._most_waiting is not None and self.waiting >= self._most_waiting:
                 seconds = 0.0
             self.waiting += 1

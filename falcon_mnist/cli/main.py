@@ -9,12 +9,12 @@ import logging
 from dataclasses import replace
 from importlib.metadata import version
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 import typer
 
 from falcon_mnist import logs
-from falcon_mnist.cli import console
+from falcon_mnist.cli import console, remote
 from falcon_mnist.cli.entry import INTERRUPTED
 from falcon_mnist.cli.options import with_hyperparams
 from falcon_mnist.settings import MOST_PROCESSES, Settings
@@ -135,6 +135,57 @@ def backup(folder: Annotated[Path, typer.Argument(help="A new or an empty folder
         console.say(f"damaged, and not copied: {fault}")
     if copied.damaged:
         raise typer.Exit(1)
+
+
+@app.command()
+def export(
+    param_id: Annotated[str, typer.Argument(help="A parameter set of the server.")],
+    name: Annotated[
+        Literal["safetensors", "onnx", "npz", "json"], typer.Option("--format", help="Format of the file.")
+    ] = "safetensors",
+    output: Annotated[Path | None, typer.Option("--output", "-o", help="File to write (PARAM_ID.FORMAT).")] = None,
+    force: Annotated[bool, typer.Option("--force", help="Replace a file that is there.")] = False,
+    url: remote.Url = remote.AT_HOME,
+    token_file: remote.TokenFile = None,
+    token: remote.Token = None,
+) -> None:
+    """Write a parameter set of a running server to a file."""
+    from falcon_mnist.cli.exchange import export as write
+
+    with remote.client(url, token_file, token) as client:
+        console.say(f"{write(client, param_id, name, output, force=force)}")
+
+
+@app.command(name="import")
+def bring(
+    file: Annotated[Path, typer.Argument(help="safetensors of ours or of PyTorch, or (.json) the API's JSON.")],
+    activation: Annotated[
+        str | None, typer.Option(help="For PyTorch's files: relu, sigmoid or tanh between the layers.")
+    ] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="Print the server's answer.")] = False,
+    url: remote.Url = remote.AT_HOME,
+    token_file: remote.TokenFile = None,
+    token: remote.Token = None,
+) -> None:
+    """Bring parameters that were trained elsewhere to a running server."""
+    from falcon_mnist.cli.exchange import bring as send
+
+    with remote.client(url, token_file, token) as client:
+        brought = send(client, file, activation)
+    remote.show(brought, as_json=as_json, lines=[f"Parameters {brought['param_id']} of model {brought['model_id']}"])
+
+
+@app.command()
+def prune(
+    older_than: Annotated[str, typer.Option(help="Age of the runs to remove: 30d, 12h, 8w.")],
+    keep_best: Annotated[int, typer.Option(min=0, help="So many with the best validation accuracy stay.")] = 0,
+    yes: Annotated[bool, typer.Option("--yes", help="Do not ask.")] = False,
+) -> None:
+    """Remove old runs with their parameters, and old models that have nothing left, also while servers serve."""
+    logs.configure(logging.ERROR, "text")
+    from falcon_mnist.cli import prune as pruning
+
+    pruning.prune(Settings.from_env(), pruning.age(older_than), keep_best, ask=not yes)
 
 
 @app.command()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from typing import Any
+from urllib.parse import quote
 
 import httpx
 import numpy as np
@@ -64,9 +65,35 @@ class Client:
             found += answer["outputs"]["labels"]
         return np.array(found)
 
+    def export(self, param_id: str, name: str) -> bytes:
+        """A parameter set in one of the formats of the API."""
+        return self._response("GET", f"/api/params/{quote(param_id, safe='')}", params={"format": name}).content
+
+    def import_parameters(self, data: bytes, *, as_json: bool, activation: str | None) -> dict[str, Any]:
+        """Bring a parameter set, as JSON or as a safetensors file; `param_id` and `model_id` are in the answer."""
+        headers = {"Content-Type": "application/json" if as_json else "application/vnd.safetensors"}
+        query = {} if activation is None else {"activation": activation}
+        return self._ask("POST", "/api/params", content=data, headers=headers, params=query)
+
     def _ask(self, method: str, path: str, **options: Any) -> dict[str, Any]:
-        response = self._http.request(method, path, **options)
-        if response.is_error:
-            raise ClientError(f"{method} {path} answered {response.status_code}: {response.json()['detail']}")
-        answer: dict[str, Any] = response.json()
+        answer: dict[str, Any] = self._response(method, path, **options).json()
         return answer
+
+    def _response(self, method: str, path: str, **options: Any) -> httpx.Response:
+        try:
+            response = self._http.request(method, path, **options)
+        except httpx.TransportError as error:
+            raise ClientError(f"no server answers at {self._http.base_url} ({error}): start one, or name it") from None
+        if response.is_error:
+            raise ClientError(f"{method} {path} answered {response.status_code}: {_detail(response)}")
+        return response
+
+
+def _detail(response: httpx.Response) -> str:
+    """What a refusal says, fault by fault; a proxy's may say nothing."""
+    try:
+        problem = response.json()
+        faults = [f"{fault['pointer']}: {fault['detail']}" for fault in problem.get("errors", [])]
+        return "; ".join(faults) or str(problem["detail"])
+    except (ValueError, KeyError, AttributeError, TypeError):
+        return response.reason_phrase

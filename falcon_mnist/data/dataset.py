@@ -11,35 +11,25 @@ that every process maps the same pages:
 
 from __future__ import annotations
 
-import errno
 import hashlib
-import json
 import logging
-import os
-import shutil
-import tempfile
-from collections.abc import Callable, Collection, Iterator, Mapping
-from contextlib import AbstractContextManager
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
 import numpy as np
-from filelock import FileLock, Timeout
 
 from falcon_mnist.data import digits, idx, sources
 from falcon_mnist.data.idx import Bytes, DataError, Opened
+from falcon_mnist.data.kept import NotMadeError, kept, opened
 from falcon_mnist.data.sources import Progress
 
-__all__ = ["DataError", "Dataset", "Progress", "describe", "fetch", "load"]
+__all__ = ["DataError", "Dataset", "NotMadeError", "Progress", "describe", "fetch", "load"]
 
 log = logging.getLogger(__name__)
 
 TRAIN_IMAGES, TRAIN_LABELS, TEST_IMAGES, TEST_LABELS = idx.FILES
-
-# Longer than the slowest download that is let run; a process that holds the lock longer than this hangs.
-LOCK_SECONDS = sources.MNIST.total_seconds + 120
-_RECORD = "record.json"
 
 
 @dataclass(frozen=True, eq=False)
@@ -59,16 +49,13 @@ class Dataset:
     reason: str
 
 
-class NotMadeError(DataError):
-    """The data set has to be downloaded, drawn or unpacked first."""
-
-
 def load(
     choice: str,
     home: Path,
     *,
     progress: Progress | None = None,
     source: sources.Source = sources.MNIST,
+    drawing: digits.Drawing = digits.DRAWING,
     make: bool = True,
 ) -> Dataset:
     """The data set of the setting: `auto`, `mnist`, `synthetic`, or a folder with the four IDX files.
@@ -79,17 +66,18 @@ def load(
     if choice == "mnist":
         return fetch(home, progress=progress, source=source, make=make)
     if choice == "synthetic":
-        return _synthetic(home, progress, "Synthetic digits are used, as the setting says.", make)
+        return _synthetic(home, progress, "Synthetic digits are used, as the setting says.", drawing, make)
     if choice != "auto":
-        return _folder(choice, home, make)
+        return _folder(choice, home, source, make)
     try:
         return fetch(home, progress=progress, source=source, make=make)
     except NotMadeError:
-        return _synthetic(home, progress, "Synthetic digits were used so far: MNIST could not be downloaded.", make)
+        reason = "Synthetic digits were used so far: MNIST could not be downloaded."
+        return _synthetic(home, progress, reason, drawing, make)
     except DataError as error:
         reason = f"{str(error).rstrip('.')}; using synthetic digits."
         log.warning("%s", reason)
-        return _synthetic(home, progress, reason, make)
+        return _synthetic(home, progress, reason, drawing, make)
 
 
 def fetch(
@@ -97,7 +85,7 @@ def fetch(
 ) -> Dataset:
     """MNIST, downloaded unless it is there already. Raises `DataError`, and `OSError` if the disk is full."""
     data = home / "data"
-    files = _opened(data / "mnist", idx.FILES)
+    files = opened(data / "mnist", idx.FILES)
     if files is not None:
         return _dataset("mnist", files, "MNIST is used: it has been downloaded before.")
     if not make:
@@ -107,7 +95,7 @@ def fetch(
     # Asked before the lock is taken, so that processes without a network wait side by side, not in turn.
     mirrors = download.answering(source)
     fetch_into = partial(download.fetch, source, mirrors, data / "download", progress=progress)
-    files = _kept(data / "mnist", idx.FILES, fetch_into)
+    files = kept(data / "mnist", idx.FILES, fetch_into)
     return _dataset("mnist", files, "MNIST is used: it could be downloaded.")
 
 
@@ -134,38 +122,40 @@ def _dataset(name: str, files: Mapping[str, Opened], reason: str) -> Dataset:
     # What `sha256sum` prints of the four plain files, hashed again.
     listing = "".join(f"{files[file].sha256}  {file}\n" for file in idx.FILES)
     checksum = f"sha256:{hashlib.sha256(listing.encode()).hexdigest()}"
-    rows = {file: opened.rows for file, opened in files.items()}
+    rows = {file: each.rows for file, each in files.items()}
     return Dataset(name, checksum, rows[TRAIN_IMAGES], rows[TRAIN_LABELS], rows[TEST_IMAGES], rows[TEST_LABELS], reason)
 
 
-def _synthetic(home: Path, progress: Progress | None, reason: str, make: bool) -> Dataset:
+def _synthetic(home: Path, progress: Progress | None, reason: str, drawing: digits.Drawing, make: bool) -> Dataset:
     def draw(folder: Path) -> None:
         first = 0
         for images, labels, count in (
-            (TRAIN_IMAGES, TRAIN_LABELS, digits.TRAINING),
-            (TEST_IMAGES, TEST_LABELS, digits.TEST),
+            (TRAIN_IMAGES, TRAIN_LABELS, drawing.training),
+            (TEST_IMAGES, TEST_LABELS, drawing.test),
         ):
             drawn: list[bytes] = []
-            idx.write(folder / images, _drawn(first, count, drawn, progress))
+            idx.write(folder / images, _drawn(drawing, first, count, drawn, progress))
             idx.write(folder / labels, [idx.header(idx.LABELS, count), *drawn])
             first += count
 
-    files = _kept(home / "data" / f"synthetic-{digits.VERSION}", idx.FILES, draw if make else None)
+    files = kept(home / "data" / f"synthetic-{drawing.version}", idx.FILES, draw if make else None)
     return _dataset("synthetic", files, reason)
 
 
-def _drawn(first: int, count: int, labels: list[bytes], progress: Progress | None) -> Iterator[bytes]:
+def _drawn(
+    drawing: digits.Drawing, first: int, count: int, labels: list[bytes], progress: Progress | None
+) -> Iterator[bytes]:
     """An IDX file of digits, drawn piece by piece; their labels are added to `labels`."""
     yield idx.header(idx.IMAGES, count)
-    for start in range(first, first + count, digits.BATCH):
-        images, these = digits.draw(start // digits.BATCH)
+    for start in range(first, first + count, drawing.batch):
+        images, these = drawing.draw(start // drawing.batch)
         labels.append(these.tobytes())
         yield images.tobytes()
         if progress:
-            progress("drawing digits", start + digits.BATCH, digits.TRAINING + digits.TEST)
+            progress("drawing digits", start + drawing.batch, drawing.training + drawing.test)
 
 
-def _folder(choice: str, home: Path, make: bool) -> Dataset:
+def _folder(choice: str, home: Path, source: sources.Source, make: bool) -> Dataset:
     try:
         folder = Path(choice).expanduser()
         if not choice or not folder.is_dir():
@@ -181,7 +171,7 @@ def _folder(choice: str, home: Path, make: bool) -> Dataset:
     if packed:
         files |= _unpacked(packed, home / "data", make)
     # What the files hold, not where they lie, is what a run's record must tell.
-    is_mnist = {name: file.sha256 for name, file in files.items()} == sources.MNIST.sha256
+    is_mnist = {name: file.sha256 for name, file in files.items()} == source.sha256
     reason = f"The files of the folder in the setting are used{', which are MNIST' if is_mnist else ''}."
     return _dataset("mnist" if is_mnist else "folder", files, reason)
 
@@ -217,75 +207,4 @@ def _unpacked(packed: Mapping[str, Path], data: Path, make: bool) -> dict[str, O
             with path.open("rb") as file:
                 idx.write(folder / name, idx.unpacked(file, idx.FILES[name], path.name))
 
-    return _kept(data / f"folder-{sha256.hexdigest()[:16]}", packed, unpack if make else None)
-
-
-def _kept(folder: Path, names: Collection[str], make: Callable[[Path], None] | None) -> dict[str, Opened]:
-    """The files `names` of a folder, which one process makes, with `make`, while the others wait.
-
-    The folder appears whole or not at all. Raises `DataError`, and `OSError` if the disk is full.
-    """
-    files = _opened(folder, names)
-    if files is not None:
-        return files
-    if make is None:
-        raise NotMadeError(f"The data {folder.name} have not been made yet.")
-    try:
-        for private in (folder.parent.parent, folder.parent):
-            private.mkdir(parents=True, exist_ok=True, mode=0o700)
-        with _locked(folder.with_name(f".{folder.name}.lock")):
-            # Nobody else can be at work here: these are from a process that was killed.
-            for abandoned in folder.parent.glob(f".{folder.name}.*.tmp"):
-                shutil.rmtree(abandoned)
-            return _opened(folder, names) or _made(folder, names, make)
-    except OSError as error:
-        if error.errno in (errno.ENOSPC, errno.EDQUOT):
-            raise
-        raise DataError(f"The data folder cannot be written ({error.strerror}).") from error
-
-
-def _opened(folder: Path, names: Collection[str]) -> dict[str, Opened] | None:
-    """The files of a folder, if they are there and as they were recorded, else None."""
-    try:
-        record = json.loads((folder / _RECORD).read_bytes())
-        files = {name: idx.open_file(folder / name, idx.FILES[name]) for name in names}
-        if all(record[name] == files[name].sha256 for name in names):
-            return files
-    except FileNotFoundError:
-        return None
-    except (OSError, ValueError, KeyError, TypeError, DataError):
-        pass
-    log.warning("the kept data %s is damaged and is made again", folder.name)
-    return None
-
-
-def _made(folder: Path, names: Collection[str], make: Callable[[Path], None]) -> dict[str, Opened]:
-    with tempfile.TemporaryDirectory(".tmp", f".{folder.name}.", folder.parent) as temporary:
-        new = Path(temporary, "new")
-        new.mkdir()
-        make(new)
-        files = {name: idx.open_file(new / name, idx.FILES[name]) for name in names}
-        record = {name: file.sha256 for name, file in files.items()}
-        idx.write(new / _RECORD, [json.dumps(record, indent=1).encode()])
-        _sync(new)
-        if folder.exists():
-            folder.rename(Path(temporary, "damaged"))
-        new.rename(folder)
-        _sync(folder.parent)
-    return files
-
-
-def _sync(folder: Path) -> None:
-    descriptor = os.open(folder, os.O_RDONLY | os.O_CLOEXEC)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
-
-
-def _locked(path: Path) -> AbstractContextManager[object]:
-    """Hold the lock of a file, which the system takes back from a process that dies. Raises `DataError`."""
-    try:
-        return FileLock(path, timeout=LOCK_SECONDS, mode=0o600).acquire()
-    except Timeout:
-        raise DataError(f"Another process has been at work on the data for {LOCK_SECONDS:g} seconds: end it.") from None
+    return kept(data / f"folder-{sha256.hexdigest()[:16]}", packed, unpack if make else None)

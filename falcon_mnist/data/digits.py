@@ -11,6 +11,8 @@ no matrix product, no floating-point sum whose order is up to the CPU, and rando
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from dataclasses import dataclass
 from functools import cache
 from itertools import pairwise
 
@@ -19,10 +21,6 @@ import numpy.typing as npt
 
 from falcon_mnist.data.strokes import STYLES, Style
 
-# To be raised with every change that changes a drawn byte: kept data is found by it.
-VERSION = 1
-
-TRAINING, TEST = 60_000, 10_000
 BATCH = 5_000
 
 Floats = npt.NDArray[np.float32]
@@ -73,6 +71,21 @@ def draw(batch: int) -> tuple[npt.NDArray[np.uint8], npt.NDArray[np.uint8]]:
                 some = of_style[start : start + _CHUNK]
                 images[some] = _images(style, uniforms[some])
     return images, labels
+
+
+@dataclass(frozen=True)
+class Drawing:
+    """What a data set is drawn with, and how many digits it has; `batch` are drawn at a time."""
+
+    draw: Callable[[int], tuple[npt.NDArray[np.uint8], npt.NDArray[np.uint8]]] = draw
+    # To be raised with every change that changes a drawn byte: kept data is found by it.
+    version: int = 1
+    training: int = 60_000
+    test: int = 10_000
+    batch: int = BATCH
+
+
+DRAWING = Drawing()
 
 
 def _images(style: Style, u: Floats) -> npt.NDArray[np.uint8]:

@@ -25,8 +25,6 @@ _Show = Callable[[int, int], None]
 
 # Five kilobytes: small enough to be had whole before anybody has to wait.
 _SMALLEST = "t10k-labels-idx1-ubyte"
-# The largest of the four takes 10 MB: a mirror that sends more sends something else.
-_MAX_PACKED = 1 << 26
 _ATTEMPTS = 3
 
 
@@ -66,7 +64,7 @@ def _ask(source: Source, mirror: str, answers: queue.SimpleQueue[tuple[str, str]
     packed = io.BytesIO()
     try:
         with httpx.Client(timeout=source.first_seconds) as client:
-            _get(client, mirror, _SMALLEST, packed, lambda done, total: None)
+            _get(source, client, mirror, _SMALLEST, packed, lambda done, total: None)
         _check(source, _SMALLEST, packed)
     except Exception as error:  # whatever it is, this mirror is of no use, and the others may be
         answers.put((mirror, _why(error)))
@@ -110,7 +108,7 @@ def _fetch_file(
             with part.open("ab+") as packed:
                 resumed = packed.tell() > 0
                 try:
-                    _get(client, mirror, name, packed, show)
+                    _get(source, client, mirror, name, packed, show)
                     _check(source, name, packed)
                     return
                 except httpx.TransportError as error:
@@ -128,7 +126,7 @@ def _fetch_file(
     raise _cannot(reasons)
 
 
-def _get(client: httpx.Client, mirror: str, name: str, packed: BinaryIO, show: _Show) -> None:
+def _get(source: Source, client: httpx.Client, mirror: str, name: str, packed: BinaryIO, show: _Show) -> None:
     """Add to a file what it lacks.
 
     Raises `httpx.TransportError` when cut off, after keeping what came, and `_WrongDataError`.
@@ -149,7 +147,7 @@ def _get(client: httpx.Client, mirror: str, name: str, packed: BinaryIO, show: _
         total = done + int(response.headers.get("Content-Length", 0))
         for piece in response.iter_raw():
             done += len(piece)
-            if done > _MAX_PACKED:
+            if done > source.max_packed_bytes:
                 raise _WrongDataError("a mirror sent too much")
             packed.write(piece)
             show(done, max(done, total))

@@ -18,7 +18,7 @@ _SHA256 = {
 
 @dataclass(frozen=True)
 class Source:
-    """Where the four files are, what they are, and how long each step may take."""
+    """Where the four files are, what they are, and how long each step and each file may get."""
 
     mirrors: Sequence[str] = (
         "https://storage.googleapis.com/cvdf-datasets/mnist/",
@@ -30,6 +30,8 @@ class Source:
     # Between two pieces of a download that flows.
     read_seconds: float = 15
     total_seconds: float = 600
+    # The largest of the four takes 10 MB, packed: a mirror that sends more sends something else.
+    max_packed_bytes: int = 1 << 26
 
 
 MNIST = Source()

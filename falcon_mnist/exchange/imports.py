@@ -148,8 +148,9 @@ def _pair(tensors: dict[str, Array], layer: _Layer) -> tuple[Array, Array]:
 
 
 def _natural(name: str) -> list[tuple[int, int, str]]:
-    """`layer.10` behind `layer.9`."""
-    return [(0, int(part), "") if part.isdigit() else (1, 0, part) for part in re.split(r"(\d+)", name[:1000]) if part]
+    """`layer.10` behind `layer.9`; names that differ, if only in zeros, have an order that is always the same."""
+    parts = re.split(r"(\d+)", name[:1000])  # numbers stand at the odd places
+    return [(0, int(part), part) if index % 2 else (1, 0, part) for index, part in enumerate(parts) if part]
 
 
 def _by(shape: Sequence[int]) -> str:

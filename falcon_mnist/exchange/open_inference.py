@@ -70,7 +70,8 @@ def rows_of_numbers(numbers: Array, datatype: str, shape: list[int]) -> npt.NDAr
     rows = numbers.reshape(shape)
     if datatype == "FP32":
         return rows
-    whole = rows.astype(np.uint8)
+    with np.errstate(invalid="ignore"):  # numbers that uint8 does not have are told below
+        whole = rows.astype(np.uint8)
     if not np.array_equal(whole, rows):
         raise TensorError("must hold whole numbers from 0 to 255, for UINT8")
     return whole

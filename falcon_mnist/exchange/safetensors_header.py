@@ -13,6 +13,8 @@ import orjson
 
 # A network of five layers has a header of less than 2 kB; names and metadata may add to it.
 MOST_HEADER_BYTES = 100_000
+# A weight has two. More than a few make sizes whose digits Python does not write out.
+_MOST_DIMENSIONS = 32
 
 
 class ExchangeError(Exception):
@@ -58,6 +60,8 @@ def _shape(name: str, entry: Any) -> tuple[int, ...]:
     shape = entry.get("shape") if isinstance(entry, dict) else None
     if not isinstance(shape, list) or not all(type(size) is int and 0 <= size < 2**31 for size in shape):
         raise ExchangeError(name, "has no shape")
+    if len(shape) > _MOST_DIMENSIONS:
+        raise ExchangeError(name, f"has {len(shape)} dimensions")
     if (dtype := entry.get("dtype")) != "F32":
         said = dtype if isinstance(dtype, str) and len(dtype) < 10 else "another type"
         raise ExchangeError(name, f"must be F32, but is {said}: convert it before it is saved, as tensor.float() does")

@@ -19,10 +19,11 @@ from peewee import Case, fn
 
 from falcon_mnist.clock import SYSTEM_CLOCK, Clock, NewId, new_id
 from falcon_mnist.constants import ACTIVE, CANCELLED, FAILED, QUEUED, RUNNING, STATES, SUCCEEDED
-from falcon_mnist.storage import migrations
+from falcon_mnist.storage import migrations, pruning
 from falcon_mnist.storage.database import Database
 from falcon_mnist.storage.files import Storage, Written
 from falcon_mnist.storage.parameter_files import ParameterFiles
+from falcon_mnist.storage.pruning import Ended
 from falcon_mnist.storage.removal import Remover
 from falcon_mnist.storage.tables import EpochRow, EvaluationRow, Meta, ModelRow, ParameterRow, RunRow, Table
 from falcon_mnist.training.hyperparams import normalised
@@ -419,6 +420,14 @@ class Store:
     def remover(self, parameters: ParameterFiles, checkpoints: Storage) -> Remover:
         """What removes rows of this store, with their files."""
         return Remover(self._database, parameters, checkpoints)
+
+    def prunable_runs(self, *, before: str, keep_best: int) -> list[Ended]:
+        """As `pruning.prunable_runs`."""
+        return pruning.prunable_runs(self._database, before=before, keep_best=keep_best)
+
+    def empty_models(self, *, before: str) -> list[str]:
+        """As `pruning.empty_models`."""
+        return pruning.empty_models(self._database, before=before)
 
     # All of them
 

@@ -149,7 +149,8 @@ def test_a_model_is_shown_as_it_was_made(client: Client) -> None:
 def test_models_and_parameter_sets_are_listed(client: Client, trained: Document) -> None:
     models = list(walk_list(client, "/api/models", 100))
     assert client.get(f"/api/models/{trained['model_id']}").json() in models
-    [found] = walk_list(client, "/api/params", 1, model_id=trained["model_id"])
+    of_the_model = list(walk_list(client, "/api/params", 1, model_id=trained["model_id"]))
+    [found] = [each for each in of_the_model if each["param_id"] == trained["param_id"]]
     assert found.items() >= {name: trained[name] for name in ("param_id", "model_id", "run_id")}.items()
     assert found["size_bytes"] == client.get(f"/api/params/{trained['param_id']}").json()["size_bytes"]
     everything = list(walk_list(client, "/api/params", 2))

@@ -60,17 +60,21 @@ def write_folder(tmp_path: Path) -> Callable[..., Path]:
 
 
 @pytest.fixture
-def few_digits(monkeypatch: pytest.MonkeyPatch) -> None:
+def drawn() -> list[int]:
+    """The batches that `drawing` has drawn."""
+    return []
+
+
+@pytest.fixture
+def drawing(drawn: list[int]) -> digits.Drawing:
     """Synthetic sets of 400 and 200 digits, noise in place of the drawing, which takes its time."""
 
     def draw(batch: int) -> tuple[np.ndarray, np.ndarray]:
+        drawn.append(batch)
         random = np.random.default_rng(batch)
         return random.integers(0, 256, (200, 784), np.uint8), random.integers(0, 10, 200, np.uint8)
 
-    monkeypatch.setattr(digits, "draw", draw)
-    monkeypatch.setattr(digits, "BATCH", 200)
-    monkeypatch.setattr(digits, "TRAINING", 400)
-    monkeypatch.setattr(digits, "TEST", 200)
+    return digits.Drawing(draw, training=400, test=200, batch=200)
 
 
 @dataclass
@@ -83,20 +87,21 @@ class Mirror:
     status: int = 200
     ranges: bool = True
     wrong_range: bool = False
-    # Never answers at all.
+    # Never answers at all, or never to the end: a byte every 10 ms.
     silent: bool = False
+    trickles: bool = False
     # After so many bytes of a file, for so many requests: close the connection, or (stall) say no more.
     cut_after: int | None = None
     cuts_left: int = 10**6
     stall: bool = False
     over: threading.Event = field(default_factory=threading.Event)
 
-    def source(self, *others: Mirror, files: Files | None = None, **seconds: float) -> sources.Source:
+    def source(self, *others: Mirror, files: Files | None = None, **limits: float) -> sources.Source:
         """The source of this mirror and others, whose right files are those of the last, or `files`."""
         mirrors = (self, *others)
         right = files or mirrors[-1].files
         sha256 = {name: hashlib.sha256(data).hexdigest() for name, data in right.items()}
-        return sources.Source([mirror.url for mirror in mirrors], sha256, **seconds)
+        return sources.Source([mirror.url for mirror in mirrors], sha256, **limits)
 
 
 @pytest.fixture
@@ -132,6 +137,8 @@ def _handler(mirror: Mirror) -> type[BaseHTTPRequestHandler]:
             if mirror.silent:
                 mirror.over.wait()
                 return
+            while mirror.trickles and not mirror.over.wait(0.01):
+                self.wfile.write(b"H")
             data, start = mirror.files[name], 0
             status = mirror.status
             if wanted and mirror.ranges:

@@ -6,13 +6,16 @@ import hashlib
 import os
 import threading
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 
-from falcon_mnist.data import dataset, digits, idx, sources
+from falcon_mnist.data import dataset, idx, sources
+from falcon_mnist.data import kept as making
 from falcon_mnist.data.dataset import DataError, Dataset
+from falcon_mnist.data.digits import Drawing
 
 Files = dict[str, bytes]
 
@@ -58,12 +61,9 @@ def test_folder_in_every_form_is_the_same_data(form: dict, files: Files, write_f
     assert data.checksum == "sha256:" + hashlib.sha256(listing.encode()).hexdigest()
 
 
-def test_a_folder_that_holds_mnist_is_called_so(
-    files: Files, write_folder: Callable[..., Path], home: Path, monkeypatch: pytest.MonkeyPatch
-):
+def test_a_folder_that_holds_mnist_is_called_so(files: Files, write_folder: Callable[..., Path], home: Path):
     sha256 = {name: hashlib.sha256(data).hexdigest() for name, data in files.items()}
-    monkeypatch.setattr(sources, "MNIST", sources.Source(sha256=sha256))
-    data = dataset.load(str(write_folder(files, packed=True)), home)
+    data = dataset.load(str(write_folder(files, packed=True)), home, source=sources.Source(sha256=sha256))
     assert data.name == "mnist"
     assert "MNIST" in data.reason
 
@@ -76,13 +76,17 @@ def test_other_data_has_another_checksum(files: Files, write_folder: Callable[..
     assert dataset.load(str(write_folder(changed)), home).checksum != before
 
 
-def test_packed_folder_is_unpacked_once(
-    files: Files, write_folder: Callable[..., Path], home: Path, monkeypatch: pytest.MonkeyPatch
-):
+def test_packed_folder_is_unpacked_once(files: Files, write_folder: Callable[..., Path], home: Path):
     folder = write_folder(files, packed=True)
+
+    def identities() -> dict[str, tuple[int, int]]:
+        return {str(path): (path.stat().st_ino, path.stat().st_mtime_ns) for path in home.glob("data/folder-*/*")}
+
     first = dataset.load(str(folder), home)
-    monkeypatch.setattr(idx, "unpacked", None)
+    before = identities()
     again = dataset.load(str(folder), home)
+    assert identities() == before
+    assert len(before) == 5
     assert again.checksum == first.checksum
     assert_holds(again, files)
 
@@ -140,27 +144,24 @@ def kept(home: Path) -> list[str]:
     return sorted(path.name for path in home.glob("data/*") if path.suffix != ".lock")
 
 
-@pytest.mark.usefixtures("few_digits")
-def test_synthetic_is_drawn_once_and_kept(home: Path, monkeypatch: pytest.MonkeyPatch):
+def test_synthetic_is_drawn_once_and_kept(home: Path, drawing: Drawing, drawn: list[int]):
     steps: list[tuple[str, int, int]] = []
-    first = dataset.load("synthetic", home, progress=lambda *step: steps.append(step))
+    first = dataset.load("synthetic", home, drawing=drawing, progress=lambda *step: steps.append(step))
     assert steps == [("drawing digits", done, 600) for done in (200, 400, 600)]
     assert first.name == "synthetic"
     assert [len(first.train_labels), len(first.test_labels)] == [400, 200]
-    np.testing.assert_array_equal(first.test_images, digits.draw(2)[0])
-    np.testing.assert_array_equal(first.test_labels, digits.draw(2)[1])
-    assert kept(home) == [f"synthetic-{digits.VERSION}"]
+    assert kept(home) == [f"synthetic-{drawing.version}"]
+    assert dataset.load("synthetic", home, drawing=drawing).checksum == first.checksum
+    assert drawn == [0, 1, 2]
+    images, labels = drawing.draw(2)
+    np.testing.assert_array_equal(first.test_images, images)
+    np.testing.assert_array_equal(first.test_labels, labels)
 
-    monkeypatch.setattr(digits, "draw", None)
-    assert dataset.load("synthetic", home).checksum == first.checksum
 
-
-@pytest.mark.usefixtures("few_digits")
-def test_another_drawing_is_not_taken_from_what_is_kept(home: Path, monkeypatch: pytest.MonkeyPatch):
-    dataset.load("synthetic", home)
-    monkeypatch.setattr(digits, "VERSION", digits.VERSION + 1)
-    monkeypatch.setattr(digits, "TRAINING", 200)
-    assert len(dataset.load("synthetic", home).train_labels) == 200
+def test_another_drawing_is_not_taken_from_what_is_kept(home: Path, drawing: Drawing):
+    dataset.load("synthetic", home, drawing=drawing)
+    newer = replace(drawing, version=drawing.version + 1, training=200)
+    assert len(dataset.load("synthetic", home, drawing=newer).train_labels) == 200
 
 
 def flip_last_bit(path: Path) -> None:
@@ -173,36 +174,34 @@ def cut_one_byte(path: Path) -> None:
     os.truncate(path, path.stat().st_size - 1)
 
 
-@pytest.mark.usefixtures("few_digits")
 @pytest.mark.parametrize("damage", [flip_last_bit, cut_one_byte, Path.unlink])
 @pytest.mark.parametrize("file", ["train-images-idx3-ubyte", "t10k-labels-idx1-ubyte", "record.json"])
-def test_damaged_data_is_made_again(file: str, damage: Callable[[Path], None], home: Path):
-    name = f"synthetic-{digits.VERSION}"
-    checksum = dataset.load("synthetic", home).checksum
+def test_damaged_data_is_made_again(
+    file: str, damage: Callable[[Path], None], home: Path, drawing: Drawing, drawn: list[int]
+):
+    name = f"synthetic-{drawing.version}"
+    checksum = dataset.load("synthetic", home, drawing=drawing).checksum
     damage(home / "data" / name / file)
-    assert dataset.load("synthetic", home).checksum == checksum
+    assert dataset.load("synthetic", home, drawing=drawing).checksum == checksum
     assert kept(home) == [name]
-    assert dataset._opened(home / "data" / name, idx.FILES) is not None
+    # Once more, and then it is as it was recorded.
+    assert dataset.load("synthetic", home, drawing=drawing).checksum == checksum
+    assert drawn == [0, 1, 2] * 2
 
 
-@pytest.mark.usefixtures("few_digits")
 @pytest.mark.parametrize("record", ["[]", "{}", "null", '"text"', "\xff"])
-def test_record_that_is_no_record_is_damage(record: str, home: Path):
-    checksum = dataset.load("synthetic", home).checksum
-    (home / "data" / f"synthetic-{digits.VERSION}" / "record.json").write_text(record, "latin-1")
-    assert dataset.load("synthetic", home).checksum == checksum
+def test_record_that_is_no_record_is_damage(record: str, home: Path, drawing: Drawing):
+    checksum = dataset.load("synthetic", home, drawing=drawing).checksum
+    (home / "data" / f"synthetic-{drawing.version}" / "record.json").write_text(record, "latin-1")
+    assert dataset.load("synthetic", home, drawing=drawing).checksum == checksum
 
 
-@pytest.mark.usefixtures("few_digits")
-def test_of_several_at_once_one_draws_and_all_get_the_same(home: Path, monkeypatch: pytest.MonkeyPatch):
-    drawn: list[int] = []
-    draw = digits.draw
-    monkeypatch.setattr(digits, "draw", lambda batch: (drawn.append(batch), draw(batch))[1])
+def test_of_several_at_once_one_draws_and_all_get_the_same(home: Path, drawing: Drawing, drawn: list[int]):
     start, checksums = threading.Barrier(4), []
 
     def load() -> None:
         start.wait()
-        checksums.append(dataset.load("synthetic", home).checksum)
+        checksums.append(dataset.load("synthetic", home, drawing=drawing).checksum)
 
     threads = [threading.Thread(target=load) for _ in range(4)]
     for thread in threads:
@@ -214,44 +213,40 @@ def test_of_several_at_once_one_draws_and_all_get_the_same(home: Path, monkeypat
     assert drawn == [0, 1, 2]
 
 
-@pytest.mark.usefixtures("few_digits")
-def test_what_a_killed_process_left_is_neither_used_nor_kept(home: Path):
-    left = home / "data" / f".synthetic-{digits.VERSION}.killed.tmp" / "new"
+def test_what_a_killed_process_left_is_neither_used_nor_kept(home: Path, drawing: Drawing):
+    left = home / "data" / f".synthetic-{drawing.version}.killed.tmp" / "new"
     left.mkdir(parents=True)
     (left / "train-images-idx3-ubyte").write_bytes(b"half")
-    dataset.load("synthetic", home)
-    assert kept(home) == [f"synthetic-{digits.VERSION}"]
+    dataset.load("synthetic", home, drawing=drawing)
+    assert kept(home) == [f"synthetic-{drawing.version}"]
 
 
-@pytest.mark.usefixtures("few_digits")
-def test_lock_that_is_never_given_back_is_not_waited_for_without_end(home: Path, monkeypatch: pytest.MonkeyPatch):
-    monkeypatch.setattr(dataset, "LOCK_SECONDS", 0.01)
+def test_lock_that_is_never_given_back_is_not_waited_for_without_end(home: Path):
     (home / "data").mkdir(parents=True)
-    with (home / "data" / f".synthetic-{digits.VERSION}.lock").open("w") as file:
+    with (home / "data" / ".some.lock").open("w") as file:
         fcntl.flock(file, fcntl.LOCK_EX)
-        with pytest.raises(DataError, match="Another process has been at work on the data"):
-            dataset.load("synthetic", home)
+        with pytest.raises(DataError, match=r"Another process has been at work on the data for 0\.01 seconds: end it"):
+            making.kept(home / "data" / "some", idx.FILES, pytest.fail, lock_seconds=0.01)
 
 
-@pytest.mark.usefixtures("few_digits")
 @pytest.mark.parametrize("number", [errno.ENOSPC, errno.EDQUOT])
-def test_full_disk_is_told_as_such_and_nothing_is_left_on_it(number: int, home: Path, monkeypatch: pytest.MonkeyPatch):
-    def full(descriptor: int) -> None:
-        raise OSError(number, os.strerror(number))
+def test_full_disk_is_told_as_such_and_nothing_is_left_on_it(number: int, home: Path, drawing: Drawing):
+    def full(batch: int) -> tuple[np.ndarray, np.ndarray]:
+        if batch == 2:  # the training images are on the disk
+            raise OSError(number, os.strerror(number))
+        return drawing.draw(batch)
 
-    with monkeypatch.context() as disk:
-        disk.setattr(os, "fsync", full)
-        with pytest.raises(OSError, match=os.strerror(number)) as caught:
-            dataset.load("synthetic", home)
+    with pytest.raises(OSError, match=os.strerror(number)) as caught:
+        dataset.load("synthetic", home, drawing=replace(drawing, draw=full))
     assert caught.value.errno == number
     assert kept(home) == []
-    dataset.load("synthetic", home)
+    dataset.load("synthetic", home, drawing=drawing)
 
 
-def test_home_that_cannot_be_written_is_told_without_its_path(home: Path):
+def test_home_that_cannot_be_written_is_told_without_its_path(home: Path, drawing: Drawing):
     home.write_text("a file")
     with pytest.raises(DataError, match=r"^The data folder cannot be written \((Not a directory|File exists)\)\.$"):
-        dataset.load("synthetic", home)
+        dataset.load("synthetic", home, drawing=drawing)
 
 
 def test_description_counts_each_digit(files: Files, write_folder: Callable[..., Path], home: Path):

@@ -64,20 +64,19 @@ def test_both_of_a_pair_are_called_alike() -> None:
     assert found.low <= found.ratio <= found.high
 
 
-def test_tables_go_between_their_markers(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    import readme
+def test_tables_go_between_their_markers(tmp_path: Path) -> None:
     import table
 
-    for document, names in {"README": ("summary",), "PERFORMANCE": ("training", "kernels")}.items():
-        file = tmp_path / f"{document}.md"
-        monkeypatch.setattr(readme, document, file)
-        file.write_text("".join(f"before\n<!-- bench:{x} -->\nold\n<!-- /bench:{x} -->\n" for x in names) + "after\n")
+    front, performance = tmp_path / "README.md", tmp_path / "performance.md"
+    for document, names in {front: ("summary",), performance: ("training", "kernels")}.items():
+        document.write_text(
+            "".join(f"before\n<!-- bench:{x} -->\nold\n<!-- /bench:{x} -->\n" for x in names) + "after\n"
+        )
     files = [tmp_path / "kernels.json", tmp_path / "training.json"]
     for file, report in zip(files, (KERNELS, TRAINING), strict=True):
         file.write_text(json.dumps(report))
-    monkeypatch.setattr("sys.argv", ["table.py", *map(str, files), "--write"])
-    table.main()
-    written = readme.PERFORMANCE.read_text()
+    table.main([*map(str, files), "--write"], front=front, performance=performance)
+    written = performance.read_text()
     assert "old" not in written
     assert written.count("before\n<!-- bench:") == 2
     assert written.endswith("<!-- /bench:kernels -->\nafter\n")
@@ -88,7 +87,7 @@ def test_tables_go_between_their_markers(tmp_path: Path, monkeypatch: pytest.Mon
     assert "| 784-128-10 | 100 ms | 500 ms, 2 threads | 4.00 (4.00 to 4.50) |  |  | 200 ms | 7% | 100 MB |" in written
     assert "without momentum: tanh 1.20 (1.10 to 1.20)." in written
     assert "`python bench/training.py --rounds 3`; a machine." in written
-    summary = readme.README.read_text()
+    summary = front.read_text()
     assert "| 784-128-10 | 100 ms | 4.00 (4.00 to 4.50) |  |" in summary
     assert "tanh" not in summary
     assert summary.endswith("<!-- /bench:summary -->\nafter\n")

@@ -6,6 +6,7 @@ import json
 import re
 import struct
 from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 from typing import Any
 
 import httpx
@@ -13,6 +14,7 @@ import numpy as np
 import pytest
 import safetensors.numpy
 from serving import (
+    BINARY,
     JSON,
     READ,
     SAFETENSORS,
@@ -73,6 +75,18 @@ def test_a_state_dict_answers_as_the_formula_says(client: Client, activation: st
     shown = client.get(f"/api/models/{brought['model_id']}").json()
     assert shown["architecture"] == architecture(12, 11, activation=activation)
     assert shown["hyperparams"]["epochs"] == 5
+
+
+def test_a_network_that_pytorch_trained_answers_as_it_did_there(client: Client) -> None:
+    """Written by write_pytorch.py."""
+    data = (Path(__file__).parent / "pytorch.safetensors").read_bytes()
+    theirs = json.loads((Path(__file__).parent / "pytorch_logits.json").read_text())
+    random = np.random.default_rng(1)
+    rows = random.integers(0, 256, (len(theirs), 784), dtype=np.uint8) * (random.random((len(theirs), 784)) < 0.2)
+    brought = bring(client, data, {"activation": "tanh"}).json()
+    query = {"param_id": brought["param_id"], "dtype": "uint8", "return": "logits"}
+    answer = client.post("/api/infer", content=rows.tobytes(), params=query, headers={"Content-Type": BINARY})
+    np.testing.assert_allclose(answer.json()["outputs"]["logits"], theirs, atol=1e-5)
 
 
 @pytest.mark.parametrize(
@@ -159,6 +173,8 @@ def zeros(*shape: int) -> np.ndarray:
         (header_and([]), "", "JSON object"),
         (header_and(b"{nonsense"), "", "JSON object"),
         (header_and({"a.weight": {"dtype": "F32", "shape": [10**9, 10**9], "data_offsets": [0, 4]}}), "", "says"),
+        (header_and({"a.weight": {"dtype": "F32", "shape": [10**9] * 5000}}), "/a.weight", "5000 dimensions"),
+        (header_and({"\xb2.weight": {"dtype": "F32", "shape": []}}, bytes(4)), "/\xb2.weight", "2 dimensions"),
         (header_and({"a.weight": {"dtype": "F32", "shape": [-1], "data_offsets": [0, 4]}}), "/a.weight", "no shape"),
         (header_and({"a.weight": 5}), "/a.weight", "no shape"),
         (header_and({"__metadata__": {"a": 5}}), "", "metadata"),

@@ -4,12 +4,18 @@ from __future__ import annotations
 
 import io
 import json
+from collections.abc import Callable
+from pathlib import Path
 
 import numpy as np
 import onnx
 import onnxruntime
 import pytest
-from serving import SAFETENSORS, Client, Document, architecture, linear, pixels
+from serving import BINARY, SAFETENSORS, Client, Document, Server, architecture, linear, pixels
+
+from falcon_mnist.data import dataset
+
+MNIST = Path(__file__).parents[2].parent / "shared" / "data" / "mnist"
 
 ONNX, NPZ = "application/vnd.onnx", "application/vnd.numpy.npz"
 
@@ -47,6 +53,22 @@ def test_onnx_answers_as_infer_does_for_any_number_of_rows(client: Client, run: 
         logits, probabilities = session.run(["logits", "probabilities"], {"pixels": digits})
         np.testing.assert_allclose(logits, ours["logits"], rtol=1e-5, atol=1e-5)
         np.testing.assert_allclose(probabilities, ours["probabilities"], rtol=0, atol=1e-5)
+
+
+@pytest.mark.skipif(not MNIST.is_dir(), reason="MNIST is not beside the repository")
+def test_onnx_answers_as_infer_does_on_every_test_digit(serve: Callable[..., Server]) -> None:
+    with Client(serve(dataset=MNIST).url()) as client:
+        run = client.trained({"architecture": architecture(32, 16), "hyperparams": {"epochs": 1}})
+        images = np.asarray(dataset.load(str(MNIST), MNIST).test_images).reshape(-1, 784)
+        session = onnxruntime.InferenceSession(exported(client, run, "onnx"), providers=["CPUExecutionProvider"])
+        asked = {"param_id": run["param_id"], "dtype": "uint8", "return": "logits,probabilities"}
+        for start in range(0, len(images), 500):
+            rows = images[start : start + 500]
+            sent = client.post("/api/infer", content=rows.tobytes(), params=asked, headers={"Content-Type": BINARY})
+            ours = sent.json()["outputs"]
+            logits, probabilities = session.run(["logits", "probabilities"], {"pixels": rows / np.float32(255)})
+            np.testing.assert_allclose(logits, ours["logits"], rtol=1e-5, atol=1e-5)
+            np.testing.assert_allclose(probabilities, ours["probabilities"], rtol=0, atol=1e-5)
 
 
 def test_onnx_says_what_it_is(client: Client, run: Document) -> None:

@@ -80,7 +80,7 @@ class ModelInfer(Resource):
             raise unknown_parameters()
         wanted = self._parse(schemas.OpenInference, document)
         rows = _at("/inputs/0", lambda: _rows(wanted.inputs[0], data))
-        names: list[str] = [output.name for output in wanted.outputs] or list(open_inference.OUTPUTS)
+        names: list[str] = [output.name for output in wanted.outputs or ()] or list(open_inference.OUTPUTS)
         returns = schemas.Return(**{name: name in names for name in schemas.Return.model_fields})
         found = predict(predictor, rows, returns)["outputs"]
         ordered = {name: found[name] for name in names}
@@ -100,7 +100,7 @@ def _divided(req: falcon.Request, body: bytes) -> tuple[bytes, memoryview]:
 def _rows(tensor: schemas.InputTensor, data: memoryview) -> npt.NDArray[Any]:
     """The rows of the one input. Raises `TensorError`, `FaultAt`."""
     open_inference.check_input(tensor.name, tensor.datatype, tensor.shape)
-    size = tensor.parameters.get("binary_data_size")
+    size = (tensor.parameters or {}).get("binary_data_size")
     if size is None:
         if len(data):
             raise TensorError(f"has no binary_data_size, and {len(data)} bytes follow the JSON")
@@ -126,9 +126,9 @@ def _at(place: str, read: Callable[[], npt.NDArray[Any]]) -> npt.NDArray[Any]:
 
 def _binary(wanted: schemas.OpenInference, names: list[str]) -> frozenset[str]:
     """Which outputs to answer as binary data: what each says, or the request for all."""
-    default = wanted.parameters.get("binary_data_output") is True
+    default = (wanted.parameters or {}).get("binary_data_output") is True
     said: dict[str, bool] = {
-        output.name: output.parameters.get("binary_data", default) is True for output in wanted.outputs
+        output.name: (output.parameters or {}).get("binary_data", default) is True for output in wanted.outputs or ()
     }
     return frozenset(name for name in names if said.get(name, default))
 

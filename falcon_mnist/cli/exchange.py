@@ -1,0 +1,37 @@
+"""`falcon-mnist export` and `import`: parameter sets of a running server, as files."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+from falcon_mnist.client.client import Client
+
+SUFFIXES = {"safetensors": "safetensors", "onnx": "onnx", "npz": "npz", "json": "json"}
+
+
+class ExportError(Exception):
+    """A file that is not to be written; the message is one sentence."""
+
+
+def export(client: Client, param_id: str, name: str, output: Path | None, *, force: bool) -> Path:
+    """Write a parameter set in a format to a file, whole or not at all; returns the file's path.
+
+    Raises `ExportError`, `ClientError`, `OSError`.
+    """
+    path = output or Path(f"{param_id}.{SUFFIXES[name]}")
+    if path.exists() and not force:
+        raise ExportError(f"{path} is there already: --force replaces it")
+    data = client.export(param_id, name)
+    unfinished = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    try:
+        unfinished.write_bytes(data)
+        os.replace(unfinished, path)
+    finally:
+        unfinished.unlink(missing_ok=True)
+    return path
+
+
+def bring(client: Client, file: Path, activation: str | None) -> dict[str, object]:
+    """Send a file of parameters: JSON by its name, else safetensors. Raises `ClientError`, `OSError`."""
+    return client.import_parameters(file.read_bytes(), as_json=file.suffix == ".json", activation=activation)

@@ -1,0 +1,121 @@
+"""`export`, `import` and `prune` as a person types them."""
+
+from __future__ import annotations
+
+import subprocess
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+import safetensors.numpy
+from serving import COMMANDS, WRITE, Client, Document, OnDisk, Server, environment
+
+
+def run(*arguments: object, home: Path, typed: str = "", **settings: object) -> subprocess.CompletedProcess[str]:
+    command = [str(COMMANDS / "falcon-mnist"), *map(str, arguments)]
+    variables = environment(home, tokens=None, **settings)
+    return subprocess.run(command, env=variables, capture_output=True, text=True, input=typed, timeout=60, check=False)
+
+
+@pytest.fixture
+def here(client: Client, tmp_path: Path) -> list[object]:
+    """The options that name the session's server."""
+    (tmp_path / "token").write_text(f"{WRITE}\n")
+    return ["--url", str(client.url), "--token-file", tmp_path / "token"]
+
+
+@pytest.mark.parametrize("name", ["safetensors", "onnx", "npz", "json"])
+def test_what_is_exported_is_what_the_server_answers(
+    client: Client, trained: Document, here: list[object], tmp_path: Path, name: str
+) -> None:
+    file = tmp_path / "exported"
+    done = run("export", trained["param_id"], "--format", name, "-o", file, *here, home=tmp_path)
+    assert (done.returncode, done.stdout) == (0, f"{file}\n"), done.stderr
+    assert file.read_bytes() == client.get(f"/api/params/{trained['param_id']}?format={name}").content
+    again = run("export", trained["param_id"], "--format", name, "-o", file, *here, home=tmp_path)
+    assert again.returncode == 1
+    assert "--force" in again.stderr
+    assert run("export", trained["param_id"], "-o", file, "--force", *here, home=tmp_path).returncode == 0
+    assert [path.name for path in tmp_path.iterdir() if path.suffix == ".tmp"] == []
+
+
+def test_what_is_exported_comes_back(client: Client, trained: Document, here: list[object], tmp_path: Path) -> None:
+    file = tmp_path / "digits.safetensors"
+    run("export", trained["param_id"], "-o", file, *here, home=tmp_path)
+    done = run("import", file, *here, home=tmp_path)
+    assert done.returncode == 0, done.stderr
+    param_id = done.stdout.split()[1]
+    shown = [client.get(f"/api/params/{each}").json()["parameters"] for each in (param_id, trained["param_id"])]
+    assert shown[0] == shown[1]
+
+
+def test_refusals_are_sentences(client: Client, trained: Document, here: list[object], tmp_path: Path) -> None:
+    wrong = tmp_path / "wrong.safetensors"
+    tensors = {"0.weight": np.zeros((9, 784), np.float32), "0.bias": np.zeros(9, np.float32)}
+    wrong.write_bytes(safetensors.numpy.save(tensors))
+    other = tmp_path / "other"
+    other.write_text("another-token-of-nobody\n")
+    for arguments, said in (
+        (["import", wrong, "--activation", "relu", *here], "/0.weight: is the last layer"),
+        (["import", wrong, *here], "/activation: is required"),
+        (["import", tmp_path / "nothing", *here], "No such file"),
+        (["export", "p_0", *here], "404: There is no parameter set"),
+        (["export", "p_0", "--url", "http://127.0.0.1:1", "--token-file", other], "no server answers"),
+        (["export", "p_0", "--url", client.url, "--token-file", other], "401"),
+        (["export", "p_0", "--url", client.url, "--token-file", tmp_path / "none"], "--token-file"),
+    ):
+        done = run(*arguments, home=tmp_path)
+        assert done.returncode == 1
+        assert said in done.stderr
+        assert done.stderr.count("\n") == 1
+        assert "another-token-of-nobody" not in done.stdout + done.stderr
+
+
+@pytest.fixture
+def aged(serve: Callable[..., Server]) -> tuple[OnDisk, list[Document]]:
+    """A home without a server, with four runs that ended long ago, the third of them the best, and one of today."""
+    server = serve()
+    with Client(server.url()) as client:
+        runs = [client.trained(epochs=1, seed=seed) for seed in range(5)]
+        client.model()
+    server.stop()
+    for number, run_ in enumerate(runs[:4]):
+        day = f"'2020-01-0{number + 1}T00:00:00.000000Z'"
+        server.on_disk.change(f"UPDATE runs SET finished_at = {day} WHERE id = '{run_['run_id']}'")
+        server.on_disk.change(f"UPDATE models SET created_at = {day} WHERE id = '{run_['model_id']}'")
+        server.on_disk.change(
+            f"UPDATE epochs SET val_accuracy = 0.{5 + (number == 2)} WHERE run_id = '{run_['run_id']}'"
+        )
+    server.on_disk.change(f"UPDATE epochs SET val_accuracy = 0.1 WHERE run_id = '{runs[4]['run_id']}'")
+    return server.on_disk, runs
+
+
+def ids(on_disk: OnDisk) -> list[str]:
+    return [row[0] for row in on_disk.query("SELECT id FROM runs ORDER BY number")]
+
+
+def test_pruning_says_what_goes_and_asks(aged: tuple[OnDisk, list[Document]]) -> None:
+    on_disk, runs = aged
+    arguments = ("prune", "--older-than", "30d", "--keep-best", "1")
+    for typed in ("n\n", ""):
+        done = run(*arguments, home=on_disk.home, typed=typed)
+        assert done.returncode == 1
+        assert "3 succeeded" in done.stdout
+        assert len(ids(on_disk)) == 5
+    done = run(*arguments, home=on_disk.home, typed="y\n")
+    assert done.returncode == 0, done.stderr
+    assert ids(on_disk) == [runs[2]["run_id"], runs[4]["run_id"]]
+    files = {path.stem for path in (on_disk.storage / "parameters").iterdir()}
+    assert files == {runs[2]["param_id"], runs[4]["param_id"]}
+    assert on_disk.query("SELECT count(*) FROM models") == [(3,)]  # with the one of today that was never trained
+    again = run(*arguments, "--yes", home=on_disk.home)
+    assert "none" in again.stdout
+    assert ids(on_disk) == [runs[2]["run_id"], runs[4]["run_id"]]
+
+
+def test_an_age_that_is_none_is_refused(tmp_path: Path) -> None:
+    for text in ("30", "d", "-1d", "1y", "999999d"):
+        done = run("prune", f"--older-than={text}", home=tmp_path)
+        assert done.returncode == 2
+        assert "must be a number and m, h, d or w" in " ".join(done.stderr.replace("│", " ").split())
