@@ -9,7 +9,9 @@ from falcon_mnist.api.auth import Tokens
 from falcon_mnist.api.service import Service
 from falcon_mnist.data.ready import ReadyDataset
 from falcon_mnist.inference.predictors import Predictors
+from falcon_mnist.inference.removals import Removals
 from falcon_mnist.runs.checkpoints import Checkpoints
+from falcon_mnist.runs.elsewhere import ExecutorElsewhere
 from falcon_mnist.runs.executor import Executor
 from falcon_mnist.runs.pool import PoolBackend
 from falcon_mnist.settings import Settings
@@ -36,7 +38,11 @@ def create_app(settings: Settings | None = None) -> App:
 
 
 def open_service(
-    settings: Settings, *, dialect: Dialect | None = None, make_executor: Callable[..., Executor] = Executor
+    settings: Settings,
+    *,
+    dialect: Dialect | None = None,
+    make_executor: Callable[..., Executor | ExecutorElsewhere] = Executor,
+    removals: Removals | None = None,
 ) -> Service:
     """Make the home, the token and the database where they are missing; starts nothing.
 
@@ -51,7 +57,7 @@ def open_service(
         store=store,
         files=files,
         checkpoints=Checkpoints(checkpoint_storage(settings)),
-        predictors=Predictors(store, files),
+        predictors=Predictors(store, files, removals=removals),
         executor=make_executor(settings, store, BACKENDS[settings.executor]),
         remover=store.remover(files, checkpoint_storage(settings)),
         datasets=ReadyDataset(settings.dataset, settings.home),

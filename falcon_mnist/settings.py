@@ -18,6 +18,8 @@ log.setLevel(logging.WARNING)  # also where a command shows nothing but errors
 
 PREFIX = "FALCON_MNIST_"
 
+MOST_PROCESSES = 64
+
 
 class SettingsError(ValueError):
     """A setting whose value cannot be used; the message is one sentence for the person who set it."""
@@ -135,6 +137,7 @@ class Settings:
         shown="`auto`: cached or downloaded MNIST, else synthetic, said plainly",
     )
     workers: int = _setting(_count(1, 256), cpus, "training processes", shown="the number of CPUs")
+    processes: int = _setting(_count(1, MOST_PROCESSES), 1, "server processes of `falcon-mnist serve` on its port")
     max_body_bytes: int = _setting(_count(1024, 2**40), 67_108_864, "largest request body")
     # Ten million float32 are 40 MB of file and about 110 MB of JSON: what one answer may reasonably weigh.
     max_parameters: int = _setting(_count(1, 2**31 - 1), 10_000_000, "most parameters in an architecture")

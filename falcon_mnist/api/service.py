@@ -12,6 +12,7 @@ from falcon_mnist.api.turns import Limits
 from falcon_mnist.data.ready import ReadyDataset
 from falcon_mnist.inference.predictors import Predictors
 from falcon_mnist.runs.checkpoints import Checkpoints
+from falcon_mnist.runs.elsewhere import ExecutorElsewhere
 from falcon_mnist.runs.executor import Executor
 from falcon_mnist.settings import Settings
 from falcon_mnist.storage.parameter_files import ParameterFiles
@@ -29,7 +30,7 @@ class Service:
     files: ParameterFiles
     checkpoints: Checkpoints
     predictors: Predictors
-    executor: Executor
+    executor: Executor | ExecutorElsewhere
     remover: Remover
     datasets: ReadyDataset
     traffic: Traffic = field(default_factory=Traffic)

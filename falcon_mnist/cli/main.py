@@ -6,6 +6,7 @@ Commands import what they need when they run, so that `--help` answers at once.
 from __future__ import annotations
 
 import logging
+from dataclasses import replace
 from importlib.metadata import version
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -16,7 +17,7 @@ from falcon_mnist import logs
 from falcon_mnist.cli import console, remote
 from falcon_mnist.cli.entry import INTERRUPTED
 from falcon_mnist.cli.options import with_hyperparams
-from falcon_mnist.settings import Settings
+from falcon_mnist.settings import MOST_PROCESSES, Settings
 
 app = typer.Typer(
     name="falcon-mnist",
@@ -47,6 +48,10 @@ def _options(
 def serve(
     host: Annotated[str, typer.Option(help="Address to listen at.")] = "127.0.0.1",
     port: Annotated[int, typer.Option(min=0, max=65535, help="Port to listen at; 0 for a free one.")] = 8000,
+    processes: Annotated[
+        int | None,
+        typer.Option(min=1, max=MOST_PROCESSES, help="Server processes on that port (FALCON_MNIST_PROCESSES, or 1)."),
+    ] = None,
     allow_weak_tokens: Annotated[
         bool,
         typer.Option(
@@ -58,6 +63,8 @@ def serve(
     """Serve the API until Ctrl-C or SIGTERM; settings come from FALCON_MNIST_* variables."""
     logs.configure(logging.INFO, "json")
     settings = Settings.from_env()
+    if processes is not None:
+        settings = replace(settings, processes=processes)
     from falcon_mnist.app import open_service
     from falcon_mnist.cli.serve import run
 

@@ -9,8 +9,9 @@ from falcon_mnist import kernels
 from falcon_mnist.api.auth import token_to_enter_with
 from falcon_mnist.api.service import Service
 from falcon_mnist.api.token_rules import check_address
-from falcon_mnist.cli import console
+from falcon_mnist.cli import console, processes
 from falcon_mnist.server.serve import DRAIN_SECONDS, EXIT_SECONDS, make_server, run_until_signalled
+from falcon_mnist.server.sockets import addresses, listen
 from falcon_mnist.settings import Settings, SettingsError
 
 
@@ -23,10 +24,13 @@ def run(
     drain_seconds: float = DRAIN_SECONDS,
     exit_seconds: float = EXIT_SECONDS,
 ) -> None:
-    """Serve, and say where. Raises `SettingsError` if the address cannot be served at."""
+    """Serve, and say where. Raises `SettingsError` if the address cannot be served at.
+
+    With more than one process, `service` is closed, and each opens its own.
+    """
     try:
         warnings = check_address(host, service.tokens.weaknesses, allow_weak=allow_weak_tokens)
-        server = make_server(service, host, port)
+        sockets = listen(host, port)
     except SettingsError:
         service.close()
         raise
@@ -34,12 +38,19 @@ def run(
         service.close()
         reason = getattr(error, "strerror", None) or error
         raise SettingsError(f"cannot listen at {host}:{port}: {reason}") from None
-    console.say(f"Serving at {server.addresses[0]}/api with the {kernels.isa()} kernels; Ctrl-C ends it.")
-    console.say(_page(server.addresses[0], service.settings))
+    url = addresses(sockets)[0]
+    console.say(f"Serving at {url}/api with the {kernels.isa()} kernels; Ctrl-C ends it.")
+    console.say(_page(url, service.settings))
     console.say(_where_the_token_is(service.settings))
     for warning in warnings:
         console.say(f"Warning: {warning}.")
-    run_until_signalled(server, service, drain_seconds=drain_seconds, exit_seconds=exit_seconds)
+    if service.settings.processes == 1:
+        server = make_server(service, sockets)
+        run_until_signalled(server, service, drain_seconds=drain_seconds, exit_seconds=exit_seconds)
+        return
+    service.close()
+    if not processes.run(service.settings, sockets):
+        sys.exit(1)
 
 
 def _page(url: str, settings: Settings) -> str:

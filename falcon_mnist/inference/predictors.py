@@ -15,6 +15,7 @@ from cachetools import LRUCache
 from falcon_mnist import kernels
 from falcon_mnist.clock import SYSTEM_CLOCK, Clock
 from falcon_mnist.constants import Array
+from falcon_mnist.inference.removals import Removals
 from falcon_mnist.storage.files import Written
 from falcon_mnist.storage.parameter_files import ParameterFiles
 from falcon_mnist.storage.store import Store
@@ -48,6 +49,13 @@ class CacheFigures(NamedTuple):
     limit_bytes: int
 
 
+class Seen(NamedTuple):
+    """When the row of a parameter set was seen, by the monotonic clock, and after which removals."""
+
+    at: float
+    removals: bytes
+
+
 class Passes:
     """Forward passes of one architecture, with idle workspaces that all its parameter sets share."""
 
@@ -76,9 +84,9 @@ class Predictor:
     """A network with its parameters; any number of threads may call it."""
 
     def __init__(
-        self, net: kernels.Network, parameters: Array, *, model_id: str | None = None, seen: float = 0.0
+        self, net: kernels.Network, parameters: Array, *, model_id: str | None = None, seen: Seen | None = None
     ) -> None:
-        """Of the parameter set of a model, whose row was `seen` at that monotonic time, or of neither."""
+        """Of the parameter set of a model, whose row was `seen`, or of neither."""
         self.model_id = model_id
         self.seen = seen
         self._passes = passes(net.layers)
@@ -95,8 +103,16 @@ class Predictors:
     """The predictors of stored parameter sets, the least recently used ones dropped beyond `limit` bytes."""
 
     def __init__(
-        self, store: Store, files: ParameterFiles, *, limit: int = CACHE_BYTES, clock: Clock = SYSTEM_CLOCK
+        self,
+        store: Store,
+        files: ParameterFiles,
+        *,
+        limit: int = CACHE_BYTES,
+        clock: Clock = SYSTEM_CLOCK,
+        removals: Removals | None = None,
     ) -> None:
+        """`removals` tells what other processes of this server remove; of other servers nothing does."""
+        self._removals = removals or Removals()
         self._clock = clock
         self._store = store
         self._files = files
@@ -120,21 +136,27 @@ class Predictors:
             return predictor
 
     def forget(self, param_ids: Iterable[str]) -> None:
-        """Drop what was removed; other servers notice by themselves."""
+        """Drop what was removed: from now on no process of this server answers from it. Others notice by themselves."""
+        self._drop(param_ids)
+        self._removals.note()
+
+    def _drop(self, param_ids: Iterable[str]) -> None:
         with self._lock:
             for param_id in param_ids:
                 self._cached.pop(param_id, None)
 
     def _find(self, param_id: str) -> Predictor | None:
-        """The cached predictor, unless its set was removed, perhaps by another server."""
+        """The cached predictor, unless its set was removed, perhaps by another process or server."""
         with self._lock:
             predictor = self._cached.get(param_id)
             self._hits += predictor is not None
-        if predictor is not None and (now := self._clock.monotonic()) > predictor.seen + LOOK_SECONDS:
-            if self._store.parameters(param_id) is None:
-                self.forget([param_id])
-                return None
-            predictor.seen = now
+        if predictor is None or self._is_fresh(predictor.seen):
+            return predictor
+        seen = self._now()
+        if self._store.parameters(param_id) is None:
+            self._drop([param_id])
+            return None
+        predictor.seen = seen
         return predictor
 
     def figures(self) -> CacheFigures:
@@ -143,14 +165,25 @@ class Predictors:
             cached = self._cached
             return CacheFigures(self._hits, self._loads, len(cached), int(cached.currsize), int(cached.maxsize))
 
+    def _is_fresh(self, seen: Seen | None) -> bool:
+        return (
+            seen is not None
+            and self._clock.monotonic() <= seen.at + LOOK_SECONDS
+            and self._removals.state() == seen.removals
+        )
+
+    def _now(self) -> Seen:
+        """To be asked before a row is read: it may be removed right after."""
+        return Seen(self._clock.monotonic(), self._removals.state())
+
     def _load(self, param_id: str) -> Predictor | None:
-        now = self._clock.monotonic()  # before the row is read: it may be removed right after
+        seen = self._now()
         row = self._store.parameters(param_id)
         model = None if row is None else self._store.model(row.model_id)
         if row is None or model is None:
             return None
         parameters = self._files.read(param_id, Written(row.size_bytes, row.sha256), model.architecture)
-        return Predictor(network.build(model.architecture), parameters, model_id=model.id, seen=now)
+        return Predictor(network.build(model.architecture), parameters, model_id=model.id, seen=seen)
 
 
 def adhoc(architecture: Mapping[str, Any], layers: list[tuple[Array, Array]]) -> Predictor:

@@ -41,11 +41,15 @@ def start_process(parent: int, logging_as: tuple[int, logs.Style]) -> None:
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     os.nice(NICENESS)
     logs.configure(*logging_as)
-    threading.Thread(target=_end_with, args=(parent,), name="parent-watch", daemon=True).start()
+    end_with(parent)
 
 
-def _end_with(parent: int) -> None:
-    """End this process when its server is gone, whatever it computes."""
+def end_with(parent: int) -> None:
+    """End this process when the one that started it is gone, whatever it computes."""
+    threading.Thread(target=_watch, args=(parent,), name="parent-watch", daemon=True).start()
+
+
+def _watch(parent: int) -> None:
     while os.getppid() == parent:
         time.sleep(WATCH_SECONDS)
     os._exit(1)

@@ -4,16 +4,19 @@ from __future__ import annotations
 
 import errno
 import logging
+import socket
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import Any
 
 from waitress import wasyncore
 from waitress.adjustments import Adjustments
 from waitress.server import TcpWSGIServer
 
+from falcon_mnist.server.balance import GIVE_WAY_SECONDS, Balance
 from falcon_mnist.server.channel import Channel
 from falcon_mnist.server.dispatcher import Dispatcher
+from falcon_mnist.server.sockets import addresses
 
 log = logging.getLogger(__name__)
 
@@ -29,7 +32,8 @@ class Listener(TcpWSGIServer):  # type: ignore[misc]
     channel_class = Channel
     admits: Callable[[str], bool]
     max_body_bytes: int
-    _accepts_from = 0.0
+    balance: Balance | None = None  # with other processes that listen at the same socket
+    accepts_from = 0.0  # by the monotonic clock
     _told = False
 
     def add_task(self, task: Channel) -> None:
@@ -40,19 +44,26 @@ class Listener(TcpWSGIServer):  # type: ignore[misc]
     def accept(self) -> Any:
         """The next connection; none for a while when there is no descriptor for it."""
         try:
-            return super().accept()
+            accepted = super().accept()
         except OSError as error:
             if error.errno not in (errno.EMFILE, errno.ENFILE):
                 raise
-            self._accepts_from = time.monotonic() + PAUSE_SECONDS
+            self.accepts_from = time.monotonic() + PAUSE_SECONDS
             if not self._told:
                 self._told = True
                 log.error("no descriptor is left for another connection: raise the limit (ulimit -n)")
             return None
+        if accepted is not None and self.balance is not None:
+            self.balance.has(len(self._map) + 1)
+            if self.balance.ahead():
+                self.accepts_from = time.monotonic() + GIVE_WAY_SECONDS
+        return accepted
 
     def readable(self) -> bool:
-        """Whether to accept."""
-        return bool(super().readable()) and time.monotonic() >= self._accepts_from
+        """Whether to accept; asked before each wait."""
+        if self.balance is not None:
+            self.balance.has(len(self._map))  # with what else is watched, which is the same in each process
+        return bool(super().readable()) and time.monotonic() >= self.accepts_from
 
     def maintenance(self, now: float) -> None:
         """Close what is idle, and what does not read its answer."""
@@ -67,62 +78,41 @@ class Listener(TcpWSGIServer):  # type: ignore[misc]
 
 
 class Listeners:
-    """The server: one listening socket for each address that the host's name stands for."""
+    """The server: a listener for each of its listening sockets."""
 
     def __init__(
         self,
         application: Any,
-        host: str,
-        port: int,
+        sockets: Iterable[socket.socket],
         *,
         admits: Callable[[str], bool],
         max_body_bytes: int,
         adjustments: dict[str, Any],
+        balance: Balance | None = None,
     ) -> None:
-        """Listen at `host` (`*`: every address) and `port` (0: any free one). Raises `OSError` if it cannot."""
+        """`sockets` become the server's own; with `balance`, other processes listen at them too."""
         self._map: dict[int, Any] = {}
-        self._adjustments = Adjustments(host=host, port=port, **adjustments)
+        self._adjustments = Adjustments(**adjustments)
         self.task_dispatcher = Dispatcher()
         self.listeners: list[Listener] = []
-        error: OSError | None = None
-        for sockinfo in self._adjustments.listen:
-            try:
-                listener = self._listen(application, sockinfo)
-            except OSError as failed:
-                error = failed
-                if not _has_no_such_address(failed):
-                    break
-                continue
-            listener.admits, listener.max_body_bytes = admits, max_body_bytes
-            self.listeners.append(listener)
-        if error is not None and not (self.listeners and _has_no_such_address(error)):
-            self.close()
-            raise error
-        self.task_dispatcher.set_thread_count(self._adjustments.threads)
-
-    def _listen(self, application: Any, sockinfo: tuple[Any, ...]) -> Listener:
-        family, kind, protocol, place = sockinfo
-        if self.listeners and place[1] == 0:  # the same free port for all
-            place = (place[0], int(self.listeners[0].effective_port), *place[2:])
-        watched = set(self._map)
-        try:
-            return Listener(
+        for listening in sockets:
+            listener = Listener(
                 application,
                 self._map,
+                _sock=listening,
                 dispatcher=self.task_dispatcher,
                 adj=self._adjustments,
-                sockinfo=(family, kind, protocol, place),
+                bind_socket=False,
+                sockinfo=(listening.family, listening.type, listening.proto, listening.getsockname()),
             )
-        except OSError:
-            for descriptor in set(self._map) - watched:  # what it has opened before it failed
-                self._map[descriptor].close()
-            raise
+            listener.admits, listener.max_body_bytes, listener.balance = admits, max_body_bytes, balance
+            self.listeners.append(listener)
+        self.task_dispatcher.set_thread_count(self._adjustments.threads)
 
     @property
     def addresses(self) -> list[str]:
         """The URL of each listening socket."""
-        places = [(listener.effective_host, listener.effective_port) for listener in self.listeners]
-        return [f"http://{f'[{host}]' if ':' in host else host}:{port}" for host, port in places]
+        return addresses(listener.socket for listener in self.listeners)
 
     @property
     def channels(self) -> list[Channel]:
@@ -131,7 +121,13 @@ class Listeners:
 
     def run(self) -> None:
         """Read and write until there is nothing to watch any more."""
-        wasyncore.loop(timeout=self._adjustments.asyncore_loop_timeout, map=self._map, use_poll=True)
+        while self._map:
+            wasyncore.poll2(self._wait_seconds(), self._map)
+
+    def _wait_seconds(self) -> float:
+        """Not longer than until a listener accepts again."""
+        most, now = float(self._adjustments.asyncore_loop_timeout), time.monotonic()
+        return min([most, *(each.accepts_from - now for each in self.listeners if each.accepts_from > now)])
 
     def pull_trigger(self) -> None:
         """Wake the thread that runs."""
@@ -142,8 +138,3 @@ class Listeners:
         """Close what listens; connections stay."""
         for listener in self.listeners:
             listener.close()
-
-
-def _has_no_such_address(error: OSError) -> bool:
-    """As `localhost` has on a machine without IPv6."""
-    return error.errno in (errno.EADDRNOTAVAIL, errno.EAFNOSUPPORT)

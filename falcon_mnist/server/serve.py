@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import os
-import signal
+import socket
 import threading
 import time
 import warnings
@@ -14,9 +14,12 @@ from typing import Any
 
 from falcon_mnist.api.app import build_app
 from falcon_mnist.api.service import Service
+from falcon_mnist.server.balance import Balance
 from falcon_mnist.server.descriptors import connection_limit
 from falcon_mnist.server.listener import Listeners
 from falcon_mnist.server.parser import MAX_HEADER_BYTES
+from falcon_mnist.server.signals import note_signals
+from falcon_mnist.server.sockets import BACKLOG, listen
 
 log = logging.getLogger(__name__)
 
@@ -40,7 +43,7 @@ ADJUSTMENTS: dict[str, Any] = {
     "outbuf_overflow": 2**25,
     "outbuf_high_watermark": 2**18,
     "max_request_header_size": MAX_HEADER_BYTES,
-    "backlog": 1024,
+    "backlog": BACKLOG,
     "channel_timeout": 60,  # seconds without a byte until a connection is closed
     "cleanup_interval": 5,
     "clear_untrusted_proxy_headers": True,
@@ -56,14 +59,13 @@ DRAIN_SECONDS = 10.0
 EXIT_SECONDS = 14.0
 
 
-def make_server(service: Service, host: str, port: int) -> Listeners:
-    """A server that listens at `host` (`*`: every address) and `port` (0: any free one). Raises `OSError`."""
+def make_server(service: Service, sockets: list[socket.socket], balance: Balance | None = None) -> Listeners:
+    """A server behind these listening sockets; with `balance`, other processes are behind them too."""
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", "send_bytes will be removed", DeprecationWarning)
         return Listeners(
             build_app(service),
-            host,
-            port,
+            sockets,
             admits=service.tokens.admits,
             max_body_bytes=service.settings.max_body_bytes,
             adjustments=ADJUSTMENTS
@@ -72,6 +74,7 @@ def make_server(service: Service, host: str, port: int) -> Listeners:
                 "connection_limit": connection_limit(CONNECTIONS),
                 "ident": None,
             },
+            balance=balance,
         )
 
 
@@ -81,21 +84,14 @@ def run_until_signalled(
     *,
     drain_seconds: float = DRAIN_SECONDS,
     exit_seconds: float = EXIT_SECONDS,
+    supervised: bool = False,
 ) -> None:
     """Serve until SIGINT or SIGTERM, then let requests and runs come to a good end.
 
     Readiness turns false, requests in flight are answered, running runs are saved for the next server. A
-    second signal ends the process at once.
+    second signal ends the process at once, unless it is `supervised`.
     """
-    signals: list[int] = []  # an Event takes a lock, which a handler must not wait for
-
-    def leave(number: int, frame: object) -> None:
-        if signals:
-            os._exit(1)
-        signals.append(number)
-
-    for number in (signal.SIGINT, signal.SIGTERM):
-        signal.signal(number, leave)
+    signals = note_signals(supervised=supervised)
     service.executor.start()
     with _in_thread(server, service, drain_seconds) as thread:
         while not signals:
@@ -116,7 +112,7 @@ def _end_anyway(seconds: float) -> None:
 @contextmanager
 def running(service: Service, host: str = "127.0.0.1") -> Iterator[str]:
     """A server in a thread of this process, on a free port; gives its URL."""
-    server = make_server(service, host, 0)
+    server = make_server(service, listen(host, 0))
     with _in_thread(server, service, DRAIN_SECONDS):
         yield server.addresses[0]
 

@@ -12,7 +12,7 @@ import time
 import warnings
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import ExitStack
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -20,8 +20,10 @@ import pytest
 from raw_http import HEALTH, Gauge, Raw, request
 from serving import PATIENCE, READ, WRITE, Client, Document, Server, architecture, environment, until
 
+from falcon_mnist.server.balance import Balance
 from falcon_mnist.server.listener import Listeners
 from falcon_mnist.server.serve import ADJUSTMENTS
+from falcon_mnist.server.sockets import listen
 
 
 @pytest.mark.parametrize("count", [8, 64])
@@ -64,8 +66,7 @@ def test_clients_that_do_not_read_a_snapshot_hold_few_threads_and_little_memory(
             for _ in range(64):
                 connection = stack.enter_context(Raw(str(client.url), receive_bytes=4096))
                 connection.send(request("GET", path, token=READ))
-            until(lambda: gauge.answers >= 50, "others are answered")
-    assert gauge.longest < SOON
+            gauge.wait_for(50)
     assert gauge.peak_bytes < 450e6
 
 
@@ -130,18 +131,24 @@ def _pipelined(url: str, number: int) -> int:
     return sum(answer == path for answer, path in zip(re.findall(rb"/\d{6}", received), paths, strict=False))
 
 
-def test_threads_that_meet_on_a_connection_answer_each_request_once(restless: None) -> None:
+@contextmanager
+def _serving(balance: Balance | None = None) -> Iterator[Listeners]:
+    """A server in a thread that answers each request with its path."""
     adjustments = ADJUSTMENTS | {"connection_limit": 100, "ident": None}
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", DeprecationWarning)
         server = Listeners(
-            _answer_path, "127.0.0.1", 0, admits=lambda _: True, max_body_bytes=2**20, adjustments=adjustments
+            _answer_path,
+            listen("127.0.0.1", 0),
+            admits=lambda _: True,
+            max_body_bytes=2**20,
+            adjustments=adjustments,
+            balance=balance,
         )
     thread = threading.Thread(target=server.run, daemon=True)
     thread.start()
     try:
-        with ThreadPoolExecutor(4) as clients:
-            answered = list(clients.map(lambda number: _pipelined(server.addresses[0], number), range(600)))
+        yield server
     finally:
         server.task_dispatcher.shutdown()
         for channel in server.channels:
@@ -150,7 +157,27 @@ def test_threads_that_meet_on_a_connection_answer_each_request_once(restless: No
         until(lambda: not server.channels, "the connections are closed")
         server.close()
         thread.join(PATIENCE)
+
+
+def test_threads_that_meet_on_a_connection_answer_each_request_once(restless: None) -> None:
+    with _serving() as server, ThreadPoolExecutor(4) as clients:
+        answered = list(clients.map(lambda number: _pipelined(server.addresses[0], number), range(600)))
     assert answered == [60] * 600
+
+
+def test_connections_that_no_other_process_takes_are_accepted_by_the_one_with_most() -> None:
+    counts = [0, 0]  # the other has none
+    balance = Balance(counts, 0)
+    with _serving(balance) as server, ExitStack() as stack:
+        for number in range(20):
+            connection = stack.enter_context(Raw(server.addresses[0]))
+            connection.send(request("GET", f"/{number:06}"))
+            assert connection.status() == 200
+            assert balance.ahead()
+        many = counts[1] = counts[0]
+        assert not balance.ahead()
+        stack.close()
+        until(lambda: counts[0] == many - 20, "those that have ended are not counted")
 
 
 def test_requests_that_arrive_in_pieces_are_answered(client: Client) -> None:

@@ -1,0 +1,76 @@
+"""Several server processes behind the same listening sockets; the first of them executes the runs."""
+
+from __future__ import annotations
+
+import ctypes
+import logging
+import multiprocessing
+import os
+import socket
+import sys
+from dataclasses import dataclass, field
+from typing import Any
+
+from falcon_mnist import logs
+from falcon_mnist.api.service import Service
+from falcon_mnist.app import open_service
+from falcon_mnist.inference.removals import Removals
+from falcon_mnist.runs.elsewhere import ExecutorElsewhere, Notices
+from falcon_mnist.runs.executor import Executor
+from falcon_mnist.runs.worker import end_with
+from falcon_mnist.server.balance import Balance
+from falcon_mnist.server.serve import EXIT_SECONDS, make_server, run_until_signalled
+from falcon_mnist.server.supervisor import Supervisor
+from falcon_mnist.settings import Settings
+
+log = logging.getLogger(__name__)
+
+# Longer than a process gives itself.
+PATIENCE_SECONDS = EXIT_SECONDS + 0.5
+
+
+@dataclass
+class Shared:
+    """What all processes have, those that replace others too; new ones get it as they start."""
+
+    settings: Settings
+    sockets: list[socket.socket]
+    removals: Any  # arrays in shared memory, a number for each process
+    connections: Any
+    notices: Notices = field(default_factory=Notices)
+    supervisor: int = field(default_factory=os.getpid)
+    logging_as: tuple[int, logs.Style] = field(default_factory=logs.configured)
+
+
+def run(settings: Settings, sockets: list[socket.socket]) -> bool:
+    """Serve in `settings.processes` processes until SIGINT or SIGTERM; says whether all have ended well."""
+    shared = Shared(settings, sockets, _counts(settings.processes), _counts(settings.processes))
+    return Supervisor(settings.processes, _serve, shared, exit_seconds=PATIENCE_SECONDS).run()
+
+
+def _counts(processes: int) -> Any:
+    return multiprocessing.get_context("spawn").RawArray(ctypes.c_uint64, processes)
+
+
+def _serve(number: int, shared: Shared) -> None:
+    """Be one of them."""
+    end_with(shared.supervisor)
+    logs.configure(*shared.logging_as)
+    try:
+        service = _open(number, shared)
+        server = make_server(service, shared.sockets, Balance(shared.connections, number))
+        run_until_signalled(server, service, supervised=True)
+    except Exception:
+        log.exception("server process %d failed", number)
+        sys.exit(1)
+
+
+def _open(number: int, shared: Shared) -> Service:
+    removals = Removals(shared.removals, number)
+    if number > 0:
+        elsewhere = ExecutorElsewhere(shared.notices)
+        return open_service(shared.settings, make_executor=lambda *_: elsewhere, removals=removals)
+    service = open_service(shared.settings, removals=removals)
+    if isinstance(service.executor, Executor):
+        shared.notices.pass_on(service.executor)
+    return service

@@ -1,0 +1,46 @@
+"""Runs that another process of the server executes: how it is told that one was queued."""
+
+from __future__ import annotations
+
+import contextlib
+import socket
+import threading
+
+from falcon_mnist.runs.executor import Executor
+
+
+class Notices:
+    """A byte for each notice, in a socket that all processes of the server have, so it outlives each of them."""
+
+    def __init__(self) -> None:
+        self._reader, self._writer = socket.socketpair()
+
+    def send(self) -> None:
+        """Tell the process that executes runs; never waits for it."""
+        with contextlib.suppress(BlockingIOError):  # full of notices that are not read yet: one is enough
+            self._writer.send(b"\0", socket.MSG_DONTWAIT)
+
+    def pass_on(self, executor: Executor) -> None:
+        """From now on, notify `executor` of each."""
+        threading.Thread(target=self._pass_on, args=[executor], name="notices", daemon=True).start()
+
+    def _pass_on(self, executor: Executor) -> None:
+        while self._reader.recv(4096):
+            executor.notify()
+
+
+class ExecutorElsewhere:
+    """Stands for the executor in a process that executes no runs."""
+
+    def __init__(self, notices: Notices) -> None:
+        self._notices = notices
+
+    def start(self) -> None:
+        """Nothing: the other process starts it."""
+
+    def notify(self) -> None:
+        """A run was queued."""
+        self._notices.send()
+
+    def stop(self) -> None:
+        """Nothing: it ends with its process."""
