@@ -42,5 +42,9 @@ class ExecutorElsewhere:
         """A run was queued."""
         self._notices.send()
 
+    def workers_alive(self) -> int:
+        """None of this process."""
+        return 0
+
     def stop(self) -> None:
         """Nothing: it ends with its process."""
