@@ -91,12 +91,12 @@ OPERATIONS = (
         body=schemas.Nothing, body_required=False,
     ),
     Operation(
-        "/api/runs/{run_id}/finish", runs.Finish, "post", "finishRun", "Stop a run, and keep what it has learnt.",
+        "/api/runs/{run_id}/finish", runs.Finish, "post", "finishRun", "Stop a run, and keep what it has learned.",
         202, answers.RunState, (*_FIELDS, "unknown-run", "run-not-running", "read-only-token"),
         body=schemas.Nothing, body_required=False,
     ),
     Operation(
-        "/api/runs/{run_id}/snapshot", snapshots.Snapshot, "get", "showSnapshot", "Get what a run has learnt so far.",
+        "/api/runs/{run_id}/snapshot", snapshots.Snapshot, "get", "showSnapshot", "Get what a run has learned so far.",
         200, answers.Snapshot,
         ("unknown-run", "no-snapshot", "malformed-request", "not-acceptable", "invalid-fields", "damaged-parameters",
          "busy"),

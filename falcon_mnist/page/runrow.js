@@ -67,7 +67,7 @@ export function timeOf(run) {
 export const finishRun = (runId, changed) => change(() => post(`runs/${runId}/finish`, {}), changed);
 
 export async function cancelRun(runId, changed) {
-  if (!confirm("Cancel this run? What it has learnt is lost.")) return;
+  if (!confirm("Cancel this run? What it has learned is lost.")) return;
   await change(() => post(`runs/${runId}/cancel`, {}), changed);
 }
 

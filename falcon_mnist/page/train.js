@@ -69,7 +69,7 @@ export async function showTrain(main, signal, kind, name) {
       recipe && el("p", { class: "hint" }, `${recipe.purpose} After ${recipe.source}.`, reachedBy(recipe)),
       network.element,
       like?.param_id && el("div", { class: "field checked" },
-        el("label", { for: "continuing" }, "Begin with what that run has learnt"), continuing)),
+        el("label", { for: "continuing" }, "Begin with what that run has learned"), continuing)),
     el("section", { class: "card hyperparams" }, hyperparams.element),
     fault,
     !write && el("p", { class: "hint" }, "This token may only look."),

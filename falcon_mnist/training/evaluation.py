@@ -11,7 +11,7 @@ import numpy.typing as npt
 from falcon_mnist import kernels
 from falcon_mnist.constants import CLASSES, Array
 
-# A network that has learnt nothing makes thousands; those that it was surest of tell most.
+# A network that has learned nothing makes thousands; those that it was surest of tell most.
 MOST_MISTAKES = 1000
 
 

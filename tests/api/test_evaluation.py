@@ -21,7 +21,7 @@ def images_and_labels(folder: Path) -> tuple[np.ndarray, np.ndarray]:
 
 @pytest.fixture(scope="module")
 def beginner(client: Client) -> Document:
-    """A run that has learnt so little that its parameters make mistakes."""
+    """A run that has learned so little that its parameters make mistakes."""
     return client.trained({"architecture": architecture(8)}, epochs=1, optimizer={"lr": 1e-4})
 
 

@@ -1,4 +1,4 @@
-"""What a run has learnt so far."""
+"""What a run has learned so far."""
 
 from __future__ import annotations
 

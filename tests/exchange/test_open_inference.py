@@ -120,6 +120,7 @@ def test_numbers_may_lie_in_one_list_or_in_rows_and_what_is_unknown_is_left_alon
         ({"inputs": [tensor(shape=[2, 784])]}, "784 numbers.*1568"),
         ({"inputs": [tensor(data=None)]}, "array of numbers"),
         ({"inputs": [tensor(data=[0.5] * 783 + ["1"])]}, "/inputs/0/data/783.*string"),
+        ({"inputs": [tensor(shape=[2, 784], data=[[0.5] * 784, [0.5] * 783])]}, "/inputs/0/data/1.*783"),
         ({"inputs": [tensor(datatype="UINT8")]}, "whole numbers from 0 to 255"),
         ({"inputs": [tensor(datatype="UINT8", data=[256] * 784)]}, "whole numbers from 0 to 255"),
         ({"inputs": [tensor(datatype="UINT8", data=[-1e30] * 784)]}, "whole numbers from 0 to 255"),

@@ -74,7 +74,7 @@ def test_a_recipe_and_an_earlier_run_fill_the_form(site: Site, trained: Document
     expect(page.get_by_label("Epochs", exact=True)).to_have_value("12")
     expect(page.get_by_label("Rotation")).to_have_value("10")
     page.get_by_label("Epochs", exact=True).fill("1")
-    page.get_by_label("Begin with what that run has learnt").check()
+    page.get_by_label("Begin with what that run has learned").check()
     start(page)
     page.wait_for_url("**/#/runs/r_*")
     run = site.client.wait(page.url.rpartition("/")[2], "succeeded")

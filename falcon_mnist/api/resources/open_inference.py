@@ -6,13 +6,14 @@ from collections.abc import Callable
 from typing import Any, ClassVar
 
 import falcon
+import numpy as np
 import numpy.typing as npt
 
 from falcon_mnist.api import schemas
 from falcon_mnist.api.auth import READ
 from falcon_mnist.api.errors import Fault, invalid_fields
 from falcon_mnist.api.json_answer import dumps
-from falcon_mnist.api.json_body import FaultAt, decode, matrix, shape_of, vector
+from falcon_mnist.api.json_body import FaultAt, decode, matrix, vector
 from falcon_mnist.api.request import BINARY, JSON, read_body
 from falcon_mnist.api.resources.base import Resource, answer, unknown_parameters
 from falcon_mnist.api.resources.health import Health, Readiness
@@ -104,14 +105,19 @@ def _rows(tensor: schemas.InputTensor, data: memoryview) -> npt.NDArray[Any]:
     if size is None:
         if len(data):
             raise TensorError(f"has no binary_data_size, and {len(data)} bytes follow the JSON")
-        shape = shape_of(tensor.data)
-        numbers = vector(tensor.data) if shape is None or len(shape) == 1 else matrix(tensor.data)
+        numbers = matrix(tensor.data) if _in_rows(tensor.data) else vector(tensor.data)
         return open_inference.rows_of_numbers(numbers, tensor.datatype, tensor.shape)
     if tensor.data is not None:
         raise TensorError("has both data and a binary_data_size")
     if size != len(data):
         raise TensorError(f"must have a binary_data_size of the {len(data)} bytes that follow the JSON")
     return open_inference.rows_of_bytes(data, tensor.datatype, tensor.shape)
+
+
+def _in_rows(data: Any) -> bool:
+    """Whether numbers came as a list of rows, and not in one list."""
+    first = data[0] if isinstance(data, list | np.ndarray) and len(data) else None
+    return isinstance(first, list | np.ndarray)
 
 
 def _at(place: str, read: Callable[[], npt.NDArray[Any]]) -> npt.NDArray[Any]:

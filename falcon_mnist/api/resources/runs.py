@@ -113,7 +113,7 @@ class Finish(RunResource):
     access: ClassVar = {"POST": WRITE}
 
     def on_post(self, req: falcon.Request, resp: falcon.Response, run_id: str) -> None:
-        """Let a running run succeed at the end of the epoch under way, with what it has learnt."""
+        """Let a running run succeed at the end of the epoch under way, with what it has learned."""
         body = read_json(req, self._service, optional=True)
         self._run(run_id)
         self._parse(schemas.Nothing, body)

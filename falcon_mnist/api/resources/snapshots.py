@@ -1,4 +1,4 @@
-"""What a run has learnt so far: the parameters of its newest checkpoint."""
+"""What a run has learned so far: the parameters of its newest checkpoint."""
 
 from __future__ import annotations
 
