@@ -50,6 +50,7 @@ def open_service(
     """
     open_home(settings)
     store = open_store(settings, wait=REQUEST_WAIT, dialect=dialect)
+    store.prepare()
     files = ParameterFiles(parameter_storage(settings))
     return Service(
         settings=settings,

@@ -9,7 +9,7 @@ from __future__ import annotations
 import logging
 import secrets
 from collections.abc import Mapping, Sequence
-from contextlib import AbstractContextManager
+from contextlib import AbstractContextManager, suppress
 from enum import StrEnum
 from functools import cached_property
 from typing import Any, NamedTuple, TypeVar
@@ -114,6 +114,11 @@ class Store:
     def snapshot(self) -> AbstractContextManager[Any]:
         """What is read within sees the same moment: a run, its epochs, and its parameter set belong together."""
         return self._database.snapshot()
+
+    def prepare(self) -> None:
+        """Make what the first list would have to wait for other writers to make; nothing while that cannot be had."""
+        with suppress(peewee.OperationalError):
+            _ = self.cursor_key
 
     @cached_property
     def cursor_key(self) -> bytes:
