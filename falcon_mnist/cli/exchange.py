@@ -7,8 +7,6 @@ from pathlib import Path
 
 from falcon_mnist.client.client import Client
 
-SUFFIXES = {"safetensors": "safetensors", "onnx": "onnx", "npz": "npz", "json": "json"}
-
 
 class ExportError(Exception):
     """A file that is not to be written; the message is one sentence."""
@@ -19,7 +17,7 @@ def export(client: Client, param_id: str, name: str, output: Path | None, *, for
 
     Raises `ExportError`, `ClientError`, `OSError`.
     """
-    path = output or Path(f"{param_id}.{SUFFIXES[name]}")
+    path = output or Path(f"{param_id}.{name}")
     if path.exists() and not force:
         raise ExportError(f"{path} is there already: --force replaces it")
     data = client.export(param_id, name)
