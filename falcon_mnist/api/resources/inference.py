@@ -64,7 +64,8 @@ def _binary_request(req: falcon.Request, body: bytes) -> tuple[str, Array | npt.
         faults.append(Fault("/param_id", "is required"))
     dtype = query.get("dtype")  # without a default: four rows of bytes are as long as one of floats
     if dtype not in ("float32", "uint8"):
-        faults.append(Fault("/dtype", "must be float32 or uint8"))
+        meanings = "uint8 (a byte a pixel, 0 to 255) or float32 (0 to 1, little-endian)"
+        faults.append(Fault("/dtype", f"must be {meanings}" if dtype else f"is required with bytes: {meanings}"))
     names = query.get("return", "probabilities,labels").split(",")
     if unknown := [name for name in names if name not in schemas.Return.model_fields]:
         faults.append(Fault("/return", f"must name logits, probabilities or labels, not {unknown[0][:40]!r}"))
