@@ -6,8 +6,10 @@ from collections.abc import Callable
 
 from falcon_mnist.api.app import App, build_app
 from falcon_mnist.api.auth import Tokens
+from falcon_mnist.api.metrics import Metrics
 from falcon_mnist.api.service import Service
 from falcon_mnist.data.ready import ReadyDataset
+from falcon_mnist.inference.figures import SharedFigures
 from falcon_mnist.inference.predictors import Predictors
 from falcon_mnist.inference.removals import Removals
 from falcon_mnist.runs.checkpoints import Checkpoints
@@ -43,8 +45,12 @@ def open_service(
     dialect: Dialect | None = None,
     make_executor: Callable[..., Executor | ExecutorElsewhere] = Executor,
     removals: Removals | None = None,
+    figures: SharedFigures | None = None,
+    metrics: Metrics | None = None,
 ) -> Service:
     """Make the home, the token and the database where they are missing; starts nothing.
+
+    `removals`, `figures` and `metrics` are in memory that all processes of a server share, where it has several.
 
     Raises `SettingsError`, `SchemaError`, `DatabaseFileError` or `NotPrivateError` if what is there cannot be used.
     """
@@ -58,8 +64,9 @@ def open_service(
         store=store,
         files=files,
         checkpoints=Checkpoints(checkpoint_storage(settings)),
-        predictors=Predictors(store, files, removals=removals),
+        predictors=Predictors(store, files, removals=removals, figures=figures),
         executor=make_executor(settings, store, BACKENDS[settings.executor]),
         remover=store.remover(files, checkpoint_storage(settings)),
         datasets=ReadyDataset(settings.dataset, settings.home),
+        metrics=metrics or Metrics(),
     )

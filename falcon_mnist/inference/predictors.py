@@ -15,6 +15,7 @@ from cachetools import LRUCache
 from falcon_mnist import kernels
 from falcon_mnist.clock import SYSTEM_CLOCK, Clock
 from falcon_mnist.constants import Array
+from falcon_mnist.inference.figures import CacheFigures, SharedFigures
 from falcon_mnist.inference.removals import Removals
 from falcon_mnist.storage.files import Written
 from falcon_mnist.storage.parameter_files import ParameterFiles
@@ -37,16 +38,6 @@ class Answer(NamedTuple):
 
     logits: Array  # (rows, 10)
     milliseconds: float
-
-
-class CacheFigures(NamedTuple):
-    """How the cache of parameter sets does, in this process."""
-
-    hits: int
-    loads: int  # sets read from their files, because they were not in the cache
-    sets: int
-    size_bytes: int
-    limit_bytes: int
 
 
 class Seen(NamedTuple):
@@ -110,8 +101,12 @@ class Predictors:
         limit: int = CACHE_BYTES,
         clock: Clock = SYSTEM_CLOCK,
         removals: Removals | None = None,
+        figures: SharedFigures | None = None,
     ) -> None:
-        """`removals` tells what other processes of this server remove; of other servers nothing does."""
+        """`removals` tells what other processes of this server remove (of other servers nothing does).
+
+        `figures` is where they tell each other how their caches do.
+        """
         self._removals = removals or Removals()
         self._clock = clock
         self._store = store
@@ -120,7 +115,8 @@ class Predictors:
         self._loading = threading.Lock()  # one at a time: while it is read, a set takes several times its bytes
         # One that is larger than the whole cache takes all of it.
         self._cached: LRUCache[str, Predictor] = LRUCache(limit, getsizeof=lambda found: min(found.size_bytes, limit))
-        self._hits = self._loads = 0
+        self._figures = figures or SharedFigures()
+        self._note()
 
     def get(self, param_id: str) -> Predictor | None:
         """The predictor of a parameter set, None if there is no such set. Raises `DamagedFileError`."""
@@ -132,7 +128,8 @@ class Predictors:
             if predictor := self._load(param_id):
                 with self._lock:
                     self._cached[param_id] = predictor
-                    self._loads += 1
+                    self._figures.loaded()
+                    self._note()
             return predictor
 
     def forget(self, param_ids: Iterable[str]) -> None:
@@ -144,12 +141,14 @@ class Predictors:
         with self._lock:
             for param_id in param_ids:
                 self._cached.pop(param_id, None)
+            self._note()
 
     def _find(self, param_id: str) -> Predictor | None:
         """The cached predictor, unless its set was removed, perhaps by another process or server."""
         with self._lock:
             predictor = self._cached.get(param_id)
-            self._hits += predictor is not None
+            if predictor is not None:
+                self._figures.hit()
         if predictor is None or self._is_fresh(predictor.seen):
             return predictor
         seen = self._now()
@@ -160,10 +159,11 @@ class Predictors:
         return predictor
 
     def figures(self) -> CacheFigures:
-        """Of one moment."""
-        with self._lock:
-            cached = self._cached
-            return CacheFigures(self._hits, self._loads, len(cached), int(cached.currsize), int(cached.maxsize))
+        """Those of all processes of this server."""
+        return self._figures.totals()
+
+    def _note(self) -> None:
+        self._figures.holds(len(self._cached), self._cached.currsize, self._cached.maxsize)
 
     def _is_fresh(self, seen: Seen | None) -> bool:
         return (
