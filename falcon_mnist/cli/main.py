@@ -18,6 +18,8 @@ COMMANDS: dict[str, Callable[..., None]] = {
     "demo": serving.demo,
     "train": training.train,
     "recipes": training.recipes,
+    "digits": data.digits,
+    "token": home.token,
     "backup": home.backup,
     "export": exchange.export,
     "import": exchange.bring,

@@ -1,15 +1,17 @@
-"""`data`: the digits to train and test on."""
+"""`data`: the digits to train and test on; and `digits`: some of them, to be sent to a server."""
 
 from __future__ import annotations
 
 import logging
+import sys
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 
 import typer
 
 from falcon_mnist import logs
 from falcon_mnist.cli import console
+from falcon_mnist.constants import MAX_ROWS
 from falcon_mnist.settings import Settings
 
 app = typer.Typer(help="The digits to train and test on.", no_args_is_help=True)
@@ -66,3 +68,37 @@ def data_show(
     with console.progress() as shown:
         loaded = dataset.load(settings.dataset, settings.home, progress=shown)
     show(loaded, count, variants if augment else 0, seed, distortions, png)
+
+
+def digits(
+    count: Annotated[int, typer.Option(min=1, max=MAX_ROWS, help="How many.")] = 1,
+    label: Annotated[int | None, typer.Option(min=0, max=9, help="Only this digit.")] = None,
+    start: Annotated[int, typer.Option(min=0, help="Number of the test digit to begin with.")] = 0,
+    form: Annotated[
+        Literal["json", "raw", "png"],
+        typer.Option(
+            "--format", help="JSON with numbers from 0 to 1; raw: 784 bytes a digit; png: a file for each digit."
+        ),
+    ] = "json",
+    folder: Annotated[Path, typer.Option(file_okay=False, exists=True, help="Where png files go.")] = Path(),
+    show: Annotated[bool, typer.Option("--show", help="Draw them as well, on standard error.")] = False,
+) -> None:
+    """Print test digits in the form that `POST /api/infer` takes."""
+    logs.configure(logging.ERROR, "text")
+    settings = Settings.from_env()
+    from falcon_mnist.cli import digits as picking
+    from falcon_mnist.data import dataset
+
+    if form == "raw" and sys.stdout.isatty():
+        raise typer.BadParameter("raw is bytes, not text: send them to a file or a program", param_hint="--format")
+    with console.progress() as shown:
+        data = dataset.load(settings.dataset, settings.home, progress=shown)
+    numbers = picking.pick(data.test_labels, count, start, label)
+    images, labels = data.test_images[numbers], data.test_labels[numbers]
+    if show:
+        picking.draw(images, labels, numbers)
+    if form == "png":
+        for path in picking.write_pictures(images, labels, numbers, folder):
+            console.say(str(path))
+    else:
+        picking.send(images.tobytes() if form == "raw" else picking.as_json(images))

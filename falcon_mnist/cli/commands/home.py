@@ -1,4 +1,4 @@
-"""What looks after a home: `backup`, `prune`, `doctor`, `migrate-database`."""
+"""What looks after a home: `token`, `backup`, `prune`, `doctor`, `migrate-database`."""
 
 from __future__ import annotations
 
@@ -11,6 +11,14 @@ import typer
 from falcon_mnist import logs
 from falcon_mnist.cli import console
 from falcon_mnist.settings import Settings
+
+
+def token() -> None:
+    """Print the token that a server on this home asks for, for scripts: `$(falcon-mnist token)`."""
+    settings = Settings.from_env()
+    from falcon_mnist.api.auth import token_to_enter_with
+
+    console.say(token_to_enter_with(settings))
 
 
 def backup(folder: Annotated[Path, typer.Argument(help="A new or an empty folder.")]) -> None:
