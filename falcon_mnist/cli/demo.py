@@ -8,9 +8,8 @@ from functools import partial
 from typing import Any
 
 from falcon_mnist import kernels
-from falcon_mnist.api import schemas
 from falcon_mnist.app import open_service
-from falcon_mnist.cli import console, report, watch
+from falcon_mnist.cli import console, refusals, report, watch
 from falcon_mnist.client.client import Client, ClientError
 from falcon_mnist.data import dataset
 from falcon_mnist.server.serve import running
@@ -22,7 +21,7 @@ NEXT = "Now draw a digit yourself: run `falcon-mnist serve` and open the page th
 
 def run(settings: Settings, model: dict[str, Any]) -> None:
     """Create `model`, train it, infer on some test digits, and print them with what all of them showed."""
-    schemas.parse(schemas.CreateModel, model, max_parameters=settings.max_parameters)  # before anything is done
+    refusals.checked(model, max_parameters=settings.max_parameters)  # before anything is done
     with console.progress() as show:
         data = dataset.load(settings.dataset, settings.home, progress=show)
     console.say(f"Data set: {data.name}. {data.reason}")

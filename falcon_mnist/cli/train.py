@@ -11,7 +11,7 @@ from falcon_mnist.api import schemas
 from falcon_mnist.api.resources.runs import whole_document
 from falcon_mnist.api.service import Service
 from falcon_mnist.app import BACKENDS, open_service
-from falcon_mnist.cli import console, report, watch
+from falcon_mnist.cli import console, refusals, report, watch
 from falcon_mnist.data import dataset
 from falcon_mnist.data.dataset import Dataset
 from falcon_mnist.runs.executor import Executor
@@ -23,11 +23,11 @@ NEXT = "Next: `falcon-mnist serve` has a page to draw digits on; `falcon-mnist r
 
 
 def train(settings: Settings, body: dict[str, Any], *, as_json: bool = False) -> None:
-    """Create the model in `body` and train it. Raises `Problem`, `RunError`, `InterruptedRunError`.
+    """Create the model in `body` and train it. Raises `OptionsError`, `RunError`, `InterruptedRunError`.
 
     With `as_json` the last line is one object with what a script needs.
     """
-    wanted = schemas.parse(schemas.CreateModel, body, max_parameters=settings.max_parameters)
+    wanted = refusals.checked(body, max_parameters=settings.max_parameters)
     with console.progress() as show:
         data = dataset.load(settings.dataset, settings.home, progress=show)
     console.say(f"Data set: {data.name}. {data.reason}")

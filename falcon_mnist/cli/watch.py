@@ -78,7 +78,7 @@ def shown() -> Iterator[Callable[[Mapping[str, Any]], None]]:
         redirect_stdout=console.out.is_terminal,  # lines for a file go there, not above the bar
         transient=True,
     ) as bars:
-        task = bars.add_task("")
+        task = bars.add_task("", total=None)
 
         def show(run: Mapping[str, Any]) -> None:
             nonlocal printed, since
@@ -95,7 +95,7 @@ def shown() -> Iterator[Callable[[Mapping[str, Any]], None]]:
 def _how_far(run: Mapping[str, Any], seconds: float) -> str:
     """Loss, accuracy, and the time left, `seconds` after the last epoch."""
     if run["state"] == QUEUED:
-        return "queued"
+        return "waiting for a worker"
     metrics, left = run["metrics"], run["eta_seconds"]
     parts = []
     if metrics["train_loss"] is not None:

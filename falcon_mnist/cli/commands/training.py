@@ -20,7 +20,7 @@ def train(
         str | None, typer.Option(help="Widths of the hidden layers, by commas; '' for none (128).")
     ] = None,
     activation: networks.Activation = "relu",
-    recipe: Annotated[str | None, typer.Option(help="Begin with a recipe; other options change it.")] = None,
+    recipe: networks.Recipe = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object as the last line.")] = False,
     hyperparams: dict[str, Any],
 ) -> None:
