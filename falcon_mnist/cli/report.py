@@ -12,7 +12,7 @@ from rich.table import Table
 from falcon_mnist.cli import console
 
 SHOWN = 6
-Mistake = tuple[int, int, int, float]  # index, label, predicted, confidence
+Mistake = tuple[int, int, int, float | None]  # index, label, predicted, confidence
 
 
 def evaluation(found: Mapping[str, Any], mistakes: Sequence[Mistake], images: npt.NDArray[np.uint8]) -> None:
@@ -22,7 +22,7 @@ def evaluation(found: Mapping[str, Any], mistakes: Sequence[Mistake], images: np
     shown = mistakes[:SHOWN]
     if shown:
         console.say("The surest mistakes:")
-        captions = [f"{label}, taken for {predicted} ({sure:.0%})" for _, label, predicted, sure in shown]
+        captions = [f"{label}, taken for {predicted} ({sure or 0:.0%})" for _, label, predicted, sure in shown]
         drawn = console.digits(np.asarray(images)[[index for index, *_ in shown]], captions)
         console.out.print(drawn, markup=False, soft_wrap=True)
     console.say(f"Test accuracy: {found['accuracy']:.2%} of {count:,} {found['dataset']['name']} test digits")
