@@ -11,6 +11,7 @@ import orjson
 
 from falcon_mnist.cli import console
 from falcon_mnist.cli.show import encode_png
+from falcon_mnist.constants import MAX_ROWS
 
 Bytes = npt.NDArray[np.uint8]
 Numbers = npt.NDArray[np.int64]
@@ -22,6 +23,8 @@ class DigitsError(Exception):
 
 def pick(labels: Bytes, count: int, start: int, label: int | None) -> Numbers:
     """The numbers of the first `count` digits from `start` on, of those with that label. Raises `DigitsError`."""
+    if count > MAX_ROWS:
+        raise DigitsError(f"--count: a request takes at most {MAX_ROWS} digits")
     of_label = np.arange(len(labels)) if label is None else np.flatnonzero(labels == label)
     picked = of_label[of_label >= start][:count]
     if not len(picked):

@@ -32,7 +32,6 @@ app = typer.Typer(
     name="falcon-mnist",
     help="Train and serve small neural networks on MNIST over a REST API.",
     no_args_is_help=True,
-    add_completion=False,
     pretty_exceptions_enable=False,
 )
 app.add_typer(data.app, name="data")
@@ -51,11 +50,11 @@ def _options(
 
 def main() -> int:
     """Run the command line; what a person can mend ends it with one sentence. Returns its status, or exits."""
-    from falcon_mnist.cli.watch import InterruptedRunError
-
     try:
         app()
     except Exception as error:
+        from falcon_mnist.cli.watch import InterruptedRunError
+
         if (sentence := _sentence(error)) is None:
             raise
         console.err.print(f"falcon-mnist: {sentence}", soft_wrap=True, markup=False)

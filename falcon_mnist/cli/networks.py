@@ -2,14 +2,26 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 import typer
 
 Hidden = Annotated[str, typer.Option(help="Widths of the hidden layers, separated by commas; '' for none.")]
-Activation = Annotated[str, typer.Option(help="After each hidden layer: relu, sigmoid or tanh.")]
+Activation = Annotated[Literal["relu", "sigmoid", "tanh"], typer.Option(help="After each hidden layer.")]
 Epochs = Annotated[int, typer.Option(help="Passes over the training digits.")]
 Seed = Annotated[int, typer.Option(help="The same seed gives the same parameters.")]
+
+
+def recipe_names() -> list[str]:
+    """What `--recipe` takes."""
+    from falcon_mnist.training.recipes import RECIPES
+
+    return list(RECIPES)
+
+
+Recipe = Annotated[
+    str | None, typer.Option(autocompletion=recipe_names, help="Begin with a recipe; other options change it.")
+]
 
 
 def model(hidden: str, activation: str, **hyperparams: Any) -> dict[str, Any]:

@@ -56,10 +56,17 @@ def test_they_are_drawn_beside_what_is_sent(tmp_path: Path, digits: Path) -> Non
     assert b"0 (test digit 0)" in ended.stderr
 
 
-def test_digits_that_are_not_there_are_refused(tmp_path: Path, digits: Path) -> None:
-    ended = run(tmp_path, digits, "digits", "--start", "100")
+@pytest.mark.parametrize(
+    ("options", "says"),
+    [
+        (["--start", "100"], "there is no test digit from number 100 on: there are 100 test digits"),
+        (["--count", "513"], "--count: a request takes at most 512 digits"),
+    ],
+)
+def test_digits_that_cannot_be_sent_are_refused(tmp_path: Path, digits: Path, options: list[str], says: str) -> None:
+    ended = run(tmp_path, digits, "digits", *options)
     assert ended.returncode == 1
-    assert ended.stderr == b"falcon-mnist: there is no test digit from number 100 on: there are 100 test digits\n"
+    assert ended.stderr.decode() == f"falcon-mnist: {says}\n"
 
 
 def test_the_token_is_that_of_the_settings(tmp_path: Path, digits: Path) -> None:

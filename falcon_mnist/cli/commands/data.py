@@ -11,7 +11,6 @@ import typer
 
 from falcon_mnist import logs
 from falcon_mnist.cli import console
-from falcon_mnist.constants import MAX_ROWS
 from falcon_mnist.settings import Settings
 
 app = typer.Typer(help="The digits to train and test on.", no_args_is_help=True)
@@ -71,7 +70,7 @@ def data_show(
 
 
 def digits(
-    count: Annotated[int, typer.Option(min=1, max=MAX_ROWS, help="How many.")] = 1,
+    count: Annotated[int, typer.Option(min=1, help="How many.")] = 1,
     label: Annotated[int | None, typer.Option(min=0, max=9, help="Only this digit.")] = None,
     start: Annotated[int, typer.Option(min=0, help="Number of the test digit to begin with.")] = 0,
     form: Annotated[

@@ -20,11 +20,11 @@ def train(
         str | None, typer.Option(help="Widths of the hidden layers, by commas; '' for none (128).")
     ] = None,
     activation: networks.Activation = "relu",
-    recipe: Annotated[str | None, typer.Option(help="Begin with a recipe; other options change it.")] = None,
+    recipe: networks.Recipe = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object as the last line.")] = False,
     hyperparams: dict[str, Any],
 ) -> None:
-    """Train a model without a server; what it makes is served by the next one on the same home."""
+    """Train a network here, without a server. `falcon-mnist serve` then serves it, from the same FALCON_MNIST_HOME."""
     logs.configure(logging.ERROR, "text")  # what the command prints, not what its workers do
     settings = Settings.from_env()
     from falcon_mnist.cli.train import train as train_offline
