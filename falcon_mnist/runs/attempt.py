@@ -86,7 +86,10 @@ class Attempt:
     def _fail(self, error: Exception) -> None:
         code, message = _code_and_message(error)
         cause = f"{type(error).__name__}: {error}"
-        log.error("run failed: %s: %s", code, cause, exc_info=code == "internal_error", extra=self._log_as)
+        if code == "diverged":  # by its hyperparameters: nothing for who looks after the server
+            log.warning("run failed: %s: %s", code, cause, extra=self._log_as)
+        else:
+            log.error("run failed: %s: %s", code, cause, exc_info=code == "internal_error", extra=self._log_as)
         self._parts.store.fail(self._run.id, self._owner, code, message)
 
     def _train(self) -> Iterator[None]:

@@ -24,7 +24,7 @@ PROBES = ("/healthz", "/readyz", "/metrics", "/v2/health/live", "/v2/health/read
 
 
 def asking(url: str) -> httpx.Client:
-    return httpx.Client(base_url=url, headers={"Authorization": f"Bearer {WRITE}"}, trust_env=False)
+    return httpx.Client(base_url=url, headers={"Authorization": f"Bearer {WRITE}"}, timeout=PATIENCE, trust_env=False)
 
 
 def probe_and_ask(url: str) -> None:

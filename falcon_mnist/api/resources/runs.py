@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any, ClassVar
 
 import falcon
@@ -62,9 +62,7 @@ class RunResource(Resource):
     """Base of what answers one run with its history."""
 
     def _document(self, run: RunRow) -> dict[str, Any]:
-        history = self._service.store.history(run.id)
-        latest = history[-1] if history else None
-        return run_document(run, latest) | {"history": [_epoch(row) for row in history]}
+        return whole_document(run, self._service.store.history(run.id))
 
 
 class Run(RunResource):
@@ -150,6 +148,12 @@ def run_document(run: RunRow, latest: Epoch | None) -> dict[str, Any]:
     if run.error is not None:
         document["error"] = run.error
     return document
+
+
+def whole_document(run: RunRow, history: Sequence[Epoch]) -> dict[str, Any]:
+    """A run with all its finished epochs."""
+    latest = history[-1] if history else None
+    return run_document(run, latest) | {"history": [_epoch(row) for row in history]}
 
 
 def _epoch(row: Epoch) -> dict[str, Any]:
