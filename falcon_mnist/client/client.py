@@ -51,9 +51,9 @@ class Client:
         """End a run."""
         self._ask("POST", f"/api/runs/{run_id}/cancel")
 
-    def finish(self, run_id: str) -> None:
+    def finish(self, run_id: str) -> dict[str, Any]:
         """Let a running run succeed at the end of the epoch under way."""
-        self._ask("POST", f"/api/runs/{run_id}/finish")
+        return self._ask("POST", f"/api/runs/{quote(run_id, safe='')}/finish")
 
     def labels(self, param_id: str, images: npt.NDArray[np.uint8]) -> npt.NDArray[np.int64]:
         """Predicted labels of images (n, 784)."""
