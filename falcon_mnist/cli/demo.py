@@ -10,7 +10,7 @@ from typing import Any
 from falcon_mnist import kernels
 from falcon_mnist.app import open_service
 from falcon_mnist.cli import console, refusals, report, watch
-from falcon_mnist.client.client import Client, ClientError
+from falcon_mnist.client import Client, ClientError
 from falcon_mnist.data import dataset
 from falcon_mnist.server.serve import running
 from falcon_mnist.settings import Settings
@@ -32,12 +32,12 @@ def run(settings: Settings, model: dict[str, Any]) -> None:
         console.say(f"{left}; they go first.")
     with running(service) as url, Client(url, token) as client:
         console.say(f"Server: {url}/api, with the {kernels.isa()} kernels")
-        model_id = client.create_model(model["architecture"], model["hyperparams"])
-        run_id = client.train(model_id)
+        model_id = client.create_model(model["architecture"], model["hyperparams"])["model_id"]
+        run_id = client.train(model_id)["run_id"]
         console.say(f"Model {model_id}, run {run_id}")
         finish, cancel = partial(_finish, client, run_id), partial(client.cancel, run_id)
         ended = watch.until_succeeded(partial(client.run, run_id), finish, cancel)
-        labels = client.labels(ended["param_id"], data.test_images[:SHOWN])
+        labels = client.infer(ended["param_id"], data.test_images[:SHOWN]).labels
         evaluation = client.evaluation(ended["param_id"])
     console.say(f"Parameters {ended['param_id']}")
     captions = [
@@ -45,8 +45,9 @@ def run(settings: Settings, model: dict[str, Any]) -> None:
         for found, label in zip(labels, data.test_labels[:SHOWN], strict=True)
     ]
     console.out.print(console.digits(data.test_images[:SHOWN], captions), markup=False, soft_wrap=True)
-    members = ("index", "label", "predicted", "confidence")
-    mistakes = [tuple(mistake[member] for member in members) for mistake in evaluation["mistakes"]]
+    mistakes = [
+        (each["index"], each["label"], each["predicted"], each["confidence"]) for each in evaluation["mistakes"]
+    ]
     report.evaluation(evaluation, mistakes, data.test_images)
     console.say(report.learned_nothing(evaluation["accuracy"], ended) or NEXT)
 

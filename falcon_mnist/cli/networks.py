@@ -26,17 +26,13 @@ Recipe = Annotated[
 
 def model(hidden: str, activation: str, **hyperparams: Any) -> dict[str, Any]:
     """The body of `POST /models` that the options describe."""
+    from falcon_mnist.client import network
+
     try:
         widths = [int(width) for width in hidden.split(",") if width.strip()]
     except ValueError:
         raise typer.BadParameter("must be whole numbers, separated by commas", param_hint="--hidden") from None
-    layers: list[dict[str, Any]] = []
-    before = 784
-    for width in widths:
-        layers += [{"type": "linear", "in": before, "out": width}, {"type": activation}]
-        before = width
-    layers.append({"type": "linear", "in": before, "out": 10})
-    return {"architecture": {"input_size": 784, "layers": layers}, "hyperparams": hyperparams}
+    return {"architecture": network(*widths, activation=activation), "hyperparams": hyperparams}
 
 
 def from_recipe(name: str, hidden: str | None, activation: str, hyperparams: dict[str, Any]) -> dict[str, Any]:

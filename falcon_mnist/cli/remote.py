@@ -11,7 +11,7 @@ from falcon_mnist.cli import console
 from falcon_mnist.settings import Settings, SettingsError
 
 if TYPE_CHECKING:
-    from falcon_mnist.client.client import Client
+    from falcon_mnist.client import Client
 
 Url = Annotated[str, typer.Option(envvar="FALCON_MNIST_URL", help="Address of the server.")]
 TokenFile = Annotated[
@@ -23,7 +23,7 @@ AT_HOME = "http://127.0.0.1:8000"
 
 def client(url: str, token_file: Path | None, token: str | None) -> Client:
     """A client of that server. Raises `SettingsError` if no token can be found."""
-    from falcon_mnist.client.client import Client
+    from falcon_mnist.client import Client
 
     if token_file is None and token:
         return Client(url, token)

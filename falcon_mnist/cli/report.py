@@ -17,7 +17,7 @@ SHOWN = 6
 # Below this accuracy a network has learned next to nothing: one that guesses has a tenth.
 LEARNED = 0.2
 GUESSING_LOSS = 2.4  # a little more than ln 10, that of ten equal probabilities
-Mistake = tuple[int, int, int, float]  # index, label, predicted, confidence
+Mistake = tuple[int, int, int, float | None]  # index, label, predicted, confidence
 
 
 def evaluation(found: Mapping[str, Any], mistakes: Sequence[Mistake], images: npt.NDArray[np.uint8]) -> None:
@@ -27,7 +27,7 @@ def evaluation(found: Mapping[str, Any], mistakes: Sequence[Mistake], images: np
     shown = mistakes[:SHOWN]
     if shown:
         console.say("The surest mistakes:")
-        captions = [f"{label}, taken for {predicted} ({sure:.0%})" for _, label, predicted, sure in shown]
+        captions = [f"{label}, taken for {predicted} ({sure or 0:.0%})" for _, label, predicted, sure in shown]
         drawn = console.digits(np.asarray(images)[[index for index, *_ in shown]], captions)
         console.out.print(drawn, markup=False, soft_wrap=True)
     console.say(f"Test accuracy: {found['accuracy']:.2%} of {count:,} {found['dataset']['name']} test digits")
