@@ -29,7 +29,7 @@ def export(
 
 
 def bring(
-    file: Annotated[Path, typer.Argument(help="safetensors of ours or of PyTorch, or (.json) the API's JSON.")],
+    file: Annotated[Path, typer.Argument(help="A safetensors file of `export` or PyTorch, or .json from the API.")],
     activation: Annotated[
         str | None, typer.Option(help="For PyTorch's files: relu, sigmoid or tanh between the layers.")
     ] = None,
