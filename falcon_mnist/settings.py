@@ -159,6 +159,12 @@ class Settings:
         _storage_folder, None, "folder of parameter files and checkpoints", shown="`HOME/storage`"
     )
     executor: str = _setting(_one_of("pool", later={"ray": "leave it at pool"}), "pool", "who executes runs: `pool`")
+    log: str = _setting(
+        _one_of("auto", "text", "json"),
+        "auto",
+        "the log of `falcon-mnist serve`: `text` for people, `json` for programs, or `auto`",
+        shown="`auto`: text on a terminal, else JSON",
+    )
     metrics_public: bool = _setting(_flag, False, "`1`: `/metrics` needs no token", shown="`0`")
 
     @property

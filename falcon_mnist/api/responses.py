@@ -7,6 +7,7 @@ from typing import Annotated, Any, Literal
 from pydantic import BaseModel, ConfigDict, Field
 
 from falcon_mnist.constants import CLASSES, MAX_ROWS
+from falcon_mnist.inference.likeness import MOST_WARNED
 from falcon_mnist.training.architecture import Architecture
 from falcon_mnist.training.evaluation import MOST_MISTAKES
 from falcon_mnist.training.hyperparams import Hyperparams
@@ -263,11 +264,26 @@ class Outputs(Answer):
     logits: Annotated[list[_Row], Field(max_length=MAX_ROWS)] = _sometimes()
 
 
+class RowWarning(Answer):
+    """Rows that do not look like MNIST's digits, so that what is answered for them means little."""
+
+    code: Annotated[
+        Literal["range", "polarity", "centre"],
+        Field(
+            description="range: pixels are not 0 to 1, or hardly any is ink; polarity: the background is bright; "
+            "centre: the centre of mass is not in the middle."
+        ),
+    ]
+    rows: Annotated[list[Annotated[int, Field(ge=0, lt=MAX_ROWS)]], Field(min_length=1, max_length=MOST_WARNED)]
+    detail: Annotated[str, Field(description="What the first of these rows has, and what a digit has.")]
+
+
 class AdhocPrediction(Answer):
-    """Outputs, and the time of the forward pass alone."""
+    """Outputs, the time of the forward pass alone, and `warnings` where rows do not look like digits."""
 
     outputs: Outputs
     latency_ms: Annotated[float, Field(ge=0)]
+    warnings: Annotated[list[RowWarning], Field(min_length=1, max_length=3)] = _sometimes()
 
 
 class Prediction(AdhocPrediction):

@@ -26,6 +26,7 @@ class MetricsText(Resource):
     """`/metrics`."""
 
     access: ClassVar = {"GET": READ}
+    is_probe: ClassVar = True
 
     def __init__(self, service: Service) -> None:
         super().__init__(service)

@@ -29,8 +29,9 @@ def serve(
     ] = False,
 ) -> None:
     """Serve the API until Ctrl-C or SIGTERM; settings come from FALCON_MNIST_* variables."""
-    logs.configure(logging.INFO, "json")
+    logs.configure(logging.INFO, logs.style("auto"))  # what is wrong with the settings is said too
     settings = Settings.from_env()
+    logs.configure(logging.INFO, logs.style(settings.log))
     if processes is not None:
         settings = replace(settings, processes=processes)
     from falcon_mnist.app import open_service
