@@ -9,7 +9,7 @@ from typing import Annotated
 import typer
 
 from falcon_mnist.cli import console
-from falcon_mnist.cli.commands import data, exchange, home, serving, stopping, training
+from falcon_mnist.cli.commands import data, exchange, home, served, serving, stopping, sweeping, training
 from falcon_mnist.cli.entry import INTERRUPTED
 
 # In the order of `--help`.
@@ -22,6 +22,11 @@ COMMANDS: dict[str, Callable[..., None]] = {
     "digits": data.digits,
     "token": home.token,
     "backup": home.backup,
+    "models": served.models,
+    "runs": served.runs,
+    "watch": served.watch,
+    "infer": served.infer,
+    "sweep": sweeping.sweep,
     "export": exchange.export,
     "import": exchange.bring,
     "prune": home.prune,
