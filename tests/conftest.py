@@ -8,6 +8,7 @@ from pathlib import Path
 
 import postgres
 import pytest
+from buckets import Bucket, buckets
 from serving import LIMITED_BODY, READ, WRITE, Client, Document, OnDisk, Server, environment, write_digits
 from xdist.scheduler import LoadScopeScheduling
 
@@ -54,6 +55,20 @@ def cluster() -> Iterator[postgres.Cluster]:
         pytest.skip(missing)
     with postgres.cluster() as running:
         yield running
+
+
+@pytest.fixture(scope="session")
+def s3() -> Iterator[Callable[[], Bucket]]:
+    """Makes empty places in an S3 server of this session."""
+    with buckets("s3") as new:
+        yield new
+
+
+@pytest.fixture(scope="session")
+def gs() -> Iterator[Callable[[], Bucket]]:
+    """The same of Google Cloud Storage."""
+    with buckets("gs") as new:
+        yield new
 
 
 @pytest.fixture(scope="session")
