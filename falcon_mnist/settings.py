@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+import importlib.util
 import logging
 import os
 from collections.abc import Callable, Mapping
@@ -53,15 +54,20 @@ def _count(low: int, high: int) -> Callable[[str], int]:
     return parse
 
 
-def _one_of(*names: str, later: Mapping[str, str] | None = None) -> Callable[[str], str]:
+def _one_of(*names: str) -> Callable[[str], str]:
     def parse(value: str) -> str:
-        if later and value in later:
-            raise ValueError(f"is {value!r}, which this version cannot do yet: {later[value]}")
         if value not in names:
             raise ValueError(f"must be one of {', '.join(names)}")
         return value
 
     return parse
+
+
+def _executor(value: str) -> str:
+    _one_of("pool", "ray")(value)
+    if value == "ray" and importlib.util.find_spec("ray") is None:
+        raise ValueError("is ray, which is not installed: pip install 'falcon-mnist[cluster]'")
+    return value
 
 
 def _flag(value: str) -> bool:
@@ -158,7 +164,9 @@ class Settings:
     storage_url: Path | None = _setting(
         _storage_folder, None, "folder of parameter files and checkpoints", shown="`HOME/storage`"
     )
-    executor: str = _setting(_one_of("pool", later={"ray": "leave it at pool"}), "pool", "who executes runs: `pool`")
+    executor: str = _setting(
+        _executor, "pool", "who executes runs: `pool`, or `ray` on the cluster at Ray's own `RAY_ADDRESS`"
+    )
     metrics_public: bool = _setting(_flag, False, "`1`: `/metrics` needs no token", shown="`0`")
 
     @property

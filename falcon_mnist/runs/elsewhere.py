@@ -46,5 +46,9 @@ class ExecutorElsewhere:
         """None of this process."""
         return 0
 
+    def problem(self) -> str | None:
+        """None that this process knows of."""
+        return None
+
     def stop(self) -> None:
         """Nothing: it ends with its process."""

@@ -87,6 +87,10 @@ class PoolBackend:
             pool, _ = self._busy.pop(owner)
             _end(pool)
 
+    def problem(self) -> str | None:
+        """None: processes can always be started."""
+        return None
+
     def alive(self) -> int:
         """Processes that have been started and not ended."""
         pools = [*self._idle, *(pool for pool, _ in list(self._busy.values()))]

@@ -67,17 +67,18 @@ def execute(settings: Settings, run_id: str, owner: str) -> None:
     execute_with(parts, run_id, owner)
 
 
-def execute_with(parts: Parts, run_id: str, owner: str) -> None:
-    """As `execute`, with these parts; closes their store."""
+def execute_with(parts: Parts, run_id: str, owner: str) -> bool:
+    """As `execute`, with these parts; closes their store. Says whether the run could be claimed."""
     try:
         run = parts.store.claim(run_id, owner)
         if run is None:
-            return
+            return False
         log.info("run claimed", extra={"run_id": run_id})
         attempt = Attempt(parts, run, owner)
         with _beating(attempt.lease, parts.store):
             for _ in attempt.run_to_completion():
                 pass
+        return True
     finally:
         parts.store.close()
 
