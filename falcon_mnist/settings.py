@@ -142,7 +142,7 @@ class Settings:
         "`auto`, `mnist`, `synthetic`, or a folder with the four IDX files (gzipped or not)",
         shown="`auto`: cached or downloaded MNIST, else synthetic, said plainly",
     )
-    workers: int = _setting(_count(1, 256), cpus, "training processes", shown="the number of CPUs")
+    workers: int = _setting(_count(1, 256), cpus, "training processes of the pool", shown="the number of CPUs")
     processes: int = _setting(_count(1, MOST_PROCESSES), 1, "server processes of `falcon-mnist serve` on its port")
     max_body_bytes: int = _setting(_count(1024, 2**40), 67_108_864, "largest request body")
     # Ten million float32 are 40 MB of file and about 110 MB of JSON: what one answer may reasonably weigh.

@@ -60,7 +60,6 @@ BAD = [
     ("ISA", "avx"),
     ("ISA", "AVX2"),
     ("METRICS_PUBLIC", "yes"),
-    ("EXECUTOR", "ray"),
     ("EXECUTOR", "threads"),
     ("DATABASE_URL", "mysql://here/mnist"),
     ("DATABASE_URL", "sqlite://"),
@@ -119,9 +118,8 @@ def test_a_variable_that_is_no_setting_is_ignored_and_said(caplog: pytest.LogCap
 
 
 def test_what_this_version_cannot_do_yet_is_said() -> None:
-    for name, text in (("STORAGE_URL", "s3://x/y"), ("EXECUTOR", "ray")):
-        with pytest.raises(SettingsError, match="this version cannot"):
-            Settings.from_env({f"FALCON_MNIST_{name}": text})
+    with pytest.raises(SettingsError, match="this version cannot"):
+        Settings.from_env({"FALCON_MNIST_STORAGE_URL": "s3://x/y"})
 
 
 def test_tokens_come_from_one_place() -> None:

@@ -162,7 +162,7 @@ class RayBackend:
 
     def _note_problem(self, problem: str) -> None:
         if problem != self._problem:
-            log.error("%s: runs wait", problem)
+            log.error("runs wait: %s", problem)
             self._problem = problem
 
     def _end_driver(self, seconds: float) -> None:

@@ -81,6 +81,7 @@ def _connected(address: str) -> Any:
     if place.port is not None:  # Ray itself would try for minutes
         socket.create_connection((place.hostname or "", place.port), CONNECT_SECONDS).close()
     import ray
+    import ray.util.scheduling_strategies
 
     ray.init(address=address, log_to_driver=False, configure_logging=False, logging_level=logging.ERROR)
     return ray
@@ -102,7 +103,7 @@ class Driver:
         self._store = open_store(settings, wait=WORKER_WAIT)
         self._sending = threading.Lock()
         self._ready = threading.Event()  # the data set is there, and so are the workers
-        self._execute = ray.remote(ray_task.execute)
+        self._execute, self._end = ray.remote(ray_task.execute), ray.remote(ray_task.end)
         self._tasks: dict[str, tuple[Any, int]] = {}  # by owner: its result to come, and its CPUs
         self._data: Any = None  # as Ray holds it, once there is one
         self._widest = 1  # the most CPUs of any node
@@ -133,12 +134,15 @@ class Driver:
             time.sleep(TICK_SECONDS)
 
     def _look(self) -> Cluster:
-        nodes = [int(node["Resources"].get("CPU", 0)) for node in self.ray.nodes() if node["Alive"]]
+        nodes = [int(node["Resources"].get("CPU", 0)) for node in self._nodes()]
         self._widest = max(nodes, default=1)
         free = self.ray.available_resources().get("CPU", 0)
         ours = sum(cpus for _, cpus in list(self._tasks.values()))
         self._used_by_others.append(max(0, round(sum(nodes) - free - ours)))
         return Cluster(sum(nodes), min(self._used_by_others))
+
+    def _nodes(self) -> list[dict[str, Any]]:
+        return [node for node in self.ray.nodes() if node["Alive"]]
 
     # Data
 
@@ -163,7 +167,7 @@ class Driver:
     def _start(self, run_id: str, owner: str) -> None:
         cpus = self._cpus(run_id)
         self._tell(Placed(owner, cpus))
-        task = self._execute.options(num_cpus=cpus, max_retries=RETRIES).remote(
+        task = self._execute.options(name=ray_task.name(owner), num_cpus=cpus, max_retries=RETRIES).remote(
             self._for_workers, self._logging_as, run_id, owner, cpus, self._shared_data()
         )
         self._tasks[owner] = task, cpus
@@ -198,15 +202,19 @@ class Driver:
             self._data = None  # the node that had the only copy is gone
             return Outcome.DISPLACED
         if isinstance(error, errors.RayTaskError):
-            log.error("a worker failed outside its run: %s", error)
+            log.error("a worker failed outside its run", exc_info=error)
             return Outcome.FAILED
-        log.warning("a run was displaced: %s", _sentence(error) if isinstance(error, Exception) else error)
+        log.warning("Ray could not finish a run: %s", type(error).__name__)
         return Outcome.DISPLACED
 
     def _kill(self, owner: str) -> None:
         task, _ = self._tasks.pop(owner, (None, 0))
-        if task is not None:
-            self.ray.cancel(task, force=True)
+        if task is None:
+            return
+        self.ray.cancel(task, force=True)
+        for node in self._nodes():
+            there = self.ray.util.scheduling_strategies.NodeAffinitySchedulingStrategy(node["NodeID"], soft=False)
+            self._end.options(num_cpus=0, max_retries=0, scheduling_strategy=there).remote(owner)
 
 
 def _in_memory(data: Dataset) -> Dataset:

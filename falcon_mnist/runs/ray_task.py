@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
+import os
+import signal
 import time
 from functools import partial
+from pathlib import Path
 
 from falcon_mnist import logs
 from falcon_mnist.data.dataset import DataError, Dataset
@@ -53,6 +57,20 @@ def _requeue_earlier_try(store: Store, run_id: str, owner: str) -> bool:
         return run is not None and store.requeue_expired(Lease(run_id, owner, run.renewals)) is not None
     finally:
         store.close()
+
+
+def end(owner: str) -> None:
+    """End the worker of an attempt if it is on this node: Ray cannot end one that is stopped and does not answer."""
+    title = f"ray::{name(owner)}".encode()
+    for process in Path("/proc").glob("[0-9]*"):
+        with contextlib.suppress(OSError):
+            if process.joinpath("cmdline").read_bytes().startswith(title):
+                os.kill(int(process.name), signal.SIGKILL)
+
+
+def name(owner: str) -> str:
+    """What Ray is to call the task of an attempt, and with it the process that executes it."""
+    return f"run-of-{owner}"
 
 
 def prepare(data: Dataset | DataError, seconds: float) -> None:

@@ -10,7 +10,7 @@ from collections.abc import Callable
 import pytest
 from interrupting import interrupted, parameter_bytes
 from ray_cluster import RayCluster
-from serving import Client, Server, children, command_line, until
+from serving import ENDLESS, Client, Server, alive, children, command_line, until
 
 Serve = Callable[..., Server]
 
@@ -41,7 +41,7 @@ def test_a_server_whose_cluster_is_gone_stays_and_its_run_goes_on_when_it_is_bac
     # It was no fault of the run.
     assert server.on_disk.query("SELECT max(worker_losses) FROM runs") == [(0,)]
     assert "Ray answers: 2 CPUs" in server.log()
-    assert server.log().count("runs wait") >= 1
+    assert server.log().count("runs wait: ") >= 1
     assert server.stop() == 0
 
 
@@ -56,6 +56,21 @@ def test_a_server_whose_connection_to_ray_is_gone_makes_another(
                 os.kill(child, signal.SIGKILL)
         assert parameter_bytes(client, client.wait(run_id, "succeeded")) == undisturbed
     assert "the connection to Ray was lost" in server.log()
+    assert server.stop() == 0
+
+
+def test_a_stopped_worker_is_replaced(serve_with_ray: Serve) -> None:
+    """Ray itself does not notice, and the run declares as many CPUs as the cluster has."""
+    server = serve_with_ray()
+    with Client(server.url()) as client:
+        run_id = client.train(client.model(ENDLESS))
+        (stopped,) = until(server.workers, "a worker trains")
+        client.wait(run_id, "running")
+        os.kill(stopped, signal.SIGSTOP)
+        until(lambda: not alive(stopped), "it is ended")
+        (other,) = until(server.workers, "another has taken its place")
+        assert other != stopped
+        client.post(f"/api/runs/{run_id}/cancel")
     assert server.stop() == 0
 
 

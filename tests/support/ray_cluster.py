@@ -77,7 +77,7 @@ class RayCluster:
     def workers(self) -> list[int]:
         """The processes that execute a run at the moment."""
         found = [pid for raylet in self._raylets() for pid in children(raylet)]
-        return [pid for pid in found if command_line(pid).startswith(b"ray::execute")]
+        return [pid for pid in found if command_line(pid).startswith(b"ray::run-of-")]
 
     def log_of_workers(self) -> str:
         """What all worker processes have written, also those of earlier heads."""
