@@ -12,12 +12,12 @@ import signal
 import threading
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from falcon_mnist import logs
 from falcon_mnist.data import dataset
-from falcon_mnist.data.dataset import Dataset
+from falcon_mnist.data.dataset import DataError, Dataset
 from falcon_mnist.runs.attempt import Attempt, Parts
 from falcon_mnist.runs.checkpoints import Checkpoints
 from falcon_mnist.runs.leases import LeaseKeeper
@@ -42,6 +42,14 @@ def start_process(parent: int, logging_as: tuple[int, logs.Style]) -> None:
     os.nice(NICENESS)
     logs.configure(*logging_as)
     end_with(parent)
+
+
+def prepare(settings: Settings) -> None:
+    """Do before the first run what every run needs: import this module, and map the data set if it is there."""
+    with suppress(DataError, OSError):
+        found = dataset.load(settings.dataset, settings.home, make=False)
+        if settings.dataset != "auto" or found.name == "mnist":  # else a run is to look for MNIST first
+            _datasets[settings.dataset, settings.home] = found
 
 
 def end_with(parent: int) -> None:

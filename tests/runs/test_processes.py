@@ -173,14 +173,6 @@ def test_importing_and_making_the_application_starts_nothing(tmp_path: Path, dig
     assert ran.stdout == "children:\n"
 
 
-def test_a_server_that_is_only_asked_to_infer_starts_no_worker(serve: Serve) -> None:
-    server = serve()
-    with Client(server.url()) as client:
-        client.model()
-        client.get("/readyz")
-        assert server.workers() == []
-
-
 def test_without_its_data_set_a_run_fails_and_tells_no_path(serve_each: Serve, tmp_path: Path) -> None:
     (tmp_path / "nowhere").mkdir()
     server = serve_each(dataset=tmp_path / "nowhere")
