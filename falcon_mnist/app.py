@@ -13,10 +13,12 @@ from falcon_mnist.data.ready import ReadyDataset
 from falcon_mnist.inference.figures import SharedFigures
 from falcon_mnist.inference.predictors import Predictors
 from falcon_mnist.inference.removals import Removals
+from falcon_mnist.runs.backend import Backend
 from falcon_mnist.runs.checkpoints import Checkpoints
 from falcon_mnist.runs.elsewhere import ExecutorElsewhere
 from falcon_mnist.runs.executor import Executor
 from falcon_mnist.runs.pool import PoolBackend
+from falcon_mnist.runs.ray_backend import RayBackend
 from falcon_mnist.settings import Settings
 from falcon_mnist.storage.opening import (
     REQUEST_WAIT,
@@ -28,7 +30,7 @@ from falcon_mnist.storage.opening import (
 )
 from falcon_mnist.storage.parameter_files import ParameterFiles
 
-BACKENDS = {"pool": PoolBackend}
+BACKENDS: dict[str, Callable[[Settings, Callable[[], None]], Backend]] = {"pool": PoolBackend, "ray": RayBackend}
 
 
 def create_app(settings: Settings | None = None) -> App:
