@@ -90,6 +90,7 @@ class Scenario:
         return not (self.clients.waiting or self.promises.active() or self.shared.living())
 
     def _look_at_end(self) -> None:
+        self.shared.database.pause = None  # one that never came
         check(not self.clients.waiting, f"never answered: {self.clients.waiting}")
         machine = Machine(self.world)
         store = self.shared.store(machine)
