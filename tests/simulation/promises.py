@@ -147,7 +147,7 @@ class Promises:
         if outcome is None and worker.alive:
             unrenewed = self._shared.world.now - self._renewed[before.id]
             check(unrenewed > LEASE_SECONDS, f"{worker.name} loses {before.id} {unrenewed:.1f} s after it renewed")
-        counted = outcome is not Outcome.FINISHED if outcome else not before.checkpointed_since_claim
+        counted = outcome is Outcome.LOST if outcome else not before.checkpointed_since_claim
         check(not counted or worker.hit, f"{worker.name} counts as lost, and nothing had happened to it")
         return int(counted)
 
