@@ -8,8 +8,8 @@ from pathlib import Path
 
 import postgres
 import pytest
-from buckets import Bucket, buckets
 import ray_cluster as ray_cluster_
+from buckets import Bucket, buckets
 from serving import LIMITED_BODY, READ, WRITE, Client, Document, OnDisk, Server, environment, write_digits
 from xdist.scheduler import LoadScopeScheduling
 
