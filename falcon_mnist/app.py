@@ -8,14 +8,17 @@ from falcon_mnist.api.app import App, build_app
 from falcon_mnist.api.auth import Tokens
 from falcon_mnist.api.metrics import Metrics
 from falcon_mnist.api.service import Service
+from falcon_mnist.api.turns import Limits
 from falcon_mnist.data.ready import ReadyDataset
 from falcon_mnist.inference.figures import SharedFigures
 from falcon_mnist.inference.predictors import Predictors
 from falcon_mnist.inference.removals import Removals
+from falcon_mnist.runs.backend import Backend
 from falcon_mnist.runs.checkpoints import Checkpoints
 from falcon_mnist.runs.elsewhere import ExecutorElsewhere
 from falcon_mnist.runs.executor import Executor
 from falcon_mnist.runs.pool import PoolBackend
+from falcon_mnist.runs.ray_backend import RayBackend
 from falcon_mnist.settings import Settings
 from falcon_mnist.storage.opening import (
     REQUEST_WAIT,
@@ -27,7 +30,7 @@ from falcon_mnist.storage.opening import (
 )
 from falcon_mnist.storage.parameter_files import ParameterFiles
 
-BACKENDS = {"pool": PoolBackend}
+BACKENDS: dict[str, Callable[[Settings, Callable[[], None]], Backend]] = {"pool": PoolBackend, "ray": RayBackend}
 
 
 def create_app(settings: Settings | None = None) -> App:
@@ -57,16 +60,18 @@ def open_service(
     open_home(settings)
     store = open_store(settings, wait=REQUEST_WAIT, dialect=dialect)
     store.prepare()
-    files = ParameterFiles(parameter_storage(settings))
+    files, checkpoints = ParameterFiles(parameter_storage(settings)), checkpoint_storage(settings)
+    limits = Limits()
     return Service(
         settings=settings,
         tokens=Tokens(settings),
         store=store,
         files=files,
-        checkpoints=Checkpoints(checkpoint_storage(settings)),
-        predictors=Predictors(store, files, removals=removals, figures=figures),
+        checkpoints=Checkpoints(checkpoints),
+        predictors=Predictors(store, files, removals=removals, figures=figures, load=limits.load),
         executor=make_executor(settings, store, BACKENDS[settings.executor]),
-        remover=store.remover(files, checkpoint_storage(settings)),
+        remover=store.remover(files, checkpoints),
         datasets=ReadyDataset(settings.dataset, settings.home),
         metrics=metrics or Metrics(),
+        limits=limits,
     )

@@ -382,6 +382,9 @@ class Status(Answer):
     """Whether the service lives or is ready."""
 
     status: Literal["live", "ready"]
+    runs: Annotated[
+        Literal["waiting"], Field(description="There while no run can be started: the executor is out of reach.")
+    ] = _sometimes()
 
 
 class FieldFault(Answer):

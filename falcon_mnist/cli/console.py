@@ -25,6 +25,11 @@ def say(line: str) -> None:
     out.print(line, markup=False, soft_wrap=True)
 
 
+def say_cells(*cells: str) -> None:
+    """Print a line for programs, its cells parted by tabs, which Rich would make blanks of."""
+    print("\t".join(cells), file=out.file, flush=True)
+
+
 def epoch_line(epoch: Mapping[str, Any]) -> str:
     """The metrics of a finished epoch."""
     line = f"Epoch {epoch['epoch']}: train loss {loss(epoch['train_loss'])}, accuracy {epoch['train_accuracy']:.2%}"

@@ -9,7 +9,7 @@ from typing import Annotated
 import typer
 
 from falcon_mnist.cli import console
-from falcon_mnist.cli.commands import data, exchange, home, serving, training
+from falcon_mnist.cli.commands import data, exchange, home, served, serving, stopping, sweeping, training
 from falcon_mnist.cli.entry import INTERRUPTED
 
 # In the order of `--help`.
@@ -18,9 +18,15 @@ COMMANDS: dict[str, Callable[..., None]] = {
     "demo": serving.demo,
     "train": training.train,
     "recipes": training.recipes,
+    "finish": stopping.finish,
     "digits": data.digits,
     "token": home.token,
     "backup": home.backup,
+    "models": served.models,
+    "runs": served.runs,
+    "watch": served.watch,
+    "infer": served.infer,
+    "sweep": sweeping.sweep,
     "export": exchange.export,
     "import": exchange.bring,
     "prune": home.prune,

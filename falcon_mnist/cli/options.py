@@ -77,7 +77,7 @@ def with_hyperparams(command: Callable[..., None]) -> Callable[..., None]:
         hyperparams: dict[str, Any] = {}
         for name, hyperparameter in HYPERPARAMETERS.items():
             if (value := options.pop(name)) is not None:
-                _put(hyperparams, hyperparameter.path, value)
+                put(hyperparams, hyperparameter.path, value)
         command(**options, hyperparams=hyperparams)
 
     signature = inspect.signature(command, eval_str=True)
@@ -93,7 +93,8 @@ def _parameter(name: str) -> inspect.Parameter:
     return inspect.Parameter(name, inspect.Parameter.KEYWORD_ONLY, default=None, annotation=option)
 
 
-def _put(document: dict[str, Any], path: tuple[str, ...], value: Any) -> None:
+def put(document: dict[str, Any], path: tuple[str, ...], value: Any) -> None:
+    """Set a member that lies `path` deep; what lies above it is made."""
     for step in path[:-1]:
         document = document.setdefault(step, {})
     document[path[-1]] = value

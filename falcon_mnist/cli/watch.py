@@ -59,11 +59,16 @@ def until_succeeded(
                     raise InterruptedRunError("interrupted; the run is cancelled") from None
                 finishing = True
                 console.err.print(STOPPING, soft_wrap=True)
+    check(run)
+    return run
+
+
+def check(run: Mapping[str, Any]) -> None:
+    """Raises `RunError` for a run that has not succeeded."""
     if run["state"] == CANCELLED:
         raise RunError("the run was cancelled")
     if run["state"] == FAILED:
         raise RunError(f"the run failed: {run['error']['message']}")
-    return run
 
 
 @contextmanager
@@ -86,13 +91,13 @@ def shown() -> Iterator[Callable[[Mapping[str, Any]], None]]:
                 console.say(console.epoch_line(epoch))
                 since = time.monotonic()
             printed = len(run["history"])
-            how_far = _how_far(run, time.monotonic() - since)
-            bars.update(task, completed=run["epoch"], total=run["epochs_total"], description=how_far)
+            told = how_far(run, time.monotonic() - since)
+            bars.update(task, completed=run["epoch"], total=run["epochs_total"], description=told)
 
         yield show
 
 
-def _how_far(run: Mapping[str, Any], seconds: float) -> str:
+def how_far(run: Mapping[str, Any], seconds: float) -> str:
     """Loss, accuracy, and the time left, `seconds` after the last epoch."""
     if run["state"] == QUEUED:
         return "waiting for a worker"

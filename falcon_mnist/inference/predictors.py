@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
+from contextlib import AbstractContextManager
 from functools import lru_cache
 from typing import Any, NamedTuple
 
@@ -102,27 +103,33 @@ class Predictors:
         clock: Clock = SYSTEM_CLOCK,
         removals: Removals | None = None,
         figures: SharedFigures | None = None,
+        load: Callable[[], AbstractContextManager[Any]] | None = None,
     ) -> None:
-        """`removals` tells what other processes of this server remove (of other servers nothing does).
+        """`removals` tells what other processes of this server remove; of other servers nothing does.
 
-        `figures` is where they tell each other how their caches do.
+        `figures` is where they tell each other how their caches do. Each set is read in a turn of `load`, of which
+        there is one at a time, and which may not come in time.
         """
+        one_at_a_time = threading.Lock()
+        self._turn = load or (lambda: one_at_a_time)
         self._removals = removals or Removals()
         self._clock = clock
         self._store = store
         self._files = files
         self._lock = threading.Lock()
-        self._loading = threading.Lock()  # one at a time: while it is read, a set takes several times its bytes
         # One that is larger than the whole cache takes all of it.
         self._cached: LRUCache[str, Predictor] = LRUCache(limit, getsizeof=lambda found: min(found.size_bytes, limit))
         self._figures = figures or SharedFigures()
         self._note()
 
     def get(self, param_id: str) -> Predictor | None:
-        """The predictor of a parameter set, None if there is no such set. Raises `DamagedFileError`."""
+        """The predictor of a parameter set, None if there is no such set.
+
+        Raises `DamagedFileError`, `StorageUnavailableError`, and as `load` where there is no turn.
+        """
         if predictor := self._find(param_id):
             return predictor
-        with self._loading:
+        with self._turn():
             if predictor := self._find(param_id):
                 return predictor
             if predictor := self._load(param_id):

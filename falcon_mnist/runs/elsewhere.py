@@ -65,5 +65,9 @@ class ExecutorElsewhere:
         """Those of the process that executes."""
         return self._notices.workers
 
+    def problem(self) -> str | None:
+        """None that this process knows of."""
+        return None
+
     def stop(self) -> None:
         """Nothing: it ends with its process."""

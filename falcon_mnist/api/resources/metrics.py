@@ -77,7 +77,7 @@ class Facts(Collector):
         )
         yield _gauge("queue_limit", "Queued runs from which on more are refused.", settings.max_queued_runs)
         yield _gauge("workers", "Runs that this server trains at the same time.", settings.workers)
-        yield _gauge("workers_alive", "Workers of this server that live; runs start them.", executor.workers_alive())
+        yield _gauge("workers_alive", "Workers of this server that live, busy or idle.", executor.workers_alive())
         cache = self._service.predictors.figures()  # of all its processes
         yield _counter("cache_hits", "Parameter sets found in the cache.", cache.hits)
         yield _counter("cache_loads", "Parameter sets read from their files into the cache.", cache.loads)

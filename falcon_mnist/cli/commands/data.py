@@ -45,7 +45,7 @@ def data_info() -> None:
 @app.command("show")
 def data_show(
     count: Annotated[int, typer.Option(min=1, max=100, help="Training digits to show.")] = 3,
-    seed: Annotated[int, typer.Option(min=0, max=2**63 - 1, help="It picks the digits, and draws.")] = 42,
+    seed: Annotated[int, typer.Option(min=0, max=2**63 - 1, help="Picks the digits and how they are distorted.")] = 42,
     augment: Annotated[bool, typer.Option("--augment", help="Show also what training makes of each.")] = False,
     variants: Annotated[int, typer.Option(min=1, max=100, help="With --augment: epochs to show.")] = 2,
     shift: Annotated[float, typer.Option(min=0, max=10, help="Largest shift in pixels.")] = 1.5,

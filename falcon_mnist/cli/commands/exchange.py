@@ -3,44 +3,42 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 import typer
 
 from falcon_mnist.cli import console, remote
 
 
+@remote.with_client
 def export(
-    param_id: Annotated[str, typer.Argument(help="A parameter set of the server.")],
+    param_id: remote.ParamId,
+    *,
     name: Annotated[
         Literal["safetensors", "onnx", "npz", "json"], typer.Option("--format", help="Format of the file.")
     ] = "safetensors",
     output: Annotated[Path | None, typer.Option("--output", "-o", help="File to write (PARAM_ID.FORMAT).")] = None,
     force: Annotated[bool, typer.Option("--force", help="Replace a file that is there.")] = False,
-    url: remote.Url = remote.AT_HOME,
-    token_file: remote.TokenFile = None,
-    token: remote.Token = None,
+    client: Any,
 ) -> None:
     """Write a parameter set of a running server to a file."""
     from falcon_mnist.cli.exchange import export as write
 
-    with remote.client(url, token_file, token) as client:
-        console.say(f"{write(client, param_id, name, output, force=force)}")
+    console.say(f"{write(client, param_id, name, output, force=force)}")
 
 
+@remote.with_client
 def bring(
-    file: Annotated[Path, typer.Argument(help="safetensors of ours or of PyTorch, or (.json) the API's JSON.")],
+    file: Annotated[Path, typer.Argument(help="A safetensors file of `export` or PyTorch, or .json from the API.")],
+    *,
     activation: Annotated[
         str | None, typer.Option(help="For PyTorch's files: relu, sigmoid or tanh between the layers.")
     ] = None,
-    as_json: Annotated[bool, typer.Option("--json", help="Print the server's answer.")] = False,
-    url: remote.Url = remote.AT_HOME,
-    token_file: remote.TokenFile = None,
-    token: remote.Token = None,
+    as_json: remote.AsJson = False,
+    client: Any,
 ) -> None:
     """Bring parameters that were trained elsewhere to a running server."""
     from falcon_mnist.cli.exchange import bring as send
 
-    with remote.client(url, token_file, token) as client:
-        brought = send(client, file, activation)
+    brought = send(client, file, activation)
     remote.show(brought, as_json=as_json, lines=[f"Parameters {brought['param_id']} of model {brought['model_id']}"])

@@ -22,7 +22,7 @@ def token() -> None:
 
 
 def backup(folder: Annotated[Path, typer.Argument(help="A new or an empty folder.")]) -> None:
-    """Copy models, runs, parameters and the token to a folder that can be served, while servers work."""
+    """Copy models, runs, parameters and the token to a folder that can be served; servers may go on meanwhile."""
     logs.configure(logging.ERROR, "text")
     settings = Settings.from_env()
     from falcon_mnist.cli.backup import back_up
@@ -38,10 +38,10 @@ def backup(folder: Annotated[Path, typer.Argument(help="A new or an empty folder
 
 def prune(
     older_than: Annotated[str, typer.Option(help="Age of the runs to remove: 30d, 12h, 8w.")],
-    keep_best: Annotated[int, typer.Option(min=0, help="So many with the best validation accuracy stay.")] = 0,
+    keep_best: Annotated[int, typer.Option(min=0, help="Keep this many, those with the best validation accuracy.")] = 0,
     yes: Annotated[bool, typer.Option("--yes", help="Do not ask.")] = False,
 ) -> None:
-    """Remove old runs with their parameters, and old models that have nothing left, also while servers serve."""
+    """Remove old runs with their parameters, and old models that have no runs left; servers may go on meanwhile."""
     logs.configure(logging.ERROR, "text")
     from falcon_mnist.cli import prune as pruning
 
