@@ -62,8 +62,7 @@ def _copy_files(settings: Settings, rows: Path, home: Settings, progress: Progre
         parameters, checkpoints = store.all_parameters(), store.recorded_checkpoints()
     damaged = []
     for number, row in enumerate(parameters, 1):
-        written = Written(row.size_bytes, row.sha256)
-        damaged += _copy(parameter_storage(settings), parameter_storage(home), file_name(row.id), written)
+        damaged += _copy(parameter_storage(settings), parameter_storage(home), file_name(row.id), row.written)
         progress("copying parameter files", number, len(parameters))
     for checkpoint in checkpoints:  # one that was replaced since costs a run its progress, and no bit of its result
         written = Written(checkpoint["size_bytes"], checkpoint["sha256"])
