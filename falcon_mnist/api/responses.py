@@ -78,6 +78,13 @@ class Epoch(Answer):
     seconds: Annotated[float | None, Field(description="Spent on training and validation.")]
 
 
+class BestAccuracy(Answer):
+    """The earliest epoch of highest validation accuracy."""
+
+    epoch: Annotated[int, Field(ge=1)]
+    val_accuracy: Annotated[float, Field(ge=0, le=1)]
+
+
 class Dataset(Answer):
     """What a run trains on, and a checksum of its contents."""
 
@@ -105,6 +112,7 @@ class RunSummary(Answer):
     metrics: Metrics
     start_from: Annotated[ParamId | None, Field(description="The parameter set that the run began with.")]
     best_epoch: Annotated[int | None, Field(ge=1, description="The earliest epoch of lowest val_loss.")]
+    best_accuracy: Annotated[BestAccuracy | None, Field(description="Null before there is a validated epoch.")]
     samples_per_second: Annotated[float | None, Field(description="In the latest finished epoch.")]
     eta_seconds: Annotated[float | None, Field(description="Until the end at that pace; null unless running.")]
     hyperparams: Hyperparams
@@ -374,6 +382,9 @@ class Status(Answer):
     """Whether the service lives or is ready."""
 
     status: Literal["live", "ready"]
+    runs: Annotated[
+        Literal["waiting"], Field(description="There while no run can be started: the executor is out of reach.")
+    ] = _sometimes()
 
 
 class FieldFault(Answer):

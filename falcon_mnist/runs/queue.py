@@ -104,7 +104,7 @@ class Queue:
                     log.error("worker lost", extra={"run_id": self._assignments[owner].run_id})
                 elif outcome is Outcome.FAILED:
                     self._paused_until = self._clock.monotonic() + PAUSE_SECONDS
-                self._requeue(owner, worker_lost=outcome is not Outcome.FINISHED)  # nothing to a run that has ended
+                self._requeue(owner, worker_lost=outcome in (Outcome.LOST, Outcome.FAILED))  # nothing to an ended run
             del self._over[0]
 
     def _requeue(self, owner: str, *, worker_lost: bool) -> None:
