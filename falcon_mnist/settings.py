@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+import importlib.util
 import logging
 import os
 from collections.abc import Callable, Mapping
@@ -56,15 +57,20 @@ def _count(low: int, high: int) -> Callable[[str], int]:
     return parse
 
 
-def _one_of(*names: str, later: Mapping[str, str] | None = None) -> Callable[[str], str]:
+def _one_of(*names: str) -> Callable[[str], str]:
     def parse(value: str) -> str:
-        if later and value in later:
-            raise ValueError(f"is {value!r}, which this version cannot do yet: {later[value]}")
         if value not in names:
             raise ValueError(f"must be one of {', '.join(names)}")
         return value
 
     return parse
+
+
+def _executor(value: str) -> str:
+    _one_of("pool", "ray")(value)
+    if value == "ray" and importlib.util.find_spec("ray") is None:
+        raise ValueError("is ray, which is not installed: pip install 'falcon-mnist[cluster]'")
+    return value
 
 
 def _flag(value: str) -> bool:
@@ -142,7 +148,7 @@ class Settings:
         "`auto`, `mnist`, `synthetic`, or a folder with the four IDX files (gzipped or not)",
         shown="`auto`: cached or downloaded MNIST, else synthetic, said plainly",
     )
-    workers: int = _setting(_count(1, 256), cpus, "training processes", shown="the number of CPUs")
+    workers: int = _setting(_count(1, 256), cpus, "training processes of the pool", shown="the number of CPUs")
     processes: int = _setting(_count(1, MOST_PROCESSES), 1, "server processes of `falcon-mnist serve` on its port")
     max_body_bytes: int = _setting(_count(1024, 2**40), 67_108_864, "largest request body")
     # Ten million float32 are 40 MB of file and about 110 MB of JSON: what one answer may reasonably weigh.
@@ -168,7 +174,15 @@ class Settings:
         "`gs://bucket/prefix`",
         shown="`HOME/storage`",
     )
-    executor: str = _setting(_one_of("pool", later={"ray": "leave it at pool"}), "pool", "who executes runs: `pool`")
+    executor: str = _setting(
+        _executor, "pool", "who executes runs: `pool`, or `ray` on the cluster at Ray's own `RAY_ADDRESS`"
+    )
+    log: str = _setting(
+        _one_of("auto", "text", "json"),
+        "auto",
+        "the log of `falcon-mnist serve`: `text` for people, `json` for programs, or `auto`",
+        shown="`auto`: text on a terminal, else JSON",
+    )
     metrics_public: bool = _setting(_flag, False, "`1`: `/metrics` needs no token", shown="`0`")
 
     @property

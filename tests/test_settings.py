@@ -62,7 +62,6 @@ BAD = [
     ("ISA", "avx"),
     ("ISA", "AVX2"),
     ("METRICS_PUBLIC", "yes"),
-    ("EXECUTOR", "ray"),
     ("EXECUTOR", "threads"),
     ("DATABASE_URL", "mysql://here/mnist"),
     ("DATABASE_URL", "sqlite://"),
@@ -119,11 +118,6 @@ def test_a_variable_that_is_no_setting_is_ignored_and_said(caplog: pytest.LogCap
         "FALCON_MNIST_WORKER is not a setting and is ignored: is FALCON_MNIST_WORKERS meant?",
         "FALCON_MNIST_ZZZ is not a setting and is ignored",
     ]
-
-
-def test_what_this_version_cannot_do_yet_is_said() -> None:
-    with pytest.raises(SettingsError, match="this version cannot"):
-        Settings.from_env({"FALCON_MNIST_EXECUTOR": "ray"})
 
 
 def test_tokens_come_from_one_place() -> None:

@@ -97,7 +97,8 @@ class RequestMiddleware:
         milliseconds = 0.0 if start is None else (time.perf_counter() - start) * 1e3
         self._traffic.add(milliseconds)
         self._metrics.answered(req, resp, milliseconds / 1e3)
-        if access.isEnabledFor(logging.INFO):
+        probed = getattr(resource, "is_probe", False) and resp.status_code < 400
+        if not probed and access.isEnabledFor(logging.INFO):
             access.info("request", extra=_facts(req, resp, milliseconds))
 
 

@@ -125,8 +125,10 @@ def _modes(settings: Settings) -> Finding:
         folders += [settings.storage / "parameters", settings.storage / "checkpoints"]
     wide = [str(place) for place in (*folders, *files) if place.exists() and open_to_others(place)]
     if not wide:
-        return Finding("modes", "other users may open nothing of what is stored")
-    return Finding("modes", f"other users may open {', '.join(wide)}", f"close it to them: chmod go= {' '.join(wide)}")
+        return Finding("file modes", "closed to other users")
+    return Finding(
+        "file modes", f"other users may open {', '.join(wide)}", f"close it to them: chmod go= {' '.join(wide)}"
+    )
 
 
 _STORAGE_ADVICE = "see FALCON_MNIST_STORAGE_URL, the network, and what its credentials allow"
@@ -151,7 +153,7 @@ def _instruction_set() -> Finding:
     random = np.random.default_rng(0)
     a, b = (random.standard_normal(shape, dtype=np.float32) for shape in ((67, 300), (300, 35)))
     right = np.allclose(kernels.gemm(a, b), a.astype(np.float64) @ b, rtol=1e-4, atol=1e-4)
-    found = f"{kernels.isa()}, of {', '.join(kernels.supported())}"
+    found = f"{kernels.isa()} in use; this CPU can run {', '.join(kernels.supported())}"
     advice = "" if right else "they compute wrong products: install again, or set FALCON_MNIST_ISA=baseline"
     return Finding("kernels", found, advice)
 
@@ -210,7 +212,7 @@ def _dataset(settings: Settings, progress: Progress) -> Finding:
     try:
         data = dataset.load(settings.dataset, settings.home, progress=progress, make=False)
     except NotMadeError as error:
-        return Finding("data set", f"{error} The first run makes it ready.")
+        return Finding("data set", f"{error} The first run does it.")
     except DataError as error:
         return Finding("data set", str(error), "set FALCON_MNIST_DATASET to auto, synthetic, or a good folder")
     except OSError as error:

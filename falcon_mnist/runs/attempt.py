@@ -71,7 +71,18 @@ class Attempt:
         self.lease = parts.keep_lease(parts.store, run.id, owner)
 
     def run_to_completion(self) -> Iterator[None]:
-        """The steps. Raises what the store raises while the run's end is recorded."""
+        """The steps. The run is left as it is, to be requeued, where the database does not take its end."""
+        try:
+            yield from self._train_and_record_end()
+        except (DatabaseBusyError, DatabaseFullError) as error:
+            log.error("run left, to be requeued: its end cannot be recorded: %s", error, extra=self._log_as)
+            return
+        yield
+        ended = self._parts.store.run(self._run.id)
+        if ended is not None and ended.state not in ACTIVE:
+            self._parts.checkpoints.remove(ended.checkpoint)
+
+    def _train_and_record_end(self) -> Iterator[None]:
         try:
             yield from self._train()
             log.info("run succeeded", extra=self._log_as)
@@ -80,20 +91,18 @@ class Attempt:
             log.info("run saved for the next server", extra=self._log_as)
         except (RunLostError, StoppedError):
             log.info("run stopped: it is no longer this worker's", extra=self._log_as)
-        except DatabaseBusyError as error:
-            log.error("run left, to be requeued: the database is busy: %s", error, extra=self._log_as)
-            return
+        except DatabaseBusyError:
+            raise
         except Exception as error:
             self._fail(error)
-        yield
-        ended = self._parts.store.run(self._run.id)
-        if ended is not None and ended.state not in ACTIVE:
-            self._parts.checkpoints.remove(ended.checkpoint)
 
     def _fail(self, error: Exception) -> None:
         code, message = _code_and_message(error)
         cause = f"{type(error).__name__}: {error}"
-        log.error("run failed: %s: %s", code, cause, exc_info=code == "internal_error", extra=self._log_as)
+        if code == "diverged":  # by its hyperparameters: nothing for who looks after the server
+            log.warning("run failed: %s: %s", code, cause, extra=self._log_as)
+        else:
+            log.error("run failed: %s: %s", code, cause, exc_info=code == "internal_error", extra=self._log_as)
         self._parts.store.fail(self._run.id, self._owner, code, message)
 
     def _train(self) -> Iterator[None]:

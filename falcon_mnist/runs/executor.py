@@ -74,6 +74,10 @@ class Executor:
         """How many workers live; they are started when runs need them."""
         return 0 if self._backend is None else self._backend.alive()
 
+    def problem(self) -> str | None:
+        """Why queued runs have to wait although there may be room for them; None if there is no such reason."""
+        return None if self._backend is None else self._backend.problem()
+
     def stop(self) -> None:
         """Let the workers save their runs, and end them; the runs are requeued for the next server."""
         with self._lock:

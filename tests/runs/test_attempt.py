@@ -14,19 +14,21 @@ from falcon_mnist.constants import QUEUED, RUNNING, SUCCEEDED
 from falcon_mnist.data import dataset
 from falcon_mnist.runs.attempt import STORAGE_PAUSE_SECONDS, Attempt, Parts
 from falcon_mnist.runs.checkpoints import Checkpoints
-from falcon_mnist.storage.database import DatabaseBusyError, DatabaseLostError
+from falcon_mnist.storage.database import DatabaseBusyError, DatabaseFullError, DatabaseLostError
 from falcon_mnist.storage.files import LocalFolder, Written
 from falcon_mnist.storage.migrations import migrate
 from falcon_mnist.storage.parameter_files import ParameterFiles
 from falcon_mnist.storage.sqlite import SQLite
 from falcon_mnist.storage.store import Store
+from falcon_mnist.storage.tables import RunRow
 from falcon_mnist.training.hyperparams import Hyperparams
 
 
-class BusyStore(Store):
-    """A store that is locked while `busy` is set."""
+class TroubledStore(Store):
+    """A store that is locked while `busy` is set, or has no room while `full` is."""
 
     busy = False
+    full = False
     loses_answer = False
 
     def succeed(self, *args: object, **named: object) -> None:
@@ -35,16 +37,29 @@ class BusyStore(Store):
             raise DatabaseLostError("server closed the connection unexpectedly")
 
     def record_epoch(self, *args: object, **named: object) -> None:
+        self._check()
+        super().record_epoch(*args, **named)  # type: ignore[arg-type]
+
+    def fail(self, *args: object) -> bool:
+        self._check()
+        return super().fail(*args)  # type: ignore[arg-type]
+
+    def requeue(self, *args: object, **named: object) -> RunRow | None:
+        self._check()
+        return super().requeue(*args, **named)  # type: ignore[arg-type]
+
+    def _check(self) -> None:
         if self.busy:
             raise DatabaseBusyError("database is locked")
-        super().record_epoch(*args, **named)  # type: ignore[arg-type]
+        if self.full:
+            raise DatabaseFullError("database or disk is full")
 
 
 @pytest.fixture
 def parts(tmp_path: Path, digits: Path) -> Iterator[Parts]:
     database = SQLite(None, wait=0)
     migrate(database)
-    store = BusyStore(database)
+    store = TroubledStore(database)
     data = dataset.load(str(digits), tmp_path)
     yield Parts(
         store=store,
@@ -123,7 +138,7 @@ def test_a_run_restarts_where_the_instruction_set_is_another(parts: Parts, caplo
 
 def test_parameters_stay_where_the_answer_to_their_recording_is_lost(parts: Parts) -> None:
     """The row may be there. If it is not, the file is swept as any that no row names."""
-    assert isinstance(parts.store, BusyStore)
+    assert isinstance(parts.store, TroubledStore)
     run_id = queued(parts.store)
     parts.store.loses_answer = True
     completed(parts, run_id)
@@ -174,18 +189,22 @@ def test_a_run_that_waits_for_its_storage_can_be_drained_and_cancelled(parts: Pa
     assert away.failures > 900
 
 
-def test_a_locked_database_fails_no_run(parts: Parts) -> None:
-    """Its worker leaves it, for its queue to requeue without a loss."""
+@pytest.mark.parametrize("trouble", ["busy", "full"])
+@pytest.mark.parametrize("drained", [False, True])
+def test_a_run_whose_end_cannot_be_recorded_is_left(parts: Parts, trouble: str, drained: bool) -> None:
+    """Its worker returns as if nothing were wrong, and so counts as no loss when the run is requeued."""
     run_id = queued(parts.store)
     run = parts.store.claim(run_id, "first")
     assert run is not None
-    assert isinstance(parts.store, BusyStore)
-    parts.store.busy = True
-    for _ in Attempt(parts, run, "first").run_to_completion():
-        pass
+    assert isinstance(parts.store, TroubledStore)
+    attempt = Attempt(parts, run, "first")
+    for _ in attempt.run_to_completion():
+        found = parts.store.run(run_id)
+        attempt.lease.drain = drained and found is not None and found.epoch >= 1
+        setattr(parts.store, trouble, attempt.lease.drain == drained)
     left = parts.store.run(run_id)
     assert left is not None
     assert left.state == RUNNING
-    parts.store.busy = False
+    setattr(parts.store, trouble, False)
     parts.store.requeue(run_id, "first", worker_lost=False)
     assert completed(parts, run_id)
