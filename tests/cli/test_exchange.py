@@ -58,7 +58,7 @@ def test_refusals_are_sentences(client: Client, trained: Document, here: list[ob
     other.write_text("another-token-of-nobody\n")
     for arguments, said in (
         (["import", wrong, "--activation", "relu", *here], "/0.weight: is the last layer"),
-        (["import", wrong, *here], "/activation: is required"),
+        (["import", wrong, *here], ": --activation: is required"),
         (["import", tmp_path / "nothing", *here], "No such file"),
         (["export", "p_0", *here], "404: There is no parameter set"),
         (
