@@ -35,7 +35,7 @@ class ClientError(Exception):
 def unreachable(url: httpx.URL, fault: httpx.TransportError) -> ClientError:
     """The error of a request without an answer."""
     reason = str(fault) or type(fault).__name__
-    return ClientError(UNREACHABLE, f"no server answers at {url} ({reason}): start one, or name it")
+    return ClientError(UNREACHABLE, f"no server answers at {url} ({reason})")
 
 
 def refused(response: httpx.Response) -> ClientError:
