@@ -135,7 +135,7 @@ class Client(Operations):
             if isinstance(step, Request):
                 try:
                     outcome = self._http.request(**_sent(step))
-                except httpx.TransportError as error:
+                except httpx.RequestError as error:
                     outcome = error
             else:
                 outcome = self._pause(step)
@@ -186,7 +186,7 @@ class AsyncClient(Operations):
             if isinstance(step, Request):
                 try:
                     outcome = await self._http.request(**_sent(step))
-                except httpx.TransportError as error:
+                except httpx.RequestError as error:
                     outcome = error
             else:
                 outcome = await self._pause(step)

@@ -10,6 +10,7 @@ import numpy as np
 import numpy.typing as npt
 
 from falcon_mnist.client.answers import Prediction, Warned
+from falcon_mnist.client.errors import read_json
 from falcon_mnist.client.steps import Request, Steps
 from falcon_mnist.constants import MAX_ROWS, PIXELS
 
@@ -27,7 +28,7 @@ def infer(param_id: str, images: Images, *, logits: bool = False) -> Steps[Predi
     answers = []
     for part in _parts(rows):
         response = yield Request("POST", "/api/infer", query, part.tobytes(), headers)
-        answers.append(response.json())
+        answers.append(read_json(response))
     return _joined(answers)
 
 
@@ -42,7 +43,7 @@ def infer_adhoc(
     for part in _parts(pixels):
         content = json.dumps(document | {"inputs": part.tolist()}).encode()
         response = yield Request("POST", "/api/infer_adhoc", {}, content, {"Content-Type": "application/json"})
-        answers.append(response.json())
+        answers.append(read_json(response))
     return _joined(answers)
 
 

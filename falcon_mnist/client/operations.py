@@ -12,6 +12,7 @@ from urllib.parse import quote
 import numpy as np
 
 from falcon_mnist.client import answers
+from falcon_mnist.client.errors import read_json
 from falcon_mnist.client.steps import Request, Steps
 from falcon_mnist.constants import ACTIVE, Array
 
@@ -127,7 +128,7 @@ def import_parameters(
     }
     content = data if isinstance(data, bytes) else json.dumps(data).encode()
     response = yield Request("POST", "/api/params", _query(activation=activation), content, headers)
-    imported: answers.Imported = response.json()
+    imported: answers.Imported = read_json(response)
     return imported
 
 
@@ -222,7 +223,7 @@ def _json(method: str, path: str, *, body: Document | None = None, key: str | No
         headers["Idempotency-Key"] = key
     content = None if body is None else json.dumps(body).encode()
     response = yield Request(method, path, _query(**query), content, headers)
-    return response.json()
+    return read_json(response)
 
 
 def _all(path: str, **query: Any) -> Steps[Any]:
