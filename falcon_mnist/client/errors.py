@@ -15,8 +15,9 @@ UNREACHABLE, NOT_UNDERSTOOD = "unreachable", "not-understood"
 class ClientError(Exception):
     """A request that was refused or not answered; as text, one sentence.
 
-    `code` is the last part of the problem's type, as `unknown-run`; or `unreachable`; or `not-understood`, where something
-    else than this API answers. `status` is the HTTP status of a refusal, `details` are the faults in what was sent.
+    `code` is the last part of the problem's type, as `unknown-run`; or `unreachable`; or `not-understood`, where
+    something else than this API answers. `status` is the HTTP status of a refusal, `details` are the faults in what
+    was sent.
     """
 
     def __init__(self, code: str, message: str, *, status: int | None = None, details: Sequence[Fault] = ()) -> None:

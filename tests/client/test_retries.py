@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 
 from falcon_mnist.client import AsyncClient, Client, ClientError, network
-from falcon_mnist.client.client import Operations
+from falcon_mnist.client.methods import Operations
 
 IMAGE = np.zeros(784, np.uint8)
 RUN = {"run_id": "r_1", "state": "succeeded"}
