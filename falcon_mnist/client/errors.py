@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Sequence
 from typing import Any
 
@@ -42,10 +43,10 @@ def unanswered(url: httpx.URL, fault: httpx.RequestError) -> ClientError:
     return ClientError(NOT_UNDERSTOOD, f"what answers at {url} is not this API ({reason})")
 
 
-def read_json(response: httpx.Response) -> Any:
-    """The JSON of an answer. Raises `ClientError`."""
+def read_json(response: httpx.Response, length: int | None = None) -> Any:
+    """The JSON of an answer, of its first `length` bytes. Raises `ClientError`."""
     try:
-        return response.json()
+        return json.loads(response.content[:length])
     except ValueError:
         raise ClientError(NOT_UNDERSTOOD, f"what answers at {response.url} is not this API: it is no JSON") from None
 

@@ -6,7 +6,7 @@ from collections.abc import Awaitable, Callable
 from functools import wraps
 from typing import TYPE_CHECKING, Generic, ParamSpec, Self, TypeVar, overload
 
-from falcon_mnist.client import inference, operations
+from falcon_mnist.client import inference, open_inference, operations
 from falcon_mnist.client.steps import Steps
 
 if TYPE_CHECKING:
@@ -77,3 +77,9 @@ class Operations:
     metrics = Operation(operations.metrics)
     live = Operation(operations.live)
     ready = Operation(operations.ready)
+    v2_server = Operation(open_inference.v2_server)
+    v2_live = Operation(open_inference.v2_live)
+    v2_ready = Operation(open_inference.v2_ready)
+    v2_model = Operation(open_inference.v2_model)
+    v2_model_ready = Operation(open_inference.v2_model_ready)
+    v2_infer = Operation(open_inference.v2_infer)
