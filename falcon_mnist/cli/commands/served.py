@@ -65,7 +65,7 @@ def watch(
 
 @remote.with_client
 def infer(
-    images: Annotated[list[Path], typer.Argument(metavar="IMAGE…", help="PNG or JPEG files, one digit in each.")],
+    images: Annotated[list[Path], typer.Argument(metavar="IMAGE", help="PNG or JPEG files, one digit in each.")],
     *,
     param: Annotated[
         str | None, typer.Option(autocompletion=remote.param_ids, help="A parameter set (the newest).")
