@@ -74,7 +74,7 @@ def finish(run_id: remote.RunId, *, as_json: remote.AsJson = False, client: Any)
 
 @remote.with_client
 def infer(
-    images: Annotated[list[Path], typer.Argument(metavar="IMAGE…", help="PNG or JPEG files, one digit in each.")],
+    images: Annotated[list[Path], typer.Argument(metavar="IMAGE", help="PNG or JPEG files, one digit in each.")],
     *,
     param: Annotated[
         str | None, typer.Option(autocompletion=remote.param_ids, help="A parameter set (the newest).")
