@@ -32,7 +32,10 @@ def end_pool(pool: ProcessPool) -> None:
 
 
 class PoolBackend:
-    """Processes that are started when a run needs one, and kept for the next. Made by the thread that calls it."""
+    """Processes that are started at once, so that the first runs need not wait for them, and kept from run to run.
+
+    Made by the thread that calls it.
+    """
 
     def __init__(
         self,
@@ -48,13 +51,17 @@ class PoolBackend:
         self._end_pool = end_pool
         self._notify = notify
         self._context = multiprocessing.get_context("spawn")  # the server has threads, which fork would break
-        self._idle: list[ProcessPool] = []
+        self._idle: list[ProcessPool] = []  # some of them are starting, and take a run as soon as they have
         self._busy: dict[str, tuple[ProcessPool, Future[None]]] = {}  # by owner
         self._ending: list[threading.Thread] = []
         # Processes inherit the mask of the thread that starts them: Ctrl-C is their server's business, also while
         # they start. The tracker is started before, for that unblocks the signal again.
         resource_tracker.ensure_running()
         signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+        for _ in range(self.capacity):
+            pool = self._new_pool()
+            pool.schedule(worker.prepare, args=[settings])
+            self._idle.append(pool)
 
     def start(self, run_id: str, owner: str) -> None:
         """Have an idle process, or a new one, execute the run."""
@@ -96,6 +103,10 @@ class PoolBackend:
         if owner in self._busy:
             pool, _ = self._busy.pop(owner)
             self._end(pool)
+
+    def problem(self) -> str | None:
+        """None: processes can always be started."""
+        return None
 
     def alive(self) -> int:
         """Processes that have been started and not ended."""

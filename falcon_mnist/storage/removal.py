@@ -6,19 +6,17 @@ history goes in parts, run after run, each whole: SQLite has one writer, and oth
 
 from __future__ import annotations
 
-import logging
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from contextlib import AbstractContextManager, nullcontext
+from functools import partial
 from typing import Any, NamedTuple
 
 from falcon_mnist.constants import ACTIVE
 from falcon_mnist.storage.database import Database
-from falcon_mnist.storage.files import Storage
+from falcon_mnist.storage.files import Storage, discard
 from falcon_mnist.storage.parameter_files import ParameterFiles
 from falcon_mnist.storage.tables import EpochRow, EvaluationRow, ModelRow, ParameterRow, RunRow
-
-log = logging.getLogger(__name__)
 
 # So many epochs, and those of one run more, are deleted in one transaction: less than a tenth of a second.
 EPOCHS_AT_ONCE = 10_000
@@ -158,15 +156,14 @@ class Remover:
     ) -> Removed | None:
         with turn():
             removed = which(self._database, row_id)
-        for param_id in removed.param_ids if removed else ():
-            self._delete(self._parameters.remove, param_id)
-        for name in removed.checkpoints if removed else ():
-            self._delete(self._checkpoints.delete, name)
+        if removed:
+            _each_until_one_fails(self._parameters.discard, removed.param_ids)
+            _each_until_one_fails(partial(discard, self._checkpoints), removed.checkpoints)
         return removed
 
-    @staticmethod
-    def _delete(delete: Callable[[str], None], name: str) -> None:
-        try:
-            delete(name)
-        except OSError as error:
-            log.error("the file of %s cannot be deleted, a sweep tries again: %s", name, error.strerror)
+
+def _each_until_one_fails(act: Callable[[str], bool], names: Iterable[str]) -> None:
+    """The next would only wait, as that one has, for a storage that does not answer."""
+    for name in names:
+        if not act(name):
+            break

@@ -7,11 +7,12 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from away import AwayFolder
 from serving import SMALL
 
 from falcon_mnist.constants import QUEUED, RUNNING, SUCCEEDED
 from falcon_mnist.data import dataset
-from falcon_mnist.runs.attempt import Attempt, Parts
+from falcon_mnist.runs.attempt import STORAGE_PAUSE_SECONDS, Attempt, Parts
 from falcon_mnist.runs.checkpoints import Checkpoints
 from falcon_mnist.storage.database import DatabaseBusyError, DatabaseFullError, DatabaseLostError
 from falcon_mnist.storage.files import LocalFolder
@@ -141,6 +142,51 @@ def test_parameters_stay_where_the_answer_to_their_recording_is_lost(parts: Part
     run_id = queued(parts.store)
     parts.store.loses_answer = True
     completed(parts, run_id)
+
+
+@pytest.fixture
+def away(tmp_path: Path) -> AwayFolder:
+    """A storage that is away for two requests."""
+    folder = AwayFolder(tmp_path / "parameters")
+    folder.failures = 2
+    return folder
+
+
+def test_a_run_waits_for_its_storage(parts: Parts, away: AwayFolder, caplog: pytest.LogCaptureFixture) -> None:
+    run_id, pauses = queued(parts.store), []
+    completed(replace(parts, parameters=ParameterFiles(away), sleep=pauses.append), run_id)
+    assert pauses == [STORAGE_PAUSE_SECONDS] * 2
+    assert caplog.text.count("run waits for its storage") == 1
+
+
+def test_a_checkpoint_that_cannot_be_read_yet_is_waited_for(parts: Parts, away: AwayFolder, tmp_path: Path) -> None:
+    run_id = queued(parts.store)
+    saved_in_the_middle(parts, run_id)
+    checkpoints = AwayFolder(tmp_path / "checkpoints")
+    checkpoints.failures = 2
+    pauses: list[float] = []
+    after = completed(replace(parts, checkpoints=Checkpoints(checkpoints), sleep=pauses.append), run_id)
+    assert len(pauses) == 2
+    assert after == completed(parts, queued(parts.store))
+
+
+def test_a_run_that_waits_for_its_storage_can_be_drained_and_cancelled(parts: Parts, away: AwayFolder) -> None:
+    away.failures = 1000
+    waiting = replace(parts, parameters=ParameterFiles(away), sleep=lambda seconds: None)
+    for number, asked in enumerate(("drain", "cancel")):
+        run_id = queued(parts.store)
+        run = parts.store.claim(run_id, "first")
+        assert run is not None
+        attempt = Attempt(waiting, run, "first")
+        for _ in attempt.run_to_completion():
+            if away.failures < 1000 - 3 - number:
+                attempt.lease.drain = asked == "drain"
+                attempt.lease.stop[0] = asked == "cancel"
+        left = parts.store.run(run_id)
+        assert left is not None
+        assert left.state == (QUEUED if asked == "drain" else RUNNING)
+        parts.store.cancel(run_id)
+    assert away.failures > 900
 
 
 @pytest.mark.parametrize("trouble", ["busy", "full"])

@@ -1,4 +1,4 @@
-"""The pool of worker processes: each is replaced alone."""
+"""The pool of worker processes: they are there before the first run, and each is replaced alone."""
 
 from __future__ import annotations
 
@@ -16,6 +16,15 @@ from falcon_mnist.runs.pool import PoolBackend, end_pool
 from falcon_mnist.settings import Settings
 
 Serve = Callable[..., Server]
+
+
+def test_workers_are_started_when_the_server_is(serve: Serve) -> None:
+    server = serve(workers=2)
+    with Client(server.url()) as client:
+        workers = until(lambda: sorted(server.workers()) if len(server.workers()) == 2 else None, "both have started")
+        client.trained(epochs=1)
+        assert sorted(server.workers()) == workers
+    assert server.stop() == 0
 
 
 def test_a_stopped_worker_is_replaced_and_its_neighbour_is_not(serve: Serve) -> None:
@@ -41,7 +50,7 @@ def test_a_stopped_idle_worker_keeps_no_run_waiting(serve: Serve) -> None:
     server = serve(workers=2)
     with Client(server.url()) as client:
         client.trained(epochs=1)
-        (idle,) = server.workers()
+        idle = server.workers()[-1]
         os.kill(idle, signal.SIGSTOP)
         assert client.trained(epochs=1)["state"] == "succeeded"
     assert server.on_disk.query("SELECT worker_losses FROM runs") == [(0,), (0,)]
