@@ -135,6 +135,15 @@ class Predictors:
                     self._loads += 1
             return predictor
 
+    def loaded(self, param_id: str) -> Predictor | None:
+        """The predictor if it is in the cache and its row was seen lately: asks no database and reads no file."""
+        with self._lock:
+            predictor = self._cached.get(param_id)
+            if predictor is None or not self._is_fresh(predictor.seen):
+                return None
+            self._hits += 1
+            return predictor
+
     def forget(self, param_ids: Iterable[str]) -> None:
         """Drop what was removed: from now on no process of this server answers from it. Others notice by themselves."""
         self._drop(param_ids)
