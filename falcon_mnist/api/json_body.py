@@ -96,7 +96,7 @@ def _is_hard(body: bytes) -> bool:
         return False
     if len(body) > _SMALL_BODY and _long_numbers(body) > _MAX_HARD:
         return True
-    return body.count(b"e") + body.count(b"E") >= _MAX_HARD and kernels.hard_numbers(body) > _MAX_HARD
+    return _count(body, b"e") + _count(body, b"E") >= _MAX_HARD and kernels.hard_numbers(body) > _MAX_HARD
 
 
 def _long_numbers(body: bytes) -> int:
