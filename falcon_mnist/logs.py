@@ -1,8 +1,10 @@
-"""What goes to standard error: a JSON line for each request and each event of a run, or plain text."""
+"""What goes to standard error: a JSON line for each request and each event of a run, or lines for people."""
 
 from __future__ import annotations
 
 import logging
+import os
+import sys
 from typing import Literal
 
 from pythonjsonlogger.orjson import OrjsonFormatter
@@ -11,6 +13,13 @@ Style = Literal["json", "text"]
 
 # What this process does, so that its workers can do the same.
 _configured: tuple[int, Style] = (logging.WARNING, "text")
+
+
+def style(wanted: str) -> Style:
+    """The style of the setting `FALCON_MNIST_LOG`; `auto` is text on a terminal, and JSON elsewhere."""
+    if wanted == "auto":
+        return "text" if sys.stderr.isatty() else "json"
+    return "text" if wanted == "text" else "json"
 
 
 def configure(level: int, style: Style) -> None:
@@ -24,7 +33,7 @@ def configure(level: int, style: Style) -> None:
             OrjsonFormatter("{message}{levelname}{name}", style="{", timestamp="time", rename_fields=names)
         )
     else:
-        handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(name)s: %(message)s"))
+        handler.setFormatter(TextFormatter(coloured=sys.stderr.isatty() and "NO_COLOR" not in os.environ))
     root = logging.getLogger()
     root.handlers[:] = [handler]
     root.setLevel(level)
@@ -34,3 +43,53 @@ def configure(level: int, style: Style) -> None:
 def configured() -> tuple[int, Style]:
     """The arguments of the last `configure`, or what Python does without it."""
     return _configured
+
+
+_GREEN, _YELLOW, _RED, _DIM = "32", "33", "31", "2"
+# What every record has, so that the rest is what its caller knows of the event.
+_STANDARD = {*vars(logging.makeLogRecord({})), "message", "asctime", "taskName"}
+
+
+class TextFormatter(logging.Formatter):
+    """`12:04:31 200 POST /api/infer 1.2 ms`, or `12:04:32 epoch 1 finished run_id=r_… train_loss=0.389`.
+
+    What clients choose is escaped: a path may hold what a terminal obeys.
+    """
+
+    def __init__(self, *, coloured: bool) -> None:
+        super().__init__(datefmt="%H:%M:%S")
+        self._coloured = coloured
+
+    def format(self, record: logging.LogRecord) -> str:
+        """One line, and a traceback below it."""
+        facts = {name: value for name, value in vars(record).items() if name not in _STANDARD and value is not None}
+        parts = [self._painted(self.formatTime(record, self.datefmt), _DIM)]
+        if record.levelno >= logging.WARNING:
+            parts.append(self._painted(record.levelname, _RED if record.levelno >= logging.ERROR else _YELLOW))
+        if {"method", "path", "status", "ms"} <= facts.keys():
+            parts.append(self._request(facts))
+        else:
+            parts.append(_plain(record.getMessage()))
+        parts += [self._painted(f"{name}={_shown(value)}", _DIM) for name, value in facts.items()]
+        trace = self.formatException(record.exc_info) if record.exc_info else ""
+        return "\n".join([" ".join(parts), *map(_plain, trace.splitlines())])
+
+    def _request(self, facts: dict[str, object]) -> str:
+        """What a request and its answer were; takes that from `facts`, and its id too unless it was refused."""
+        method, path, status, ms = (facts.pop(name) for name in ("method", "path", "status", "ms"))
+        refused = isinstance(status, int) and status >= 400
+        if not refused:
+            facts.pop("request_id", None)
+        colour = _GREEN if not refused else _RED if int(str(status)) >= 500 else _YELLOW
+        return f"{self._painted(str(status), colour)} {_plain(str(method))} {_plain(str(path))} {ms} ms"
+
+    def _painted(self, text: str, colour: str) -> str:
+        return f"\033[{colour}m{text}\033[0m" if self._coloured else text
+
+
+def _plain(text: str) -> str:
+    return "".join(each if each.isprintable() else each.encode("unicode_escape").decode() for each in text)
+
+
+def _shown(value: object) -> str:
+    return f"{value:.4g}" if isinstance(value, float) else _plain(str(value))

@@ -21,6 +21,9 @@ PREFIX = "FALCON_MNIST_"
 
 MOST_PROCESSES = 64
 
+# Schemes of URLs whose files are in a bucket.
+OBJECT_STORES = ("s3", "gs")
+
 
 class SettingsError(ValueError):
     """A setting whose value cannot be used; the message is one sentence for the person who set it."""
@@ -86,13 +89,16 @@ def _database(value: str) -> Path | str:
     return _folder(unquote(url.path[1:]))
 
 
-def _storage_folder(value: str) -> Path:
+def _storage(value: str) -> Path | str:
+    """The folder of a path or of `file:///path`; the URL of a bucket as it is, without a slash at its end."""
     url = urlsplit(value)
     if url.scheme == "file" and not url.netloc and url.path:
         return _folder(unquote(url.path))
-    if "://" in value:
-        raise ValueError(f"names {url.scheme!r} storage, which this version cannot use yet: give a folder")
-    return _folder(value)
+    if "://" not in value:
+        return _folder(value)
+    if url.scheme not in OBJECT_STORES or not url.netloc or {"@", "?", "#"} & set(value):
+        raise ValueError("must be a folder, file:///folder, s3://bucket/prefix or gs://bucket/prefix")
+    return value.rstrip("/")
 
 
 def _setting(
@@ -161,11 +167,21 @@ class Settings:
         shown="`HOME/falcon-mnist.db`",
         secret=True,
     )
-    storage_url: Path | None = _setting(
-        _storage_folder, None, "folder of parameter files and checkpoints", shown="`HOME/storage`"
+    storage_url: Path | str | None = _setting(
+        _storage,
+        None,
+        "where parameter files and checkpoints are: a folder, `file:///folder`, `s3://bucket/prefix` or "
+        "`gs://bucket/prefix`",
+        shown="`HOME/storage`",
     )
     executor: str = _setting(
         _executor, "pool", "who executes runs: `pool`, or `ray` on the cluster at Ray's own `RAY_ADDRESS`"
+    )
+    log: str = _setting(
+        _one_of("auto", "text", "json"),
+        "auto",
+        "the log of `falcon-mnist serve`: `text` for people, `json` for programs, or `auto`",
+        shown="`auto`: text on a terminal, else JSON",
     )
     metrics_public: bool = _setting(_flag, False, "`1`: `/metrics` needs no token", shown="`0`")
 
@@ -180,9 +196,14 @@ class Settings:
         return self.home / "falcon-mnist.db"
 
     @property
-    def storage(self) -> Path:
-        """The folder that parameter files lie in."""
+    def storage(self) -> Path | str:
+        """The folder of parameter files and checkpoints, or the URL of their bucket."""
         return self.storage_url or self.home / "storage"
+
+    @property
+    def cached_parameters(self) -> Path:
+        """The folder of this machine's copies of parameter files that are in a bucket."""
+        return self.home / "cache" / "parameters"
 
     @property
     def made_token(self) -> Path:

@@ -9,6 +9,7 @@ from pathlib import Path
 import postgres
 import pytest
 import ray_cluster as ray_cluster_
+from buckets import Bucket, buckets
 from serving import LIMITED_BODY, READ, WRITE, Client, Document, OnDisk, Server, environment, write_digits
 from xdist.scheduler import LoadScopeScheduling
 
@@ -59,6 +60,20 @@ def cluster() -> Iterator[postgres.Cluster]:
         pytest.skip(missing)
     with postgres.cluster() as running:
         yield running
+
+
+@pytest.fixture(scope="session")
+def s3() -> Iterator[Callable[[], Bucket]]:
+    """Makes empty places in an S3 server of this session."""
+    with buckets("s3") as new:
+        yield new
+
+
+@pytest.fixture(scope="session")
+def gs() -> Iterator[Callable[[], Bucket]]:
+    """The same of Google Cloud Storage."""
+    with buckets("gs") as new:
+        yield new
 
 
 @pytest.fixture(scope="session")

@@ -73,7 +73,7 @@ class Tokens:
         try:
             self._use(_read(self._file))
         except (OSError, ValueError) as error:
-            raise SettingsError(f"the tokens in {self._file} cannot be used: {_reason(error)}") from None
+            raise _unusable(self._file, error) from None
 
     def _use(self, tokens: Iterable[Token]) -> None:
         tokens = list(tokens)
@@ -156,9 +156,19 @@ def _of_environment(settings: Settings) -> list[Token]:
 
 
 def token_to_enter_with(settings: Settings) -> str:
-    """For the link that a terminal shows: the first token that may write, or where none may, that may read."""
-    tokens = _of_environment(settings) or _read(settings.tokens_file or settings.made_token)
+    """The first token that may write, or where none may, that may read. Makes none; raises `SettingsError`."""
+    file = settings.tokens_file or settings.made_token
+    if not settings.tokens and file == settings.made_token and not file.exists():
+        raise SettingsError("there is no token yet: `falcon-mnist serve` makes one when it first starts")
+    try:
+        tokens = _of_environment(settings) or _read(file)
+    except (OSError, ValueError) as error:
+        raise _unusable(file, error) from None
     return next((token.secret for token in tokens if token.scope == WRITE), tokens[0].secret)
+
+
+def _unusable(file: Path, error: OSError | ValueError) -> SettingsError:
+    return SettingsError(f"the tokens in {file} cannot be used: {_reason(error)}")
 
 
 def bearer(authorization: str) -> str:

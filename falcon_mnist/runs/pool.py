@@ -10,8 +10,9 @@ import logging
 import multiprocessing
 import os
 import signal
+import threading
 from collections.abc import Callable
-from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import Future
 from multiprocessing import resource_tracker
 
 from pebble import ProcessExpired, ProcessPool
@@ -22,6 +23,12 @@ from falcon_mnist.runs.backend import Ended, Outcome
 from falcon_mnist.settings import Settings
 
 log = logging.getLogger(__name__)
+
+
+def end_pool(pool: ProcessPool) -> None:
+    """End its process, and wait for it."""
+    pool.stop()
+    pool.join()
 
 
 class PoolBackend:
@@ -36,14 +43,17 @@ class PoolBackend:
         notify: Callable[[], None],
         *,
         execute: Callable[[Settings, str, str], None] = worker.execute,
+        end_pool: Callable[[ProcessPool], None] = end_pool,
     ) -> None:
         self.capacity = settings.workers
         self._settings = settings
         self._execute = execute  # as `worker.execute`, and of a module that a new process can import
+        self._end_pool = end_pool
         self._notify = notify
         self._context = multiprocessing.get_context("spawn")  # the server has threads, which fork would break
         self._idle: list[ProcessPool] = []  # some of them are starting, and take a run as soon as they have
         self._busy: dict[str, tuple[ProcessPool, Future[None]]] = {}  # by owner
+        self._ending: list[threading.Thread] = []
         # Processes inherit the mask of the thread that starts them: Ctrl-C is their server's business, also while
         # they start. The tracker is started before, for that unblocks the signal again.
         resource_tracker.ensure_running()
@@ -62,7 +72,7 @@ class PoolBackend:
                 future = pool.schedule(self._execute, args=arguments)
                 break
             except RuntimeError:  # its process was killed while it was idle
-                _end(pool)
+                self._end(pool)
         else:
             pool = self._new_pool()
             future = pool.schedule(self._execute, args=arguments)
@@ -80,7 +90,7 @@ class PoolBackend:
         if pool.active and not isinstance(error, ProcessExpired):
             self._idle.append(pool)
         else:
-            _end(pool)
+            self._end(pool)
         if error is None:
             return Outcome.FINISHED
         if isinstance(error, ProcessExpired):
@@ -89,10 +99,10 @@ class PoolBackend:
         return Outcome.FAILED
 
     def kill(self, owner: str) -> None:
-        """End the process of an attempt."""
+        """End the process of an attempt, and wait for nothing: one that is stopped takes seconds to end."""
         if owner in self._busy:
             pool, _ = self._busy.pop(owner)
-            _end(pool)
+            self._end(pool)
 
     def problem(self) -> str | None:
         """None: processes can always be started."""
@@ -105,12 +115,17 @@ class PoolBackend:
 
     def close(self) -> None:
         """End all processes."""
-        pools = [*self._idle, *(pool for pool, _ in self._busy.values())]
+        for pool in [*self._idle, *(pool for pool, _ in self._busy.values())]:
+            self._end(pool)
         self._idle.clear()
         self._busy.clear()
-        if pools:  # side by side: to end one may take seconds
-            with ThreadPoolExecutor(len(pools)) as threads:
-                list(threads.map(_end, pools))
+        for thread in self._ending:
+            thread.join()
+
+    def _end(self, pool: ProcessPool) -> None:
+        thread = threading.Thread(target=self._end_pool, args=[pool], name="worker-end", daemon=True)
+        self._ending = [thread, *(each for each in self._ending if each.is_alive())]
+        thread.start()
 
     def _new_pool(self) -> ProcessPool:
         return ProcessPool(
@@ -119,8 +134,3 @@ class PoolBackend:
             initargs=[os.getpid(), logs.configured()],
             context=self._context,
         )
-
-
-def _end(pool: ProcessPool) -> None:
-    pool.stop()
-    pool.join()

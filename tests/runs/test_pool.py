@@ -4,10 +4,16 @@ from __future__ import annotations
 
 import os
 import signal
+import threading
+import time
 from collections.abc import Callable
 from pathlib import Path
 
+from pebble import ProcessPool
 from serving import ENDLESS, Client, Server, alive, until
+
+from falcon_mnist.runs.pool import PoolBackend, end_pool
+from falcon_mnist.settings import Settings
 
 Serve = Callable[..., Server]
 
@@ -63,3 +69,26 @@ def test_a_killed_idle_worker_is_replaced_at_once(serve: Serve) -> None:
     assert "the queue could not be polled" not in server.log()
     assert "did not claim its run" not in server.log()
     assert server.stop() == 0
+
+
+def sleep(settings: Settings, run_id: str, owner: str) -> None:
+    """What a worker executes: nothing that ends."""
+    time.sleep(3600)
+
+
+def test_nothing_waits_for_a_worker_that_is_killed() -> None:
+    go_on = threading.Event()
+    ended: list[bool] = []
+
+    def end(pool: ProcessPool) -> None:
+        ended.append(go_on.wait(10))
+        end_pool(pool)
+
+    backend = PoolBackend(Settings(), lambda: None, execute=sleep, end_pool=end)
+    backend.start("r_1", "owner")
+    backend.kill("owner")
+    assert backend.alive() == 0
+    go_on.set()
+    backend.close()
+    signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGINT})  # which the backend blocks in its thread
+    assert ended == [True]

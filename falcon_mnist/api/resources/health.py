@@ -15,6 +15,7 @@ class Health(Resource):
     """`/healthz`: the process answers."""
 
     access: ClassVar = {"GET": PUBLIC}
+    is_probe: ClassVar = True
 
     def on_get(self, req: falcon.Request, resp: falcon.Response) -> None:
         """Always 200."""
@@ -25,6 +26,7 @@ class Readiness(Resource):
     """`/readyz`: requests can be served."""
 
     access: ClassVar = {"GET": PUBLIC}
+    is_probe: ClassVar = True
 
     def on_get(self, req: falcon.Request, resp: falcon.Response) -> None:
         """200 if the database answers and the server is not about to end, else 503.
