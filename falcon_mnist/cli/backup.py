@@ -65,8 +65,7 @@ def _copy_files(settings: Settings, rows: Path, home: Settings, progress: Progre
     damaged = []
     source, target = parameter_storage(settings, cached=False), parameter_storage(home)
     for number, row in enumerate(parameters, 1):
-        written = Written(row.size_bytes, row.sha256)
-        damaged += _copy(source, target, file_name(row.id), written)
+        damaged += _copy(source, target, file_name(row.id), row.written)
         progress("copying parameter files", number, len(parameters))
     source, target = checkpoint_storage(settings), checkpoint_storage(home)
     for checkpoint in checkpoints:  # one that was replaced since costs a run its progress, and no bit of its result

@@ -25,7 +25,7 @@ from falcon_mnist.data.sources import Progress
 from falcon_mnist.runs.checkpoints import Checkpoints
 from falcon_mnist.settings import Settings, SettingsError
 from falcon_mnist.storage.database import DatabaseFileError
-from falcon_mnist.storage.files import DamagedFileError, StorageUnavailableError, Written
+from falcon_mnist.storage.files import DamagedFileError, StorageUnavailableError
 from falcon_mnist.storage.migrations import SchemaError
 from falcon_mnist.storage.opening import checkpoint_storage, look_at_store, parameter_storage
 from falcon_mnist.storage.parameter_files import ParameterFiles
@@ -174,7 +174,7 @@ def _files(settings: Settings, store: Store, progress: Progress) -> Iterator[Fin
     damaged = []
     for number, row in enumerate(rows, 1):
         try:
-            files.read_bytes(row.id, Written(row.size_bytes, row.sha256))
+            files.read_bytes(row.id, row.written)
         except DamagedFileError as error:
             damaged.append(str(error))
         progress("verifying parameter files", number, len(rows))

@@ -18,7 +18,6 @@ from falcon_mnist.clock import SYSTEM_CLOCK, Clock
 from falcon_mnist.constants import Array
 from falcon_mnist.inference.figures import CacheFigures, SharedFigures
 from falcon_mnist.inference.removals import Removals
-from falcon_mnist.storage.files import Written
 from falcon_mnist.storage.parameter_files import ParameterFiles
 from falcon_mnist.storage.store import Store
 from falcon_mnist.training import network
@@ -189,7 +188,7 @@ class Predictors:
         model = None if row is None else self._store.model(row.model_id)
         if row is None or model is None:
             return None
-        parameters = self._files.read(param_id, Written(row.size_bytes, row.sha256), model.architecture)
+        parameters = self._files.read(param_id, row.written, model.architecture)
         return Predictor(network.build(model.architecture), parameters, model_id=model.id, seen=seen)
 
 

@@ -21,7 +21,7 @@ from falcon_mnist.data.dataset import DataError, Dataset
 from falcon_mnist.runs.checkpoints import Checkpoints, CheckpointWriter
 from falcon_mnist.runs.leases import LeaseKeeper
 from falcon_mnist.storage.database import DatabaseBusyError, DatabaseFullError, DatabaseLostError
-from falcon_mnist.storage.files import DamagedFileError, StorageUnavailableError, Written
+from falcon_mnist.storage.files import DamagedFileError, StorageUnavailableError
 from falcon_mnist.storage.parameter_files import ParameterFiles, file_name
 from falcon_mnist.storage.store import RunLostError, Store
 from falcon_mnist.storage.tables import RunRow
@@ -184,8 +184,7 @@ class Attempt:
         row = parts.store.parameters(param_id)
         if row is None:
             raise DamagedFileError(file_name(param_id), "is gone")
-        written = Written(row.size_bytes, row.sha256)
-        return parts.parameters.read(param_id, written, parts.store.architecture(self._run))
+        return parts.parameters.read(param_id, row.written, parts.store.architecture(self._run))
 
     def _resume(self) -> State | None:
         """What an earlier attempt at the run left, if this one can resume from it."""

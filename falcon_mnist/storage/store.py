@@ -239,7 +239,8 @@ class Store:
 
     def shown_epochs(self, runs: Sequence[RunRow]) -> dict[str, dict[int, Epoch]]:
         """Run id to the last finished epoch and that of best accuracy, by number, where there are any."""
-        shown = (EpochRow.run == RunRow.id) & EpochRow.epoch.in_((RunRow.epoch, RunRow.best_accuracy_epoch))
+        numbers = (EpochRow.epoch == RunRow.epoch) | (EpochRow.epoch == RunRow.best_accuracy_epoch)
+        shown = (EpochRow.run == RunRow.id) & numbers
         query = _EPOCHS.join(RunRow, on=shown).where(RunRow.id.in_([run.id for run in runs]))
         found: dict[str, dict[int, Epoch]] = {run.id: {} for run in runs}
         for run_id, *row in query.execute(self._database):

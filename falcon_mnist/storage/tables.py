@@ -20,6 +20,8 @@ from peewee import (
     TextField,
 )
 
+from falcon_mnist.storage.files import Written
+
 
 class JSONText(TextField):
     """A JSON document in a text column."""
@@ -129,6 +131,11 @@ class ParameterRow(Table):
     created_at = TextField()
     idempotency_key = TextField(null=True)
     fingerprint = TextField(null=True)
+
+    @property
+    def written(self) -> Written:
+        """What its file holds."""
+        return Written(self.size_bytes, self.sha256)
 
     class Meta:
         table_name = "parameter_sets"

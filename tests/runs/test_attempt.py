@@ -15,7 +15,7 @@ from falcon_mnist.data import dataset
 from falcon_mnist.runs.attempt import STORAGE_PAUSE_SECONDS, Attempt, Parts
 from falcon_mnist.runs.checkpoints import Checkpoints
 from falcon_mnist.storage.database import DatabaseBusyError, DatabaseFullError, DatabaseLostError
-from falcon_mnist.storage.files import LocalFolder, Written
+from falcon_mnist.storage.files import LocalFolder
 from falcon_mnist.storage.migrations import migrate
 from falcon_mnist.storage.parameter_files import ParameterFiles
 from falcon_mnist.storage.sqlite import SQLite
@@ -101,7 +101,7 @@ def completed(parts: Parts, run_id: str) -> bytes:
     assert [epoch.epoch for epoch in parts.store.history(run_id)] == [1, 2, 3]
     row = parts.store.parameters(ended.param_id)
     assert row is not None
-    return parts.parameters.read_bytes(row.id, Written(row.size_bytes, row.sha256))
+    return parts.parameters.read_bytes(row.id, row.written)
 
 
 def test_a_saved_run_ends_as_one_that_was_never_interrupted(parts: Parts) -> None:

@@ -17,9 +17,9 @@ from .world import Crashed, Process, World
 class Pause:
     """A process is about to wait between two statements: what it has read may be outdated when it writes."""
 
-    process: Process
+    process: Process | None  # None for whoever is the first
     seconds: float
-    after: int  # so many statements
+    after: int = 0  # so many statements
     only_writes: bool = False  # count those that write, and wait before one of them
     only_while: Callable[[], bool] = lambda: True  # as above
     at_start: Callable[[], object] = lambda: None
@@ -78,8 +78,8 @@ class SimulatedDatabase(SQLite):
 
     def _maybe_pause(self, *, writes: bool) -> None:
         """Outside of transactions, others may act between any two statements of a process."""
-        pause = self.pause
-        if pause is None or pause.process is not self.acting or raw(self).in_transaction:
+        pause, process = self.pause, self.acting
+        if pause is None or process is None or pause.process not in (None, process) or raw(self).in_transaction:
             return
         if (pause.only_writes and not writes) or not pause.only_while():
             return
@@ -88,7 +88,7 @@ class SimulatedDatabase(SQLite):
             return
         self.pause = None
         pause.at_start()
-        self.wait(pause.process, pause.seconds, pause.over)
+        self.wait(process, pause.seconds, pause.over)
 
     def wait(self, process: Process, seconds: float, over: Callable[[], bool] = lambda: False) -> None:
         """This process waits in the middle of its event, outside of transactions, while others act."""

@@ -60,18 +60,19 @@ class Races(Striking):
         """A worker that slept for too long renews its lease between a server's check of it and the requeue."""
         for worker in self._one(self._shared.living(), "stop"):
             worker.stop(MOST_STOP_SECONDS)
-            for server in self._one(self._servers, "pause before a requeue by"):
-                self._shared.database.pause = Pause(
-                    server,
-                    10.0,
-                    0,
-                    only_writes=True,
-                    only_while=partial(self._is_requeuing, server, self._world.now + LEASE_SECONDS - RENEW_SECONDS),
-                    at_start=worker.wake,
-                )
+            self._shared.database.pause = Pause(
+                None,
+                10.0,
+                only_writes=True,
+                only_while=partial(self._is_requeuing, worker, self._world.now + LEASE_SECONDS - RENEW_SECONDS),
+                at_start=worker.wake,
+            )
 
-    def _is_requeuing(self, server: Server, since: float) -> bool:
-        return server.doing == "poll" and self._world.now > since
+    def _is_requeuing(self, worker: Worker, since: float) -> bool:
+        """What a server's poll writes so late, while the worker still has its run, is most likely the requeue."""
+        actor, now = self._shared.actor, self._world.now
+        polls = isinstance(actor, Server) and actor.doing == "poll"
+        return polls and now > since and not worker.awake and self._promises.holder(worker.run_id) == worker.name
 
     def _run_out_of_memory(self) -> None:
         """A run fails, and its worker may have lost it before that is written."""

@@ -7,7 +7,7 @@ from typing import Annotated, Any, Literal
 
 import typer
 
-from falcon_mnist.cli import remote
+from falcon_mnist.cli import console, remote
 
 Limit = Annotated[int, typer.Option(min=1, max=100, help="So many of the newest.")]
 State = Annotated[
@@ -83,5 +83,7 @@ def infer(
         reading.draw(digits, files, found)
     else:
         remote.show(reading.document(files, found), as_json=as_json, lines=reading.lines(files, found))
+    for warning in found.warnings:
+        console.err.print(f"falcon-mnist: {warning['detail']}", markup=False, soft_wrap=True)
     if len(files) < len(images):
         raise typer.Exit(1)
