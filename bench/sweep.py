@@ -3,9 +3,10 @@
     python bench/sweep.py                   # 200 runs of 3 epochs each, on as many workers as there are CPUs
     python bench/sweep.py --runs 40 --write # puts the table into docs/scaling.md
 
-PyTorch trains with one thread in each process of a warm pool, the data in memory, and as trials of Ray Tune. All train
-on 54,000 rows and validate on 6,000 after each epoch; this service also records every epoch, evaluates each result on
-the test images and stores it. Needs torch and ray[tune].
+All training gives way to other work (nice) as this service's does. PyTorch trains with one thread in each process of a
+warm pool, the data in memory, and as trials of Ray Tune. All train on 54,000 rows and validate on 6,000 after each
+epoch; this service also records every epoch, evaluates each result on the test images and stores it. Needs torch and
+ray[tune].
 """
 
 from __future__ import annotations
@@ -84,16 +85,14 @@ def service(folder: Path, workers: int, executor: str, address: str) -> Iterator
 
         def sweep(runs: int) -> tuple[float, float | None]:
             start = time.perf_counter()
-            ids = [
-                client.train(client.create_model(NETWORK.architecture, NETWORK.hyperparams(EPOCHS) | {"seed": seed}))
-                for seed in range(runs)
-            ]
+            hyperparams = NETWORK.hyperparams(EPOCHS)
+            models = [client.create_model(NETWORK.architecture, hyperparams | {"seed": seed}) for seed in range(runs)]
+            ids = [client.train(model["model_id"])["run_id"] for model in models]
             ended = [wait(client, run_id) for run_id in ids]
             seconds = time.perf_counter() - start
             training = sum(epoch["seconds"] for run in ended for epoch in run["history"])
             return seconds, (seconds * workers - training) / runs
 
-        sweep(2 * workers)  # warm, and there
         yield sweep
 
 
@@ -115,7 +114,6 @@ def torch_pool(folder: Path, workers: int) -> Iterator[Sweep]:
             check(pool.starmap(sweep_torch.train, [(NETWORK, EPOCHS, seed) for seed in range(runs)], chunksize=1))
             return time.perf_counter() - start, None
 
-        sweep(2 * workers)
         yield sweep
 
 
@@ -155,6 +153,7 @@ def main() -> None:
         figures: dict[str, list[tuple[float, float | None]]] = {name: [] for name in contenders}
         for _ in range(options.rounds):
             for name, sweep in contenders.items():
+                sweep(2 * workers)  # the workers may have been ended, or swapped out, since their last turn
                 figures[name].append(sweep(options.runs))
                 print(f"{name}: {figures[name][-1][0]:.1f} s", file=sys.stderr, flush=True)
     lines = table(figures, options.runs, options.rounds, workers)

@@ -14,6 +14,7 @@ from configurations import Configuration
 from contenders import ours, with_torch
 from contenders.ours import Array
 from falcon_mnist.data import dataset
+from falcon_mnist.runs import worker
 
 _data: tuple[Array, Array] | None = None
 
@@ -26,6 +27,7 @@ def load(folder: Path) -> tuple[Array, Array]:
 
 def prepare(folder: Path) -> None:
     global _data
+    os.nice(worker.NICENESS)
     torch.set_num_threads(1)
     _data = load(folder)
 
