@@ -93,6 +93,7 @@ def infer(
     else:
         remote.show(reading.document(files, found), as_json=as_json, lines=reading.lines(files, found))
     for warning in found.warnings:
-        console.err.print(f"falcon-mnist: {warning['detail']}", markup=False, soft_wrap=True)
+        first = files[warning["rows"][0]]
+        console.err.print(f"falcon-mnist: {first}: {warning['detail']}", markup=False, soft_wrap=True)
     if len(files) < len(images):
         raise typer.Exit(1)
