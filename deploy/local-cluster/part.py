@@ -34,17 +34,22 @@ class Part:
     process: subprocess.Popen[bytes] | None = None
 
     def start(self) -> None:
-        """Returns when it is ready. Raises `PartError`."""
+        """Returns when it is ready; one that ends before is started again. Raises `PartError`."""
+        end = time.monotonic() + START_SECONDS
+        self._spawn()
+        while not self.ready():
+            if time.monotonic() > end:
+                raise PartError(f"{self.name} did not start: {self.log.read_text()[-2000:]}")
+            time.sleep(0.1)
+            if not self.lives:  # Ray, for one, gives itself 30 seconds, which a busy machine may not
+                self._spawn()
+
+    def _spawn(self) -> None:
         with self.log.open("ab") as log:
             self.process = subprocess.Popen(
                 list(map(str, self.command)), env=os.environ | dict(self.environment), cwd="/", user=self.user,
                 stdin=subprocess.DEVNULL, stdout=log, stderr=log, start_new_session=True,
             )  # fmt: skip
-        end = time.monotonic() + START_SECONDS
-        while not self.ready():
-            if self.process.poll() is not None or time.monotonic() > end:
-                raise PartError(f"{self.name} did not start: {self.log.read_text()[-2000:]}")
-            time.sleep(0.1)
 
     @property
     def lives(self) -> bool:
