@@ -7,8 +7,8 @@
     python bench/shapes.py --picture docs/shapes.png                   # needs matplotlib
 
 Each round takes the numbers of threads, and the builds or libraries, right after one another. On a machine that
-others use, many rounds of few rows find moments without them. Useful arithmetic is that of the pixels that are not 0,
-and of all that follows them.
+others use, many rounds of few rows find moments without them, and processor time leaves out what others take: add
+`--threads 1 --processor-time`. Useful arithmetic is that of the pixels that are not 0, and of all that follows them.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ import contenders
 import numpy as np
 import paired
 from configurations import Configuration
-from contenders import CPUS, THREADS
+from contenders import THREADS
 from contenders.ours import Ours, initial
 from limits import limits
 from readme import machine
@@ -41,7 +41,7 @@ EPOCH = 54_000
 Epoch = Callable[[tuple[int, ...], int, int], float]  # seconds, by widths of the hidden layers, batch and threads
 
 
-def timer(rows: int, library: str) -> Epoch:
+def timer(rows: int, library: str, clock: Callable[[], float]) -> Epoch:
     """Times the training of so many rows by a library, or by this build; the figure is that of an epoch."""
     data = configurations.digits()
     images, labels = np.asarray(data.train_images), np.asarray(data.train_labels)
@@ -55,9 +55,9 @@ def timer(rows: int, library: str) -> Epoch:
         if (hidden, batch, threads) not in made:
             made[hidden, batch, threads] = contender.training(shape, images, labels, initial(shape))
             made[hidden, batch, threads].epoch(order[: 4 * batch])
-        start = time.perf_counter()
+        start = clock()
         made[hidden, batch, threads].epoch(order)
-        return (time.perf_counter() - start) / len(order) * EPOCH
+        return (clock() - start) / len(order) * EPOCH
 
     return epoch
 
@@ -72,8 +72,9 @@ def useful_share(width: int, seconds: float) -> float:
 class Timer:
     """The timer of one build or library, in a process of its own."""
 
-    def __init__(self, python: str, library: str, rows: int) -> None:
-        command = [python, __file__, "--rows", str(rows), "--library", library, "--serve"]
+    def __init__(self, python: str, library: str, options: argparse.Namespace) -> None:
+        command = [python, __file__, "--rows", str(options.rows), "--library", library, "--serve"]
+        command += ["--processor-time"] if options.processor_time else []
         self._process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
 
     def epoch(self, *shape: Any) -> float:
@@ -92,24 +93,27 @@ def serve(epoch: Epoch) -> None:
         print(epoch(tuple(hidden), batch, count), flush=True)
 
 
-def compare(epochs: Sequence[Epoch], hidden: tuple[int, ...], batch: int, rounds: int) -> list[list[list[float]]]:
+def compare(
+    epochs: Sequence[Epoch], threads: list[int], hidden: tuple[int, ...], batch: int, rounds: int
+) -> list[list[list[float]]]:
     """Seconds by build, by number of threads and by round."""
-    times: list[list[list[float]]] = [[[] for _ in THREADS] for _ in epochs]
+    times: list[list[list[float]]] = [[[] for _ in threads] for _ in epochs]
     for turn in range(rounds):
-        for i, count in enumerate(THREADS):
+        for i, count in enumerate(threads):
             for epoch, found in list(zip(epochs, times, strict=True))[:: 1 if turn % 2 else -1]:
                 found[i].append(epoch(hidden, batch, count))
     return times
 
 
-def show(hidden: tuple[int, ...], batch: int, times: list[list[list[float]]]) -> list[float]:
+def show(threads: list[int], hidden: tuple[int, ...], batch: int, times: list[list[list[float]]]) -> list[float]:
     """Print a shape's line; returns its least seconds, by number of threads: other programs only ever add to them."""
     least = [[min(found) for found in build] for build in times]
     name = "-".join(map(str, (784, *hidden, 10)))
     cells = [f"{name:16} batch {batch:3}:", *(f"{1000 * each:6.1f} ms" for each in least[0])]
-    cells.append(f"  {CPUS} threads {least[0][0] / least[0][-1]:.2f} times as fast")
+    if len(threads) > 1:
+        cells.append(f"  {threads[-1]} threads {least[0][0] / least[0][-1]:.2f} times as fast")
     for other, other_least in zip(times[1:], least[1:], strict=True):
-        for i, count in enumerate(THREADS):
+        for i, count in enumerate(threads):
             pairs = paired.of(times[0][i], other[i])
             cells.append(f"  other/this on {count}: least {other_least[i] / least[0][i]:.2f}, pairs {pairs}")
         cells.append(f"  at their best: {min(other_least) / min(least[0]):.2f}")
@@ -117,20 +121,20 @@ def show(hidden: tuple[int, ...], batch: int, times: list[list[list[float]]]) ->
     return least[0]
 
 
-def draw(found: dict[tuple[int, int], list[float]], to: Path) -> None:
+def draw(threads: list[int], found: dict[tuple[int, int], list[float]], to: Path) -> None:
     """Milliseconds by width, one panel for each number of threads; then the share of FMA peak of one thread."""
     import matplotlib
 
     matplotlib.use("Agg")
     from matplotlib import pyplot
 
-    figure, axes = pyplot.subplots(1, len(THREADS) + 1, figsize=(5 * (len(THREADS) + 1), 4), layout="constrained")
+    figure, axes = pyplot.subplots(1, len(threads) + 1, figsize=(5 * (len(threads) + 1), 4), layout="constrained")
     for batch in sorted({batch for _, batch in found}):
         widths = sorted(width for width, each in found if each == batch)
-        for i in range(len(THREADS)):
+        for i in range(len(threads)):
             axes[i].plot(widths, [1000 * found[width, batch][i] for width in widths], label=f"batch {batch}")
         axes[-1].plot(widths, [100 * useful_share(width, found[width, batch][0]) for width in widths])
-    for axis, count in zip(axes, THREADS, strict=False):
+    for axis, count in zip(axes, threads, strict=False):
         axis.set(title=f"{count} thread{'s' * (count > 1)}: ms an epoch", xlabel="width", ylim=(0, None))
     axes[0].legend()
     axes[-1].set(title="useful arithmetic, % of FMA peak, 1 thread", xlabel="width", ylim=(0, None))
@@ -151,24 +155,27 @@ def main() -> None:
     parser.add_argument("--rows", type=int, default=3000)
     parser.add_argument("--before", help="the Python of another build")
     parser.add_argument("--library", default="", choices=["", "NumPy", "PyTorch"])
+    parser.add_argument("--processor-time", action="store_true", help="that of all threads, waiting included")
+    parser.add_argument("--threads", type=lambda text: [*map(int, text.split(","))], default=THREADS)
     parser.add_argument("--picture", type=Path)
     parser.add_argument("--serve", action="store_true", help=argparse.SUPPRESS)
     options = parser.parse_args()
     if options.serve:
-        return serve(timer(options.rows, options.library))
+        clock = time.process_time if options.processor_time else time.perf_counter
+        return serve(timer(options.rows, options.library, clock))
     with contextlib.ExitStack() as stack:
-        timers = [Timer(sys.executable, "", options.rows)]
+        timers = [Timer(sys.executable, "", options)]
         if options.before or options.library:
-            timers.append(Timer(options.before or sys.executable, options.library, options.rows))
+            timers.append(Timer(options.before or sys.executable, options.library, options))
         epochs = [stack.enter_context(contextlib.closing(each)).epoch for each in timers]
         print(machine())
         found = {}
         for hidden in options.widths:
             for batch in options.batches:
-                times = compare(epochs, hidden, batch, options.rounds)
-                found[hidden[0], batch] = show(hidden, batch, times)
+                times = compare(epochs, options.threads, hidden, batch, options.rounds)
+                found[hidden[0], batch] = show(options.threads, hidden, batch, times)
     if options.picture:
-        draw(found, options.picture)
+        draw(options.threads, found, options.picture)
     return None
 
 

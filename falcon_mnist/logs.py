@@ -1,8 +1,9 @@
-"""What goes to standard error: a JSON line for each request and each event of a run, or plain text."""
+"""What goes to standard error: a JSON line for each request and each event of a run, or lines for people."""
 
 from __future__ import annotations
 
 import logging
+import os
 import sys
 import threading
 import time
@@ -71,20 +72,25 @@ class BatchHandler(logging.Handler):
                 continue
 
 
+def style(wanted: str) -> Style:
+    """The style of the setting `FALCON_MNIST_LOG`; `auto` is text on a terminal, and JSON elsewhere."""
+    if wanted == "auto":
+        return "text" if sys.stderr.isatty() else "json"
+    return "text" if wanted == "text" else "json"
+
+
 def configure(level: int, style: Style) -> None:
     """Send records of `level` and above to standard error."""
     global _configured
     _configured = level, style
-    at_once = logging.StreamHandler()
-    access.handlers[:] = []
-    access.propagate = style != "json"
-    if style == "json":
-        batch = BatchHandler(sys.stderr)
-        batch.setFormatter(_json())
-        access.addHandler(batch)
-        at_once.setFormatter(_json())
-    else:
-        at_once.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(name)s: %(message)s"))
+    formatter = (
+        _json() if style == "json" else TextFormatter(coloured=sys.stderr.isatty() and "NO_COLOR" not in os.environ)
+    )
+    at_once, batch = logging.StreamHandler(), BatchHandler(sys.stderr)
+    for handler in (at_once, batch):
+        handler.setFormatter(formatter)
+    access.handlers[:] = [batch] if level <= logging.INFO else []
+    access.propagate = not access.handlers
     root = logging.getLogger()
     root.handlers[:] = [at_once]
     root.setLevel(level)
@@ -104,3 +110,53 @@ def is_behind() -> bool:
 def _json() -> logging.Formatter:
     names: dict[str, Any] = {"levelname": "level", "name": "logger", "message": "event"}
     return OrjsonFormatter("{message}{levelname}{name}", style="{", timestamp="time", rename_fields=names)
+
+
+_GREEN, _YELLOW, _RED, _DIM = "32", "33", "31", "2"
+# What every record has, so that the rest is what its caller knows of the event.
+_STANDARD = {*vars(logging.makeLogRecord({})), "message", "asctime", "taskName"}
+
+
+class TextFormatter(logging.Formatter):
+    """`12:04:31 200 POST /api/infer 1.2 ms`, or `12:04:32 epoch 1 finished run_id=r_… train_loss=0.389`.
+
+    What clients choose is escaped: a path may hold what a terminal obeys.
+    """
+
+    def __init__(self, *, coloured: bool) -> None:
+        super().__init__(datefmt="%H:%M:%S")
+        self._coloured = coloured
+
+    def format(self, record: logging.LogRecord) -> str:
+        """One line, and a traceback below it."""
+        facts = {name: value for name, value in vars(record).items() if name not in _STANDARD and value is not None}
+        parts = [self._painted(self.formatTime(record, self.datefmt), _DIM)]
+        if record.levelno >= logging.WARNING:
+            parts.append(self._painted(record.levelname, _RED if record.levelno >= logging.ERROR else _YELLOW))
+        if {"method", "path", "status", "ms"} <= facts.keys():
+            parts.append(self._request(facts))
+        else:
+            parts.append(_plain(record.getMessage()))
+        parts += [self._painted(f"{name}={_shown(value)}", _DIM) for name, value in facts.items()]
+        trace = self.formatException(record.exc_info) if record.exc_info else ""
+        return "\n".join([" ".join(parts), *map(_plain, trace.splitlines())])
+
+    def _request(self, facts: dict[str, object]) -> str:
+        """What a request and its answer were; takes that from `facts`, and its id too unless it was refused."""
+        method, path, status, ms = (facts.pop(name) for name in ("method", "path", "status", "ms"))
+        refused = isinstance(status, int) and status >= 400
+        if not refused:
+            facts.pop("request_id", None)
+        colour = _GREEN if not refused else _RED if int(str(status)) >= 500 else _YELLOW
+        return f"{self._painted(str(status), colour)} {_plain(str(method))} {_plain(str(path))} {ms} ms"
+
+    def _painted(self, text: str, colour: str) -> str:
+        return f"\033[{colour}m{text}\033[0m" if self._coloured else text
+
+
+def _plain(text: str) -> str:
+    return "".join(each if each.isprintable() else each.encode("unicode_escape").decode() for each in text)
+
+
+def _shown(value: object) -> str:
+    return f"{value:.4g}" if isinstance(value, float) else _plain(str(value))

@@ -286,13 +286,16 @@ def matrix(value: Any, *, columns: int | None = None, rows: tuple[int, int] | No
         raise value
     if not isinstance(value, list | np.ndarray):
         raise FaultAt(f"must be an array of rows, but is {kind_of(value)}")
+    if columns is not None and shape_of(value) == (columns,):
+        raise FaultAt(f"must be a list of rows, but is one row of {columns} numbers: put it in a list, [[…]]")
     low, high = rows or (1, len(value))
     if not low <= len(value) <= max(low, high):
         limits = f"from {low} to {high} rows" if rows else f"at least {low} row"
         raise FaultAt(f"must have {limits}, but has {len(value)}")
     if isinstance(value, np.ndarray) and value.ndim == 2:
         if columns is not None and value.shape[1] != columns:
-            raise FaultAt(f"must have {columns} numbers, but has {value.shape[1]}", 0)
+            hint = ": a picture is one row, line after line" if value.size == columns else ""
+            raise FaultAt(f"must have {columns} numbers, but has {value.shape[1]}{hint}", 0)
         return _in_range(value)
     width = columns
     for index, row in enumerate(value):

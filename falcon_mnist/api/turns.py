@@ -7,11 +7,12 @@ are always free for small requests.
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass, field
 
 from falcon_mnist.api.errors import Problem
+from falcon_mnist.api.memory import give_back
 
 # One request waits for its turn for up to the first, all others for the second, which is what a burst takes.
 PATIENT_SECONDS = 1.0
@@ -28,13 +29,18 @@ class Turns:
         most_waiting: int | None = None,
         patient_seconds: float = PATIENT_SECONDS,
         brief_seconds: float = BRIEF_SECONDS,
+        released: Callable[[int], None] | None = None,
     ) -> None:
-        """`most_waiting` requests may wait for room at the same time (None: any number); others give up at once."""
+        """`most_waiting` requests may wait for room at the same time (None: any number); others give up at once.
+
+        `released` is told each cost that was released.
+        """
         self.capacity = capacity
         self.free = capacity
         self._most_waiting = most_waiting
         self._patient_seconds = patient_seconds
         self._brief_seconds = brief_seconds
+        self._released = released
         self.waiting = 0  # requests
         self._changed = threading.Condition()
 
@@ -66,6 +72,8 @@ class Turns:
         with self._changed:
             self.free += taken
             self._changed.notify_all()
+        if self._released is not None:
+            self._released(taken)
 
     @contextmanager
     def held(self, cost: int) -> Iterator[None]:
@@ -110,15 +118,21 @@ _ANSWERS = 160 * 2**20  # bytes, for answers
 class Limits:
     """The budgets of one service: bytes of memory, or numbers of writes (SQLite has one writer) and of long work."""
 
-    bodies: Turns = field(default_factory=lambda: Turns(_MEMORY))
-    answers: Turns = field(default_factory=lambda: Turns(_ANSWERS, most_waiting=2))
+    bodies: Turns = field(default_factory=lambda: Turns(_MEMORY, released=give_back))
+    answers: Turns = field(default_factory=lambda: Turns(_ANSWERS, most_waiting=2, released=give_back))
     writes: Turns = field(default_factory=lambda: Turns(1))
     removals: Turns = field(default_factory=lambda: Turns(3))  # that of a large model takes a thread for seconds
+    # While a parameter set is read it takes several times its bytes; from a slow storage it takes long.
+    loads: Turns = field(default_factory=lambda: Turns(1, brief_seconds=0.5))
     evaluations: Turns = field(default_factory=lambda: Turns(1, most_waiting=2))
 
     def take_body(self, length: int) -> int:
         """A turn to read a body of so many bytes, to be released when it is answered."""
         return self.bodies.take(length * _BODY_EXPANSION)
+
+    def load(self) -> AbstractContextManager[None]:
+        """A turn to read a parameter set into memory."""
+        return self.loads.held(1)
 
     def write(self) -> AbstractContextManager[None]:
         """A turn to write to the database, so that a lock on it holds one thread, and others briefly."""

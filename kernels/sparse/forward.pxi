@@ -88,17 +88,17 @@ cdef void transpose_weights(
     const Linear* layer, const float* packed, Py_ssize_t k_block, Py_ssize_t first, Py_ssize_t inputs, int vectors,
     float* to,
 ) noexcept nogil:
-    """W.T (K_BLOCK outputs from `k_block` on, inputs from `first` on) in panels of two vectors; zeros after `inputs`."""
+    """W.T (K_BLOCK outputs from `k_block` on, inputs from `first` on) in panels of two vectors; zeros after `inputs`.
+
+    Along the rows of W, as a CPU fetches ahead.
+    """
     cdef Py_ssize_t j
     cdef const float* w
     cdef int v
-    for j from 0 <= j < min(<Py_ssize_t>K_BLOCK, layer.padded - k_block) by LANES:
-        w = packed + panel_start(layer, k_block + j) + first * layer.panel
-        for v in range(vectors):
-            transpose(
-                w + v * LANES * layer.panel, layer.panel, inputs - v * LANES, to + place(v, K_BLOCK * NR) + j * NR, NR,
-                LANES,
-            )
+    for v in range(vectors):
+        for j from 0 <= j < min(<Py_ssize_t>K_BLOCK, layer.padded - k_block) by LANES:
+            w = packed + panel_start(layer, k_block + j) + (first + v * LANES) * layer.panel
+            transpose(w, layer.panel, inputs - v * LANES, to + place(v, K_BLOCK * NR) + j * NR, NR, LANES)
 
 
 cdef void sparse_d_input(

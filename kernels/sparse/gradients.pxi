@@ -90,7 +90,7 @@ cdef inline void sparse_tile(
     const Update* update, Py_ssize_t i, Py_ssize_t m, const uint64_t* masks,
 ) noexcept nogil:
     """Row i; of two rows also i + 1, unless that is `m`. `descends`: plain gradient descent is all there is to do."""
-    cdef vfloat acc[2 * GRADIENT_VECTORS]
+    cdef vfloat acc[2 * TILE_VECTORS]
     cdef Py_ssize_t at = p.at + i * p.rs_c
     cdef int row, v
     for v in range(rows * vectors):

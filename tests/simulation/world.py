@@ -47,11 +47,11 @@ class World:
             self.after_each()
         return True
 
-    def run_within(self, seconds: float) -> None:
-        """In the middle of an event, let others happen for so long, which the process of this one waits."""
+    def run_within(self, seconds: float, over: Callable[[], bool] = lambda: False) -> None:
+        """In the middle of an event, let others happen for so long or until it is `over`, while this one waits."""
         try:
             self.after_each()
-            self.run(lambda: False, until=self.now + seconds)
+            self.run(over, until=self.now + seconds)
         except Exception as error:  # not that process's to handle
             self._failure = error
             raise Crashed from error
@@ -89,13 +89,13 @@ class Process:
         self.world = world
         self.name = name
         self.alive = True
-        self.disturbed = False  # whether a fault has hit it
+        self.hit = False  # whether a fault has hit it
         self._stop: object = None  # the last one, unless it is over
         self._waiting: list[Act] = []  # for this process to wake
 
     def stop(self, seconds: float) -> None:
         """Let it do nothing for so long, or until it is woken."""
-        self.disturbed = True
+        self.hit = True
         self._stop = stop = object()
         self.world.after(seconds, lambda: self.wake() if self._stop is stop else None)
 
@@ -113,7 +113,7 @@ class Process:
 
     def crash(self) -> None:
         """End it, wherever it is."""
-        self.disturbed = True
+        self.hit = True
         self.alive = False
 
     def after(self, seconds: float, act: Act) -> None:

@@ -140,8 +140,16 @@ class Gauge:
     @property
     def peak_bytes(self) -> int:
         """The most memory that the server has had since the block began."""
+        return self._status("VmHWM")
+
+    @property
+    def resident_bytes(self) -> int:
+        """The memory that the server has now."""
+        return self._status("VmRSS")
+
+    def _status(self, name: str) -> int:
         lines = (self._process / "status").read_text().splitlines()
-        return 1024 * next(int(line.split()[1]) for line in lines if line.startswith("VmHWM"))
+        return 1024 * next(int(line.split()[1]) for line in lines if line.startswith(name))
 
     @property
     def cpu_seconds(self) -> float:
