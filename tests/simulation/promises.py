@@ -61,6 +61,11 @@ class Promises:
         run = self._rows.runs.get(run_id)
         return run.owner if run else None
 
+    def renewals(self, run_id: str) -> int:
+        """How often the one that executes the run has renewed its lease."""
+        run = self._rows.runs.get(run_id)
+        return run.renewals if run else 0
+
     def removal_begins(self, row_id: str) -> None:
         """A server is asked to remove this: what belongs to it may go from now on."""
         self._removing.append(row_id)
