@@ -372,7 +372,7 @@ class Store:
                 owner=owner,
                 renewals=0,
                 checkpointed_since_claim=False,
-                started_at=fn.COALESCE(RunRow.started_at, self._clock.timestamp()),
+                started_at=fn.COALESCE(RunRow.started_at, self._not_before(RunRow.created_at)),
             )
             return self.run(run_id) if claimed else None
 
@@ -523,7 +523,12 @@ class Store:
             raise RunLostError(run_id)
 
     def _end(self, *where: Any, **changes: Any) -> bool:
-        return self._update(where, finished_at=self._clock.timestamp(), owner=None, drain=False, **changes)
+        finished_at = self._not_before(fn.COALESCE(RunRow.started_at, RunRow.created_at))
+        return self._update(where, finished_at=finished_at, owner=None, drain=False, **changes)
+
+    def _not_before(self, earlier: Any) -> Any:
+        """Now, or at an `earlier` timestamp that is later: another machine's clock may be ahead of this one's."""
+        return self._database.greatest(earlier, self._clock.timestamp())
 
 
 def _newest(table: Any, limit: int, before: int | None, model_id: str | None = None) -> Any:

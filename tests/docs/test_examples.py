@@ -15,7 +15,7 @@ from typing import Any
 
 import pytest
 import transcripts
-from serving import COMMANDS, Client, Server, environment
+from serving import COMMANDS, WRITE, Client, Server, environment
 
 from falcon_mnist.api.operations import OPERATIONS
 
@@ -96,3 +96,11 @@ def test_every_operation_has_an_example(client: Client) -> None:
                 assert found, command
                 asked.add((found[0], method.lower()))
     assert {(op.path, op.method) for op in OPERATIONS} - asked == set()
+
+
+def test_the_python_example_runs(client: Client, capsys: pytest.CaptureFixture[str]) -> None:
+    section = DOCUMENT.read_text().split("\n## From Python\n")[1]
+    (code,) = re.findall(r"^```python\n(.*?)^```", section.split("\n## ")[0], flags=re.M | re.S)
+    exec(code.replace("http://127.0.0.1:8000", str(client.url)), {"token": WRITE})
+    *_, share = capsys.readouterr().out.splitlines()
+    assert 0 <= float(share) <= 1

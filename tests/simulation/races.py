@@ -66,7 +66,11 @@ class Races(Striking):
                 only_writes=True,
                 only_while=partial(self._is_requeuing, worker, self._world.now + LEASE_SECONDS - RENEW_SECONDS),
                 at_start=worker.wake,
+                over=partial(self._has_renewed, worker, self._promises.renewals(worker.run_id)),
             )
+
+    def _has_renewed(self, worker: Worker, before: int) -> bool:
+        return self._promises.renewals(worker.run_id) > before
 
     def _is_requeuing(self, worker: Worker, since: float) -> bool:
         """What a server's poll writes so late, while the worker still has its run, is most likely the requeue."""
