@@ -31,7 +31,7 @@ OPTIONS = {
     "TSAN_OPTIONS": "halt_on_error=1:report_signal_unsafe=0:allocator_may_return_null=1",
 }
 # What shares work among threads.
-THREADED = ["test_shapes.py", "test_helper.py", "test_noise.py", "test_optimizers.py", "test_sparse.py"]
+THREADED = ["test_helper.py", "test_network_kernels.py", "test_noise.py", "test_optimizers.py", "test_augment.py"]
 
 
 def build(sanitizer: str, folder: Path) -> Path:
