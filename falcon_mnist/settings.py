@@ -241,9 +241,13 @@ def variable(name: str) -> str:
     return PREFIX + name.upper()
 
 
+# What clients and the commands that ask a server are told by.
+OF_CLIENTS = ("URL", "TOKEN")
+
+
 def unknown_variables(environ: Mapping[str, str]) -> list[str]:
     """A sentence for each variable that looks like a setting and is none: a slip, or left from another version."""
-    known = [name.upper() for name in settings_table()]
+    known = [*(name.upper() for name in settings_table()), *OF_CLIENTS]
     sentences = []
     for name in sorted(name.removeprefix(PREFIX) for name in environ if name.startswith(PREFIX)):
         if name not in known:

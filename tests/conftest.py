@@ -21,6 +21,7 @@ from falcon_mnist.settings import Settings
 
 def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption("--screenshots", action="store_true", help="Write what tests/page sees to docs/.")
+    parser.addoption("--write-examples", action="store_true", help="Write what servers answer to docs/api.md.")
 
 
 def pytest_xdist_auto_num_workers(config: pytest.Config) -> int:

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from falcon_mnist.settings import Settings, SettingsError, settings_table, variable
+from falcon_mnist.settings import Settings, SettingsError, settings_table, unknown_variables, variable
 
 DEFAULTS = {
     "tokens": (),
@@ -75,6 +75,10 @@ BAD = [
     ("STORAGE_URL", "file://host/mnist"),
     ("STORAGE_URL", "memory://"),
 ]
+
+
+def test_what_clients_are_told_by_is_no_slip() -> None:
+    assert unknown_variables({"FALCON_MNIST_URL": "http://127.0.0.1:8000", "FALCON_MNIST_TOKEN": "a-token"}) == []
 
 
 def test_the_defaults() -> None:

@@ -21,13 +21,13 @@ from falcon_mnist.api.operations import OPERATIONS
 from falcon_mnist.api.request import JSON
 from falcon_mnist.api.resources.base import unknown_parameters
 from falcon_mnist.api.service import Service
+from falcon_mnist.logs import access
 from falcon_mnist.storage.files import DamagedFileError, StorageUnavailableError
 from falcon_mnist.storage.parameter_files import param_id_of
 from falcon_mnist.storage.removal import InUseError
 from falcon_mnist.storage.store import Conflict, Refused, Store
 
 log = logging.getLogger(__name__)
-access = logging.getLogger("falcon_mnist.access")
 
 # Of every answer that does not say otherwise. The API answers programs: nothing of it is to be rendered, framed,
 # sniffed, kept or told to other sites.

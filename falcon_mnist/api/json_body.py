@@ -49,6 +49,8 @@ _LONGEST = 22
 _MAX_MEMBERS = 1000
 _MAX_MEMBERS_IN_ALL = 20_000
 
+_PIECE = 2**18  # bytes
+
 # The members of bodies that hold large arrays of numbers.
 _NUMERIC = frozenset({"inputs", "W", "b"})
 
@@ -100,7 +102,7 @@ def _is_hard(body: bytes) -> bool:
         return False
     if len(body) > _SMALL_BODY and _long_numbers(body) > _MAX_HARD:
         return True
-    return body.count(b"e") + body.count(b"E") >= _MAX_HARD and kernels.hard_numbers(body) > _MAX_HARD
+    return _count(body, b"e") + _count(body, b"E") >= _MAX_HARD and kernels.hard_numbers(body) > _MAX_HARD
 
 
 def _long_numbers(body: bytes) -> int:
@@ -132,7 +134,11 @@ def _count(body: bytes, byte: bytes) -> int:
     """
     if len(body) < 2**15:
         return body.count(byte)
-    return int(np.count_nonzero(np.frombuffer(body, dtype=np.uint8) == byte[0]))
+    found = 0
+    for start in range(0, len(body), _PIECE):  # a piece and what it is compared to stay in a cache
+        piece = np.frombuffer(body, np.uint8, count=min(_PIECE, len(body) - start), offset=start)
+        found += int(np.count_nonzero(piece == byte[0]))
+    return found
 
 
 class _Decoder:

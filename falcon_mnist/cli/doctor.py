@@ -62,7 +62,7 @@ def examine(settings: Settings, *, progress: Progress) -> Iterator[Finding]:
         yield Finding("database", f"{error.strerror} ({error.filename})", "see that it can be read")
     else:
         if store is None:
-            yield Finding("database", "none yet: the first start makes one")
+            yield Finding("database", "none yet: the first `falcon-mnist serve` or `train` makes one")
         else:
             yield from _stored(settings, store, progress)
     yield _dataset(settings, progress)
@@ -103,7 +103,7 @@ def _space(settings: Settings) -> Iterator[Finding]:
 def _token(settings: Settings) -> Finding:
     file = settings.tokens_file or settings.made_token
     if not settings.tokens and not settings.tokens_file and not file.exists():
-        return Finding("tokens", "none yet: the first start makes one")
+        return Finding("tokens", "none yet: the first `falcon-mnist serve` or `train` makes one")
     try:
         Tokens(settings if settings.tokens else replace(settings, tokens_file=file))  # which makes none
     except SettingsError as error:
@@ -180,7 +180,7 @@ def _files(settings: Settings, store: Store, progress: Progress) -> Iterator[Fin
         progress("verifying parameter files", number, len(rows))
     for fault in damaged:
         yield Finding("parameter file", fault, "restore it from a backup, or train its run again: same bits")
-    yield Finding("parameter files", f"{len(rows) - len(damaged)} of {len(rows)} are as they were written")
+    yield Finding("parameter files", f"{len(rows) - len(damaged)} of {len(rows)} intact")
 
 
 def _checkpoints(settings: Settings, store: Store) -> Finding:
@@ -189,7 +189,7 @@ def _checkpoints(settings: Settings, store: Store) -> Finding:
     # A worker may have put a newer one in its place since the rows were read.
     lost = sum(checkpoint in damaged for checkpoint in store.recorded_checkpoints())
     damage = f"; {lost} are damaged, and their runs restart from epoch 1, to the same parameters" if lost else ""
-    return Finding("checkpoints", f"{len(recorded) - lost} of {len(recorded)} are as they were written{damage}")
+    return Finding("checkpoints", f"{len(recorded) - lost} of {len(recorded)} intact{damage}")
 
 
 def _is_whole(read: Callable[[], object]) -> bool:

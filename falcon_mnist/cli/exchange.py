@@ -6,7 +6,7 @@ import json
 import os
 from pathlib import Path
 
-from falcon_mnist.client import Client
+from falcon_mnist.client import Client, ClientError
 from falcon_mnist.client.answers import Imported
 from falcon_mnist.client.operations import Format
 
@@ -42,10 +42,13 @@ def bring(client: Client, file: Path, activation: str | None) -> Imported:
 
     Raises `ImportedFileError`, `ClientError`, `OSError`.
     """
-    data = file.read_bytes()
-    if file.suffix != ".json":
-        return client.import_parameters(data, activation=activation)
     try:
-        return client.import_parameters(json.loads(data), activation=activation)
+        data = json.loads(file.read_bytes()) if file.suffix == ".json" else file.read_bytes()
+        return client.import_parameters(data, activation=activation)
     except ValueError as error:
         raise ImportedFileError(f"{file} is not JSON: {error}") from None
+    except ClientError as error:
+        for fault in error.details:
+            if fault["pointer"] == "/activation":
+                raise ImportedFileError(f"--activation: {fault['detail']}") from None
+        raise

@@ -3,35 +3,45 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from http import HTTPStatus
 from importlib.metadata import version
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from falcon_mnist.cli import console
-from falcon_mnist.cli.commands import data, exchange, home, served, serving, stopping, sweeping, training
+from falcon_mnist.cli.commands import data, exchange, home, served, serving, sweeping, training
 from falcon_mnist.cli.entry import INTERRUPTED
 
-# In the order of `--help`.
-COMMANDS: dict[str, Callable[..., None]] = {
-    "serve": serving.serve,
-    "demo": serving.demo,
-    "train": training.train,
-    "recipes": training.recipes,
-    "finish": stopping.finish,
-    "digits": data.digits,
-    "token": home.token,
-    "backup": home.backup,
-    "models": served.models,
-    "runs": served.runs,
-    "watch": served.watch,
-    "infer": served.infer,
-    "sweep": sweeping.sweep,
-    "export": exchange.export,
-    "import": exchange.bring,
-    "prune": home.prune,
-    "doctor": home.doctor,
-    "migrate-database": home.migrate_database,
+if TYPE_CHECKING:
+    from falcon_mnist.client import ClientError
+
+# In the order of `--help`, by heading.
+COMMANDS: dict[str, dict[str, Callable[..., None]]] = {
+    "Serve and train": {
+        "serve": serving.serve,
+        "demo": serving.demo,
+        "train": training.train,
+        "recipes": training.recipes,
+        "digits": data.digits,
+    },
+    "Ask a running server": {
+        "runs": served.runs,
+        "watch": served.watch,
+        "finish": served.finish,
+        "sweep": sweeping.sweep,
+        "models": served.models,
+        "infer": served.infer,
+        "export": exchange.export,
+        "import": exchange.bring,
+    },
+    "Look after a home": {
+        "token": home.token,
+        "doctor": home.doctor,
+        "backup": home.backup,
+        "prune": home.prune,
+        "migrate-database": home.migrate_database,
+    },
 }
 
 app = typer.Typer(
@@ -40,9 +50,10 @@ app = typer.Typer(
     no_args_is_help=True,
     pretty_exceptions_enable=False,
 )
-app.add_typer(data.app, name="data")
-for _name, _command in COMMANDS.items():
-    app.command(_name)(_command)
+app.add_typer(data.app, name="data", rich_help_panel=next(iter(COMMANDS)))
+for _heading, _commands in COMMANDS.items():
+    for _name, _command in _commands.items():
+        app.command(_name, rich_help_panel=_heading)(_command)
 
 
 @app.callback(invoke_without_command=True)
@@ -73,9 +84,12 @@ def _sentence(error: Exception) -> str | None:
     from peewee import DatabaseError
 
     from falcon_mnist.api.errors import Problem
+    from falcon_mnist.client import ClientError
 
     if isinstance(error, Problem):
         return " ".join([error.detail, *(f"{fault.pointer}: {fault.detail}." for fault in error.faults[1:])])
+    if isinstance(error, ClientError):
+        return _of_server(error)
     if isinstance(error, DatabaseError):
         return f"the database cannot be used: {error}"
     if isinstance(error, OSError):
@@ -84,3 +98,14 @@ def _sentence(error: Exception) -> str | None:
     if type(error).__module__.startswith("falcon_mnist."):
         return str(error)
     return None
+
+
+def _of_server(error: ClientError) -> str:
+    """What a server has refused, or that there is none, with the options that help."""
+    from falcon_mnist.client.errors import UNREACHABLE
+
+    if error.code == UNREACHABLE:
+        return f"{error}: start `falcon-mnist serve`, or name a server with --url"
+    if error.status == HTTPStatus.UNAUTHORIZED:
+        return "the server does not know this token: name the file of another with --token-file"
+    return str(error)

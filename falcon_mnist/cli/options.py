@@ -21,6 +21,11 @@ class Hyperparameter(NamedTuple):
     help: str
     only: tuple[str, ...] = ()
 
+    @property
+    def text(self) -> str:
+        """What `--help` says, with what it goes with."""
+        return f"{', '.join(self.only)}: {self.help}" if self.only else self.help
+
 
 # An option that is not given leaves its member out: the defaults are those of the API.
 HYPERPARAMETERS = {
@@ -88,8 +93,7 @@ def with_hyperparams(command: Callable[..., None]) -> Callable[..., None]:
 
 def _parameter(name: str) -> inspect.Parameter:
     wanted = HYPERPARAMETERS[name]
-    text = f"{', '.join(wanted.only)}: {wanted.help}" if wanted.only else wanted.help
-    option = Annotated[wanted.type | None, typer.Option(help=text)]  # type: ignore[name-defined]
+    option = Annotated[wanted.type | None, typer.Option(help=wanted.text)]  # type: ignore[name-defined]
     return inspect.Parameter(name, inspect.Parameter.KEYWORD_ONLY, default=None, annotation=option)
 
 

@@ -51,21 +51,24 @@ def with_client(command: Callable[..., None]) -> Callable[..., None]:
 
 def client(url: str, token_file: Path | None, token: str | None, **options: Any) -> Client:
     """A client of that server. Raises `SettingsError` if no token can be found."""
+    from falcon_mnist.api.auth import token_to_enter_with
     from falcon_mnist.client import Client
 
-    if token_file is None and token:
-        return Client(url, token, **options)
-    place = token_file or Settings.from_env().made_token
+    if token_file is not None or not token:
+        token = _first_word(token_file) if token_file else token_to_enter_with(Settings.from_env())
+    return Client(url, token, **options)
+
+
+def _first_word(file: Path) -> str:
+    """The token in a file, which may be a server's file of tokens. Raises `SettingsError`."""
     try:
-        words = place.read_text("ascii").split()
+        words = file.read_text("ascii").split()
     except (OSError, UnicodeDecodeError) as error:
         reason = getattr(error, "strerror", None) or "it is not ASCII text"
-        raise SettingsError(
-            f"there is no token in {place} ({reason}): name its file with --token-file, or set FALCON_MNIST_TOKEN"
-        ) from None
+        raise SettingsError(f"there is no token in {file}: {reason}") from None
     if not words:
-        raise SettingsError(f"there is no token in {place}: it is empty")
-    return Client(url, words[0], **options)
+        raise SettingsError(f"there is no token in {file}: it is empty")
+    return words[0]
 
 
 def run_ids(ctx: typer.Context) -> list[str]:

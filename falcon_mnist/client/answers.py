@@ -82,6 +82,13 @@ class RunError(TypedDict):
     message: str
 
 
+class BestAccuracy(TypedDict):
+    """The earliest epoch of highest validation accuracy."""
+
+    epoch: int
+    val_accuracy: float
+
+
 class RunSummary(TypedDict):
     """A run as lists show it."""
 
@@ -93,6 +100,7 @@ class RunSummary(TypedDict):
     metrics: Metrics
     start_from: str | None
     best_epoch: int | None
+    best_accuracy: BestAccuracy | None
     samples_per_second: float | None
     eta_seconds: float | None
     hyperparams: Hyperparams

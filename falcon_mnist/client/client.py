@@ -6,84 +6,19 @@ import asyncio
 import os
 import time
 from collections.abc import Awaitable, Callable
-from functools import wraps
-from typing import Any, Generic, ParamSpec, Self, TypeVar, overload
+from typing import Any, Self, TypeVar
 
 import httpx
 
-from falcon_mnist.client import inference, operations
 from falcon_mnist.client.errors import ClientError
+from falcon_mnist.client.methods import Operations
 from falcon_mnist.client.steps import Request, Retries, Steps
 
-P = ParamSpec("P")
 T = TypeVar("T")
 
 AT_HOME = "http://127.0.0.1:8000"
 TIMEOUT_SECONDS = 60.0
 RETRIES = 5  # about ten seconds in all, which a server needs to start again
-
-
-class Operation(Generic[P, T]):
-    """A method whose steps the client carries out: at once in a `Client`, when awaited in an `AsyncClient`."""
-
-    def __init__(self, steps: Callable[P, Steps[T]]) -> None:
-        self._steps = steps
-        self.__doc__ = steps.__doc__
-
-    @overload
-    def __get__(self, client: Client, owner: type) -> Callable[P, T]: ...
-    @overload
-    def __get__(self, client: AsyncClient, owner: type) -> Callable[P, Awaitable[T]]: ...
-    @overload
-    def __get__(self, client: None, owner: type) -> Self: ...
-    def __get__(self, client: Client | AsyncClient | None, owner: type) -> object:
-        """The method of that client."""
-        if client is None:
-            return self
-
-        @wraps(self._steps)
-        def method(*arguments: P.args, **named: P.kwargs) -> object:
-            return client.carry_out(self._steps(*arguments, **named))
-
-        return method
-
-
-class Operations:
-    """What both clients can do; `falcon_mnist.client.operations` says it in full."""
-
-    create_model = Operation(operations.create_model)
-    models = Operation(operations.models)
-    all_models = Operation(operations.all_models)
-    model = Operation(operations.model)
-    delete_model = Operation(operations.delete_model)
-    train = Operation(operations.train)
-    model_runs = Operation(operations.model_runs)
-    runs = Operation(operations.runs)
-    all_runs = Operation(operations.all_runs)
-    run = Operation(operations.run)
-    wait = Operation(operations.wait)
-    cancel = Operation(operations.cancel)
-    finish = Operation(operations.finish)
-    delete_run = Operation(operations.delete_run)
-    snapshot = Operation(operations.snapshot)
-    import_parameters = Operation(operations.import_parameters)
-    parameter_sets = Operation(operations.parameter_sets)
-    all_parameter_sets = Operation(operations.all_parameter_sets)
-    parameters = Operation(operations.parameters)
-    arrays = Operation(operations.arrays)
-    export = Operation(operations.export)
-    delete_parameters = Operation(operations.delete_parameters)
-    evaluation = Operation(operations.evaluation)
-    digits = Operation(operations.digits)
-    recipes = Operation(operations.recipes)
-    infer = Operation(inference.infer)
-    infer_adhoc = Operation(inference.infer_adhoc)
-    status = Operation(operations.status)
-    version = Operation(operations.version)
-    openapi = Operation(operations.openapi)
-    metrics = Operation(operations.metrics)
-    live = Operation(operations.live)
-    ready = Operation(operations.ready)
 
 
 class Client(Operations):
@@ -135,7 +70,7 @@ class Client(Operations):
             if isinstance(step, Request):
                 try:
                     outcome = self._http.request(**_sent(step))
-                except httpx.TransportError as error:
+                except httpx.RequestError as error:
                     outcome = error
             else:
                 outcome = self._pause(step)
@@ -186,7 +121,7 @@ class AsyncClient(Operations):
             if isinstance(step, Request):
                 try:
                     outcome = await self._http.request(**_sent(step))
-                except httpx.TransportError as error:
+                except httpx.RequestError as error:
                     outcome = error
             else:
                 outcome = await self._pause(step)

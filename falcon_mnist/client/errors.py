@@ -2,20 +2,23 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Sequence
+from typing import Any
 
 import httpx
 
 from falcon_mnist.client.answers import Fault
 
-UNREACHABLE = "unreachable"
+UNREACHABLE, NOT_UNDERSTOOD = "unreachable", "not-understood"
 
 
 class ClientError(Exception):
     """A request that was refused or not answered; as text, one sentence.
 
-    `code` is the last part of the problem's type, as `unknown-run`, or `unreachable`; `status` is the HTTP status,
-    None without an answer; `details` are the faults in what was sent.
+    `code` is the last part of the problem's type, as `unknown-run`; or `unreachable`; or `not-understood`, where
+    something else than this API answers. `status` is the HTTP status of a refusal, `details` are the faults in what
+    was sent.
     """
 
     def __init__(self, code: str, message: str, *, status: int | None = None, details: Sequence[Fault] = ()) -> None:
@@ -32,10 +35,20 @@ class ClientError(Exception):
         return f"the server answered {self.status}: {'; '.join(faults) or self.message}"
 
 
-def unreachable(url: httpx.URL, fault: httpx.TransportError) -> ClientError:
-    """The error of a request without an answer."""
+def unanswered(url: httpx.URL, fault: httpx.RequestError) -> ClientError:
+    """The error of a request without an answer, or with one that cannot be read."""
     reason = str(fault) or type(fault).__name__
-    return ClientError(UNREACHABLE, f"no server answers at {url} ({reason}): start one, or name it")
+    if isinstance(fault, httpx.TransportError):
+        return ClientError(UNREACHABLE, f"no server answers at {url} ({reason})")
+    return ClientError(NOT_UNDERSTOOD, f"what answers at {url} is not this API ({reason})")
+
+
+def read_json(response: httpx.Response, length: int | None = None) -> Any:
+    """The JSON of an answer, of its first `length` bytes. Raises `ClientError`."""
+    try:
+        return json.loads(response.content[:length])
+    except ValueError:
+        raise ClientError(NOT_UNDERSTOOD, f"what answers at {response.url} is not this API: it is no JSON") from None
 
 
 def refused(response: httpx.Response) -> ClientError:

@@ -10,6 +10,7 @@ import numpy as np
 import numpy.typing as npt
 
 from falcon_mnist.client.answers import Prediction, Warned
+from falcon_mnist.client.errors import read_json
 from falcon_mnist.client.steps import Request, Steps
 from falcon_mnist.constants import MAX_ROWS, PIXELS
 
@@ -25,9 +26,9 @@ def infer(param_id: str, images: Images, *, logits: bool = False) -> Steps[Predi
     query = {"param_id": param_id, "dtype": rows.dtype.name, "return": "labels,probabilities" + ",logits" * logits}
     headers = {"Content-Type": "application/octet-stream"}
     answers = []
-    for part in _parts(rows):
+    for part in parts(rows):
         response = yield Request("POST", "/api/infer", query, part.tobytes(), headers)
-        answers.append(response.json())
+        answers.append(read_json(response))
     return _joined(answers)
 
 
@@ -39,10 +40,10 @@ def infer_adhoc(
     pixels = rows / np.float32(255) if rows.dtype == np.uint8 else rows
     document = {"architecture": architecture, "parameters": parameters, "return": {"logits": logits}}
     answers = []
-    for part in _parts(pixels):
+    for part in parts(pixels):
         content = json.dumps(document | {"inputs": part.tolist()}).encode()
         response = yield Request("POST", "/api/infer_adhoc", {}, content, {"Content-Type": "application/json"})
-        answers.append(response.json())
+        answers.append(read_json(response))
     return _joined(answers)
 
 
@@ -62,7 +63,8 @@ def as_rows(images: Images) -> Images:
     return np.ascontiguousarray(array, dtype="<f4")
 
 
-def _parts(rows: Images) -> Iterator[Images]:
+def parts(rows: Images) -> Iterator[Images]:
+    """As many rows as one request may have, again and again."""
     for start in range(0, len(rows), MAX_ROWS):
         yield rows[start : start + MAX_ROWS]
 

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import io
 import json
-import uuid
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any, Literal
-from urllib.parse import quote
 
 import numpy as np
 
 from falcon_mnist.client import answers
+from falcon_mnist.client.errors import read_json
+from falcon_mnist.client.forms import all_pages, holds, in_path, json_of, new_key, nothing, query_of
 from falcon_mnist.client.steps import Request, Steps
 from falcon_mnist.constants import ACTIVE, Array
 
@@ -19,7 +19,6 @@ Document = Mapping[str, Any]
 Format = Literal["safetensors", "onnx", "npz", "json"]
 Progress = Callable[[answers.Run], object]
 
-LARGEST_PAGE = 100
 # A run is looked at every 0.1 s at first, then less and less often: a pause is a share of what was waited before.
 FIRST_LOOK, LAST_LOOK, LOOKS_SHARE = 0.1, 2.0, 0.05
 
@@ -29,27 +28,27 @@ def create_model(
 ) -> Steps[answers.Model]:
     """Create a model. The same `key` with the same values gives the same model again, whoever asks."""
     body = {"architecture": architecture, "hyperparams": hyperparams or {}}
-    return _json("POST", "/api/models", body=body, key=key or _new_key())
+    return json_of("POST", "/api/models", body=body, key=key or new_key())
 
 
 def models(*, limit: int = 20, cursor: str | None = None) -> Steps[answers.ModelPage]:
     """A page of all models, newest first."""
-    return _json("GET", "/api/models", limit=limit, cursor=cursor)
+    return json_of("GET", "/api/models", limit=limit, cursor=cursor)
 
 
 def all_models() -> Steps[list[answers.Model]]:
     """All models, newest first."""
-    return _all("/api/models")
+    return all_pages("/api/models")
 
 
 def model(model_id: str) -> Steps[answers.Model]:
     """A model."""
-    return _json("GET", f"/api/models/{_in_path(model_id)}")
+    return json_of("GET", f"/api/models/{in_path(model_id)}")
 
 
 def delete_model(model_id: str) -> Steps[None]:
     """Delete a model, its runs and its parameter sets."""
-    return _nothing("DELETE", f"/api/models/{_in_path(model_id)}")
+    return nothing("DELETE", f"/api/models/{in_path(model_id)}")
 
 
 def train(
@@ -57,29 +56,29 @@ def train(
 ) -> Steps[answers.QueuedRun]:
     """Queue a run; `hyperparams` go over the model's. The same `key` with the same values gives the same run again."""
     body = {"hyperparams": hyperparams or {}} | ({"start_from": start_from} if start_from else {})
-    return _json("POST", f"/api/models/{_in_path(model_id)}/train", body=body, key=key or _new_key())
+    return json_of("POST", f"/api/models/{in_path(model_id)}/train", body=body, key=key or new_key())
 
 
 def model_runs(model_id: str, *, limit: int = 20, cursor: str | None = None) -> Steps[answers.RunPage]:
     """A page of a model's runs, newest first."""
-    return _json("GET", f"/api/models/{_in_path(model_id)}/runs", limit=limit, cursor=cursor)
+    return json_of("GET", f"/api/models/{in_path(model_id)}/runs", limit=limit, cursor=cursor)
 
 
 def runs(
     *, state: str | None = None, model_id: str | None = None, limit: int = 20, cursor: str | None = None
 ) -> Steps[answers.RunPage]:
     """A page of all runs, newest first."""
-    return _json("GET", "/api/runs", state=state, model_id=model_id, limit=limit, cursor=cursor)
+    return json_of("GET", "/api/runs", state=state, model_id=model_id, limit=limit, cursor=cursor)
 
 
 def all_runs(*, state: str | None = None, model_id: str | None = None) -> Steps[list[answers.RunSummary]]:
     """All runs, newest first."""
-    return _all("/api/runs", state=state, model_id=model_id)
+    return all_pages("/api/runs", state=state, model_id=model_id)
 
 
 def run(run_id: str) -> Steps[answers.Run]:
     """How far a run has come."""
-    return _json("GET", f"/api/runs/{_in_path(run_id)}")
+    return json_of("GET", f"/api/runs/{in_path(run_id)}")
 
 
 def wait(run_id: str, *, progress: Progress | None = None) -> Steps[answers.Run]:
@@ -98,22 +97,22 @@ def wait(run_id: str, *, progress: Progress | None = None) -> Steps[answers.Run]
 
 def cancel(run_id: str) -> Steps[answers.Run]:
     """End a queued or running run."""
-    return _json("POST", f"/api/runs/{_in_path(run_id)}/cancel")
+    return json_of("POST", f"/api/runs/{in_path(run_id)}/cancel")
 
 
 def finish(run_id: str) -> Steps[answers.Run]:
     """Let a running run succeed at the end of the epoch under way, with what it has learned."""
-    return _json("POST", f"/api/runs/{_in_path(run_id)}/finish")
+    return json_of("POST", f"/api/runs/{in_path(run_id)}/finish")
 
 
 def delete_run(run_id: str) -> Steps[None]:
     """Delete a run that has ended, and its parameter set."""
-    return _nothing("DELETE", f"/api/runs/{_in_path(run_id)}")
+    return nothing("DELETE", f"/api/runs/{in_path(run_id)}")
 
 
 def snapshot(run_id: str) -> Steps[answers.Snapshot]:
     """The parameters of a run's newest checkpoint."""
-    return _json("GET", f"/api/runs/{_in_path(run_id)}/snapshot")
+    return json_of("GET", f"/api/runs/{in_path(run_id)}/snapshot")
 
 
 def import_parameters(
@@ -123,11 +122,11 @@ def import_parameters(
     as_file = isinstance(data, bytes)
     headers = {
         "Content-Type": "application/vnd.safetensors" if as_file else "application/json",
-        "Idempotency-Key": key or _new_key(),
+        "Idempotency-Key": key or new_key(),
     }
     content = data if isinstance(data, bytes) else json.dumps(data).encode()
-    response = yield Request("POST", "/api/params", _query(activation=activation), content, headers)
-    imported: answers.Imported = response.json()
+    response = yield Request("POST", "/api/params", query_of(activation=activation), content, headers)
+    imported: answers.Imported = read_json(response)
     return imported
 
 
@@ -135,17 +134,17 @@ def parameter_sets(
     *, model_id: str | None = None, limit: int = 20, cursor: str | None = None
 ) -> Steps[answers.ParameterPage]:
     """A page of all parameter sets, newest first."""
-    return _json("GET", "/api/params", model_id=model_id, limit=limit, cursor=cursor)
+    return json_of("GET", "/api/params", model_id=model_id, limit=limit, cursor=cursor)
 
 
 def all_parameter_sets(*, model_id: str | None = None) -> Steps[list[answers.ListedParameters]]:
     """All parameter sets, newest first."""
-    return _all("/api/params", model_id=model_id)
+    return all_pages("/api/params", model_id=model_id)
 
 
 def parameters(param_id: str) -> Steps[answers.ParameterSet]:
     """A parameter set as a document."""
-    return _json("GET", f"/api/params/{_in_path(param_id)}", format="json")
+    return json_of("GET", f"/api/params/{in_path(param_id)}", format="json")
 
 
 def arrays(param_id: str) -> Steps[dict[str, Array]]:
@@ -157,47 +156,47 @@ def arrays(param_id: str) -> Steps[dict[str, Array]]:
 
 def export(param_id: str, format: Format = "safetensors") -> Steps[bytes]:
     """A parameter set as a file."""
-    response = yield Request("GET", f"/api/params/{_in_path(param_id)}", {"format": format})
+    response = yield Request("GET", f"/api/params/{in_path(param_id)}", {"format": format})
     return response.content
 
 
 def delete_parameters(param_id: str) -> Steps[None]:
     """Delete a parameter set; its run stays."""
-    return _nothing("DELETE", f"/api/params/{_in_path(param_id)}")
+    return nothing("DELETE", f"/api/params/{in_path(param_id)}")
 
 
 def evaluation(param_id: str) -> Steps[answers.Evaluation]:
     """What a parameter set reaches on the test digits."""
-    return _json("GET", f"/api/params/{_in_path(param_id)}/evaluation")
+    return json_of("GET", f"/api/params/{in_path(param_id)}/evaluation")
 
 
 def digits(part: Literal["train", "test"], indices: Iterable[int]) -> Steps[answers.Digits]:
     """Up to 100 digits of the server's data set."""
     chosen = ",".join(str(int(index)) for index in indices)
-    found = yield from _json("GET", f"/api/digits/{part}", indices=chosen)
+    found = yield from json_of("GET", f"/api/digits/{part}", indices=chosen)
     images = np.array(found["images"], np.uint8).reshape(-1, 784)
     return answers.Digits(images, np.array(found["labels"], np.int64), found["count"], found["dataset"])
 
 
 def recipes() -> Steps[list[answers.Recipe]]:
     """Networks and hyperparameters that do well."""
-    found: dict[str, list[answers.Recipe]] = yield from _json("GET", "/api/recipes")
+    found: dict[str, list[answers.Recipe]] = yield from json_of("GET", "/api/recipes")
     return found["items"]
 
 
 def status() -> Steps[answers.Status]:
     """How the service is doing."""
-    return _json("GET", "/api/status")
+    return json_of("GET", "/api/status")
 
 
 def version() -> Steps[answers.Version]:
     """What runs there."""
-    return _json("GET", "/api/version")
+    return json_of("GET", "/api/version")
 
 
 def openapi() -> Steps[dict[str, Any]]:
     """The OpenAPI document."""
-    return _json("GET", "/api/openapi.json")
+    return json_of("GET", "/api/openapi.json")
 
 
 def metrics() -> Steps[str]:
@@ -208,49 +207,9 @@ def metrics() -> Steps[str]:
 
 def live() -> Steps[bool]:
     """Whether the process lives."""
-    return _holds("/healthz")
+    return holds("/healthz")
 
 
 def ready() -> Steps[bool]:
     """Whether requests can be served."""
-    return _holds("/readyz")
-
-
-def _json(method: str, path: str, *, body: Document | None = None, key: str | None = None, **query: Any) -> Steps[Any]:
-    headers = {} if body is None else {"Content-Type": "application/json"}
-    if key is not None:
-        headers["Idempotency-Key"] = key
-    content = None if body is None else json.dumps(body).encode()
-    response = yield Request(method, path, _query(**query), content, headers)
-    return response.json()
-
-
-def _all(path: str, **query: Any) -> Steps[Any]:
-    items: list[Any] = []
-    cursor: str | None = None
-    while True:
-        page = yield from _json("GET", path, limit=LARGEST_PAGE, cursor=cursor, **query)
-        items += page["items"]
-        if (cursor := page["next_cursor"]) is None:
-            return items
-
-
-def _nothing(method: str, path: str) -> Steps[None]:
-    yield Request(method, path)
-
-
-def _holds(path: str) -> Steps[bool]:
-    response = yield Request("GET", path, fine=(503,))
-    return response.is_success
-
-
-def _query(**members: Any) -> dict[str, str]:
-    return {name: str(value) for name, value in members.items() if value is not None}
-
-
-def _in_path(name: str) -> str:
-    return quote(name, safe="")
-
-
-def _new_key() -> str:
-    return uuid.uuid4().hex
+    return holds("/readyz")

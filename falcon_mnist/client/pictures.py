@@ -44,13 +44,15 @@ def read(path: Path) -> Bytes:
     try:
         with Image.open(data) as picture:
             picture.draft("L", (4 * LARGEST_SIDE, 4 * LARGEST_SIDE))  # a JPEG is decoded no larger than it has to be
-            upright = ImageOps.exif_transpose(picture).convert("RGBA")
+            upright = ImageOps.exif_transpose(picture)
+            if upright.has_transparency_data:
+                paper = Image.new("RGBA", upright.size, "white")
+                upright = Image.alpha_composite(paper, upright.convert("RGBA"))
+            grey = upright.convert("L")
     except UnidentifiedImageError:
         raise PictureError(f"{path} is no picture") from None
     except (Image.DecompressionBombError, OSError, SyntaxError, ValueError) as error:
         raise PictureError(f"{path} cannot be read as a picture: {error}") from None
-    paper = Image.new("RGBA", upright.size, "white")
-    grey = Image.alpha_composite(paper, upright).convert("L")
     try:
         return prepare(np.asarray(grey, np.float32) / 255)
     except PictureError as error:

@@ -14,7 +14,7 @@ from typing import TypeVar
 
 import httpx
 
-from falcon_mnist.client.errors import refused, unreachable
+from falcon_mnist.client.errors import refused, unanswered
 
 T = TypeVar("T")
 
@@ -36,7 +36,7 @@ class Request:
 
 Steps = Generator[Request | float, httpx.Response, T]  # an answer for each request; a number is a pause in seconds
 # With faults, as they come over the wire. A pause is followed by None.
-Attempts = Generator[Request | float, httpx.Response | httpx.TransportError | None, T]
+Attempts = Generator[Request | float, httpx.Response | httpx.RequestError | None, T]
 
 BUSY = (429, 502, 503)
 FIRST_PAUSE, LONGEST_PAUSE = 0.25, 8.0  # seconds
@@ -85,10 +85,10 @@ class Retries:
                 if last or outcome.status_code not in BUSY or asked > LONGEST_RETRY_AFTER:
                     raise refused(outcome)
                 yield max(asked, self._pause(attempt))
-            elif isinstance(outcome, httpx.TransportError):
+            elif outcome is not None:
                 lost = True
-                if last or not self.reached or isinstance(outcome, httpx.UnsupportedProtocol):
-                    raise unreachable(self.url, outcome) from None
+                if last or not self.reached or not isinstance(outcome, httpx.TransportError):
+                    raise unanswered(self.url, outcome) from None
                 yield self._pause(attempt)
         raise AssertionError("the last attempt has returned or raised")
 

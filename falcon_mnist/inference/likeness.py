@@ -8,11 +8,12 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from functools import cache
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 import numpy.typing as npt
 
+from falcon_mnist import kernels
 from falcon_mnist.constants import PIXELS, Array
 from falcon_mnist.inference.predictors import Predictor, adhoc
 
@@ -29,7 +30,7 @@ _FRAME = (np.maximum(abs(_DOWN + 0.5), abs(_RIGHT + 0.5)) > 10) / (28**2 - 20**2
 
 def warnings(rows: Array | npt.NDArray[np.uint8]) -> list[dict[str, Any]]:
     """The `warnings` of an answer to `rows` (n, 784), bytes or finite floats: one of each code that fits some row."""
-    within = rows.dtype == np.uint8 or (rows.min() >= -_ROUNDING and rows.max() <= 1 + _ROUNDING)
+    within = rows.dtype == np.uint8 or kernels.within(cast("Array", rows), 1 + _ROUNDING)
     if within and _excess()(rows).logits.max() <= 0:
         return []
     pixels: Array = np.divide(rows, 255 if rows.dtype == np.uint8 else 1, dtype=np.float32)

@@ -129,9 +129,12 @@ class Driver:
     def _tell_of_cluster(self) -> None:
         while not self._ready.wait(TICK_SECONDS):
             self._tell(Cluster(0, 0))
-        while True:
-            self._tell(self._look())
-            time.sleep(TICK_SECONDS)
+        try:
+            while True:
+                self._tell(self._look())
+                time.sleep(TICK_SECONDS)
+        except Exception:  # a lost connection that Ray does not end the process for
+            os._exit(1)
 
     def _look(self) -> Cluster:
         nodes = [int(node["Resources"].get("CPU", 0)) for node in self._nodes()]

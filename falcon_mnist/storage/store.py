@@ -239,7 +239,8 @@ class Store:
 
     def shown_epochs(self, runs: Sequence[RunRow]) -> dict[str, dict[int, Epoch]]:
         """Run id to the last finished epoch and that of best accuracy, by number, where there are any."""
-        shown = (EpochRow.run == RunRow.id) & EpochRow.epoch.in_((RunRow.epoch, RunRow.best_accuracy_epoch))
+        numbers = (EpochRow.epoch == RunRow.epoch) | (EpochRow.epoch == RunRow.best_accuracy_epoch)
+        shown = (EpochRow.run == RunRow.id) & numbers
         query = _EPOCHS.join(RunRow, on=shown).where(RunRow.id.in_([run.id for run in runs]))
         found: dict[str, dict[int, Epoch]] = {run.id: {} for run in runs}
         for run_id, *row in query.execute(self._database):
@@ -370,7 +371,7 @@ class Store:
                 owner=owner,
                 renewals=0,
                 checkpointed_since_claim=False,
-                started_at=fn.COALESCE(RunRow.started_at, self._clock.timestamp()),
+                started_at=fn.COALESCE(RunRow.started_at, self._not_before(RunRow.created_at)),
             )
             return self.run(run_id) if claimed else None
 
@@ -521,7 +522,12 @@ class Store:
             raise RunLostError(run_id)
 
     def _end(self, *where: Any, **changes: Any) -> bool:
-        return self._update(where, finished_at=self._clock.timestamp(), owner=None, drain=False, **changes)
+        finished_at = self._not_before(fn.COALESCE(RunRow.started_at, RunRow.created_at))
+        return self._update(where, finished_at=finished_at, owner=None, drain=False, **changes)
+
+    def _not_before(self, earlier: Any) -> Any:
+        """Now, or at an `earlier` timestamp that is later: another machine's clock may be ahead of this one's."""
+        return self._database.greatest(earlier, self._clock.timestamp())
 
 
 def _newest(table: Any, limit: int, before: int | None, model_id: str | None = None) -> Any:

@@ -109,8 +109,8 @@ cdef MicroBatch own_parts(Job* job, Py_ssize_t first, Py_ssize_t rows, int threa
 cdef MicroBatch gather(Job* job, Py_ssize_t first, Py_ssize_t rows, int turn, int thread) noexcept nogil:
     """The rows from `first` on, in place, as they have been drawn, or as x.
 
-    Each thread reads and transposes bytes for itself: to fetch what another thread has made of them takes longer where
-    two CPUs share no cache.
+    Each thread transposes the bytes that its own weights need: to fetch what another thread has made of them takes
+    longer where two CPUs share no cache.
     """
     cdef MicroBatch batch = own_parts(job, first, rows, thread)
     cdef Py_ssize_t i, begin, end
@@ -126,8 +126,9 @@ cdef MicroBatch gather(Job* job, Py_ssize_t first, Py_ssize_t rows, int turn, in
     batch.sparse[0] = sparse
     batch.sparse_gradient[job.net.linears - 1] = False  # d_logits have no zeros
     if sparse and job.task != EVALUATE and rows > 1:
+        first_weight_rows(job, &batch, thread, &begin, &end)
         for i from 0 <= i < rows by SQUARE:
-            transpose_bytes(batch.row + i, rows - i, job.net.inputs, batch.transposed + i, batch.ld_transposed)
+            transpose_bytes(batch.row + i, rows - i, begin, end, batch.transposed + i, batch.ld_transposed)
     elif not sparse and job.rows.floats != NULL and job.rows.order == NULL and job.net.linear[0].activation == 0:
         batch.x = job.rows.floats + first * job.net.inputs  # already what the first layer reads
         batch.ld = job.net.inputs

@@ -15,6 +15,7 @@ include "optimizers/update.pxi"
 include "layers/transpose.pxi"
 include "layers/linear.pxi"
 include "threads/team.pxi"
+include "threads/helpers.pxi"
 include "data/numbers.pxi"
 include "data/philox.pxi"
 include "data/augment.pxi"
@@ -24,6 +25,7 @@ include "training/micro_batch.pxi"
 include "sparse/tile.pxi"
 include "sparse/forward.pxi"
 include "sparse/gradients.pxi"
+include "training/split.pxi"
 include "data/gather.pxi"
 include "training/forward.pxi"
 include "training/backward.pxi"
@@ -35,7 +37,7 @@ cdef Kernels _table = Kernels(
     relu_forward, sigmoid_forward, tanh_forward, relu_backward, sigmoid_backward, tanh_backward,
     softmax_rows, softmax_backward_rows, argmax_rows, cross_entropy,
     add_bias_rows, bias_gradient, apply_updates, prepare_step, run_job, forward_rows,
-    narrow_doubles, augment, random_words, fma_chains, cache_passes,
+    narrow_doubles, bits_within, augment, random_words, fma_chains, cache_passes,
 )
 
 table = PyCapsule_New(&_table, "falcon_mnist.kernels.table", NULL)

@@ -163,17 +163,17 @@ cdef void sparse_panels(int vectors, bint bytes, const SparseProduct* p, Py_ssiz
 
 
 cdef void transpose_bytes(
-    const Row* rows, Py_ssize_t count, Py_ssize_t n, uint8_t* to, Py_ssize_t rs_to
+    const Row* rows, Py_ssize_t count, Py_ssize_t first, Py_ssize_t end, uint8_t* to, Py_ssize_t rs_to
 ) noexcept nogil:
-    """to (n, SQUARE) = the elements of up to SQUARE rows, transposed as `transpose_vectors` does.
+    """to (first to end, SQUARE) = those elements of up to SQUARE rows, transposed as `transpose_vectors` does.
 
     Missing rows become zeros.
     """
     cdef vbytes t[SQUARE]
     cdef vbytes u[SQUARE]
-    cdef Py_ssize_t j = 0
+    cdef Py_ssize_t j = first
     cdef int i, turn
-    while j + SQUARE <= n:
+    while j + SQUARE <= end:
         for i in range(SQUARE):
             t[i] = bload(rows[i].bytes + j) if i < count else bzeros()
         for turn in range(4):
@@ -185,7 +185,7 @@ cdef void transpose_bytes(
         for i in range(SQUARE):
             bstore(to + (j + i) * rs_to, t[i])
         j += SQUARE
-    for j in range(j, n):
+    for j in range(j, end):
         for i in range(SQUARE):
             to[j * rs_to + i] = rows[i].bytes[j] if i < count else 0
 

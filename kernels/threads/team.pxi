@@ -6,7 +6,8 @@
 cdef extern from "<pthread.h>" nogil:
     ctypedef unsigned long pthread_t
     int pthread_create(pthread_t* thread, const void* attributes, void* (*run)(void*) noexcept nogil, void* argument)
-    int pthread_join(pthread_t thread, void** result)
+    int pthread_detach(pthread_t thread)
+    int pthread_atfork(void (*prepare)() noexcept nogil, void (*parent)() noexcept nogil, void (*child)() noexcept nogil)
     int pthread_mutex_init(pthread_mutex_t* mutex, const void* attributes)
     int pthread_mutex_lock(pthread_mutex_t* mutex)
     int pthread_mutex_unlock(pthread_mutex_t* mutex)
@@ -29,8 +30,8 @@ cdef extern from * nogil:
 
 cdef extern from *:
     """
-    /* A scheduler may leave a new thread on its creator's CPU for longer than a job takes, although another CPU is idle.
-     * So each thread starts on the next of the CPUs that it may use, if there are several, and may be moved from then on. */
+    /* A scheduler may leave a thread on the CPU of the one that wakes it for longer than a job takes, although another CPU
+     * is idle. So each starts on the next of the CPUs that it may use, if there are several, and may be moved from then on. */
     #if defined(__linux__)
     #include <sched.h>
     #define present_cpu sched_getcpu
@@ -60,13 +61,6 @@ cdef enum:
 
 
 ctypedef void (*ThreadPart)(void* work, int thread) noexcept nogil
-
-cdef struct ThreadStart:
-    Team* team
-    ThreadPart run
-    void* work
-    int thread
-    int cpu  # of the thread that creates it, or -1
 
 
 cdef void barrier(Team* team) noexcept nogil:
@@ -102,36 +96,3 @@ cdef void partition(
     cdef Py_ssize_t units = (count + unit - 1) // unit
     first[0] = min(count, units * thread // threads * unit)
     end[0] = min(count, units * (thread + 1) // threads * unit)
-
-
-cdef void* thread_main(void* argument) noexcept nogil:
-    cdef ThreadStart* start = <ThreadStart*>argument
-    pthread_mutex_lock(&start.team.mutex)  # held until the number of threads is known
-    pthread_mutex_unlock(&start.team.mutex)
-    start_on_next_cpu(start.cpu, start.thread)
-    enter_float_mode(FLUSH_SUBNORMALS)
-    start.run(start.work, start.thread)
-    return NULL
-
-
-cdef void run_team(Team* team, ThreadPart run, void* work, int threads) noexcept nogil:
-    """Call `run(work, thread)` on so many threads, this one among them; on fewer if the system refuses more."""
-    cdef pthread_t handles[THREAD_LIMIT]
-    cdef ThreadStart starts[THREAD_LIMIT]
-    cdef int i, cpu = present_cpu()
-    team.size = 1
-    team.arrived = team.round = team.sleepers = 0
-    pthread_mutex_init(&team.mutex, NULL)
-    pthread_cond_init(&team.next_round, NULL)
-    pthread_mutex_lock(&team.mutex)
-    while team.size < threads:
-        starts[team.size] = ThreadStart(team, run, work, team.size, cpu)
-        if pthread_create(&handles[team.size], NULL, thread_main, &starts[team.size]) != 0:
-            break
-        team.size += 1
-    pthread_mutex_unlock(&team.mutex)
-    run(work, 0)
-    for i in range(1, team.size):
-        pthread_join(handles[i], NULL)
-    pthread_cond_destroy(&team.next_round)
-    pthread_mutex_destroy(&team.mutex)

@@ -174,11 +174,11 @@ cdef void first_d_weight(Job* job, const MicroBatch* batch, const Update* update
     cdef const Linear* layer = &job.net.linear[0]
     cdef const float* d = d_output_of(job, layer)
     cdef Block w = Block(0, layer.inputs, 0, layer.padded)
+    first_weight_rows(job, batch, thread, &w.row, &w.end_row)
     if by_columns(job, batch, layer):
         thread_columns(job, batch, layer, thread, &w.column, &w.end_column)
         bias_update(layer, batch.rows, d, w.column, w.end_column, update)
     else:
-        partition(layer.inputs, MR, thread, job.team.size, &w.row, &w.end_row)
         if thread == 0:
             bias_update(layer, batch.rows, d, 0, layer.padded, update)
     if batch.sparse[0] and batch.rows == 1:

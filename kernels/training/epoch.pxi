@@ -1,11 +1,12 @@
 # Whole jobs: forward passes, evaluations and epochs of training, over plain structures. No Python, no allocation.
 #
 # A batch is processed in micro-batches of as many rows as the workspace holds. All threads run the same phases, each on
-# its partition. "Columns" are those of a layer's output; a layer too narrow for whole tiles per thread is split by rows
-# of the micro-batch instead (*), and layer 0 then in d_weight by rows of W.
+# its partition. "Columns" are those of a layer's output; a layer too narrow for whole tiles per thread, or of a large batch
+# the first one if too narrow for four vectors per thread, is split by rows of the micro-batch instead (*), and layer 0
+# then in d_weight by rows of W (`by_columns`).
 #
 #   phase           reads                             writes                             split by               barrier after
-#   gather          images, labels                    own labels, own transposed bytes   not split (own copy)   no
+#   gather          images, labels                    own labels, own transposed bytes   own rows of W0         no
 #     if dense      images                            x                                  rows                   before and after
 #   draw            images                            drawn rows of the next micro-batch rows                   no; first of all: yes
 #   forward 0       images or x, W0                   activations of layer 0             columns (*)            yes

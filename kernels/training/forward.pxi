@@ -75,19 +75,6 @@ cdef float* output_of(const Job* job, const Linear* layer) noexcept nogil:
     return job.workspace.activations + at * job.workspace.rows
 
 
-cdef bint by_columns(const Job* job, const MicroBatch* batch, const Linear* layer) noexcept nogil:
-    """Whether threads split the columns of a layer's output, and not the rows: if there are whole tiles for each."""
-    return not batch.by_rows and layer.padded >= layer.panel * job.team.size
-
-
-cdef void thread_columns(
-    const Job* job, const MicroBatch* batch, const Linear* layer, int thread, Py_ssize_t* first, Py_ssize_t* end
-) noexcept nogil:
-    """The thread's columns of a layer's output, and of d_output: whole tiles if there are enough of them."""
-    cdef Py_ssize_t unit = layer.panel if by_columns(job, batch, layer) else LANES
-    partition(layer.padded, unit, thread, job.team.size, first, end)
-
-
 cdef void dense_activations(Job* job, const MicroBatch* batch, int index, Block block) noexcept nogil:
     """A block of a linear layer's activations."""
     cdef const Linear* layer = &job.net.linear[index]

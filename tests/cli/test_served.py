@@ -119,7 +119,7 @@ def test_pictures_in_which_nothing_is_seen_are_named(
     done = run(client, tmp_path, "infer", nothing, pictures[0], tmp_path / "missing.png")
     assert done.returncode == 1
     assert done.stdout.startswith(f"{pictures[0]}  ")
-    assert done.stderr.splitlines() == [
+    assert done.stderr.splitlines()[:2] == [  # the server may warn of the noise that the pictures here are
         f"falcon-mnist: {nothing}: no digit can be seen",
         f"falcon-mnist: {tmp_path / 'missing.png'}: No such file or directory",
     ]

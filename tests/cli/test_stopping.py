@@ -33,3 +33,10 @@ def test_scripts_get_the_run(client: Client, tmp_path: Path) -> None:
     with client.endless_run() as run:
         ended = finish(client, tmp_path, run["run_id"], "--json")
         assert json.loads(ended.stdout)["run_id"] == run["run_id"]
+
+
+def test_the_token_is_that_of_the_settings(client: Client, tmp_path: Path) -> None:
+    command = [str(COMMANDS / "falcon-mnist"), "finish", "r_none", "--url", str(client.url)]
+    variables = environment(tmp_path, tokens=WRITE)
+    ended = subprocess.run(command, env=variables, capture_output=True, text=True, timeout=PATIENCE, check=False)
+    assert "There is no run with this run_id" in ended.stderr

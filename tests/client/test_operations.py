@@ -14,8 +14,8 @@ from falcon_mnist.api.operations import OPERATIONS
 from falcon_mnist.client import AsyncClient, ClientError, network
 from falcon_mnist.client import Client as ApiClient
 
-# What others have clients for: browsers, and the Open Inference Protocol's.
-OF_OTHERS = ("/v2", "/page", "/")
+# What browsers ask for.
+OF_BROWSERS = ("/page", "/docs")
 
 
 def test_the_client_has_every_operation(client: Client) -> None:
@@ -46,6 +46,14 @@ def test_the_client_has_every_operation(client: Client) -> None:
         for name in ("labels", "probabilities", "logits"):
             assert np.array_equal(getattr(found, name), getattr(again, name))
         assert np.array_equal(api.arrays(param_id)["linear.0.W"], np.array(shown["layers"][0]["W"], np.float32))
+        tensors = api.v2_infer(param_id, digits.images, ("labels", "logits", "probabilities"))
+        assert all(np.array_equal(tensors[name], getattr(found, name)) for name in tensors)
+        assert len(tensors) == len(api.v2_model(param_id)["outputs"]) == 3
+        assert api.v2_model_ready(param_id)
+        assert not api.v2_model_ready("p_0")
+        assert api.v2_server()["name"] == "falcon-mnist"
+        assert api.v2_live()
+        assert api.v2_ready()
         brought = api.import_parameters(api.export(param_id))
         told = api.import_parameters({"architecture": model["architecture"], "parameters": shown})
         assert api.parameters(brought["param_id"])["parameters"] == api.parameters(told["param_id"])["parameters"]
@@ -69,7 +77,7 @@ def test_the_client_has_every_operation(client: Client) -> None:
             api.run(run_id)
         assert (caught.value.code, caught.value.status) == ("unknown-run", 404)
         seen_operations = {(path, method) for path, method, _ in asked.description.seen}
-    ours = {(op.path, op.method) for op in OPERATIONS if not op.path.startswith(OF_OTHERS[:2]) and op.path != "/"}
+    ours = {(op.path, op.method) for op in OPERATIONS if not op.path.startswith(OF_BROWSERS) and op.path != "/"}
     assert ours - seen_operations == set()
 
 
@@ -119,8 +127,10 @@ def test_more_images_than_one_request_may_have_are_sent_in_several(client: Clien
     images = pixels(1100)
     found = client.api.infer(trained["param_id"], images)
     assert found.probabilities.shape == (1100, 10)
+    tensors = client.api.v2_infer(trained["param_id"], images / np.float32(255))
     for start in (0, 500, 1000):
         part = client.api.infer(trained["param_id"], images[start : start + 100])
+        assert np.array_equal(tensors["probabilities"][start : start + 100], part.probabilities)
         assert np.array_equal(part.probabilities, found.probabilities[start : start + 100])
 
 

@@ -8,11 +8,13 @@ from collections.abc import Callable
 from typing import Any
 
 import httpx
+import numpy as np
 import pytest
 
 from falcon_mnist.client import AsyncClient, Client, ClientError, network
-from falcon_mnist.client.client import Operations
+from falcon_mnist.client.methods import Operations
 
+IMAGE = np.zeros(784, np.uint8)
 RUN = {"run_id": "r_1", "state": "succeeded"}
 BUSY = {"type": "urn:falcon-mnist:problem:busy", "detail": "Too much is being done."}
 
@@ -155,6 +157,28 @@ def test_an_answer_that_is_not_of_this_service_is_a_sentence_too(ask: Callable[.
     assert caught.value.code == "http-404"
 
 
+@pytest.mark.parametrize(
+    "answer",
+    [
+        lambda: httpx.Response(200, text="<html>"),
+        lambda: httpx.Response(200, content=b"\xff"),
+        lambda: httpx.Response(200, headers={"Content-Encoding": "gzip"}, content=b"no gzip"),
+    ],
+)
+@pytest.mark.parametrize("asked", [lambda client: client.run("r_1"), lambda client: client.infer("p_1", IMAGE)])
+def test_an_answer_that_cannot_be_read_is_a_sentence(
+    ask: Callable[..., Any], asked: Callable[[Any], Any], answer: Callable[[], httpx.Response]
+) -> None:
+    def unread(request: httpx.Request) -> httpx.Response:
+        return answer()
+
+    script = Script()
+    script.handler = unread
+    with pytest.raises(ClientError, match="http://server"):
+        ask(script, asked)
+    assert script.pauses == []
+
+
 def test_readiness_is_an_answer_and_no_error(ask: Callable[..., Any]) -> None:
     script = Script(busy(), ok({"status": "ready"}))
     assert ask(script, lambda client: client.ready()) is False
@@ -172,6 +196,13 @@ def test_ids_stay_within_their_part_of_the_path(ask: Callable[..., Any]) -> None
     script = Script(ok())
     ask(script, lambda client: client.run("../models?x"))
     assert script.sent[0].url.raw_path == b"/api/runs/..%2Fmodels%3Fx"
+
+
+def test_an_address_may_lie_under_a_path_of_a_proxy() -> None:
+    script = Script(ok())
+    with Client("http://server/digits/", "a-token", transport=script) as client:
+        client.run("r_1")
+    assert str(script.sent[0].url) == "http://server/digits/api/runs/r_1"
 
 
 @pytest.mark.parametrize("url", ["http://server/", "http://server/api", "http://server/api/"])

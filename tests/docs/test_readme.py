@@ -162,7 +162,7 @@ def test_no_placeholder_is_left() -> None:
     assert not re.search(r"@[A-Z]+@|TODO|FIXME", TEXT)
 
 
-PATHS = re.findall(r"\b((?:tests|bench|docs|kernels)/[a-z_0-9/-]+(?:\.[a-z]+)?)", TEXT)
+PATHS = re.findall(r"(?<![\w/])((?:tests|bench|docs|kernels)/[a-z_0-9/-]+(?:\.[a-z]+)?)", TEXT)
 
 
 @pytest.mark.parametrize("path", sorted(set(PATHS)))

@@ -7,7 +7,8 @@ from collections.abc import Callable
 import pytest
 from interrupting import LONG, parameter_bytes
 from ray_cluster import RayCluster
-from serving import Client, Server
+from serving import Client, Server, until
+from several import spawned
 
 from falcon_mnist.app import BACKENDS
 
@@ -44,3 +45,12 @@ def serve_each(request: pytest.FixtureRequest, serve: Serve) -> Serve:
     """As `serve`, with each backend."""
     chosen: Serve = serve if request.param == "pool" else request.getfixturevalue("serve_with_ray")
     return chosen
+
+
+@pytest.fixture
+def pair(serve: Serve) -> Server:
+    """A server of two processes."""
+    server = serve(processes=2)
+    server.url()
+    until(lambda: len(spawned(server.process.pid)) == 2, "both are started")
+    return server

@@ -13,16 +13,13 @@ import pytest
 from falcon import testing
 from prometheus_client.parser import text_string_to_metric_families
 from serving import Client, Server, pixels, until
-from test_server_processes import clients, pair, spawned
+from several import EXECUTES, OTHER, clients, spawned
 
 from falcon_mnist.api.ledger import MOST_SERIES, PID
 from falcon_mnist.api.metrics import Metrics
 from falcon_mnist.inference.figures import SharedFigures
 
-__all__ = ["pair"]  # a fixture
-
 Samples = dict[tuple[str, frozenset[tuple[str, str]]], float]
-EXECUTES, OTHER = 0, 1
 INFER = {"method": "POST", "route": "/api/infer", "code": "200"}
 
 

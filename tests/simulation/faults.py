@@ -26,6 +26,8 @@ class Faults(Striking):
             self._lose_power,
             self._lose_power_in_put,
             self._fill_disk,
+            self._lose_bucket,
+            self._slow_bucket,
             self._lock_database,
             self._fill_database,
             self._jump,
@@ -84,6 +86,18 @@ class Faults(Striking):
         self._promises.allowed.add("disk_full")
         disk = self._shared.disk
         self._for_a_while("disk full", lambda: setattr(disk, "full", True), lambda: setattr(disk, "full", False))
+
+    def _lose_bucket(self) -> None:
+        self._trouble_bucket("away")
+
+    def _slow_bucket(self) -> None:
+        self._trouble_bucket("slow")
+
+    def _trouble_bucket(self, trouble: str) -> None:
+        share, bucket = self._world.random.choice([0.2, 0.5, 1.0]), self._shared.bucket
+        self._for_a_while(
+            f"bucket {trouble}", lambda: setattr(bucket, trouble, share), lambda: setattr(bucket, trouble, 0.0)
+        )
 
     def _lock_database(self) -> None:
         self._trouble_database("busy")

@@ -28,7 +28,7 @@ class Promises:
         self.allowed = {"worker_lost"}  # codes that a run may fail with after the faults so far
         self._shared = shared
         self._connection = raw(shared.database)
-        self._files = StoredFiles(shared.disk)
+        self._files = StoredFiles(shared)
         self._seen = (-1, -1)
         self._rows = Rows(set(), {}, {}, {})
         self._losses: dict[str, int] = {}  # run to losses, by our own count
@@ -87,7 +87,7 @@ class Promises:
 
     def look(self, actor: Process | None) -> None:
         """After an event in which this process acted (None for a client)."""
-        seen = (self._connection.total_changes, self._shared.disk.changes)
+        seen = (self._connection.total_changes, self._shared.disk.changes + self._shared.bucket.changes)
         if seen == self._seen:
             return
         self._seen = seen

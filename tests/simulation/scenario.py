@@ -5,6 +5,7 @@ from __future__ import annotations
 from falcon_mnist.runs.queue import CLAIM_SECONDS
 from falcon_mnist.storage.files import ABANDONED_SECONDS
 
+from .bucket import SharedBucket
 from .clients import Clients
 from .database import SimulatedDatabase
 from .disk import SharedDisk
@@ -27,7 +28,7 @@ class Scenario:
 
     def __init__(self, seed: int) -> None:
         self.world = World(seed)
-        self.shared = Shared(self.world, SimulatedDatabase(self.world), SharedDisk())
+        self.shared = Shared(self.world, SimulatedDatabase(self.world), SharedDisk(), SharedBucket())
         self.promises = Promises(self.shared)
         self.servers: list[Server] = []
         parts = (self.shared, self.promises, self.servers)
@@ -83,6 +84,7 @@ class Scenario:
         self.world.note("calm")
         self.shared.quiet = True
         self.shared.disk.full = False
+        self.shared.bucket.away = self.shared.bucket.slow = 0.0
         self.shared.database.busy = self.shared.database.full = 0.0
         self.shared.database.crash_in_commit = None
 

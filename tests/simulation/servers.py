@@ -7,6 +7,7 @@ from collections.abc import Callable
 from falcon_mnist.runs.backend import Ended, Outcome
 from falcon_mnist.runs.executor import DRAIN_SECONDS
 from falcon_mnist.runs.queue import Queue
+from falcon_mnist.storage.files import StorageUnavailableError
 from falcon_mnist.storage.parameter_files import ParameterFiles
 from falcon_mnist.storage.removal import Remover
 
@@ -141,7 +142,7 @@ class Server(Process):
         self._shared.act_as(self)
         try:
             return act()
-        except (*TROUBLE, Crashed):
+        except (*TROUBLE, StorageUnavailableError, Crashed):
             return None
 
     def _new_owner(self) -> str:

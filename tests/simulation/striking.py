@@ -37,4 +37,4 @@ class Striking:
     def _interrupt(self, worker: Worker, interrupt: Callable[[], None]) -> None:
         """Have it happen in one of the worker's next operations in one of the two folders."""
         random = self._world.random
-        worker.files.disk.interrupt(interrupt, random.choice([PARAMETERS, CHECKPOINTS]), random.randrange(OPERATIONS))
+        worker.files.interrupts.add(interrupt, random.choice([PARAMETERS, CHECKPOINTS]), random.randrange(OPERATIONS))

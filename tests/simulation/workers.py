@@ -50,6 +50,7 @@ class Worker(Process):
             isa=basis.isa,
             clock=machine.clock,
             new_id=shared.world.new_id,
+            sleep=lambda seconds: None,  # a step takes as long
         )
         self.slow_seconds = 0.0  # how long the next step takes besides
         self.fails_with: Exception | None = None  # what its next training step raises

@@ -7,6 +7,7 @@ import heapq
 import itertools
 import random
 from collections.abc import Callable
+from pathlib import Path
 
 from falcon_mnist.clock import Clock
 
@@ -15,6 +16,9 @@ Act = Callable[[], object]
 
 class Crashed(BaseException):
     """The process that was acting has ended in the middle of it: nothing may catch this."""
+
+
+START = 1.7e9  # the time of a right clock when a simulation begins
 
 
 class World:
@@ -56,6 +60,12 @@ class World:
             self._failure = error
             raise Crashed from error
 
+    def wait(self, process: Process, seconds: float) -> None:
+        """As `run_within`, for one thread of the process alone; if that is stopped then, for longer."""
+        self.run_within(seconds)
+        while process.alive and not process.awake:
+            self.run_within(1.0)
+
     def note(self, line: str) -> None:
         """Add to the trace."""
         self.trace.append(f"{self.now:8.3f} {line}")
@@ -79,7 +89,26 @@ class Machine:
     def __init__(self, world: World) -> None:
         self.wall_offset = world.random.uniform(-300, 300)
         started = world.random.uniform(0, 1e6)
-        self.clock = Clock(wall=lambda: 1.7e9 + world.now + self.wall_offset, monotonic=lambda: started + world.now)
+        self.clock = Clock(wall=lambda: START + world.now + self.wall_offset, monotonic=lambda: started + world.now)
+
+
+class Interrupts:
+    """What is to happen in the middle of what a process does in a folder."""
+
+    def __init__(self) -> None:
+        self._due: dict[Path, tuple[Act, int]] = {}  # and after how many operations
+
+    def add(self, interrupt: Act, folder: Path, after: int) -> None:
+        """Have `interrupt` called before an operation that changes something there, after so many others."""
+        self._due[folder] = interrupt, after
+
+    def strike(self, folder: Path) -> None:
+        """An operation is about to begin."""
+        interrupt, before = self._due.pop(folder, (None, 0))
+        if interrupt and before:
+            self._due[folder] = interrupt, before - 1
+        elif interrupt:
+            interrupt()
 
 
 class Process:

@@ -19,6 +19,7 @@ from backends import (
     seen,
 )
 
+from falcon_mnist.clock import Clock
 from falcon_mnist.constants import CANCELLED, FAILED, QUEUED, RUNNING, SUCCEEDED
 from falcon_mnist.storage.database import DatabaseBusyError
 from falcon_mnist.storage.files import Written
@@ -153,6 +154,22 @@ def test_a_run_is_claimed_once(store: Store, time: ManualTime) -> None:
     assert store.claim(run_id, "second") is None
     assert store.claim("r_0", "second") is None
     assert seen(store, run_id)["owner"] == "first"
+
+
+def test_a_run_ends_no_earlier_than_it_began_though_clocks_differ(backend: Backend, store: Store) -> None:
+    """It is made, claimed and ended on machines of which each is an hour behind the one before."""
+    machines = [backend.store(clock=Clock(wall=lambda behind=behind: 1.7e9 - 3600 * behind)) for behind in range(3)]
+    made, claims, ends = machines
+    run = new_run(made)
+    assert claims.claim(run.id, "worker")
+    assert ends.fail(run.id, "worker", "diverged", "")
+    times = [seen(store, run.id)[name] for name in ("created_at", "started_at", "finished_at")]
+    assert times == [run.created_at] * 3
+    cancelled = new_run(made)
+    assert ends.cancel(cancelled.id)
+    assert seen(store, cancelled.id)["finished_at"] == cancelled.created_at
+    for machine in machines:
+        machine.close()
 
 
 def test_a_run_that_is_claimed_again_started_when_it_did_at_first(store: Store, time: ManualTime) -> None:

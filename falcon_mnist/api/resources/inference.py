@@ -8,7 +8,7 @@ import falcon
 import numpy as np
 import numpy.typing as npt
 
-from falcon_mnist.api import schemas
+from falcon_mnist.api import at_once, schemas
 from falcon_mnist.api.auth import READ
 from falcon_mnist.api.errors import Fault, invalid_fields
 from falcon_mnist.api.json_body import decode
@@ -32,10 +32,14 @@ class Inference(Resource):
             param_id, rows, returns = _binary_request(req, body)
         else:
             document = decode(body, max_numbers=self._service.max_numbers)
+            at_once.check_members(req.env, document)
             wanted = self._parse(schemas.Infer, document)
             read_query(req)
             param_id, rows, returns = wanted.param_id, wanted.inputs, wanted.returns
-        predictor = self._service.predictors.get(param_id)
+        predictors = self._service.predictors
+        predictor = predictors.loaded(param_id)
+        at_once.check_work(req.env, len(rows), predictor)
+        predictor = predictor or predictors.get(param_id)
         if predictor is None:
             raise unknown_parameters()
         of = {"model_id": predictor.model_id, "param_id": param_id}

@@ -1,4 +1,4 @@
-"""`models`, `runs`, `watch` and `infer`, against a running server."""
+"""`models`, `runs`, `watch`, `finish` and `infer`, against a running server."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from typing import Annotated, Any, Literal
 
 import typer
 
-from falcon_mnist.cli import remote
+from falcon_mnist.cli import console, remote
 
 Limit = Annotated[int, typer.Option(min=1, max=100, help="So many of the newest.")]
 State = Annotated[
@@ -64,8 +64,17 @@ def watch(
 
 
 @remote.with_client
+def finish(run_id: remote.RunId, *, as_json: remote.AsJson = False, client: Any) -> None:
+    """Stop a running run at the end of the epoch under way, and keep what it has learned."""
+    run = client.finish(run_id)
+    epoch, epochs = run["epoch"] + 1, run["epochs_total"]
+    line = f"Run {run_id} ends after epoch {epoch} of {epochs}, and keeps what it has learned by then."
+    remote.show(run, as_json=as_json, lines=[line])
+
+
+@remote.with_client
 def infer(
-    images: Annotated[list[Path], typer.Argument(metavar="IMAGE…", help="PNG or JPEG files, one digit in each.")],
+    images: Annotated[list[Path], typer.Argument(metavar="IMAGE", help="PNG or JPEG files, one digit in each.")],
     *,
     param: Annotated[
         str | None, typer.Option(autocompletion=remote.param_ids, help="A parameter set (the newest).")
@@ -83,5 +92,7 @@ def infer(
         reading.draw(digits, files, found)
     else:
         remote.show(reading.document(files, found), as_json=as_json, lines=reading.lines(files, found))
+    for warning in found.warnings:
+        console.err.print(f"falcon-mnist: {warning['detail']}", markup=False, soft_wrap=True)
     if len(files) < len(images):
         raise typer.Exit(1)

@@ -6,7 +6,7 @@ import inspect
 import signal
 from collections.abc import Callable
 from functools import wraps
-from typing import Annotated, Any
+from typing import Annotated, Any, get_args
 
 import typer
 
@@ -33,12 +33,16 @@ def _with_values(command: Callable[..., None]) -> Callable[..., None]:
             name,
             inspect.Parameter.KEYWORD_ONLY,
             default=None,
-            annotation=Annotated[str | None, typer.Option(help=wanted.help, metavar="VALUE,…")],
+            annotation=Annotated[str | None, typer.Option(help=wanted.text, metavar=_metavar(wanted.type))],
         )
         for name, wanted in HYPERPARAMETERS.items()
     ]
     call.__signature__ = signature.replace(parameters=[*own, *added])  # type: ignore[attr-defined]
     return call
+
+
+def _metavar(kind: Any) -> str:
+    return "yes,no" if kind is bool else ",".join(get_args(kind)) or "NUMBER,…"
 
 
 @remote.with_client
@@ -64,8 +68,9 @@ def sweep(
 ) -> None:
     """Train a network for each combination of values, by a running server, and name the best.
 
-    Every hyperparameter takes several values: --lr 0.03,0.1 --hidden 64,128,512-256 makes six networks. Started again,
-    a sweep goes on where it was interrupted.
+    Every option takes several values: --lr 0.03,0.1 --hidden 64,128,512-256 makes six.
+
+    Started again, a sweep goes on where it was interrupted.
     """
     from falcon_mnist.cli import choosers, leaderboard
     from falcon_mnist.cli import sweep as sweeping
