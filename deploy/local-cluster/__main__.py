@@ -40,7 +40,9 @@ def describe(cluster: Cluster) -> None:
     print(f"Serving at {cluster.url}/api\nPage: {cluster.url}/#token={cluster.token}\nLogs: {cluster.folder}/*.log")
     for part in cluster.parts.values():
         print(f"  {part.name:<12} process {part.process.pid if part.process else ''}")
-    print("Kill any of them: it is started again. Ctrl-C ends all.", flush=True)
+    print(
+        "Kill any of them but s3, which keeps its objects in memory: it is started again. Ctrl-C ends all.", flush=True
+    )
 
 
 def keep(cluster: Cluster) -> None:

@@ -138,19 +138,17 @@ class Cluster:
             *(*RAY, "--head", *ports, "--num-cpus=0", "--include-dashboard=false", f"--temp-dir={self.folder}/ray"),
             *("--disable-usage-stats", memory, *workers),
         ]
-        ready = partial(listens, self._host, self._ports["ray-head"])
-        self._add("ray-head", head, environment=environment, ready=ready)
+        self._add("ray-head", head, environment=environment, ready=partial(self._ray_has_started, "ray-head"))
         node = [*RAY, f"--address={self._ray}", "--num-cpus=1", memory, *workers]
-        for number in (1, 2):
-            self._add(f"ray-node-{number}", node, environment=environment, ready=partial(self._has_raylet, number))
+        for name in ("ray-node-1", "ray-node-2"):
+            self._add(name, node, environment=environment, ready=partial(self._ray_has_started, name))
 
     @property
     def _ray(self) -> str:
         return f"{self._host}:{self._ports['ray-head']}"
 
-    def _has_raylet(self, number: int) -> bool:
-        commands = (Path(f"/proc/{pid}/cmdline") for pid in self.parts[f"ray-node-{number}"].processes())
-        return any(b"raylet_socket" in command.read_bytes() for command in commands if command.exists())
+    def _ray_has_started(self, name: str) -> bool:
+        return self.parts[name].has_said("Ray runtime started.")
 
     def _add_server(self, name: str, dataset: str) -> None:
         settings = {

@@ -25,6 +25,10 @@ class Ended(NamedTuple):
 class Backend(Protocol):
     """Starts workers, somewhere. Called by one thread."""
 
+    # How long a worker may take to claim its run, at first. Doubled after each that has not, up to the second number,
+    # until one has.
+    claim_seconds: tuple[float, float]
+
     @property
     def capacity(self) -> int:
         """How many workers there may be at the same time."""

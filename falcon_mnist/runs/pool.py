@@ -24,6 +24,8 @@ from falcon_mnist.settings import Settings
 
 log = logging.getLogger(__name__)
 
+CLAIM_SECONDS = (15.0, 240.0)  # to start a process takes a second or two, on a busy machine longer
+
 
 def end_pool(pool: ProcessPool) -> None:
     """End its process, and wait for it."""
@@ -36,6 +38,8 @@ class PoolBackend:
 
     Made by the thread that calls it.
     """
+
+    claim_seconds = CLAIM_SECONDS
 
     def __init__(
         self,

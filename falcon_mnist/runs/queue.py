@@ -20,9 +20,6 @@ from falcon_mnist.storage.tables import RunRow
 
 log = logging.getLogger(__name__)
 
-# A worker that has not claimed its run after the first of these is replaced: to start one takes a second or two. On a
-# busy machine it takes longer, so the limit doubles with each that is replaced, up to the second, until one claims.
-CLAIM_SECONDS = (15.0, 240.0)
 # After a worker that failed outside its run: the next may fail as fast, for want of room on a disk, say.
 PAUSE_SECONDS = 1.0
 
@@ -52,7 +49,7 @@ class Queue:
         clock: Clock = SYSTEM_CLOCK,
         new_owner: Callable[[], str] = new_owner,
         lease_seconds: float = LEASE_SECONDS,
-        claim_seconds: tuple[float, float] = CLAIM_SECONDS,
+        claim_seconds: tuple[float, float] | None = None,
         only: str | None = None,
     ) -> None:
         """With `only`, the id of a run, that one alone is started, whatever else is queued."""
@@ -61,7 +58,7 @@ class Queue:
         self._clock = clock
         self._new_owner = new_owner
         self._leases = LeaseObserver(store, clock=clock, seconds=lease_seconds)
-        self._first_claim_seconds, self._most_claim_seconds = claim_seconds
+        self._first_claim_seconds, self._most_claim_seconds = claim_seconds or backend.claim_seconds
         self._claim_seconds = self._first_claim_seconds
         self._lease_seconds = lease_seconds
         self._assignments: dict[str, Assignment] = {}  # by owner

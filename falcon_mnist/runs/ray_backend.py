@@ -39,6 +39,8 @@ STARTING = "Ray has not answered yet"
 class RayBackend:
     """Starts workers on the cluster at `RAY_ADDRESS`, Ray's own variable; without it on that of this machine."""
 
+    claim_seconds = (60.0, 480.0)  # Ray may have to start a process, or to wait for as many CPUs on one node
+
     def __init__(self, settings: Settings, notify: Callable[[], None]) -> None:
         self._settings = settings
         self._notify = notify

@@ -11,7 +11,6 @@ import logging
 import os
 import signal
 import socket
-import sys
 import threading
 import time
 from collections import deque
@@ -54,8 +53,8 @@ SHUTDOWN_SECONDS = 3.0
 def drive(connection: Connection, settings: Settings, address: str, logging_as: ray_task.Logging) -> None:
     """Be that process: until the server closes the connection, or Ray ends the process."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the server's business
-    _leave_standard_error_to_us()
     logs.configure(*logging_as)
+    _silence_ray()
     try:
         driver = Driver(_connected(address), connection, settings, logging_as)
     except Exception as error:
@@ -67,11 +66,14 @@ def drive(connection: Connection, settings: Settings, address: str, logging_as: 
     os._exit(0)
 
 
-def _leave_standard_error_to_us() -> None:
-    """Ray's own lines would come between those of this service; they stand in its logs as well."""
-    sys.stderr = os.fdopen(os.dup(2), "w", buffering=1)
+def _silence_ray() -> None:
+    """Its lines would come between the log lines of this service; they stand in its own logs as well."""
+    for handler in logging.getLogger().handlers:
+        if isinstance(handler, logging.StreamHandler):
+            handler.setStream(os.fdopen(os.dup(2), "w", buffering=1))
     nowhere = os.open(os.devnull, os.O_WRONLY)
-    os.dup2(nowhere, 2)
+    for descriptor in (1, 2):  # of Python's streams, and of Ray's C++
+        os.dup2(nowhere, descriptor)
     os.close(nowhere)
 
 

@@ -6,6 +6,7 @@ writes under the `owner` that it claimed the run with, so one that has lost its 
 
 from __future__ import annotations
 
+import hashlib
 import logging
 import secrets
 from collections.abc import Mapping, Sequence
@@ -129,6 +130,11 @@ class Store:
             made.on_conflict_ignore().execute(self._database)
             row = Meta.select().where(Meta.key == "cursor_key").get(self._database)
         return bytes.fromhex(row.value)
+
+    @property
+    def identity(self) -> str:
+        """What no other database has, and copies of this one do."""
+        return hashlib.sha256(self.cursor_key).hexdigest()[:16]
 
     # Models
 

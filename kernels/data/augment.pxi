@@ -202,14 +202,14 @@ cdef void draw_pixels(const Affine* affine, const Elastic* e, const Canvas* canv
     unsigned: one comparison finds the sources beyond either end.
     """
     cdef const int32_t* quads = canvas.quads + (canvas.top + 1) * LINE + canvas.left + 1
-    cdef vint width = ibroadcast((canvas.right - canvas.left) << 16), height = ibroadcast((canvas.bottom - canvas.top) << 16)
+    cdef vint width = ibroadcast((canvas.right - canvas.left) * 65536), height = ibroadcast((canvas.bottom - canvas.top) * 65536)
     cdef vint down_u = ibroadcast(affine.xy), down_v = ibroadcast(affine.yy), line_u, line_v, u, v
     cdef int x, y, first, bits = e.restore_bits - 4
     cdef const int32_t* field
     for first from 0 <= first < SIDE by LANES:
         x = min(first, SIDE - LANES)
-        line_u = (ilanes() + x) * affine.xx + (affine.x0 - (canvas.left << 16) + 128)
-        line_v = (ilanes() + x) * affine.yx + (affine.y0 - (canvas.top << 16) + 128)
+        line_u = (ilanes() + x) * affine.xx + (affine.x0 - canvas.left * 65536 + 128)
+        line_v = (ilanes() + x) * affine.yx + (affine.y0 - canvas.top * 65536 + 128)
         for y in range(SIDE):
             u = line_u
             v = line_v

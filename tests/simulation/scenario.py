@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from falcon_mnist.runs.queue import CLAIM_SECONDS
+from falcon_mnist.runs.pool import CLAIM_SECONDS
 from falcon_mnist.storage.files import ABANDONED_SECONDS
 
 from .bucket import SharedBucket

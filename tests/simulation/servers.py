@@ -6,6 +6,7 @@ from collections.abc import Callable
 
 from falcon_mnist.runs.backend import Ended, Outcome
 from falcon_mnist.runs.executor import DRAIN_SECONDS
+from falcon_mnist.runs.pool import CLAIM_SECONDS
 from falcon_mnist.runs.queue import Queue
 from falcon_mnist.storage.files import StorageUnavailableError
 from falcon_mnist.storage.parameter_files import ParameterFiles
@@ -23,6 +24,8 @@ SWEEP_SECONDS = 100.0
 
 class SimulatedBackend:
     """The workers of one server."""
+
+    claim_seconds = CLAIM_SECONDS
 
     def __init__(self, shared: Shared, machine: Machine, basis: Basis, capacity: int) -> None:
         self.capacity = capacity

@@ -37,8 +37,8 @@ from falcon_mnist.runs.attempt import Parts
 from falcon_mnist.runs.checkpoints import Checkpoint, Checkpoints
 from falcon_mnist.runs.executor import Executor
 from falcon_mnist.runs.leases import LEASE_SECONDS, RENEW_SECONDS, LeaseKeeper
-from falcon_mnist.runs.pool import PoolBackend
-from falcon_mnist.runs.queue import CLAIM_SECONDS, Queue
+from falcon_mnist.runs.pool import CLAIM_SECONDS, PoolBackend
+from falcon_mnist.runs.queue import Queue
 from falcon_mnist.settings import Settings
 from falcon_mnist.storage.database import DatabaseFullError
 from falcon_mnist.storage.disk import Disk

@@ -41,20 +41,23 @@ class RayCluster:
 
     def start(self) -> None:
         """Returns when it can be connected to."""
+        self._spawn()
+        until(self._answers, "Ray has started")
+
+    def _spawn(self) -> None:
         command = [
-            *RAY,
-            *("start", "--head", "--block", "--disable-usage-stats", "--include-dashboard=false"),
+            *(*RAY, "start", "--head", "--block", "--disable-usage-stats", "--include-dashboard=false"),
             *(f"--port={self._port}", f"--ray-client-server-port={self._client_port}", f"--temp-dir={self._folder}"),
             *(f"--node-ip-address={self._host}", "--min-worker-port=0", "--max-worker-port=0"),
             *(f"--num-cpus={CPUS}", f"--object-store-memory={OBJECT_STORE_BYTES}"),
         ]
         with (self._folder / "log").open("ab") as log:
             self._process = subprocess.Popen(command, stdout=log, stderr=log, start_new_session=True)
-        until(self._answers, "Ray has started")
 
     def _answers(self) -> bool:
         assert self._process is not None
-        assert self._process.poll() is None, (self._folder / "log").read_text()
+        if self._process.poll() is not None:  # Ray gives itself 30 seconds, which a busy machine may not
+            self._spawn()
         with socket.socket() as connection:
             return connection.connect_ex((self._host, self._port)) == 0 and bool(self._raylets())
 
