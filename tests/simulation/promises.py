@@ -149,7 +149,7 @@ class Promises:
         if outcome is None and server.doing != "poll":
             return 0
         worker = next(each for each in self._shared.workers if each.name == before.owner)
-        if outcome is None and worker.alive:
+        if outcome is None:
             unrenewed = self._shared.world.now - self._renewed[before.id]
             check(unrenewed > LEASE_SECONDS, f"{worker.name} loses {before.id} {unrenewed:.1f} s after it renewed")
         counted = outcome is Outcome.LOST if outcome else not before.checkpointed_since_claim

@@ -58,6 +58,9 @@ class Races(Striking):
 
     def _renew_before_requeue(self) -> None:
         """A worker that slept for too long renews its lease between a server's check of it and the requeue."""
+        pause = self._shared.database.pause
+        if pause is not None and pause.process is None:
+            return  # such a pause is due already
         for worker in self._one(self._shared.living(), "stop"):
             worker.stop(MOST_STOP_SECONDS)
             self._shared.database.pause = Pause(

@@ -13,6 +13,7 @@ from falcon_mnist.api.errors import Fault, Problem, invalid_fields
 from falcon_mnist.api.json_answer import dumps
 from falcon_mnist.api.request import JSON, read_query
 from falcon_mnist.api.service import Service
+from falcon_mnist.data.dataset import DataError, Dataset
 from falcon_mnist.exchange.formats import FORMATS
 from falcon_mnist.storage.database import Database
 from falcon_mnist.storage.removal import Removed
@@ -58,6 +59,14 @@ class Resource:
         if row := self._service.store.parameters(param_id):
             return row
         raise unknown_parameters()
+
+    def _data(self) -> Dataset:
+        try:
+            return self._service.datasets.load()
+        except DataError:
+            raise Problem(
+                "no-test-data", "This server has no data set yet: `falcon-mnist data info` makes it."
+            ) from None
 
     def _remove(
         self, req: falcon.Request, resp: falcon.Response, which: Callable[[Database, str], Removed | None], row_id: str

@@ -11,7 +11,6 @@ from falcon_mnist.api.auth import READ
 from falcon_mnist.api.errors import Fault, Problem, invalid_fields
 from falcon_mnist.api.request import read_query
 from falcon_mnist.api.resources.base import Resource, answer
-from falcon_mnist.data.dataset import DataError
 
 MOST = 100
 
@@ -26,12 +25,7 @@ class Digits(Resource):
         if part not in ("train", "test"):
             raise Problem("unknown-path", "The parts of the data set are train and test.")
         query = read_query(req, "indices")
-        try:
-            data = self._service.datasets.load()
-        except DataError:
-            raise Problem(
-                "no-test-data", "This server has no data set yet: `falcon-mnist data info` makes it."
-            ) from None
+        data = self._data()
         images, labels = (
             (data.train_images, data.train_labels) if part == "train" else (data.test_images, data.test_labels)
         )

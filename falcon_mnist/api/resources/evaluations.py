@@ -10,7 +10,7 @@ from falcon_mnist.api.auth import READ
 from falcon_mnist.api.errors import Problem
 from falcon_mnist.api.request import read_query
 from falcon_mnist.api.resources.base import Resource, answer, client_has, unknown_parameters
-from falcon_mnist.data.dataset import DataError, Dataset
+from falcon_mnist.data.dataset import Dataset
 from falcon_mnist.storage.tables import ParameterRow
 from falcon_mnist.training import network
 from falcon_mnist.training.evaluation import evaluate
@@ -51,14 +51,8 @@ class Evaluation(Resource):
 
     def _test_data(self, row: ParameterRow) -> Dataset:
         """The data set that the parameters were trained on."""
-
-        try:
-            data = self._service.datasets.load()
-        except DataError:
-            raise Problem(
-                "no-test-data", "This server has no data set yet: `falcon-mnist data info` makes it."
-            ) from None
-        trained_on = None if row.run_id is None else self._run(row.run_id).dataset  # nobody knows, of imported ones
+        data = self._data()
+        trained_on = None if row.run_id is None else self._run(row.run_id).dataset  # unknown for imported ones
         if trained_on is not None and trained_on["checksum"] != data.checksum:
             raise Problem(
                 "no-test-data",

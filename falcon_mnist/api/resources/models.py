@@ -107,12 +107,3 @@ class Training(Resource):
             return
         if self._model(self._parameters(param_id).model_id).architecture != model.architecture:
             raise Problem("other-architecture", "The architecture of start_from is not that of this model.")
-
-
-def _document(model: ModelRow) -> dict[str, Any]:
-    return {
-        "model_id": model.id,
-        "architecture": model.architecture,
-        "hyperparams": normalised(model.hyperparams),
-        "created_at": model.created_at,
-    }

@@ -61,6 +61,13 @@ class ModelRuns(RunList):
 class RunResource(Resource):
     """Base of what answers one run with its history."""
 
+    def _read_nothing(self, req: falcon.Request, run_id: str) -> None:
+        """Check a request about a run that has no body but an empty object, in the contract's order."""
+        body = read_json(req, self._service, optional=True)
+        self._run(run_id)
+        self._parse(schemas.Nothing, body)
+        read_query(req)
+
     def _document(self, run: RunRow) -> dict[str, Any]:
         return whole_document(run, self._service.store.history(run.id))
 
@@ -93,10 +100,7 @@ class Cancellation(RunResource):
 
     def on_post(self, req: falcon.Request, resp: falcon.Response, run_id: str) -> None:
         """End a queued or running run; one that was cancelled before is answered as it is."""
-        body = read_json(req, self._service, optional=True)
-        self._run(run_id)
-        self._parse(schemas.Nothing, body)
-        read_query(req)
+        self._read_nothing(req, run_id)
         with self._service.limits.write():
             cancelled = self._service.store.cancel(run_id)
         run = self._run(run_id)
@@ -112,10 +116,7 @@ class Finish(RunResource):
 
     def on_post(self, req: falcon.Request, resp: falcon.Response, run_id: str) -> None:
         """Let a running run succeed at the end of the epoch under way, with what it has learned."""
-        body = read_json(req, self._service, optional=True)
-        self._run(run_id)
-        self._parse(schemas.Nothing, body)
-        read_query(req)
+        self._read_nothing(req, run_id)
         with self._service.limits.write():
             asked = self._service.store.finish(run_id)
         run = self._run(run_id)
