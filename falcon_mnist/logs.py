@@ -79,6 +79,16 @@ class BatchHandler(logging.Handler):
                 continue
 
 
+# The least level of what libraries log: httpx has whole URLs, botocore where it finds credentials; what gcsfs calls
+# errors is tried again, or told by us.
+_LIBRARIES = {
+    "httpx": logging.WARNING,
+    "botocore": logging.WARNING,
+    "aiobotocore": logging.WARNING,
+    "gcsfs": logging.CRITICAL,
+}
+
+
 def configure(level: int, style: Style) -> None:
     """Send records of `level` and above to standard error."""
     global _configured
@@ -96,7 +106,8 @@ def configure(level: int, style: Style) -> None:
     root = logging.getLogger()
     root.handlers[:] = [at_once]
     root.setLevel(level)
-    logging.getLogger("httpx").setLevel(logging.WARNING)  # it logs whole URLs
+    for name, least in _LIBRARIES.items():
+        logging.getLogger(name).setLevel(least)
 
 
 def configured() -> tuple[int, Style]:
