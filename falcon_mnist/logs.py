@@ -72,11 +72,14 @@ class BatchHandler(logging.Handler):
                 continue
 
 
-def style(wanted: str) -> Style:
-    """The style of the setting `FALCON_MNIST_LOG`; `auto` is text on a terminal, and JSON elsewhere."""
-    if wanted == "auto":
-        return "text" if sys.stderr.isatty() else "json"
-    return "text" if wanted == "text" else "json"
+# The least level of what libraries log: httpx has whole URLs, botocore where it finds credentials; what gcsfs calls
+# errors is tried again, or told by us.
+_LIBRARIES = {
+    "httpx": logging.WARNING,
+    "botocore": logging.WARNING,
+    "aiobotocore": logging.WARNING,
+    "gcsfs": logging.CRITICAL,
+}
 
 
 def configure(level: int, style: Style) -> None:
@@ -94,7 +97,8 @@ def configure(level: int, style: Style) -> None:
     root = logging.getLogger()
     root.handlers[:] = [at_once]
     root.setLevel(level)
-    logging.getLogger("httpx").setLevel(logging.WARNING)  # it logs whole URLs
+    for name, least in _LIBRARIES.items():
+        logging.getLogger(name).setLevel(least)
 
 
 def configured() -> tuple[int, Style]:

@@ -9,13 +9,11 @@ from pathlib import Path
 
 import pytest
 from buckets import Bucket
-from faulty_servers import kill, parameters
+from faulty_servers import HOLD, RUN, Faulty, check_whole, ended_after, kill, parameters
 from postgres import Cluster
 from serving import COMMANDS, SMALL, Client, Document, Server, environment, kind, pixels, until
 from unreliable import Proxy, proxy
 
-# Seconds of training, so that it is saved before it is disturbed.
-RUN: Document = {"architecture": SMALL, "hyperparams": {"epochs": 1000, "batch_size": 16}}
 BRIEF: Document = {"architecture": SMALL, "hyperparams": {"epochs": 2}}
 ROWS = (pixels(3) / 255).tolist()
 
@@ -36,20 +34,33 @@ def between(bucket: Bucket, monkeypatch: pytest.MonkeyPatch) -> Iterator[Proxy]:
 
 @pytest.fixture
 def start(
-    serve: Callable[..., Server], cluster: Cluster, bucket: Bucket, between: Proxy, tmp_path: Path
-) -> Callable[[str], Server]:
+    cluster: Cluster, bucket: Bucket, between: Proxy, digits: Path, tmp_path: Path
+) -> Iterator[Callable[..., Faulty]]:
     """Starts servers with homes of their own that share rows and files."""
     shared = {"database_url": cluster.database(), "storage_url": bucket.url}
-    return lambda name: serve(home=tmp_path / name, **shared)
+    with ended_after() as begin:
+        yield lambda name, *faults: begin(tmp_path / name, digits, *faults, **shared)
 
 
-def wait_saved(client: Client, run_id: str) -> None:
-    """Wait until a run has a checkpoint."""
-    until(lambda: client.get(f"/api/runs/{run_id}/snapshot").status_code == 200, "the run is saved")
-    assert client.run(run_id)["state"] == "running"
+def held(client: Client) -> str:
+    """A run that is saved, and waits in its third epoch."""
+    run_id = client.train(client.model(RUN))
+
+    def saved() -> bool:
+        answer = client.get(f"/api/runs/{run_id}/snapshot")
+        return answer.status_code == 200 and answer.json()["epoch"] == 2
+
+    until(saved, "the run is saved")
+    return run_id
 
 
-def test_what_one_server_trains_another_serves_until_one_deletes_it(start: Callable[[str], Server]) -> None:
+def check_undisturbed(client: Client, run: Document) -> None:
+    """The run ended as one that nothing happens to."""
+    check_whole(run)
+    assert parameters(client, run) == parameters(client, client.trained(RUN))
+
+
+def test_what_one_server_trains_another_serves_until_one_deletes_it(start: Callable[..., Faulty]) -> None:
     with Client(start("one").url()) as one, Client(start("two").url()) as two:
         run = one.trained(BRIEF)
         param_id = run["param_id"]
@@ -62,35 +73,30 @@ def test_what_one_server_trains_another_serves_until_one_deletes_it(start: Calla
         assert two.get(f"/api/params/{param_id}").status_code == 404
 
 
-def test_a_run_goes_on_at_another_server_when_its_own_is_killed(start: Callable[[str], Server]) -> None:
-    first = start("one")
+def test_a_run_goes_on_at_another_server_when_its_own_is_killed(start: Callable[..., Faulty]) -> None:
+    first = start("one", HOLD)
     with Client(first.url()) as client:
-        undisturbed = client.wait(client.train(client.model(RUN)), "succeeded")
-        run_id = client.train(client.model(RUN))
-        wait_saved(client, run_id)
+        run_id = held(client)
         second = start("two")
         url = second.url()
         kill(first.process.pid, *first.workers())
     with Client(url) as client:
         run = client.wait(run_id, "succeeded")
-        assert "resuming run at epoch" in second.log()
-        assert [each["epoch"] for each in run["history"]] == list(range(1, 1001))
-        assert parameters(client, run) == parameters(client, undisturbed)
+        assert second.logged("resuming run at epoch 3", run_id)
+        check_undisturbed(client, run)
 
 
-def test_while_the_bucket_is_away_nothing_is_lost(start: Callable[[str], Server], between: Proxy) -> None:
-    server = start("one")
+def test_while_the_bucket_is_away_nothing_is_lost(start: Callable[..., Faulty], between: Proxy) -> None:
+    server = start("one", HOLD)
     with Client(server.url()) as client:
         known = client.trained(BRIEF)
         expected = client.infer(known["param_id"], ROWS)["outputs"]
-        run_id = client.train(client.model(RUN))
-        wait_saved(client, run_id)
+        parameters = client.get(f"/api/params/{known['param_id']}").json()["parameters"]
+        run_id = held(client)
         between.do(repeat("error"))
-        until(lambda: "run waits for its storage" in server.log(), "the run has trained")
-        body = {
-            "architecture": SMALL,
-            "parameters": client.get(f"/api/params/{known['param_id']}").json()["parameters"],
-        }
+        server.switch(HOLD, on=False)
+        until(lambda: server.logged("run waits for its storage", run_id), "the run has trained")
+        body = {"architecture": SMALL, "parameters": parameters}
         refused = client.post("/api/params", body)
         assert (refused.status_code, kind(refused)) == (503, "storage-unavailable")
         assert client.infer(known["param_id"], ROWS)["outputs"] == expected  # from the copy
@@ -98,24 +104,22 @@ def test_while_the_bucket_is_away_nothing_is_lost(start: Callable[[str], Server]
         between.do()
         run = client.wait(run_id, "succeeded")
         assert client.post("/api/params", body).status_code == 201
-        undisturbed = client.wait(client.train(client.model(RUN)), "succeeded")
-        assert parameters(client, run) == parameters(client, undisturbed)
+        check_undisturbed(client, run)
 
 
-def test_a_server_whose_run_waits_for_the_bucket_ends_in_time_and_the_next_resumes_it(
-    start: Callable[[str], Server], between: Proxy
+def test_a_server_whose_run_waits_for_the_bucket_ends_and_the_next_resumes_it(
+    start: Callable[..., Faulty], between: Proxy
 ) -> None:
-    first = start("one")
+    first = start("one", HOLD)
     with Client(first.url()) as client:
-        run_id = client.train(client.model(RUN))
-        wait_saved(client, run_id)
+        run_id = held(client)
         between.do(repeat("refused"))
-        until(lambda: "run waits for its storage" in first.log(), "the run has trained")
+        first.switch(HOLD, on=False)
+        until(lambda: first.logged("run waits for its storage", run_id), "the run has trained")
     assert first.stop() == 0
     between.do()
     with Client(start("one").url()) as client:
-        run = client.wait(run_id, "succeeded")
-        assert [each["epoch"] for each in run["history"]] == list(range(1, 1001))
+        check_undisturbed(client, client.wait(run_id, "succeeded"))
 
 
 def command(home: Path, *arguments: object, **settings: object) -> subprocess.CompletedProcess[str]:

@@ -40,9 +40,9 @@ from falcon_mnist.runs.leases import LEASE_SECONDS, RENEW_SECONDS, LeaseKeeper
 from falcon_mnist.runs.pool import CLAIM_SECONDS, PoolBackend
 from falcon_mnist.runs.queue import Queue
 from falcon_mnist.settings import Settings
-from falcon_mnist.storage.database import DatabaseFullError
+from falcon_mnist.storage.database import Database, DatabaseFullError
 from falcon_mnist.storage.disk import Disk
-from falcon_mnist.storage.opening import WORKER_WAIT, checkpoint_storage, open_database, parameter_storage
+from falcon_mnist.storage.opening import WORKER_WAIT, checkpoint_storage, database_at, open_database, parameter_storage
 from falcon_mnist.storage.parameter_files import ParameterFiles
 from falcon_mnist.storage.sqlite import SQLite
 from falcon_mnist.storage.store import Store
@@ -89,6 +89,11 @@ class FullDatabase(SQLite):
         if on("database-full") and sql.split(maxsplit=1)[0] in ("INSERT", "UPDATE", "DELETE"):
             raise DatabaseFullError("database or disk is full")
         return super().execute_sql(sql, params)
+
+
+def dialect(place: Path | str, *, wait: float) -> Database:
+    """The database of the settings; one in a file may have no room."""
+    return FullDatabase(place, wait=wait) if isinstance(place, Path) else database_at(place, wait=wait)
 
 
 class HoldingStore(Store):
@@ -145,7 +150,7 @@ def execute(settings: Settings, run_id: str, owner: str) -> None:
     """As `worker.execute`."""
     checkpoints = checkpoint_storage(settings, disk=FullDisk())
     parts = Parts(
-        store=HoldingStore(open_database(settings.database, wait=WORKER_WAIT, dialect=FullDatabase)),
+        store=HoldingStore(open_database(settings.database, wait=WORKER_WAIT, dialect=dialect)),
         checkpoints=HoldingCheckpoints(checkpoints, max_share=math.inf, min_interval_seconds=0.0),
         parameters=ParameterFiles(parameter_storage(settings, disk=FullDisk())),
         open_data=partial(worker.open_data, settings),
@@ -185,7 +190,7 @@ def main() -> None:
     drain_seconds, exit_seconds = (1.0, 2.0) if on("stuck") else (30.0, 60.0)
     if on("deaf"):  # three workers would take longer if the server were to end one after the other
         exit_seconds = FaultyExecutor.drain_seconds + 7.0
-    service = open_service(Settings.from_env(), dialect=FullDatabase, make_executor=FaultyExecutor)
+    service = open_service(Settings.from_env(), dialect=dialect, make_executor=FaultyExecutor)
     serve.run(service, "127.0.0.1", 0, drain_seconds=drain_seconds, exit_seconds=exit_seconds)
 
 
