@@ -1,4 +1,4 @@
-"""Load on `/infer` and `/infer_adhoc`: this service under waitress beside FastAPI with PyTorch under uvicorn.
+"""Load on `/infer` and `/infer_adhoc`: `falcon-mnist serve` beside FastAPI with PyTorch under uvicorn.
 
     python bench/load.py --peers path/to/venv/bin/python      # needs fastapi, uvicorn[standard], torch there
     python bench/load.py                                      # this service alone
@@ -35,13 +35,8 @@ import orjson
 from readme import PERFORMANCE, machine, markdown, put_into
 
 from falcon_mnist.data import dataset
-from falcon_mnist.server import serve as server
 
 HERE = Path(__file__).parent
-OPTIONS = [
-    f"--{name.replace('_', '-')}={server.ADJUSTMENTS[name]}"
-    for name in ("threads", "recv_bytes", "inbuf_overflow", "send_bytes")
-]
 JSON, BINARY = "application/json", "application/octet-stream"
 TOKEN = secrets.token_urlsafe(16)
 ARCHITECTURE = {
@@ -69,6 +64,8 @@ CASES = (
     Case("infer, 512 rows, float32 bytes", "/api/infer", BINARY, 512, 2, peer=False, dtype="float32"),
     Case("infer, 512 rows, uint8 bytes", "/api/infer", BINARY, 512, 2, peer=False, dtype="uint8"),
     Case("infer_adhoc, 1 row, JSON", "/api/infer_adhoc", JSON, 1, 2),
+    Case("infer, 1 row, JSON, 1 connection", "/api/infer", JSON, 1, 1),
+    Case("infer, 1 row, JSON, 64 connections", "/api/infer", JSON, 1, 64),
 )
 
 
@@ -151,9 +148,8 @@ def started(command: list[str], port: int, ready: str, **environment: str) -> It
 
 
 def serve(home: Path, port: int) -> contextlib.AbstractContextManager[tuple[str, int]]:
-    """This service under waitress-serve, as docs/operations.md says."""
-    program = str(Path(sys.executable).parent / "waitress-serve")
-    command = [program, f"--listen=127.0.0.1:{port}", *OPTIONS, "--call", "falcon_mnist.app:create_app"]
+    """This service, with its log."""
+    command = [str(Path(sys.executable).parent / "falcon-mnist"), "serve", "--port", str(port)]
     return started(command, port, "/readyz", FALCON_MNIST_HOME=str(home), FALCON_MNIST_TOKENS=TOKEN)
 
 
@@ -385,7 +381,7 @@ def main() -> None:
     held = ", ".join(f"{value:.0f} MB {when}" for when, value in memory.items())
     lines += [
         "",
-        f"{OURS} runs under `waitress-serve {' '.join(OPTIONS)}`, {THEIRS} under `uvicorn`, one process each;",
+        f"{OURS} runs as `falcon-mnist serve`, {THEIRS} under `uvicorn`, one process each;",
         f"medians of {options.rounds} rounds of {options.seconds} s, in which they took turns.",
         "",
         f"While two runs train, the 95th percentile of a 1-row request is {busy.p95:.2f} ms ({idle.p95:.2f} ms idle).",

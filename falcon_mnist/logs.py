@@ -25,13 +25,6 @@ MOST_LINES = 10_000
 _configured: tuple[int, Style] = (logging.WARNING, "text")
 
 
-def style(wanted: str) -> Style:
-    """The style of the setting `FALCON_MNIST_LOG`; `auto` is text on a terminal, and JSON elsewhere."""
-    if wanted == "auto":
-        return "text" if sys.stderr.isatty() else "json"
-    return "text" if wanted == "text" else "json"
-
-
 class BatchHandler(logging.Handler):
     """Writes lines from a thread of its own, all of a short while at once, so that requests wait for no disk."""
 
@@ -79,20 +72,25 @@ class BatchHandler(logging.Handler):
                 continue
 
 
+def style(wanted: str) -> Style:
+    """The style of the setting `FALCON_MNIST_LOG`; `auto` is text on a terminal, and JSON elsewhere."""
+    if wanted == "auto":
+        return "text" if sys.stderr.isatty() else "json"
+    return "text" if wanted == "text" else "json"
+
+
 def configure(level: int, style: Style) -> None:
     """Send records of `level` and above to standard error."""
     global _configured
     _configured = level, style
-    at_once = logging.StreamHandler()
-    access.handlers[:] = []
-    access.propagate = style != "json"
-    if style == "json":
-        batch = BatchHandler(sys.stderr)
-        batch.setFormatter(_json())
-        access.addHandler(batch)
-        at_once.setFormatter(_json())
-    else:
-        at_once.setFormatter(TextFormatter(coloured=sys.stderr.isatty() and "NO_COLOR" not in os.environ))
+    formatter = (
+        _json() if style == "json" else TextFormatter(coloured=sys.stderr.isatty() and "NO_COLOR" not in os.environ)
+    )
+    at_once, batch = logging.StreamHandler(), BatchHandler(sys.stderr)
+    for handler in (at_once, batch):
+        handler.setFormatter(formatter)
+    access.handlers[:] = [batch] if level <= logging.INFO else []
+    access.propagate = not access.handlers
     root = logging.getLogger()
     root.handlers[:] = [at_once]
     root.setLevel(level)

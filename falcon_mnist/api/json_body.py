@@ -1,11 +1,11 @@
 """Bodies decoded: JSON to plain objects, in which every clean array of numbers is already float32.
 
-simdjson parses the whole body and flattens arrays of numbers straight into a buffer. Where the body holds
-anything that this could hide (see `_Decoder`), a small body is decoded again into plain lists, in which `matrix`
-and `vector` find the first fault; a large one is searched in place, or refused.
+simdjson parses the whole body and flattens arrays of numbers straight into a buffer. Where a fault could be lost by
+that (see `_Decoder`), a small body is decoded again into plain lists, in which `matrix` and `vector` find the first
+fault; a large one is searched in place, or refused.
 
-simdjson and orjson hold the GIL while they parse, 0.1 to 0.3 s for 60 MB: each costly kind of body is told by a
-count of its bytes before that.
+simdjson and orjson hold the GIL while they parse, 0.1 to 0.3 s for 60 MB. So bodies that would take longer are
+recognised before that, by counts of their bytes.
 """
 
 from __future__ import annotations
@@ -31,9 +31,8 @@ LARGEST = 3.4028235e38
 # From halfway to the next power of two on, a number rounds to infinity (IEEE 754, section 4.3.1).
 _TOO_LARGE = 2.0**128 - 2.0**103
 
-# A body within its size limit may still hold tens of millions of tiny values, each of them a Python object of
-# fifty bytes and more. A valid body has no more numbers than parameters, and few values of other kinds: one with
-# very many arrays is decoded if they are clean, but not taken apart to find out what is wrong.
+# Values that become Python objects, of fifty bytes and more each, and not elements of a float32 array. A body within
+# its size limit may hold tens of millions of them; a valid one has few.
 _MAX_PLAIN = 200_000
 _SMALL_BODY = 8 * 2**20
 # A larger body than this, room for 512 rows in all digits of a double, is not decoded into plain lists.
@@ -41,9 +40,9 @@ _MAX_EXAMINED = 12 * 2**20
 # More values than 512 rows have. Python's decoder, which takes 0.2 us for each, reads no more; and where there are
 # more, simdjson's buffers, 25 bytes for each, are not kept.
 _ROWS_OF_VALUES = 500_000
-# simdjson takes up to 10 us for a number of more than 19 digits, others 0.02 us.
+# "Hard" are numbers of more than 19 digits: simdjson takes up to 10 us for one, and 0.02 us for any other.
 _MAX_HARD = 30_000
-# The shortest form of a double is at most as long, but for its exponent: 0.00012345678901234567.
+# The most characters in a double's shortest form, without its exponent: 0.00012345678901234567.
 _LONGEST = 22
 
 # simdjson looks a member up from the first on, so that many take quadratic time. A valid body has some hundred in all.
@@ -80,16 +79,21 @@ def decode(body: bytes, *, max_numbers: int) -> dict[str, Any]:
     if hard and len(body) > _SMALL_BODY:
         detail = f"The body holds more than {_MAX_HARD} numbers with more digits than a double has, which is 17."
         raise Problem("invalid-json", detail)
-    try:
-        if hard:
-            raise ValueError("simdjson would take seconds")
-        document = _Decoder(body, brackets).document
-    except (ValueError, TypeError, RuntimeError):
+    document = None if hard else _decode_flat(body, brackets)
+    if document is None:
         _refuse_too_many(body, brackets)
         document = _decode_plainly(body)
     if not isinstance(document, dict):
         raise Problem("invalid-json", f"The body must be a JSON object, but is {kind_of(document)}.")
     return document
+
+
+def _decode_flat(body: bytes, brackets: int) -> Any:
+    """The document with flat arrays; None if it is not JSON, or not certain to be free of faults."""
+    try:
+        return _Decoder(body, brackets).document
+    except (ValueError, TypeError, RuntimeError):
+        return None
 
 
 def _is_hard(body: bytes) -> bool:
@@ -115,12 +119,12 @@ def _refuse_too_many(body: bytes, brackets: int) -> None:
     """Raise a 400 `Problem` for what is not clean and too large to look for the fault in it."""
     if brackets > _MAX_PLAIN:
         detail = f"it holds more than {_MAX_PLAIN} arrays, too many to look for the fault in them"
-        raise Problem("invalid-json", f"The body is not clean JSON, and {detail}.") from None
+        raise Problem("invalid-json", f"The body is not clean JSON, and {detail}.")
     if len(body) > _MAX_EXAMINED:
         detail = f"it is larger than {_MAX_EXAMINED} bytes, too large to look for the fault in it"
-        raise Problem("invalid-json", f"The body is not clean JSON, or has a member twice, and {detail}.") from None
+        raise Problem("invalid-json", f"The body is not clean JSON, or has a member twice, and {detail}.")
     if len(body) > _MAX_MEMBERS_IN_ALL and max(_count(body, b":"), _count(body, b"{")) > _MAX_MEMBERS_IN_ALL:
-        raise Problem("invalid-json", f"The body holds more than {_MAX_MEMBERS_IN_ALL} members.") from None
+        raise Problem("invalid-json", f"The body holds more than {_MAX_MEMBERS_IN_ALL} members.")
 
 
 def _count(body: bytes, byte: bytes) -> int:
@@ -140,9 +144,9 @@ def _count(body: bytes, byte: bytes) -> int:
 class _Decoder:
     """One body through simdjson.
 
-    Flattening hides two things: a number that is itself an array (`[1, [2]]` flattens to two numbers), and
-    rows of unequal length. The lengths are compared; and every `[` of the body must be accounted for by the
-    arrays that were seen. Any doubt is a `ValueError`, and the body goes to the plain decoder.
+    Flattening loses two faults: an array among numbers (`[1, [2]]` flattens to two numbers), and rows of unequal
+    length. So the lengths are compared, and the arrays that were seen must be as many as there are `[` in the body (a
+    string may hold some). Any doubt is a `ValueError`, and the body goes to the plain decoder.
     """
 
     _kept = threading.local()
@@ -151,7 +155,7 @@ class _Decoder:
         self._large = len(body) > _MAX_EXAMINED
         self._arrays = 0
         self._values = 0
-        self._faulty = False  # then the body is refused, and the count of its arrays means nothing
+        self._faulty = False  # whether a fault was found; the arrays in that one are not counted
         root = self._parse(body)
         self.document = self._plain(root)
         if self._arrays != brackets and not self._faulty:
@@ -253,7 +257,7 @@ def _fault_in_row(row: simdjson.Array, *place: int) -> FaultAt | None:
 
 
 def _decode_plainly(body: bytes) -> Any:
-    """Strictly, but with numbers beyond a double's range as infinity, so that they are refused in place."""
+    """Strictly, but numbers beyond a double's range become infinity, so that their fault has a place."""
     try:
         return orjson.loads(body)
     except orjson.JSONDecodeError as error:
@@ -336,7 +340,7 @@ def vector(value: Any) -> Array:
 
 
 def _in_range(numbers: npt.NDArray[Any]) -> Array:
-    """`numbers`, if they are what `_Decoder` makes of clean ones."""
+    """`numbers`, unless they are float64: then some are beyond float32, and `FaultAt` names the first."""
     if numbers.dtype == np.float64:
         first = int(np.argmax(np.abs(numbers) >= _TOO_LARGE))
         raise FaultAt(_BEYOND, *map(int, np.unravel_index(first, numbers.shape)))

@@ -22,7 +22,7 @@ from falcon_mnist.training.architecture import ACTIVATIONS, Activation, Architec
 from falcon_mnist.training.fields import Strict, integral
 from falcon_mnist.training.hyperparams import Hyperparams, merge
 
-_UNIONS = (["hyperparams", "optimizer"], ["hyperparams", "schedule"])
+_UNIONS = (["hyperparams", "optimizer"], ["hyperparams", "schedule"])  # and each layer
 Body = TypeVar("Body", bound="Strict")
 _Faults = Iterator[tuple[tuple[str | int, ...], str]]
 
@@ -207,7 +207,7 @@ def parse(
     if "returns" in members:
         faults += _return_faults(body.get("return"))
     if faults:
-        faults.sort(key=lambda fault: not _structural(fault[0]))  # what makes the status stands first
+        faults.sort(key=lambda fault: not _structural(fault[0]))  # those that make it a 400 stand first
         structural = _structural(faults[0][0])
         shown = [Fault(pointer(_within(body if sent is None else sent, place)), detail) for place, detail in faults]
         raise invalid_fields(shown, structural=structural)
@@ -229,6 +229,7 @@ def _members(schema: type[Strict]) -> frozenset[str]:
 
 
 def _structural(place: Sequence[str | int]) -> bool:
+    """Whether a fault there makes the status 400."""
     return place[:1] in (("architecture",), ("parameters",))
 
 
@@ -238,7 +239,7 @@ def pointer(place: Sequence[str | int]) -> str:
 
 
 def _architecture_faults(architecture: Any, max_parameters: int) -> _Faults:
-    """What no single member shows: chaining, order and count of the layers. Skips what is mistyped."""
+    """Faults between members: sizes, order and count of the layers. Skips what has a wrong type."""
     if not isinstance(architecture, dict) or not isinstance(architecture.get("layers"), list):
         return
     layers = architecture["layers"][:MAX_LAYERS]
@@ -250,7 +251,7 @@ def _architecture_faults(architecture: Any, max_parameters: int) -> _Faults:
         if kind == "softmax" and index != len(architecture["layers"]) - 1:
             yield (*here, index), "softmax is allowed only as the last layer"
         if kind != "linear":
-            width = width if kind in ACTIVATIONS else None  # nobody knows what comes out of another kind
+            width = width if kind in ACTIVATIONS else None  # unknown behind a layer of an unknown kind
             values += width or 0
             continue
         linear += 1
@@ -274,7 +275,7 @@ def _architecture_faults(architecture: Any, max_parameters: int) -> _Faults:
 
 
 def _parameter_faults(architecture: Any, parameters: Any) -> _Faults:
-    """Where parameters do not fit their architecture. Skips what is mistyped."""
+    """Where parameters do not fit their architecture. Skips what has a wrong type."""
     ours = architecture.get("layers") if isinstance(architecture, dict) else None
     theirs = parameters.get("layers") if isinstance(parameters, dict) else None
     if not isinstance(ours, list) or not isinstance(theirs, list):
@@ -320,9 +321,9 @@ def _by(shape: Sequence[int]) -> str:
 
 
 def _within(sent: Mapping[str, Any], place: tuple[str | int, ...]) -> tuple[str | int, ...]:
-    """`place`, or where a member of it lies over one that was not sent, what was sent of the way there.
+    """`place` in a merged body, cut before the first member that the client did not send.
 
-    A member that is missing from an object that was sent keeps its place.
+    The last step stays in any case: it may name a member that is missing.
     """
     value: Any = sent
     for depth, step in enumerate(place[:-1]):
@@ -333,7 +334,7 @@ def _within(sent: Mapping[str, Any], place: tuple[str | int, ...]) -> tuple[str 
 
 
 def _place(entry: ErrorDetails) -> tuple[str | int, ...]:
-    """Where the fault lies in the body: pydantic also names the chosen member of a union after its place."""
+    """Where the fault lies in the body: pydantic's `loc` without the tags that it adds behind each union."""
     place: list[str | int] = []
     in_union = False
     for step in entry["loc"]:

@@ -27,7 +27,7 @@ def run(settings: Settings, model: dict[str, Any]) -> None:
     console.say(f"Data set: {data.name}. {data.reason}")
     watch.hear_interrupts()
     token = secrets.token_urlsafe(32)  # of this server alone
-    service = open_service(replace(settings, tokens=(token,), tokens_file=None))
+    service = open_service(replace(settings, tokens=(token,), tokens_file=None, workers=1))
     if left := report.unfinished(service.store.count_runs()):
         console.say(f"{left}; they go first.")
     with running(service) as url, Client(url, token) as client:

@@ -25,7 +25,7 @@ from falcon_mnist.data.sources import Progress
 from falcon_mnist.runs.checkpoints import Checkpoints
 from falcon_mnist.settings import Settings, SettingsError
 from falcon_mnist.storage.database import DatabaseFileError
-from falcon_mnist.storage.files import DamagedFileError, StorageUnavailableError
+from falcon_mnist.storage.files import MARK, DamagedFileError, StorageUnavailableError
 from falcon_mnist.storage.migrations import SchemaError
 from falcon_mnist.storage.opening import checkpoint_storage, look_at_store, parameter_storage
 from falcon_mnist.storage.parameter_files import ParameterFiles
@@ -144,7 +144,12 @@ def _storage(settings: Settings) -> Finding:
         return Finding("storage", found, advice)
     except OSError as error:
         return Finding("storage", f"it cannot be listed: {error.strerror}", _STORAGE_ADVICE)
-    found = f"{len(parameters)} parameter files and {len(checkpoints)} checkpoints in {settings.storage}"
+    marks = sorted(entry.name for entry in parameters if entry.name.startswith(MARK))
+    files, saved = (sum(not entry.name.startswith(MARK) for entry in each) for each in (parameters, checkpoints))
+    found = f"{files} parameter files and {saved} checkpoints in {settings.storage}"
+    if len(marks) > 1:
+        advice = "give each database a place of its own, or delete the mark of one that is gone"
+        return Finding("storage", f"{found}; several databases have used it: {', '.join(marks)}", advice)
     return Finding("storage", found)
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import sys
+from dataclasses import replace
 from functools import partial
 from typing import Any
 
@@ -54,7 +55,7 @@ def _queue(service: Service, wanted: schemas.CreateModel) -> RunRow:
 
 def _executed(service: Service, run: RunRow) -> dict[str, Any]:
     """The run when it has succeeded, as the API shows it. No other run is executed meanwhile."""
-    store, settings = service.store, service.settings
+    store, settings = service.store, replace(service.settings, workers=1)
     make_queue = partial(Queue, only=run.id)
     executor = Executor(settings, store, BACKENDS[settings.executor], make_queue=make_queue)
     executor.notify()

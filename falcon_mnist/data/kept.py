@@ -55,7 +55,7 @@ def kept(
     except OSError as error:
         if error.errno in (errno.ENOSPC, errno.EDQUOT):
             raise
-        raise DataError(f"The data folder cannot be written ({error.strerror}).") from error
+        raise DataError(f"The folder data in FALCON_MNIST_HOME cannot be written ({error.strerror}).") from error
 
 
 def opened(folder: Path, names: Collection[str]) -> dict[str, Opened] | None:

@@ -6,6 +6,7 @@ import { el } from "./dom.js";
 import { number, percent } from "./names.js";
 
 const MOST = 40; // digits shown at the same time
+const LEARNED = 0.2; // below this accuracy a network has learned next to nothing, as `falcon-mnist train` has it
 const DIGITS = [...Array(10).keys()];
 
 export async function showMistakes(place, paramId, signal) {
@@ -25,6 +26,8 @@ export async function showMistakes(place, paramId, signal) {
     el("h2", {}, "Where it is wrong"),
     el("p", {}, el("strong", {}, percent(found.accuracy, 2)), ` of ${count.toLocaleString("en")} test digits are right, `,
       `${wrong.toLocaleString("en")} wrong; loss ${number(found.loss)}.`),
+    found.accuracy < LEARNED && el("p", { class: "fault" }, "The network did not learn: guessing gets 10 % right. ",
+      "Try a smaller learning rate (0.1 is usual with sgd, 0.001 with adam and adamw), or more epochs."),
     el("div", { class: "wrong" },
       el("div", { class: "scroll", tabindex: "0", role: "region", "aria-label": "Confusion matrix" },
         matrix(found.confusion, (label, predicted) =>

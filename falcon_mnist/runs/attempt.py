@@ -128,11 +128,13 @@ class Attempt:
         for metrics in parts.train(net, current, images, labels, hyperparams, stop=self.lease.stop):
             yield
             if metrics is not None:
-                record = partial(parts.store.record_epoch, run.id, self._owner, best_epoch=current.best_epoch)
-                record(current.epoch, metrics._asdict())
+                parts.store.record_epoch(
+                    run.id, self._owner, current.epoch, metrics._asdict(), best_epoch=current.best_epoch
+                )
                 log.info("epoch %d finished", current.epoch, extra=self._log_as | metrics._asdict())
                 yield
-                # What was recorded before a crash is trained again first: the parameters are to be the history's.
+                # Not before it has caught up with what was recorded before a crash: the parameters are to be those of
+                # the last epoch in the history.
                 if self.lease.finish and current.epoch >= run.epoch:
                     break
             yield from writer.maybe_save(current, now=self.lease.drain)
@@ -141,7 +143,10 @@ class Attempt:
         yield from self._succeed(architecture, current, data)
 
     def _settle_basis(self, dataset: dict[str, str]) -> Iterator[None]:
-        """Restart a run that began on other data or another instruction set, whose bits would be neither's."""
+        """Record the data set and the instruction set of this attempt.
+
+        Restart the run if an earlier attempt had others: its end would be that of neither.
+        """
         parts, run = self._parts, self._run
         if run.dataset is not None and (run.dataset, run.isa) != (dataset, parts.isa):
             log.warning(

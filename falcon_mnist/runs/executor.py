@@ -11,7 +11,7 @@ from falcon_mnist.runs.backend import Backend
 from falcon_mnist.runs.queue import Queue
 from falcon_mnist.settings import Settings
 from falcon_mnist.storage.database import DatabaseBusyError
-from falcon_mnist.storage.files import Sweeper
+from falcon_mnist.storage.files import StorageUnavailableError, Sweeper
 from falcon_mnist.storage.opening import checkpoint_storage, parameter_storage
 from falcon_mnist.storage.parameter_files import file_name
 from falcon_mnist.storage.store import Store
@@ -128,8 +128,10 @@ class Executor:
                 return
 
     def _sweep_files(self) -> None:
-        self._parameters.sweep({file_name(row.id) for row in self._store.all_parameters()})
-        self._checkpoints.sweep({checkpoint["file"] for checkpoint in self._store.recorded_checkpoints()})
+        store = self._store
+        database = store.identity if self._settings.storage_url else ""  # nobody else is told of a home's own folder
+        self._parameters.sweep({file_name(row.id) for row in store.all_parameters()}, database=database)
+        self._checkpoints.sweep({checkpoint["file"] for checkpoint in store.recorded_checkpoints()}, database=database)
 
     def _try(self, what: str, act: Callable[[], object]) -> bool:
         """Act; whatever fails is logged, and tried again later. Says whether it was done."""
@@ -137,6 +139,8 @@ class Executor:
             act()
         except DatabaseBusyError as error:
             log.error("%s: the database is busy: %s", what, error)
+        except StorageUnavailableError as error:
+            log.error("%s: the storage failed: %s", what, error.strerror)
         except Exception:
             log.exception("%s", what)
         else:

@@ -53,7 +53,7 @@ class LeaseKeeper:
 class LeaseObserver:
     """Watches all leases by this process's monotonic clock: no setting of any wall clock ends or prolongs one.
 
-    To be asked often: a lease is seen when it is looked at.
+    A lease's age counts from the call that first saw it, so `requeue_expired` is to be called every few seconds.
     """
 
     def __init__(self, store: Store, *, clock: Clock = SYSTEM_CLOCK, seconds: float = LEASE_SECONDS) -> None:
@@ -64,7 +64,7 @@ class LeaseObserver:
 
     @property
     def owners(self) -> set[str]:
-        """Who held a run at the last look, and still does."""
+        """Who held a run at the last call of `requeue_expired`, without those that lost it then."""
         return {lease.owner for lease in self._first_seen}
 
     def requeue_expired(self) -> list[tuple[Lease, RunRow]]:

@@ -29,7 +29,7 @@ class Assignment:
     """A run that was given to the backend."""
 
     run_id: str
-    since: float  # when its worker was last seen to hold the run, and before that when it was assigned
+    seen_at: float  # when its worker was last seen to hold the run; until it has claimed it, when it was assigned
     claimed: bool = False
 
 
@@ -62,7 +62,7 @@ class Queue:
         self._claim_seconds = self._first_claim_seconds
         self._lease_seconds = lease_seconds
         self._assignments: dict[str, Assignment] = {}  # by owner
-        self._over: list[Ended] = []
+        self._ended: list[Ended] = []  # told by the backend once, and not yet requeued: the database may be locked
         self._paused_until = float("-inf")
         self._only = only
 
@@ -71,8 +71,9 @@ class Queue:
 
         Raises what the store raises; the next call makes up for it.
         """
-        self._note_ended()
-        self._watch_leases()
+        self._requeue_ended()
+        self._requeue_expired()
+        self._replace_hung()
         self._start_queued()
 
     def drain(self) -> None:
@@ -83,8 +84,8 @@ class Queue:
                 self._requeue(owner, worker_lost=False)
 
     def poll_draining(self) -> bool:
-        """Note what has ended since; says whether all has."""
-        self._note_ended()
+        """Note which workers have ended since; says whether all have."""
+        self._requeue_ended()
         return not self._assignments
 
     def abandon(self) -> None:
@@ -92,44 +93,50 @@ class Queue:
         for owner in list(self._assignments):
             self._requeue(owner, worker_lost=False)
 
-    def _note_ended(self) -> None:
-        self._over += self._backend.ended()
-        while self._over:
-            owner, outcome = self._over[0]
+    def _requeue_ended(self) -> None:
+        """Requeue the runs of workers that have ended, unless the runs have ended too."""
+        self._ended += self._backend.ended()
+        while self._ended:
+            owner, outcome = self._ended[0]
             if owner in self._assignments:
                 if outcome is Outcome.LOST:
                     log.error("worker lost", extra={"run_id": self._assignments[owner].run_id})
                 elif outcome is Outcome.FAILED:
                     self._paused_until = self._clock.monotonic() + PAUSE_SECONDS
-                self._requeue(owner, worker_lost=outcome in (Outcome.LOST, Outcome.FAILED))  # nothing to an ended run
-            del self._over[0]
+                self._requeue(owner, worker_lost=outcome in (Outcome.LOST, Outcome.FAILED))
+            del self._ended[0]
 
     def _requeue(self, owner: str, *, worker_lost: bool) -> None:
         _log_requeued(self._store.requeue(self._assignments[owner].run_id, owner, worker_lost=worker_lost))
         del self._assignments[owner]  # last: where the database is locked, it is tried again
 
-    def _watch_leases(self) -> None:
+    def _requeue_expired(self) -> None:
+        """Requeue the runs of all servers whose leases have run out, and replace the workers that are ours."""
         for lease, run in self._leases.requeue_expired():
             _log_requeued(run)
             if lease.owner in self._assignments:
                 self._replace(lease.owner, "it did not renew its lease")
+
+    def _replace_hung(self) -> None:
+        """Replace our workers that hold no run and do not return."""
         now = self._clock.monotonic()
         for owner, assignment in list(self._assignments.items()):
+            unseen = now - assignment.seen_at
             if owner in self._leases.owners:
-                assignment.since, assignment.claimed = now, True
+                assignment.seen_at, assignment.claimed = now, True
                 self._claim_seconds = self._first_claim_seconds
-            elif assignment.claimed and now - assignment.since > self._lease_seconds:
+            elif assignment.claimed and unseen > self._lease_seconds:
                 self._replace(owner, "it did not return although the run is no longer its own")
-            elif not assignment.claimed and now - assignment.since > self._claim_seconds:
+            elif not assignment.claimed and unseen > self._claim_seconds:
                 self._replace(owner, "it did not claim its run")
                 self._claim_seconds = min(2 * self._claim_seconds, self._most_claim_seconds)
 
     def _replace(self, owner: str, why: str) -> None:
-        """End a worker that hangs, and it alone. Its run is queued, or another's."""
+        """Kill a worker, so that another can start in its place; requeue its run if it has just claimed it."""
         run_id = self._assignments.pop(owner).run_id
         log.error("worker replaced: %s", why, extra={"run_id": run_id})
         self._backend.kill(owner)
-        _log_requeued(self._store.requeue(run_id, owner, worker_lost=False))  # it may just have claimed it
+        _log_requeued(self._store.requeue(run_id, owner, worker_lost=False))
 
     def _start_queued(self) -> None:
         free = self._backend.capacity - len(self._assignments)

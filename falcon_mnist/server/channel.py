@@ -41,14 +41,14 @@ class Refusal(ErrorTask):  # type: ignore[misc]
 
 
 class Channel(HTTPChannel):  # type: ignore[misc]
-    """A connection on which bodies that the parser does not read on are refused by the application.
+    """A connection. A body that is not wanted is not kept, and the application answers its request, not waitress.
 
-    So they too get 401, 404 or 405 before 413, and a problem document.
+    So its client gets 401, 404 or 405 before 413, in a problem document.
     """
 
     server: Listener
-    unread = b""  # what came after the request that is being answered
-    _waits_for_reader = False  # a request is due when the answer before it has left
+    unread = b""  # bytes that came after the request that is being answered: not parsed yet
+    _waits_for_reader = False  # whether the next request is kept back until the answer before it has left
     _reader = 0  # the thread that is in `handle_read`
     _due_at_once = False  # that thread is to answer the request that it has read
     _answers_at_once = 0  # that thread, while it does
@@ -68,7 +68,7 @@ class Channel(HTTPChannel):  # type: ignore[misc]
         return length <= self.server.max_body_bytes and self.server.admits(headers.get("AUTHORIZATION", ""))
 
     def readable(self) -> bool:
-        """Whether to read on: not before what was read is parsed."""
+        """Whether the I/O thread is to read on: not while there are bytes to be parsed first."""
         if not self._parsing.acquire(blocking=False):
             return False
         parsed = not self.unread
@@ -139,22 +139,22 @@ class Channel(HTTPChannel):  # type: ignore[misc]
         super().service()
         if not self.unread:
             return
-        with self._parsing:  # two threads may come here: the next request is answered while this one is in `received`
+        with self._parsing:  # `received` may add a task, which another thread services while this one is still here
             unread, self.unread = self.unread, b""
             self.received(unread)
         self.server.pull_trigger()
 
     def add_when_read(self) -> bool:
-        """Whether the next request has to wait until the answer before it has left; it is added by then."""
+        """Whether the next request is kept back until the answer before it has left; the I/O thread adds it then."""
         with self.outbuf_lock:
             waits = bool(self.total_outbufs_len and self.connected)
             self._waits_for_reader = waits
-        return waits  # the I/O thread may have cleared the attribute, and added the request, by now
+        return waits  # not the attribute: the I/O thread may have added the request, and cleared it, by now
 
     # What goes out
 
     def write_soon(self, data: bytes) -> int:
-        """Take a part of an answer, when most of what came before it has left. Raises `ClientDisconnected`."""
+        """Buffer a part of an answer once the buffer is below its high watermark. Raises `ClientDisconnected`."""
         if self._answers_at_once == threading.get_ident():
             self._send_at_once(data)
             return len(data)
@@ -168,7 +168,7 @@ class Channel(HTTPChannel):  # type: ignore[misc]
             super().write_soon(data[sent:])
 
     def _flush_outbufs_below_high_watermark(self) -> None:
-        """Nothing: where waitress waits for the client without end, `write_soon` and `add_when_read` do."""
+        """Nothing. waitress would wait here without a limit; `write_soon` and `add_when_read` wait instead."""
 
     def _wait_for_reader(self) -> None:
         if self.total_outbufs_len <= self.adj.outbuf_high_watermark:

@@ -17,6 +17,8 @@ log = logging.getLogger(__name__)
 
 # Longer than any process takes from a file's first byte to the row that records it.
 ABANDONED_SECONDS = 600
+# Before the identity of a database, the name of an empty file.
+MARK = "used-by-database-"
 
 
 class DamagedFileError(Exception):
@@ -149,11 +151,27 @@ class Sweeper:
         self._storage = storage
         self._suspects: set[str] = set()
 
-    def sweep(self, recorded: Container[str]) -> None:
-        """Delete old files that are not `recorded` and were not at the last sweep: a clock may have jumped."""
+    def sweep(self, recorded: Container[str], *, database: str = "") -> None:
+        """Delete old files that are not `recorded` and were not at the last sweep: a clock may have jumped.
+
+        A storage that other databases might be told to use is marked as that of `database`, and not swept where it is
+        marked as another's: the files that this one does not know are the other's.
+        """
         entries = self._storage.list()
+        if database and not self._is_of(database, entries):
+            return
         old = {entry.name for entry in entries if entry.age > ABANDONED_SECONDS and entry.name not in recorded}
+        old = {name for name in old if not name.startswith(MARK)}
         for name in old & self._suspects:
             self._storage.delete(name)
             log.info("deleted the abandoned file %s", name)
         self._suspects = old
+
+    def _is_of(self, database: str, entries: list[Entry]) -> bool:
+        marks = {entry.name for entry in entries if entry.name.startswith(MARK)}
+        ours = MARK + database
+        if ours not in marks:
+            self._storage.put(ours, b"")
+        if others := sorted(marks - {ours}):
+            log.error("no abandoned file is deleted: another database has used this storage: %s", ", ".join(others))
+        return not others

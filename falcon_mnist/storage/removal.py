@@ -18,11 +18,11 @@ from falcon_mnist.storage.files import Storage, discard
 from falcon_mnist.storage.parameter_files import ParameterFiles
 from falcon_mnist.storage.tables import EpochRow, EvaluationRow, ModelRow, ParameterRow, RunRow
 
-# So many epochs, and those of one run more, are deleted in one transaction: less than a tenth of a second.
+# A transaction deletes runs until it has deleted so many epochs, which takes less than a tenth of a second.
 EPOCHS_AT_ONCE = 10_000
-# A run's other rows take as long as so many of its epochs.
+# To delete a run without epochs takes as long as to delete so many epochs.
 _EPOCHS_OF_A_RUN = 50
-# SQLite looks for a lock that another has after this many seconds at the latest.
+# A writer that waits for SQLite's lock tries again after this many seconds at the latest.
 _PAUSE_SECONDS = 0.1
 
 
@@ -137,29 +137,25 @@ class Remover:
         row_id: str,
         turn: Callable[[], AbstractContextManager[None]] = nullcontext,
     ) -> Removed | None:
-        """What one of the functions above removes, with its files and its room; each part in a `turn`.
+        """Call one of the functions above until nothing is left, delete the files, and give room back to the disk.
 
-        Raises `InUseError`, also where a run was added between two parts, and then the rest is left.
+        Each transaction is within a `turn()`, which may limit how many write at the same time. None if there is no such
+        row (any more). Raises `InUseError`, also where a run was added between two parts, and then the rest is left.
         """
-        parts = [self._part(which, row_id, turn)]
-        while (part := parts[-1]) is not None and part.more:
-            self._wait(_PAUSE_SECONDS)
-            parts.append(self._part(which, row_id, turn))
-        if part is None:
-            return None
+        parts: list[Removed] = []
+        while not parts or parts[-1].more:
+            if parts:
+                self._wait(_PAUSE_SECONDS)
+            with turn():
+                part = which(self._database, row_id)
+            if part is None:
+                return None
+            _each_until_one_fails(self._parameters.discard, part.param_ids)
+            _each_until_one_fails(partial(discard, self._checkpoints), part.checkpoints)
+            parts.append(part)
         while self._database.give_back():
             self._wait(_PAUSE_SECONDS)
-        return _together([part for part in parts if part])
-
-    def _part(
-        self, which: Callable[[Database, str], Removed | None], row_id: str, turn: Callable[[], Any]
-    ) -> Removed | None:
-        with turn():
-            removed = which(self._database, row_id)
-        if removed:
-            _each_until_one_fails(self._parameters.discard, removed.param_ids)
-            _each_until_one_fails(partial(discard, self._checkpoints), removed.checkpoints)
-        return removed
+        return _together(parts)
 
 
 def _each_until_one_fails(act: Callable[[str], bool], names: Iterable[str]) -> None:

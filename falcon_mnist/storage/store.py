@@ -6,6 +6,7 @@ writes under the `owner` that it claimed the run with, so one that has lost its 
 
 from __future__ import annotations
 
+import hashlib
 import logging
 import secrets
 from collections.abc import Mapping, Sequence
@@ -112,11 +113,11 @@ class Store:
         Meta.select().first(self._database)
 
     def snapshot(self) -> AbstractContextManager[Any]:
-        """What is read within sees the same moment: a run, its epochs, and its parameter set belong together."""
+        """All reads within it see the same moment: a run, its epochs and its parameter set fit together."""
         return self._database.snapshot()
 
     def prepare(self) -> None:
-        """Make what the first list would have to wait for other writers to make; nothing while that cannot be had."""
+        """Make the cursor key, if the database is not locked: the first list would have to wait for other writers."""
         with suppress(peewee.OperationalError):
             _ = self.cursor_key
 
@@ -129,6 +130,11 @@ class Store:
             made.on_conflict_ignore().execute(self._database)
             row = Meta.select().where(Meta.key == "cursor_key").get(self._database)
         return bytes.fromhex(row.value)
+
+    @property
+    def identity(self) -> str:
+        """What no other database has, and copies of this one do."""
+        return hashlib.sha256(self.cursor_key).hexdigest()[:16]
 
     # Models
 
@@ -309,7 +315,7 @@ class Store:
         return row and row.evaluation
 
     def record_evaluation(self, param_id: str, evaluation: Any) -> Any:
-        """Keep an evaluation unless there is one already; returns the one that is kept, None if the set is gone."""
+        """Store an evaluation unless there is one already; returns the stored one, None if the set is gone."""
         with self._database.writing_alone():
             if self.parameters(param_id):
                 row = EvaluationRow.insert(param_id=param_id, evaluation=evaluation)
@@ -342,9 +348,8 @@ class Store:
     def requeue_expired(self, lease: Lease) -> RunRow | None:
         """Requeue a run whose lease was not renewed since it was read; else as `requeue`.
 
-        The observer does not know what happened: the run may have ended its worker, or something else did. So
-        this counts as a worker loss only if the run was not checkpointed since it was claimed. Any other gets
-        further with each attempt, and so ends in any case.
+        Nobody knows whether the run ended its worker or something else did. So this counts as a worker loss only if
+        the run was not checkpointed since it was claimed: one that was gets further with each attempt, and so ends.
         """
         unrenewed = (*_held(lease.run_id, lease.owner), RunRow.renewals == lease.renewals)
         return self._requeue(

@@ -25,15 +25,15 @@ from falcon_mnist.training.threads import Threads
 
 __all__ = ["DivergedError", "Metrics", "State", "StoppedError", "initial_state", "split", "train"]
 
-# A segment is long compared with starting one, which packs the weights, but short enough for a run to be saved soon:
-# half a second on a machine of 120 GFLOP/s. A trial of a number of threads takes a part of one.
+# A segment is one call of the kernels. It takes long compared with its start, which packs the weights, but ends soon
+# enough for a run to be saved: half a second at 120 GFLOP/s. A trial of a number of threads takes a part of one.
 SEGMENT_ROWS = 4096
 SEGMENT_FLOP = (24_000_000_000, 60_000_000_000)
 TRIAL_PARTS = 8
 # A step of less than this, some 20 us, runs on one thread: barriers would cost more than several threads save.
 SHARED_FLOP = 4_000_000
-# Where many runs share machines, a run has one CPU for each so much arithmetic of a step: with less, several threads
-# train one run sooner, but several runs on one thread each end sooner.
+# Where many runs share machines, a run gets one CPU for each so much arithmetic of a step. With more CPUs it would end
+# sooner itself, but several such runs side by side, on one thread each, would end later.
 CPU_FLOP = 100_000_000
 
 Images = npt.NDArray[np.uint8]
@@ -60,6 +60,18 @@ class Metrics(NamedTuple):
     samples: int  # training rows
 
 
+class _Job(NamedTuple):
+    """What all segments of a training share."""
+
+    net: kernels.Network
+    state: State
+    images: Images
+    labels: npt.NDArray[np.uint8]
+    hyperparams: Hyperparams
+    steps_per_epoch: int
+    stop: Flags | None
+
+
 def train(
     net: kernels.Network,
     state: State,
@@ -83,7 +95,7 @@ def train(
     training, validation = split(len(labels), hyperparams)
     workspace = kernels.Workspace(net, min(hyperparams.batch_size, net.micro_batch_rows), training=True)
     evaluation = kernels.Workspace(net, net.micro_batch_rows)  # larger micro-batches: fewer barriers
-    steps_per_epoch = -(-len(training) // hyperparams.batch_size)
+    job = _Job(net, state, images, labels, hyperparams, -(-len(training) // hyperparams.batch_size), stop)
     rows, trial_rows = segment_rows or default_segment_rows(net, hyperparams)
     threads = threads or Threads(useful_threads(net, hyperparams, cpus()))
     while not finished(state, hyperparams):
@@ -92,26 +104,20 @@ def train(
             count, trial = threads.next()
             segment = order[state.done : state.done + (trial_rows if trial else rows)]
             started = time.perf_counter()
-            _train_segment(net, state, images, labels, segment, hyperparams, workspace, stop, count, steps_per_epoch)
+            _train_segment(job, segment, workspace, count)
             seconds = time.perf_counter() - started
             threads.took(len(segment), seconds)
             state.seconds += seconds
             if state.done < len(order):
                 yield None
-        val_loss = val_accuracy = None
         started = time.perf_counter()
-        if len(validation):
-            count, loss, correct = net.evaluate(
-                state.evaluated, images, labels, validation, evaluation, stop, threads=threads.best
-            )
-            _check_stop(stop)
-            val_loss, val_accuracy = loss / count, correct / count
+        val_loss, val_accuracy = _validate(job, validation, evaluation, threads.best)
         metrics = Metrics(
             train_loss=state.loss / len(order),
             train_accuracy=state.correct / len(order),
             val_loss=val_loss,
             val_accuracy=val_accuracy,
-            lr=learning_rate(hyperparams, steps_per_epoch, (state.epoch + 1) * steps_per_epoch - 1),
+            lr=learning_rate(hyperparams, job.steps_per_epoch, (state.epoch + 1) * job.steps_per_epoch - 1),
             seconds=state.seconds + time.perf_counter() - started,
             samples=len(order),
         )
@@ -161,32 +167,23 @@ def default_segment_rows(net: kernels.Network, hyperparams: Hyperparams) -> tupl
     return batches * hyperparams.batch_size, max(1, batches // TRIAL_PARTS) * hyperparams.batch_size
 
 
-def _train_segment(
-    net: kernels.Network,
-    state: State,
-    images: Images,
-    labels: npt.NDArray[np.uint8],
-    segment: Rows,
-    hyperparams: Hyperparams,
-    workspace: kernels.Workspace,
-    stop: Flags | None,
-    threads: int,
-    steps_per_epoch: int,
-) -> None:
+def _train_segment(job: _Job, segment: Rows, workspace: kernels.Workspace, threads: int) -> None:
+    """Train on rows that are the next in their epoch. Raises `StoppedError` and `DivergedError`."""
+    state, hyperparams = job.state, job.hyperparams
     optimizer = optimizers.build(hyperparams)
-    first_step = state.epoch * steps_per_epoch + state.done // hyperparams.batch_size
+    first_step = state.epoch * job.steps_per_epoch + state.done // hyperparams.batch_size
     steps = -(-len(segment) // hyperparams.batch_size)
-    _, loss, correct = net.train(
+    _, loss, correct = job.net.train(
         state.parameters,
         {name: state.arrays[name] for name in optimizer.state},
-        images,
-        labels,
+        job.images,
+        job.labels,
         segment,
         hyperparams.batch_size,
         optimizer,
-        learning_rates(hyperparams, steps_per_epoch, first_step, steps),
+        learning_rates(hyperparams, job.steps_per_epoch, first_step, steps),
         workspace,
-        stop,
+        job.stop,
         threads=threads,
         loss=state.loss,
         first_step=first_step,
@@ -194,12 +191,25 @@ def _train_segment(
         noise=noise.build(hyperparams),
         epoch=state.epoch,
     )
-    _check_stop(stop)
+    _check_stop(job.stop)
     state.done += len(segment)
     state.loss = loss
     state.correct += correct
     if not math.isfinite(state.loss) or not np.isfinite(state.parameters).all():
         raise _diverged(state.epoch + 1)
+
+
+def _validate(
+    job: _Job, rows: Rows, workspace: kernels.Workspace, threads: int
+) -> tuple[float, float] | tuple[None, None]:
+    """Mean loss and accuracy on the validation rows; None without any. Raises `StoppedError`."""
+    if not len(rows):
+        return None, None
+    count, loss, correct = job.net.evaluate(
+        job.state.evaluated, job.images, job.labels, rows, workspace, job.stop, threads=threads
+    )
+    _check_stop(job.stop)
+    return loss / count, correct / count
 
 
 def _check_stop(stop: Flags | None) -> None:

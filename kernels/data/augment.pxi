@@ -171,7 +171,7 @@ cdef bint load_image(const uint8_t* image, Canvas* canvas) noexcept nogil:
 
 
 cdef void make_quads(Canvas* canvas) noexcept nogil:
-    """The four neighbours of all places from `top` to `bottom`, those included."""
+    """Fill `quads` for the lines from `top` to `bottom`, both included."""
     cdef const uint8_t* ink
     cdef vint above, below
     cdef int x, y
@@ -186,7 +186,7 @@ cdef void make_quads(Canvas* canvas) noexcept nogil:
 
 
 cdef inline vint interpolate(vint quads, vint u, vint v) noexcept nogil:
-    """The pixel at (u, v), in 1/65536 pixel, of which 1/256 count, between the four of `quads`."""
+    """The pixel at (u, v), in 1/65536 pixel, from the four of `quads`, by the upper 8 bits of both fractions."""
     cdef vint fraction = (u >> 8) & 255
     cdef vint weights = (fraction << 16) + (256 - fraction)
     cdef vint above = dot_int16(quads & 0x00FF00FF, weights)
@@ -197,18 +197,19 @@ cdef inline vint interpolate(vint quads, vint u, vint v) noexcept nogil:
 cdef void draw_pixels(const Affine* affine, const Elastic* e, const Canvas* canvas, uint8_t* out) noexcept nogil:
     """Each pixel of `out` (784,) from its source.
 
-    (u, v) is the source from the left and top end of the ink, where all is 0, as it is at the right and bottom end. So
-    what lies outside on any side may be moved there; as unsigned numbers, that is all beyond them.
+    (u, v) is the source, counted from the left and the top end of the ink. Pixels are 0 at all four ends and beyond, so
+    a source beyond an end is moved to one. Left of and above the ink u and v are negative, which is large if read as
+    unsigned: one comparison finds the sources beyond either end.
     """
     cdef const int32_t* quads = canvas.quads + (canvas.top + 1) * LINE + canvas.left + 1
-    cdef vint width = ibroadcast((canvas.right - canvas.left) << 16), height = ibroadcast((canvas.bottom - canvas.top) << 16)
+    cdef vint width = ibroadcast((canvas.right - canvas.left) * 65536), height = ibroadcast((canvas.bottom - canvas.top) * 65536)
     cdef vint down_u = ibroadcast(affine.xy), down_v = ibroadcast(affine.yy), line_u, line_v, u, v
     cdef int x, y, first, bits = e.restore_bits - 4
     cdef const int32_t* field
     for first from 0 <= first < SIDE by LANES:
         x = min(first, SIDE - LANES)
-        line_u = (ilanes() + x) * affine.xx + (affine.x0 - (canvas.left << 16) + 128)
-        line_v = (ilanes() + x) * affine.yx + (affine.y0 - (canvas.top << 16) + 128)
+        line_u = (ilanes() + x) * affine.xx + (affine.x0 - canvas.left * 65536 + 128)
+        line_v = (ilanes() + x) * affine.yx + (affine.y0 - canvas.top * 65536 + 128)
         for y in range(SIDE):
             u = line_u
             v = line_v

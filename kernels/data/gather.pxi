@@ -87,20 +87,21 @@ cdef inline bint draws_rows(const Job* job) noexcept nogil:
 
 
 cdef MicroBatch own_parts(Job* job, Py_ssize_t first, Py_ssize_t rows, int thread) noexcept nogil:
-    """A micro-batch with the thread's parts of the workspace, nothing in it yet."""
+    """A micro-batch with the thread's part of the workspace, nothing in it yet."""
     cdef MicroBatch batch
     cdef Buffers* workspace = job.workspace
+    cdef float* own = workspace.own + thread * workspace.own_floats
     batch.first = first
     batch.rows = rows
     batch.pixel = job.pixel
     batch.by_rows = job.task == EVALUATE and rows >= LANES * job.team.size
-    batch.row = workspace.row + 2 * thread * workspace.rows
+    batch.row = <Row*>own
     batch.hidden = batch.row + workspace.rows
+    batch.transposed = <uint8_t*>(own + workspace.transposed_at)
     batch.ld_transposed = workspace.ld_transposed
-    batch.transposed = workspace.transposed + thread * job.net.inputs * workspace.ld_transposed
-    batch.labels = workspace.labels + thread * workspace.rows
-    batch.sums = workspace.sums + thread * workspace.sums_floats
-    batch.block = workspace.block + thread * workspace.block_floats
+    batch.labels = <uint8_t*>(own + workspace.labels_at)
+    batch.sums = own + workspace.sums_at
+    batch.block = own + workspace.block_at
     batch.x = workspace.x
     batch.ld = job.net.ld
     return batch

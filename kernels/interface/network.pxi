@@ -4,7 +4,7 @@ from bisect import bisect_right
 
 MAX_THREADS = THREAD_LIMIT
 # Larger micro-batches would only push activations out of the second-level cache; very wide networks take fewer rows, so
-# that a workspace stays within MICRO_BATCH_BYTES if one row does.
+# that a workspace of one thread stays within MICRO_BATCH_BYTES if one row does.
 MICRO_BATCH_ROWS = 256
 MICRO_BATCH_BYTES = 2**25
 MAX_WIDTH = 2**24
@@ -65,7 +65,9 @@ cdef class Network:
 
     def _training_bytes(self, Py_ssize_t rows):
         cdef Buffers buffers
-        return 4 * _lay_out(&buffers, &self.net, self.table, rows, True, NULL)
+        shared = _lay_out(&buffers, &self.net, self.table, rows, True, NULL)
+        _lay_out_own(&buffers, &self.net, self.table, True)
+        return 4 * (shared + buffers.own_floats)
 
     cdef Py_ssize_t _padded_ld(self, Py_ssize_t width):
         """Leading dimension: whole vectors, and no multiple of 1 KiB, or rows would share a few sets of a cache."""

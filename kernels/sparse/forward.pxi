@@ -1,4 +1,4 @@
-# Sparse forward and d_input: blocks of B.
+# Sparse products for forward passes and d_input: all rows of A with K_BLOCK rows of B, which stay in the cache.
 
 cdef struct SparseBlock:
     # C (count, up to SPARSE_TILE) += A @ B, of A's rows the elements from `first` on, K_BLOCK of them. B's columns lie in
@@ -15,6 +15,7 @@ cdef struct SparseBlock:
 
 
 cdef inline void sparse_block(const int vectors, const bint bytes, const SparseBlock* given) noexcept nogil:
+    """All rows, each in turn; the next row's mask is made before this one is multiplied."""
     cdef SparseBlock p = given[0]
     cdef vfloat acc[TILE_VECTORS]
     cdef vfloat x
@@ -46,7 +47,7 @@ cdef inline void sparse_block(const int vectors, const bint bytes, const SparseB
 
 
 cdef inline void sparse_block_of(int vectors, const bint bytes, const SparseBlock* p) noexcept nogil:
-    """So many vectors, in the loop that is compiled for them."""
+    """`sparse_block` with `vectors` as a constant of the compiler."""
     if vectors == 1:
         sparse_block(1, bytes, p)
     elif vectors == 2:
@@ -69,7 +70,7 @@ cdef void sparse_forward(
     const Linear* layer, const float* packed, const MicroBatch* batch, const Row* rows, Py_ssize_t count,
     Py_ssize_t column, int vectors,
 ) noexcept nogil:
-    """`vectors` of Y = X @ W from `column` on, of up to BLOCK_ROWS rows, to `batch.sums` (count, SPARSE_TILE)."""
+    """`batch.sums` (count, SPARSE_TILE) = X @ W for up to BLOCK_ROWS rows, `vectors` vectors of columns from `column` on."""
     cdef Py_ssize_t k_block
     cdef SparseBlock p
     p.rows, p.pixel, p.count, p.k, p.rs_b, p.c = rows, batch.pixel, count, layer.inputs, layer.panel, batch.sums
@@ -105,10 +106,10 @@ cdef void sparse_d_input(
     const Linear* layer, const float* packed, const MicroBatch* batch, Py_ssize_t row, Py_ssize_t count,
     Py_ssize_t first, Py_ssize_t inputs, int vectors,
 ) noexcept nogil:
-    """`vectors` of D' = D @ W.T, of up to BLOCK_ROWS hidden rows from `row` on, to `batch.sums`.
+    """`batch.sums` = D @ W.T for up to BLOCK_ROWS hidden rows from `row` on, `vectors` vectors of columns.
 
-    The columns are inputs `first` to `first + inputs`; those beyond are zeros, not read from W, whose next rows another
-    thread may be updating. W is transposed to `batch.block`.
+    The columns are inputs `first` to `first + inputs`; those beyond are zeros and not read from W, whose next rows
+    another thread may be updating. W is transposed to `batch.block`, K_BLOCK of its columns at a time.
     """
     cdef Py_ssize_t k_block
     cdef SparseBlock p

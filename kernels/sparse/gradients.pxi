@@ -1,8 +1,8 @@
-# Sparse d_weight: rows of the transposed input, one or two at a time, over all of D.
+# Sparse weight gradients: G = X.T @ D by rows of X.T, one or two at a time, skipping what is 0 in them.
 
 cdef enum:
     SQUARE = 16  # bytes are transposed in squares of this side
-    D_NEAR = 32768  # bytes of D, beyond which fewer of its columns are taken at once: it is read from a first-level cache
+    D_NEAR = 32768  # bytes of the columns of D taken at once; if they were more, half a tile: they stay in the L1 cache
 
 
 cdef extern from *:
@@ -10,12 +10,12 @@ cdef extern from *:
     #define GRADIENT_VECTORS (LANES == 16 ? 8 : 6)
     """
     enum:
-        GRADIENT_VECTORS  # of each of two rows: what 32 registers hold, or 16
+        GRADIENT_VECTORS  # accumulators of each of two rows that fit into 32 vector registers, or 16
 
 
 cdef struct SparseProduct:
-    # C (m, columns) = A @ B, where C are parameters, `update`d from `at` on. `ld` is the leading dimension of A.
-    Row first
+    # G (m, columns) = A @ B, accumulated or applied as `update` says, from element `at` of the parameters on.
+    Row first  # of A = X.T, whose leading dimension is `ld`
     const float* pixel  # what bytes count as
     Py_ssize_t ld
     Py_ssize_t k  # elements of a row of A
@@ -23,7 +23,7 @@ cdef struct SparseProduct:
     const Update* update
     Py_ssize_t at
     Py_ssize_t rs_c
-    Py_ssize_t panel  # floats from one panel of C, of two vectors, to the next
+    Py_ssize_t panel  # floats from one panel of the parameters, of two vectors, to the next
 
 
 cdef inline Row row_at(const bint bytes, const SparseProduct* p, Py_ssize_t i) noexcept nogil:
@@ -33,7 +33,7 @@ cdef inline Row row_at(const bint bytes, const SparseProduct* p, Py_ssize_t i) n
 cdef inline uint64_t scan(
     const int rows, const bint bytes, const SparseProduct* p, Py_ssize_t i, Py_ssize_t m, uint64_t* masks
 ) noexcept nogil:
-    """The masks of row i, or of i and i + 1 in one; whether anything is in them. The last row may be one alone."""
+    """Masks of what is not 0 in row i, or in any of i and i + 1 (if there is one); 0 if all of it is 0."""
     cdef Row one = row_at(bytes, p, i), other = row_at(bytes, p, min(i + 1, m - 1))
     cdef Py_ssize_t j
     cdef uint64_t mask, found = 0
@@ -74,6 +74,7 @@ cdef inline void finish_row(
     const int vectors, const bint descends, const Update* update, Py_ssize_t at, Py_ssize_t panel,
     const vfloat* gradients
 ) noexcept nogil:
+    """Store or apply a row's gradients. `descends`: all there is to do is plain gradient descent."""
     cdef int v
     if descends:
         for v in range(vectors):
@@ -89,7 +90,7 @@ cdef inline void sparse_tile(
     const int rows, const int vectors, const bint bytes, const bint descends, const SparseProduct* p,
     const Update* update, Py_ssize_t i, Py_ssize_t m, const uint64_t* masks,
 ) noexcept nogil:
-    """Row i; of two rows also i + 1, unless that is `m`. `descends`: plain gradient descent is all there is to do."""
+    """The gradients of row i; with two `rows` also those of i + 1, unless that is `m`. `descends` as in `finish_row`."""
     cdef vfloat acc[2 * TILE_VECTORS]
     cdef Py_ssize_t at = p.at + i * p.rs_c
     cdef int row, v
@@ -109,7 +110,7 @@ cdef inline void sparse_tile(
 cdef inline void sparse_tiles(
     const int rows, const int vectors, const bint bytes, const bint descends, const SparseProduct* given, Py_ssize_t m
 ) noexcept nogil:
-    """All m rows, one or two at a time. They are scanned before those in front of them are multiplied."""
+    """All m rows, one or two at a time: the next are scanned before these are multiplied, so that the CPU overlaps both."""
     cdef uint64_t masks[2][MAX_K_BLOCKS]
     cdef uint64_t here, after
     cdef int turn = 0
@@ -127,7 +128,7 @@ cdef inline void sparse_tiles(
 
 
 cdef inline void sparse_tiles_of(const int vectors, bint bytes, const SparseProduct* p, Py_ssize_t m) noexcept nogil:
-    """So many vectors, in the loop that is compiled for the rest."""
+    """`sparse_tiles` with everything but `p` and `m` as constants of the compiler."""
     cdef bint descends = zeros_change_nothing(p.update)
     if bytes and descends:
         sparse_tiles(2, vectors, True, True, p, m)
@@ -142,7 +143,7 @@ cdef inline void sparse_tiles_of(const int vectors, bint bytes, const SparseProd
 
 
 cdef void sparse_panels(int vectors, bint bytes, const SparseProduct* p, Py_ssize_t m) noexcept nogil:
-    """All m rows of so many vectors."""
+    """`sparse_tiles_of` with `vectors` as a constant of the compiler."""
     if vectors == 1:
         sparse_tiles_of(1, bytes, p, m)
     elif vectors == 2:
@@ -194,8 +195,8 @@ cdef void sparse_d_weight(
 ) noexcept nogil:
     """Block w of G = X.T @ D, accumulated or applied as `update` says; `x` is the first row of X.T.
 
-    The columns of D that are needed are copied together to `batch.block`: else their lines would share half of the
-    cache's sets.
+    The columns of D that are needed are copied to `batch.block`, row after row: where they lie, their cache lines would
+    fall into half of the cache's sets.
     """
     cdef Py_ssize_t column = w.column, i
     cdef bint near = batch.rows * GRADIENT_VECTORS * LANES * <Py_ssize_t>sizeof(float) <= D_NEAR

@@ -51,14 +51,13 @@ cdef struct Buffers:
     float* x  # (rows, net.ld), if the first layer is computed densely
     float* x_transposed  # (inputs, ld_transposed), of the layer that is computed, unless that is the first
     Py_ssize_t ld_transposed
-    # Of each thread its own, one after the other:
-    Row* row  # (rows,), and again (rows,) for hidden layers
-    uint8_t* transposed  # (inputs, ld_transposed)
-    uint8_t* labels  # (rows,)
-    float* sums  # (up to BLOCK_ROWS, sparse tile width)
-    float* block  # (rows or K_BLOCK, sparse tile width)
-    Py_ssize_t sums_floats
-    Py_ssize_t block_floats
+    # Each thread's own part, one after the other, begins with its `row`; where the others are in it, in floats:
+    float* own
+    Py_ssize_t own_floats
+    Py_ssize_t transposed_at
+    Py_ssize_t labels_at
+    Py_ssize_t sums_at
+    Py_ssize_t block_at
 
 
 cdef struct Job:

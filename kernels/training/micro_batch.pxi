@@ -8,11 +8,11 @@ cdef struct MicroBatch:
     const float* x  # the input of the first layer, if it is computed densely
     Py_ssize_t ld  # leading dimension of x
     const float* pixel  # (256,), what bytes count as
-    # The thread's own parts of the workspace (Buffers):
-    Row* row
-    Row* hidden  # rows of the input, or of the d_output, of the layer that is computed
+    # The thread's own part of the workspace:
+    Row* row  # (rows,)
+    Row* hidden  # (rows,): of the input, or of the d_output, of the layer that is computed
     uint8_t* transposed  # (inputs, ld_transposed)
     Py_ssize_t ld_transposed
-    uint8_t* labels
-    float* sums
-    float* block
+    uint8_t* labels  # (rows,)
+    float* sums  # (up to BLOCK_ROWS, sparse tile width)
+    float* block  # (rows or K_BLOCK, sparse tile width)

@@ -12,6 +12,8 @@ from commands import against, run, run_on_terminal
 from PIL import Image
 from serving import COMMANDS, Client, Document, linear
 
+from falcon_mnist.data import digits
+
 
 def lines(client: Client, home: Path, *arguments: object) -> list[str]:
     done = run(client, home, *arguments)
@@ -80,15 +82,13 @@ def test_a_run_that_does_not_succeed_ends_the_watching_in_one_sentence(client: C
         assert done.stderr.count("\n") == 1
 
 
-@pytest.fixture
-def pictures(client: Client, tmp_path: Path) -> list[Path]:
-    """The first two test digits as pictures."""
-    paths = []
-    for number, image in enumerate(client.api.digits("test", range(2)).images):
-        paths.append(tmp_path / f"digit-{number}.png")
-        shown = image.reshape(28, 28)
-        shown[[0, -1]], shown[:, [0, -1]] = 0, 0  # these digits are noise all over; MNIST's have a black edge
-        Image.fromarray(shown).save(paths[-1])
+@pytest.fixture(scope="module")
+def pictures(tmp_path_factory: pytest.TempPathFactory) -> list[Path]:
+    """Two drawn digits as pictures."""
+    folder = tmp_path_factory.mktemp("pictures")
+    paths = [folder / "digit-0.png", folder / "digit-1.png"]
+    for path, image in zip(paths, digits.draw(0)[0], strict=False):
+        Image.fromarray(image.reshape(28, 28)).save(path)
     return paths
 
 

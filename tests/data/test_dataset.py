@@ -244,7 +244,7 @@ def test_full_disk_is_told_as_such_and_nothing_is_left_on_it(number: int, home: 
 
 def test_home_that_cannot_be_written_is_told_without_its_path(home: Path, drawing: Drawing):
     home.write_text("a file")
-    with pytest.raises(DataError, match=r"^The data folder cannot be written \((Not a directory|File exists)\)\.$"):
+    with pytest.raises(DataError, match=r"FALCON_MNIST_HOME cannot be written \((Not a directory|File exists)\)\.$"):
         dataset.load("synthetic", home, drawing=drawing)
 
 

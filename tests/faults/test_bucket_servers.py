@@ -135,7 +135,7 @@ def test_doctor_and_backup_read_from_the_bucket(
     server.stop()
     healthy = command(home, "doctor", **settings)
     assert f"1 parameter files and 0 checkpoints in {bucket.url}" in healthy.stdout
-    assert "1 of 1 are as they were written" in healthy.stdout
+    assert "1 of 1 intact" in healthy.stdout
     assert command(home, "backup", copy, **settings).returncode == 0
     restored = serve(home=copy, dataset=digits)
     with Client(restored.url()) as client:

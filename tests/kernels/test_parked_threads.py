@@ -3,6 +3,9 @@
 import subprocess
 import sys
 from pathlib import Path
+from types import ModuleType
+
+import numpy as np
 
 SCRIPT = """
 import os
@@ -46,3 +49,15 @@ def test_parked_threads_serve_callers_at_once_and_a_forked_process_starts_its_ow
     script = tmp_path / "calls.py"
     script.write_text(SCRIPT)
     subprocess.run([sys.executable, "-W", "ignore", script], check=True, timeout=60)
+
+
+def test_a_workspace_grows_with_the_threads_that_use_it(kernels: ModuleType) -> None:
+    net = kernels.Network([("linear", 50, 10)])
+    parameters, images = np.zeros(net.parameter_count, np.float32), np.ones((40, 50), np.uint8)
+    labels, workspace = np.zeros(40, np.uint8), kernels.Workspace(net, 40)
+    sizes = []
+    for threads in (1, 3, 2, 16):
+        net.evaluate(parameters, images, labels, None, workspace, threads=threads)
+        sizes.append(workspace.nbytes)
+    assert sizes[0] == kernels.Workspace(net, 40).nbytes
+    assert sizes[0] < sizes[1] == sizes[2] < sizes[3]

@@ -30,6 +30,15 @@ def test_a_mistake_is_opened(site: Site, trained: Document, open_page: OpenPage)
     assert pixels_of(page, ".digits canvas")[::4] == image
 
 
+def test_a_network_that_did_not_learn_is_called_that(site: Site, trained: Document, open_page: OpenPage) -> None:
+    run = site.client.trained(optimizer={"type": "adam", "lr": 1e-9})
+    page = open_page(fragment=f"#/runs/{run['run_id']}")
+    expect(page.get_by_text("The network did not learn")).to_be_visible()
+    page = open_page(fragment=f"#/runs/{trained['run_id']}")
+    expect(page.get_by_text("Where it is wrong")).to_be_visible()
+    expect(page.get_by_text("The network did not learn")).to_have_count(0)
+
+
 def test_the_first_layer_is_shown_as_tiles(trained: Document, open_page: OpenPage) -> None:
     page = open_page(fragment=f"#/runs/{trained['run_id']}")
     tiles = page.get_by_role("img", name="Weights of 64 units")

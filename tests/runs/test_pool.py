@@ -84,7 +84,7 @@ def test_nothing_waits_for_a_worker_that_is_killed() -> None:
         ended.append(go_on.wait(10))
         end_pool(pool)
 
-    backend = PoolBackend(Settings(), lambda: None, execute=sleep, end_pool=end)
+    backend = PoolBackend(Settings(workers=1), lambda: None, execute=sleep, end_pool=end)
     backend.start("r_1", "owner")
     backend.kill("owner")
     assert backend.alive() == 0

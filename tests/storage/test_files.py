@@ -17,7 +17,7 @@ from backends import ManualTime
 from buckets import KINDS
 
 from falcon_mnist.storage.cache import Cache, CachedStorage
-from falcon_mnist.storage.files import ABANDONED_SECONDS, DamagedFileError, LocalFolder, Storage, Sweeper, Written
+from falcon_mnist.storage.files import ABANDONED_SECONDS, MARK, DamagedFileError, LocalFolder, Storage, Sweeper, Written
 from falcon_mnist.storage.object_store import ObjectStore
 
 
@@ -92,6 +92,24 @@ def test_old_files_that_no_row_records_are_swept_and_no_others(storage: Storage,
     assert names(storage) == {"recorded", "abandoned"}  # a clock may have jumped, and it be recorded soon
     sweeper.sweep({"recorded"})
     assert names(storage) == {"recorded"}
+
+
+def test_what_two_databases_use_is_not_swept(storage: Storage, time: ManualTime) -> None:
+    """Each would delete the other's files: it knows none of them."""
+    mine, other = Sweeper(storage), Sweeper(storage)
+    time.wall = os.stat("/").st_ctime + 2**31
+    for name in ("mine", "other's", "abandoned"):
+        storage.put(name, b"")
+    mine.sweep({"mine", "other's"}, database="1")
+    for _ in range(3):
+        other.sweep({"other's"}, database="2")
+        mine.sweep({"mine"}, database="1")
+    marks = {MARK + "1", MARK + "2"}
+    assert names(storage) == {"mine", "other's", "abandoned"} | marks
+    storage.delete(MARK + "2")
+    for _ in range(3):
+        mine.sweep({"mine", "other's"}, database="1")
+    assert names(storage) == {"mine", "other's", MARK + "1"}
 
 
 def test_a_file_that_was_recorded_since_the_last_sweep_stays(storage: Storage, time: ManualTime) -> None:

@@ -82,7 +82,7 @@ class Faulty(Server):
             rows = self.on_disk.query("SELECT id, checkpoint FROM runs WHERE state IN ('queued', 'running')")
             recorded = {row[0]: json.loads(row[1]) for row in rows if row[1]}
             found = recorded.get(run_id, {})
-            files = {path.name for path in (self.on_disk.storage / "checkpoints").glob("*")}
+            files = {path.name for path in (self.on_disk.storage / "checkpoints").glob("*.safetensors*")}
             known = files <= {checkpoint["file"] for checkpoint in recorded.values()}
             return (found.get("epoch"), found.get("done")) == at and (known or not tidy)
 

@@ -9,10 +9,10 @@ import typer
 
 from falcon_mnist.cli import console, remote
 
-Limit = Annotated[int, typer.Option(min=1, max=100, help="So many of the newest.")]
+Limit = Annotated[int, typer.Option(min=1, max=100, help="How many, newest first.")]
 State = Annotated[
     Literal["queued", "running", "succeeded", "failed", "cancelled"] | None,
-    typer.Option(help="Those in this state alone."),
+    typer.Option(help="Only those in this state."),
 ]
 
 
@@ -32,7 +32,7 @@ def models(*, limit: Limit = 20, as_json: remote.AsJson = False, client: Any) ->
 def runs(
     *,
     state: State = None,
-    model: Annotated[str | None, typer.Option(help="Those of this model alone.")] = None,
+    model: Annotated[str | None, typer.Option(help="Only those of this model.")] = None,
     limit: Limit = 20,
     as_json: remote.AsJson = False,
     client: Any,
@@ -93,6 +93,7 @@ def infer(
     else:
         remote.show(reading.document(files, found), as_json=as_json, lines=reading.lines(files, found))
     for warning in found.warnings:
-        console.err.print(f"falcon-mnist: {warning['detail']}", markup=False, soft_wrap=True)
+        first = files[warning["rows"][0]]
+        console.err.print(f"falcon-mnist: {first}: {warning['detail']}", markup=False, soft_wrap=True)
     if len(files) < len(images):
         raise typer.Exit(1)
