@@ -34,19 +34,19 @@ def of(ours: Sequence[float], theirs: Sequence[float]) -> Paired:
 
 def paired(ours: Callable[[], Any], theirs: Callable[[], Any], *, pairs: int = 51, seconds: float = 0.002) -> Paired:
     """Call both in turn; a sample is as many calls as take `seconds`."""
-    mine, other = _calls(ours, seconds), _calls(theirs, seconds)
-    times = [(_sample(ours, mine), _sample(theirs, other)) for _ in range(pairs)]
+    mine, other = calls_of(ours, seconds), calls_of(theirs, seconds)
+    times = [(sample(ours, mine), sample(theirs, other)) for _ in range(pairs)]
     return of([our for our, _ in times], [their for _, their in times])
 
 
-def _calls(call: Callable[[], Any], seconds: float) -> int:
+def calls_of(call: Callable[[], Any], seconds: float) -> int:
     calls = 1
-    while (taken := _sample(call, calls) * calls) < seconds:
+    while (taken := sample(call, calls) * calls) < seconds:
         calls = max(calls + 1, min(10 * calls, round(1.2 * calls * seconds / max(taken, 1e-7))))
     return calls
 
 
-def _sample(call: Callable[[], Any], calls: int) -> float:
+def sample(call: Callable[[], Any], calls: int) -> float:
     """Seconds of one call."""
     start = time.perf_counter()
     for _ in range(calls):

@@ -6,14 +6,19 @@ from collections.abc import Callable
 
 from falcon_mnist.api.app import App, build_app
 from falcon_mnist.api.auth import Tokens
+from falcon_mnist.api.metrics import Metrics
 from falcon_mnist.api.service import Service
+from falcon_mnist.api.turns import Limits
 from falcon_mnist.data.ready import ReadyDataset
+from falcon_mnist.inference.figures import SharedFigures
 from falcon_mnist.inference.predictors import Predictors
 from falcon_mnist.inference.removals import Removals
+from falcon_mnist.runs.backend import Backend
 from falcon_mnist.runs.checkpoints import Checkpoints
 from falcon_mnist.runs.elsewhere import ExecutorElsewhere
 from falcon_mnist.runs.executor import Executor
 from falcon_mnist.runs.pool import PoolBackend
+from falcon_mnist.runs.ray_backend import RayBackend
 from falcon_mnist.settings import Settings
 from falcon_mnist.storage.opening import (
     REQUEST_WAIT,
@@ -25,7 +30,7 @@ from falcon_mnist.storage.opening import (
 )
 from falcon_mnist.storage.parameter_files import ParameterFiles
 
-BACKENDS = {"pool": PoolBackend}
+BACKENDS: dict[str, Callable[[Settings, Callable[[], None]], Backend]] = {"pool": PoolBackend, "ray": RayBackend}
 
 
 def create_app(settings: Settings | None = None) -> App:
@@ -43,23 +48,30 @@ def open_service(
     dialect: Dialect | None = None,
     make_executor: Callable[..., Executor | ExecutorElsewhere] = Executor,
     removals: Removals | None = None,
+    figures: SharedFigures | None = None,
+    metrics: Metrics | None = None,
 ) -> Service:
     """Make the home, the token and the database where they are missing; starts nothing.
+
+    `removals`, `figures` and `metrics` are in memory that all processes of a server share, where it has several.
 
     Raises `SettingsError`, `SchemaError`, `DatabaseFileError` or `NotPrivateError` if what is there cannot be used.
     """
     open_home(settings)
     store = open_store(settings, wait=REQUEST_WAIT, dialect=dialect)
     store.prepare()
-    files = ParameterFiles(parameter_storage(settings))
+    files, checkpoints = ParameterFiles(parameter_storage(settings)), checkpoint_storage(settings)
+    limits = Limits()
     return Service(
         settings=settings,
         tokens=Tokens(settings),
         store=store,
         files=files,
-        checkpoints=Checkpoints(checkpoint_storage(settings)),
-        predictors=Predictors(store, files, removals=removals),
+        checkpoints=Checkpoints(checkpoints),
+        predictors=Predictors(store, files, removals=removals, figures=figures, load=limits.load),
         executor=make_executor(settings, store, BACKENDS[settings.executor]),
-        remover=store.remover(files, checkpoint_storage(settings)),
+        remover=store.remover(files, checkpoints),
         datasets=ReadyDataset(settings.dataset, settings.home),
+        metrics=metrics or Metrics(),
+        limits=limits,
     )

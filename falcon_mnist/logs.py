@@ -1,32 +1,100 @@
-"""What goes to standard error: a JSON line for each request and each event of a run, or plain text."""
+"""What goes to standard error: a JSON line for each request and each event of a run, or lines for people."""
 
 from __future__ import annotations
 
 import logging
-from typing import Literal
+import os
+import sys
+import threading
+import time
+from collections import deque
+from typing import Any, Literal, TextIO
 
 from pythonjsonlogger.orjson import OrjsonFormatter
 
 Style = Literal["json", "text"]
 
+access = logging.getLogger("falcon_mnist.access")
+
+# How long a line of the access log may wait for others.
+BATCH_SECONDS = 0.02
+# So many lines may wait for a slow disk; then each request waits for it.
+MOST_LINES = 10_000
+
 # What this process does, so that its workers can do the same.
 _configured: tuple[int, Style] = (logging.WARNING, "text")
+
+
+def style(wanted: str) -> Style:
+    """The style of the setting `FALCON_MNIST_LOG`; `auto` is text on a terminal, and JSON elsewhere."""
+    if wanted == "auto":
+        return "text" if sys.stderr.isatty() else "json"
+    return "text" if wanted == "text" else "json"
+
+
+class BatchHandler(logging.Handler):
+    """Writes lines from a thread of its own, all of a short while at once, so that requests wait for no disk."""
+
+    def __init__(self, stream: TextIO) -> None:
+        super().__init__()
+        self._stream = stream
+        self._lines: deque[str] = deque()
+        self._writing = threading.Lock()
+        self._some = threading.Event()  # lines wait, or it is too early to say that none do
+        self._thread: threading.Thread | None = None
+
+    @property
+    def waiting(self) -> int:
+        """How many lines are not written yet."""
+        return len(self._lines)
+
+    def emit(self, record: logging.LogRecord) -> None:
+        """Take a record; where very many wait, write them now."""
+        try:
+            self._lines.append(self.format(record) + "\n")
+        except Exception:
+            self.handleError(record)
+        if not self._some.is_set():
+            self._some.set()
+            if self._thread is None:
+                self._thread = threading.Thread(target=self._write, name="access log", daemon=True)
+                self._thread.start()
+        if len(self._lines) > MOST_LINES:
+            self.flush()
+
+    def flush(self) -> None:
+        """Write what waits."""
+        with self._writing:
+            self._some.clear()
+            self._stream.write("".join(self._lines.popleft() for _ in range(len(self._lines))))
+            self._stream.flush()
+
+    def _write(self) -> None:
+        while True:
+            self._some.wait()
+            time.sleep(BATCH_SECONDS)
+            try:
+                self.flush()
+            except OSError:  # a full disk, or nobody who reads: those lines are lost, as each single one would be
+                continue
 
 
 def configure(level: int, style: Style) -> None:
     """Send records of `level` and above to standard error."""
     global _configured
     _configured = level, style
-    handler = logging.StreamHandler()
+    at_once = logging.StreamHandler()
+    access.handlers[:] = []
+    access.propagate = style != "json"
     if style == "json":
-        names = {"levelname": "level", "name": "logger", "message": "event"}
-        handler.setFormatter(
-            OrjsonFormatter("{message}{levelname}{name}", style="{", timestamp="time", rename_fields=names)
-        )
+        batch = BatchHandler(sys.stderr)
+        batch.setFormatter(_json())
+        access.addHandler(batch)
+        at_once.setFormatter(_json())
     else:
-        handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(name)s: %(message)s"))
+        at_once.setFormatter(TextFormatter(coloured=sys.stderr.isatty() and "NO_COLOR" not in os.environ))
     root = logging.getLogger()
-    root.handlers[:] = [handler]
+    root.handlers[:] = [at_once]
     root.setLevel(level)
     logging.getLogger("httpx").setLevel(logging.WARNING)  # it logs whole URLs
 
@@ -34,3 +102,63 @@ def configure(level: int, style: Style) -> None:
 def configured() -> tuple[int, Style]:
     """The arguments of the last `configure`, or what Python does without it."""
     return _configured
+
+
+def is_behind() -> bool:
+    """Whether the access log waits for a slow disk."""
+    return any(isinstance(each, BatchHandler) and each.waiting > MOST_LINES // 2 for each in access.handlers)
+
+
+def _json() -> logging.Formatter:
+    names: dict[str, Any] = {"levelname": "level", "name": "logger", "message": "event"}
+    return OrjsonFormatter("{message}{levelname}{name}", style="{", timestamp="time", rename_fields=names)
+
+
+_GREEN, _YELLOW, _RED, _DIM = "32", "33", "31", "2"
+# What every record has, so that the rest is what its caller knows of the event.
+_STANDARD = {*vars(logging.makeLogRecord({})), "message", "asctime", "taskName"}
+
+
+class TextFormatter(logging.Formatter):
+    """`12:04:31 200 POST /api/infer 1.2 ms`, or `12:04:32 epoch 1 finished run_id=r_… train_loss=0.389`.
+
+    What clients choose is escaped: a path may hold what a terminal obeys.
+    """
+
+    def __init__(self, *, coloured: bool) -> None:
+        super().__init__(datefmt="%H:%M:%S")
+        self._coloured = coloured
+
+    def format(self, record: logging.LogRecord) -> str:
+        """One line, and a traceback below it."""
+        facts = {name: value for name, value in vars(record).items() if name not in _STANDARD and value is not None}
+        parts = [self._painted(self.formatTime(record, self.datefmt), _DIM)]
+        if record.levelno >= logging.WARNING:
+            parts.append(self._painted(record.levelname, _RED if record.levelno >= logging.ERROR else _YELLOW))
+        if {"method", "path", "status", "ms"} <= facts.keys():
+            parts.append(self._request(facts))
+        else:
+            parts.append(_plain(record.getMessage()))
+        parts += [self._painted(f"{name}={_shown(value)}", _DIM) for name, value in facts.items()]
+        trace = self.formatException(record.exc_info) if record.exc_info else ""
+        return "\n".join([" ".join(parts), *map(_plain, trace.splitlines())])
+
+    def _request(self, facts: dict[str, object]) -> str:
+        """What a request and its answer were; takes that from `facts`, and its id too unless it was refused."""
+        method, path, status, ms = (facts.pop(name) for name in ("method", "path", "status", "ms"))
+        refused = isinstance(status, int) and status >= 400
+        if not refused:
+            facts.pop("request_id", None)
+        colour = _GREEN if not refused else _RED if int(str(status)) >= 500 else _YELLOW
+        return f"{self._painted(str(status), colour)} {_plain(str(method))} {_plain(str(path))} {ms} ms"
+
+    def _painted(self, text: str, colour: str) -> str:
+        return f"\033[{colour}m{text}\033[0m" if self._coloured else text
+
+
+def _plain(text: str) -> str:
+    return "".join(each if each.isprintable() else each.encode("unicode_escape").decode() for each in text)
+
+
+def _shown(value: object) -> str:
+    return f"{value:.4g}" if isinstance(value, float) else _plain(str(value))

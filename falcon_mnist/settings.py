@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+import importlib.util
 import logging
 import os
 from collections.abc import Callable, Mapping
@@ -19,6 +20,9 @@ log.setLevel(logging.WARNING)  # also where a command shows nothing but errors
 PREFIX = "FALCON_MNIST_"
 
 MOST_PROCESSES = 64
+
+# Schemes of URLs whose files are in a bucket.
+OBJECT_STORES = ("s3", "gs")
 
 
 class SettingsError(ValueError):
@@ -53,15 +57,20 @@ def _count(low: int, high: int) -> Callable[[str], int]:
     return parse
 
 
-def _one_of(*names: str, later: Mapping[str, str] | None = None) -> Callable[[str], str]:
+def _one_of(*names: str) -> Callable[[str], str]:
     def parse(value: str) -> str:
-        if later and value in later:
-            raise ValueError(f"is {value!r}, which this version cannot do yet: {later[value]}")
         if value not in names:
             raise ValueError(f"must be one of {', '.join(names)}")
         return value
 
     return parse
+
+
+def _executor(value: str) -> str:
+    _one_of("pool", "ray")(value)
+    if value == "ray" and importlib.util.find_spec("ray") is None:
+        raise ValueError("is ray, which is not installed: pip install 'falcon-mnist[cluster]'")
+    return value
 
 
 def _flag(value: str) -> bool:
@@ -80,13 +89,16 @@ def _database(value: str) -> Path | str:
     return _folder(unquote(url.path[1:]))
 
 
-def _storage_folder(value: str) -> Path:
+def _storage(value: str) -> Path | str:
+    """The folder of a path or of `file:///path`; the URL of a bucket as it is, without a slash at its end."""
     url = urlsplit(value)
     if url.scheme == "file" and not url.netloc and url.path:
         return _folder(unquote(url.path))
-    if "://" in value:
-        raise ValueError(f"names {url.scheme!r} storage, which this version cannot use yet: give a folder")
-    return _folder(value)
+    if "://" not in value:
+        return _folder(value)
+    if url.scheme not in OBJECT_STORES or not url.netloc or {"@", "?", "#"} & set(value):
+        raise ValueError("must be a folder, file:///folder, s3://bucket/prefix or gs://bucket/prefix")
+    return value.rstrip("/")
 
 
 def _setting(
@@ -136,7 +148,7 @@ class Settings:
         "`auto`, `mnist`, `synthetic`, or a folder with the four IDX files (gzipped or not)",
         shown="`auto`: cached or downloaded MNIST, else synthetic, said plainly",
     )
-    workers: int = _setting(_count(1, 256), cpus, "training processes", shown="the number of CPUs")
+    workers: int = _setting(_count(1, 256), cpus, "training processes of the pool", shown="the number of CPUs")
     processes: int = _setting(_count(1, MOST_PROCESSES), 1, "server processes of `falcon-mnist serve` on its port")
     max_body_bytes: int = _setting(_count(1024, 2**40), 67_108_864, "largest request body")
     # Ten million float32 are 40 MB of file and about 110 MB of JSON: what one answer may reasonably weigh.
@@ -155,10 +167,22 @@ class Settings:
         shown="`HOME/falcon-mnist.db`",
         secret=True,
     )
-    storage_url: Path | None = _setting(
-        _storage_folder, None, "folder of parameter files and checkpoints", shown="`HOME/storage`"
+    storage_url: Path | str | None = _setting(
+        _storage,
+        None,
+        "where parameter files and checkpoints are: a folder, `file:///folder`, `s3://bucket/prefix` or "
+        "`gs://bucket/prefix`",
+        shown="`HOME/storage`",
     )
-    executor: str = _setting(_one_of("pool", later={"ray": "leave it at pool"}), "pool", "who executes runs: `pool`")
+    executor: str = _setting(
+        _executor, "pool", "who executes runs: `pool`, or `ray` on the cluster at Ray's own `RAY_ADDRESS`"
+    )
+    log: str = _setting(
+        _one_of("auto", "text", "json"),
+        "auto",
+        "the log of `falcon-mnist serve`: `text` for people, `json` for programs, or `auto`",
+        shown="`auto`: text on a terminal, else JSON",
+    )
     metrics_public: bool = _setting(_flag, False, "`1`: `/metrics` needs no token", shown="`0`")
 
     @property
@@ -172,9 +196,14 @@ class Settings:
         return self.home / "falcon-mnist.db"
 
     @property
-    def storage(self) -> Path:
-        """The folder that parameter files lie in."""
+    def storage(self) -> Path | str:
+        """The folder of parameter files and checkpoints, or the URL of their bucket."""
         return self.storage_url or self.home / "storage"
+
+    @property
+    def cached_parameters(self) -> Path:
+        """The folder of this machine's copies of parameter files that are in a bucket."""
+        return self.home / "cache" / "parameters"
 
     @property
     def made_token(self) -> Path:
@@ -212,9 +241,13 @@ def variable(name: str) -> str:
     return PREFIX + name.upper()
 
 
+# What clients and the commands that ask a server are told by.
+OF_CLIENTS = ("URL", "TOKEN")
+
+
 def unknown_variables(environ: Mapping[str, str]) -> list[str]:
     """A sentence for each variable that looks like a setting and is none: a slip, or left from another version."""
-    known = [name.upper() for name in settings_table()]
+    known = [*(name.upper() for name in settings_table()), *OF_CLIENTS]
     sentences = []
     for name in sorted(name.removeprefix(PREFIX) for name in environ if name.startswith(PREFIX)):
         if name not in known:

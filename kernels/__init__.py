@@ -77,5 +77,6 @@ apply_update = _kernels.apply_update
 fma_peak = _kernels.fma_peak
 cache_bandwidth = _kernels.cache_bandwidth
 narrow = _kernels.narrow
+within = _kernels.within
 augment = _kernels.augment
 random_words = _kernels.random_words

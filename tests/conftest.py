@@ -8,6 +8,8 @@ from pathlib import Path
 
 import postgres
 import pytest
+import ray_cluster as ray_cluster_
+from buckets import Bucket, buckets
 from serving import LIMITED_BODY, READ, WRITE, Client, Document, OnDisk, Server, environment, write_digits
 from xdist.scheduler import LoadScopeScheduling
 
@@ -19,6 +21,7 @@ from falcon_mnist.settings import Settings
 
 def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption("--screenshots", action="store_true", help="Write what tests/page sees to docs/.")
+    parser.addoption("--write-examples", action="store_true", help="Write what servers answer to docs/api.md.")
 
 
 def pytest_xdist_auto_num_workers(config: pytest.Config) -> int:
@@ -36,9 +39,13 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
 
 class ByModule(LoadScopeScheduling):
-    """As `--dist loadscope`, in the order of the items, and with tests/page as one: it trains one network for all."""
+    """As `--dist loadscope`, in the order of the items. tests/page is one: it trains one network for all; and so are
+    the tests on Ray, which share a cluster.
+    """
 
     def _split_scope(self, nodeid: str) -> str:
+        if "[ray" in nodeid or "/test_ray" in nodeid:
+            return "ray"
         return "page" if "tests/page/" in nodeid else nodeid.partition("::")[0]
 
 
@@ -53,6 +60,30 @@ def cluster() -> Iterator[postgres.Cluster]:
         assert "CI" not in os.environ, missing
         pytest.skip(missing)
     with postgres.cluster() as running:
+        yield running
+
+
+@pytest.fixture(scope="session")
+def s3() -> Iterator[Callable[[], Bucket]]:
+    """Makes empty places in an S3 server of this session."""
+    with buckets("s3") as new:
+        yield new
+
+
+@pytest.fixture(scope="session")
+def gs() -> Iterator[Callable[[], Bucket]]:
+    """The same of Google Cloud Storage."""
+    with buckets("gs") as new:
+        yield new
+
+
+@pytest.fixture(scope="session")
+def ray_cluster() -> Iterator[ray_cluster_.RayCluster]:
+    """A Ray cluster of this session. Where Ray is not installed the test is skipped, which CI does not allow."""
+    if missing := ray_cluster_.missing():
+        assert "CI" not in os.environ, missing
+        pytest.skip(missing)
+    with ray_cluster_.cluster() as running:
         yield running
 
 

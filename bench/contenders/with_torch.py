@@ -129,7 +129,7 @@ class Training:
     def __init__(self, configuration: Configuration, images: Array, labels: Array, start: Array) -> None:
         self._augmentation = configuration.augmentation
         self._images = torch.from_numpy(images)
-        if not self._augmentation:
+        if not self._augmentation and images.dtype == np.uint8:
             self._images = self._images / 255
         self._labels = torch.from_numpy(labels.astype(np.int64))
         self._model = sequential(configuration, start)
@@ -146,6 +146,11 @@ class Training:
             self._optimizer.step()
             total += loss.detach() * len(labels)
         return total.item() / len(order)
+
+    def accuracy(self, rows: Array) -> float:
+        with torch.inference_mode():
+            predicted = self._model(self._images[rows]).argmax(1)
+            return (predicted == self._labels[rows]).float().mean().item()
 
     def _batches(self, order: torch.Tensor) -> Iterator[tuple[torch.Tensor, torch.Tensor]]:
         if not self._augmentation:

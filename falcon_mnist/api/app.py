@@ -21,13 +21,13 @@ from falcon_mnist.api.operations import OPERATIONS
 from falcon_mnist.api.request import JSON
 from falcon_mnist.api.resources.base import unknown_parameters
 from falcon_mnist.api.service import Service
-from falcon_mnist.storage.files import DamagedFileError
+from falcon_mnist.logs import access
+from falcon_mnist.storage.files import DamagedFileError, StorageUnavailableError
 from falcon_mnist.storage.parameter_files import param_id_of
 from falcon_mnist.storage.removal import InUseError
 from falcon_mnist.storage.store import Conflict, Refused, Store
 
 log = logging.getLogger(__name__)
-access = logging.getLogger("falcon_mnist.access")
 
 # Of every answer that does not say otherwise. The API answers programs: nothing of it is to be rendered, framed,
 # sniffed, kept or told to other sites.
@@ -56,6 +56,7 @@ def build_app(service: Service) -> App:
     app.add_error_handler(Conflict, _conflict)
     app.add_error_handler(InUseError, _in_use)
     app.add_error_handler(DamagedFileError, partial(_damaged, service.store))
+    app.add_error_handler(StorageUnavailableError, _storage_unavailable)
     app.add_error_handler(peewee.OperationalError, _database_unavailable)
     for path, resource in {operation.path: operation.resource for operation in OPERATIONS}.items():
         app.add_route(path, resource(service))
@@ -96,7 +97,8 @@ class RequestMiddleware:
         milliseconds = 0.0 if start is None else (time.perf_counter() - start) * 1e3
         self._traffic.add(milliseconds)
         self._metrics.answered(req, resp, milliseconds / 1e3)
-        if access.isEnabledFor(logging.INFO):
+        probed = getattr(resource, "is_probe", False) and resp.status_code < 400
+        if not probed and access.isEnabledFor(logging.INFO):
             access.info("request", extra=_facts(req, resp, milliseconds))
 
 
@@ -185,6 +187,14 @@ def _damaged(store: Store, req: falcon.Request, resp: falcon.Response, error: Da
         return
     log.error("request failed: damaged parameter file %s", error, extra=_ids(req))
     _problem(req, resp, Problem("damaged-parameters", "The stored file of this parameter set is damaged."), params)
+
+
+def _storage_unavailable(
+    req: falcon.Request, resp: falcon.Response, error: StorageUnavailableError, params: object
+) -> None:
+    log.error("request failed: the storage failed: %s", error.strerror, extra=_ids(req))
+    detail = "The storage of parameter files does not answer, or refuses: try again later."
+    _problem(req, resp, Problem("storage-unavailable", detail, headers={"Retry-After": "10"}), params)
 
 
 def _database_unavailable(

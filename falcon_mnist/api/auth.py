@@ -22,6 +22,8 @@ import falcon
 from falcon_mnist.api import token_rules
 from falcon_mnist.api.errors import Problem
 from falcon_mnist.settings import Settings, SettingsError
+from falcon_mnist.storage.disk import SYSTEM_DISK, Disk
+from falcon_mnist.storage.private import make_private
 
 log = logging.getLogger(__name__)
 
@@ -59,7 +61,7 @@ class Tokens:
 
     weaknesses: list[str]
 
-    def __init__(self, settings: Settings) -> None:
+    def __init__(self, settings: Settings, *, disk: Disk = SYSTEM_DISK) -> None:
         """Raises `SettingsError` if the file of tokens cannot be used."""
         self._lock = threading.Lock()
         self._file: Path | None = None
@@ -68,12 +70,12 @@ class Tokens:
         if settings.tokens:
             self._use(_of_environment(settings))
             return
-        self._file = settings.tokens_file or _made(settings.made_token)
+        self._file = settings.tokens_file or _made(settings.made_token, disk)
         self._seen = _state(self._file)
         try:
             self._use(_read(self._file))
         except (OSError, ValueError) as error:
-            raise SettingsError(f"the tokens in {self._file} cannot be used: {_reason(error)}") from None
+            raise _unusable(self._file, error) from None
 
     def _use(self, tokens: Iterable[Token]) -> None:
         tokens = list(tokens)
@@ -156,9 +158,19 @@ def _of_environment(settings: Settings) -> list[Token]:
 
 
 def token_to_enter_with(settings: Settings) -> str:
-    """For the link that a terminal shows: the first token that may write, or where none may, that may read."""
-    tokens = _of_environment(settings) or _read(settings.tokens_file or settings.made_token)
+    """The first token that may write, or where none may, that may read. Makes none; raises `SettingsError`."""
+    file = settings.tokens_file or settings.made_token
+    if not settings.tokens and file == settings.made_token and not file.exists():
+        raise SettingsError("there is no token yet: `falcon-mnist serve` makes one when it first starts")
+    try:
+        tokens = _of_environment(settings) or _read(file)
+    except (OSError, ValueError) as error:
+        raise _unusable(file, error) from None
     return next((token.secret for token in tokens if token.scope == WRITE), tokens[0].secret)
+
+
+def _unusable(file: Path, error: OSError | ValueError) -> SettingsError:
+    return SettingsError(f"the tokens in {file} cannot be used: {_reason(error)}")
 
 
 def bearer(authorization: str) -> str:
@@ -211,17 +223,22 @@ def _reason(error: Exception) -> str:
     return (error.strerror or type(error).__name__) if isinstance(error, OSError) else str(error)
 
 
-def _made(path: Path) -> Path:
-    """The file of the token that is made at first start; of two servers that start at once, one makes it."""
+def _made(path: Path, disk: Disk) -> Path:
+    """The file of the token that is made at first start; of two servers that start at once, one makes it.
+
+    It is on the disk before anybody sees it: after a power failure, an empty file would keep the next server from
+    starting.
+    """
     if not path.exists():
-        path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+        make_private(path.parent, disk)
         temporary = path.with_name(f".token.{os.getpid()}.tmp")
-        temporary.unlink(missing_ok=True)
-        descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
-        with open(descriptor, "w") as file:
-            file.write(secrets.token_urlsafe(32) + "\n")
+        temporary.unlink(missing_ok=True)  # it may have been open to others
+        with disk.create(temporary) as file:
+            file.write(f"{secrets.token_urlsafe(32)}\n".encode())
+            disk.sync(file)
         with contextlib.suppress(FileExistsError, FileNotFoundError):  # another made it, and perhaps swept ours
             os.link(temporary, path)
+        disk.sync_folder(path.parent)
     for left in path.parent.glob(".token.*.tmp"):  # ours, and those of starts that were killed
         left.unlink(missing_ok=True)
     return path

@@ -50,6 +50,8 @@ _LONGEST = 22
 _MAX_MEMBERS = 1000
 _MAX_MEMBERS_IN_ALL = 20_000
 
+_PIECE = 2**18  # bytes
+
 # The members of bodies that hold large arrays of numbers.
 _NUMERIC = frozenset({"inputs", "W", "b"})
 
@@ -96,7 +98,7 @@ def _is_hard(body: bytes) -> bool:
         return False
     if len(body) > _SMALL_BODY and _long_numbers(body) > _MAX_HARD:
         return True
-    return body.count(b"e") + body.count(b"E") >= _MAX_HARD and kernels.hard_numbers(body) > _MAX_HARD
+    return _count(body, b"e") + _count(body, b"E") >= _MAX_HARD and kernels.hard_numbers(body) > _MAX_HARD
 
 
 def _long_numbers(body: bytes) -> int:
@@ -128,7 +130,11 @@ def _count(body: bytes, byte: bytes) -> int:
     """
     if len(body) < 2**15:
         return body.count(byte)
-    return int(np.count_nonzero(np.frombuffer(body, dtype=np.uint8) == byte[0]))
+    found = 0
+    for start in range(0, len(body), _PIECE):  # a piece and what it is compared to stay in a cache
+        piece = np.frombuffer(body, np.uint8, count=min(_PIECE, len(body) - start), offset=start)
+        found += int(np.count_nonzero(piece == byte[0]))
+    return found
 
 
 class _Decoder:
@@ -280,13 +286,16 @@ def matrix(value: Any, *, columns: int | None = None, rows: tuple[int, int] | No
         raise value
     if not isinstance(value, list | np.ndarray):
         raise FaultAt(f"must be an array of rows, but is {kind_of(value)}")
+    if columns is not None and shape_of(value) == (columns,):
+        raise FaultAt(f"must be a list of rows, but is one row of {columns} numbers: put it in a list, [[…]]")
     low, high = rows or (1, len(value))
     if not low <= len(value) <= max(low, high):
         limits = f"from {low} to {high} rows" if rows else f"at least {low} row"
         raise FaultAt(f"must have {limits}, but has {len(value)}")
     if isinstance(value, np.ndarray) and value.ndim == 2:
         if columns is not None and value.shape[1] != columns:
-            raise FaultAt(f"must have {columns} numbers, but has {value.shape[1]}", 0)
+            hint = ": a picture is one row, line after line" if value.size == columns else ""
+            raise FaultAt(f"must have {columns} numbers, but has {value.shape[1]}{hint}", 0)
         return _in_range(value)
     width = columns
     for index, row in enumerate(value):

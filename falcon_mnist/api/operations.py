@@ -190,6 +190,15 @@ OPERATIONS = (
         200, None, ("unknown-path",), headers=("If-None-Match",), media_types=tuple(page.MEDIA_TYPES.values()),
     ),
     Operation(
+        "/docs", page.Docs, "get", "showDocs", "This document, for people.",
+        200, None, (), headers=("If-None-Match",), media_types=(page.MEDIA_TYPES[".html"],),
+    ),
+    Operation(
+        "/docs/{name}", page.DocsFile, "get", "showDocsFile", "A file of what shows it.",
+        200, None, ("unknown-path",), headers=("If-None-Match",),
+        media_types=(page.MEDIA_TYPES[".js"], page.MEDIA_TYPES[".css"]),
+    ),
+    Operation(
         "/metrics", metrics.MetricsText, "get", "metrics", "What Prometheus scrapes.",
         200, None, ("invalid-fields",), media_types=(metrics.MEDIA_TYPE,),
     ),

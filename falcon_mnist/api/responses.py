@@ -7,6 +7,7 @@ from typing import Annotated, Any, Literal
 from pydantic import BaseModel, ConfigDict, Field
 
 from falcon_mnist.constants import CLASSES, MAX_ROWS
+from falcon_mnist.inference.likeness import MOST_WARNED
 from falcon_mnist.training.architecture import Architecture
 from falcon_mnist.training.evaluation import MOST_MISTAKES
 from falcon_mnist.training.hyperparams import Hyperparams
@@ -77,6 +78,13 @@ class Epoch(Answer):
     seconds: Annotated[float | None, Field(description="Spent on training and validation.")]
 
 
+class BestAccuracy(Answer):
+    """The earliest epoch of highest validation accuracy."""
+
+    epoch: Annotated[int, Field(ge=1)]
+    val_accuracy: Annotated[float, Field(ge=0, le=1)]
+
+
 class Dataset(Answer):
     """What a run trains on, and a checksum of its contents."""
 
@@ -104,6 +112,7 @@ class RunSummary(Answer):
     metrics: Metrics
     start_from: Annotated[ParamId | None, Field(description="The parameter set that the run began with.")]
     best_epoch: Annotated[int | None, Field(ge=1, description="The earliest epoch of lowest val_loss.")]
+    best_accuracy: Annotated[BestAccuracy | None, Field(description="Null before there is a validated epoch.")]
     samples_per_second: Annotated[float | None, Field(description="In the latest finished epoch.")]
     eta_seconds: Annotated[float | None, Field(description="Until the end at that pace; null unless running.")]
     hyperparams: Hyperparams
@@ -263,11 +272,26 @@ class Outputs(Answer):
     logits: Annotated[list[_Row], Field(max_length=MAX_ROWS)] = _sometimes()
 
 
+class RowWarning(Answer):
+    """Rows that do not look like MNIST's digits, so that what is answered for them means little."""
+
+    code: Annotated[
+        Literal["range", "polarity", "centre"],
+        Field(
+            description="range: pixels are not 0 to 1, or hardly any is ink; polarity: the background is bright; "
+            "centre: the centre of mass is not in the middle."
+        ),
+    ]
+    rows: Annotated[list[Annotated[int, Field(ge=0, lt=MAX_ROWS)]], Field(min_length=1, max_length=MOST_WARNED)]
+    detail: Annotated[str, Field(description="What the first of these rows has, and what a digit has.")]
+
+
 class AdhocPrediction(Answer):
-    """Outputs, and the time of the forward pass alone."""
+    """Outputs, the time of the forward pass alone, and `warnings` where rows do not look like digits."""
 
     outputs: Outputs
     latency_ms: Annotated[float, Field(ge=0)]
+    warnings: Annotated[list[RowWarning], Field(min_length=1, max_length=3)] = _sometimes()
 
 
 class Prediction(AdhocPrediction):
@@ -358,6 +382,9 @@ class Status(Answer):
     """Whether the service lives or is ready."""
 
     status: Literal["live", "ready"]
+    runs: Annotated[
+        Literal["waiting"], Field(description="There while no run can be started: the executor is out of reach.")
+    ] = _sometimes()
 
 
 class FieldFault(Answer):

@@ -16,6 +16,7 @@ from pydantic_core import ErrorDetails, PydanticCustomError
 
 from falcon_mnist.api.errors import MAX_ECHOED, Fault, invalid_fields, kind_of
 from falcon_mnist.api.json_body import LARGEST, FaultAt, matrix, shape_of, vector
+from falcon_mnist.api.suggestions import unknown_member
 from falcon_mnist.constants import CLASSES, MAX_LAYERS, MAX_LINEAR_LAYERS, MAX_ROWS, PIXELS
 from falcon_mnist.training.architecture import ACTIVATIONS, Activation, Architecture
 from falcon_mnist.training.fields import Strict, integral
@@ -23,6 +24,10 @@ from falcon_mnist.training.hyperparams import Hyperparams, merge
 
 _UNIONS = (["hyperparams", "optimizer"], ["hyperparams", "schedule"])
 Body = TypeVar("Body", bound="Strict")
+_Faults = Iterator[tuple[tuple[str | int, ...], str]]
+
+# How many unknown members of a body are compared with all that are known, each for some milliseconds at most.
+_MAX_GUESSES = 20
 
 
 def _checked(check: Any) -> BeforeValidator:
@@ -193,7 +198,7 @@ def parse(
     try:
         parsed = schema.model_validate(body)
     except ValidationError as error:
-        faults += [(_place(entry), _sentence(entry)) for entry in error.errors(include_url=False)]
+        faults += _member_faults(schema, error)
     members = _members(schema)
     if "architecture" in members:
         faults += _architecture_faults(body.get("architecture"), max_parameters)
@@ -209,6 +214,15 @@ def parse(
     return cast(Body, parsed)
 
 
+def _member_faults(schema: type[Strict], error: ValidationError) -> _Faults:
+    guesses = 0
+    for entry in error.errors(include_url=False):
+        place, sentence = _place(entry), _sentence(entry)
+        if entry["type"] == "extra_forbidden" and (guesses := guesses + 1) <= _MAX_GUESSES:
+            sentence = unknown_member(schema, place)
+        yield place, sentence
+
+
 @cache
 def _members(schema: type[Strict]) -> frozenset[str]:
     return frozenset(schema.model_fields)
@@ -221,9 +235,6 @@ def _structural(place: Sequence[str | int]) -> bool:
 def pointer(place: Sequence[str | int]) -> str:
     """A place in a document as a JSON Pointer (RFC 6901); a long name is cut, for it is the client's to choose."""
     return "".join("/" + str(step)[:MAX_ECHOED].replace("~", "~0").replace("/", "~1") for step in place)
-
-
-_Faults = Iterator[tuple[tuple[str | int, ...], str]]
 
 
 def _architecture_faults(architecture: Any, max_parameters: int) -> _Faults:

@@ -122,11 +122,17 @@ class Limits:
     answers: Turns = field(default_factory=lambda: Turns(_ANSWERS, most_waiting=2, released=give_back))
     writes: Turns = field(default_factory=lambda: Turns(1))
     removals: Turns = field(default_factory=lambda: Turns(3))  # that of a large model takes a thread for seconds
+    # While a parameter set is read it takes several times its bytes; from a slow storage it takes long.
+    loads: Turns = field(default_factory=lambda: Turns(1, brief_seconds=0.5))
     evaluations: Turns = field(default_factory=lambda: Turns(1, most_waiting=2))
 
     def take_body(self, length: int) -> int:
         """A turn to read a body of so many bytes, to be released when it is answered."""
         return self.bodies.take(length * _BODY_EXPANSION)
+
+    def load(self) -> AbstractContextManager[None]:
+        """A turn to read a parameter set into memory."""
+        return self.loads.held(1)
 
     def write(self) -> AbstractContextManager[None]:
         """A turn to write to the database, so that a lock on it holds one thread, and others briefly."""

@@ -1,4 +1,4 @@
-"""The command `falcon-mnist`: one module for each command, `main` parses and calls, `console` shows.
+"""The command `falcon-mnist`: `commands` says what each takes, `main` runs them, `console` shows; the rest works.
 
 May import everything of ours; nothing imports it.
 """

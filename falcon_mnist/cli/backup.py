@@ -14,7 +14,7 @@ from typing import NamedTuple
 
 from falcon_mnist.data.sources import Progress
 from falcon_mnist.settings import Settings
-from falcon_mnist.storage.files import DamagedFileError, LocalFolder, Storage, Written
+from falcon_mnist.storage.files import DamagedFileError, LocalFolder, Storage, StorageUnavailableError, Written
 from falcon_mnist.storage.opening import WORKER_WAIT, checkpoint_storage, look_at_store, parameter_storage
 from falcon_mnist.storage.parameter_files import file_name
 from falcon_mnist.storage.private import make_private
@@ -37,7 +37,9 @@ def back_up(settings: Settings, folder: Path, *, progress: Progress) -> Copied:
     """Make `folder` a copy of the home. Raises `BackupError`, and as `look_at_store`."""
     place = settings.database
     if not isinstance(place, Path):
-        raise BackupError("the rows are in PostgreSQL: copy them with pg_dump, and then the folder of files")
+        raise BackupError(
+            f"the rows are in PostgreSQL: copy them with pg_dump, and then the files in {settings.storage}"
+        )
     source = look_at_store(settings)
     if source is None:
         raise BackupError(f"there is nothing to copy yet: {place} is not there")
@@ -61,13 +63,14 @@ def _copy_files(settings: Settings, rows: Path, home: Settings, progress: Progre
     with closing(Store(SQLite(rows, wait=WORKER_WAIT, read_only=True))) as store:
         parameters, checkpoints = store.all_parameters(), store.recorded_checkpoints()
     damaged = []
+    source, target = parameter_storage(settings, cached=False), parameter_storage(home)
     for number, row in enumerate(parameters, 1):
-        written = Written(row.size_bytes, row.sha256)
-        damaged += _copy(parameter_storage(settings), parameter_storage(home), file_name(row.id), written)
+        damaged += _copy(source, target, file_name(row.id), row.written)
         progress("copying parameter files", number, len(parameters))
+    source, target = checkpoint_storage(settings), checkpoint_storage(home)
     for checkpoint in checkpoints:  # one that was replaced since costs a run its progress, and no bit of its result
         written = Written(checkpoint["size_bytes"], checkpoint["sha256"])
-        _copy(checkpoint_storage(settings), checkpoint_storage(home), checkpoint["file"], written)
+        _copy(source, target, checkpoint["file"], written)
     return damaged, len(parameters)
 
 
@@ -77,6 +80,11 @@ def _copy(source: Storage, target: Storage, name: str, written: Written) -> list
         target.put(name, source.get(name, written))
     except DamagedFileError as error:
         return [str(error)]
+    except StorageUnavailableError as error:
+        reason = error.strerror
+        raise BackupError(
+            f"the storage failed ({reason}), the backup is not whole: begin again in a new folder"
+        ) from error
     return []
 
 

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-import numpy as np
-import numpy.typing as npt
 from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn, TimeElapsedColumn
+
+if TYPE_CHECKING:
+    import numpy as np
+    import numpy.typing as npt
+    from rich.progress import TaskID
 
 out = Console(highlight=False)
 err = Console(stderr=True, highlight=False)
@@ -22,17 +25,36 @@ def say(line: str) -> None:
     out.print(line, markup=False, soft_wrap=True)
 
 
+def say_cells(*cells: str) -> None:
+    """Print a line for programs, its cells parted by tabs, which Rich would make blanks of."""
+    print("\t".join(cells), file=out.file, flush=True)
+
+
 def epoch_line(epoch: Mapping[str, Any]) -> str:
     """The metrics of a finished epoch."""
-    line = f"Epoch {epoch['epoch']}: train loss {epoch['train_loss']:.4f}, accuracy {epoch['train_accuracy']:.2%}"
+    line = f"Epoch {epoch['epoch']}: train loss {loss(epoch['train_loss'])}, accuracy {epoch['train_accuracy']:.2%}"
     if epoch["val_loss"] is not None:
-        line += f"; validation loss {epoch['val_loss']:.4f}, accuracy {epoch['val_accuracy']:.2%}"
+        line += f"; validation loss {loss(epoch['val_loss'])}, accuracy {epoch['val_accuracy']:.2%}"
     return line
+
+
+def loss(value: float) -> str:
+    """A loss: four decimals, or none where it is huge."""
+    return f"{value:.4f}" if value < 100 else f"{value:,.0f}"
+
+
+def duration(seconds: float) -> str:
+    """A time as 0:05, 12:00 or 1:02:03."""
+    minutes, rest = divmod(math.ceil(seconds), 60)
+    hours, minutes = divmod(minutes, 60)
+    return f"{hours}:{minutes:02}:{rest:02}" if hours else f"{minutes}:{rest:02}"
 
 
 @contextmanager
 def progress() -> Iterator[Callable[[str, int, int | None], None]]:
     """A callable `(task, done, total)` that shows each task as a bar on standard error."""
+    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
+
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
     tasks: dict[str, TaskID] = {}
     with Progress(*columns, console=err, disable=not err.is_terminal) as bars:

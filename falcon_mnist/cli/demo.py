@@ -8,35 +8,36 @@ from functools import partial
 from typing import Any
 
 from falcon_mnist import kernels
-from falcon_mnist.api import schemas
 from falcon_mnist.app import open_service
-from falcon_mnist.cli import console, report, watch
-from falcon_mnist.client.client import Client
+from falcon_mnist.cli import console, refusals, report, watch
+from falcon_mnist.client import Client, ClientError
 from falcon_mnist.data import dataset
 from falcon_mnist.server.serve import running
 from falcon_mnist.settings import Settings
 
 SHOWN = 6
+NEXT = "Now draw a digit yourself: run `falcon-mnist serve` and open the page that it names."
 
 
 def run(settings: Settings, model: dict[str, Any]) -> None:
     """Create `model`, train it, infer on some test digits, and print them with what all of them showed."""
-    schemas.parse(schemas.CreateModel, model, max_parameters=settings.max_parameters)  # before anything is done
+    refusals.checked(model, max_parameters=settings.max_parameters)  # before anything is done
     with console.progress() as show:
         data = dataset.load(settings.dataset, settings.home, progress=show)
     console.say(f"Data set: {data.name}. {data.reason}")
     watch.hear_interrupts()
     token = secrets.token_urlsafe(32)  # of this server alone
     service = open_service(replace(settings, tokens=(token,), tokens_file=None))
+    if left := report.unfinished(service.store.count_runs()):
+        console.say(f"{left}; they go first.")
     with running(service) as url, Client(url, token) as client:
         console.say(f"Server: {url}/api, with the {kernels.isa()} kernels")
-        model_id = client.create_model(model["architecture"], model["hyperparams"])
-        run_id = client.train(model_id)
+        model_id = client.create_model(model["architecture"], model["hyperparams"])["model_id"]
+        run_id = client.train(model_id)["run_id"]
         console.say(f"Model {model_id}, run {run_id}")
-        ended = watch.until_succeeded(partial(client.run, run_id), cancel=partial(client.cancel, run_id))
-        for epoch in ended["history"]:
-            console.say(console.epoch_line(epoch))
-        labels = client.labels(ended["param_id"], data.test_images[:SHOWN])
+        finish, cancel = partial(_finish, client, run_id), partial(client.cancel, run_id)
+        ended = watch.until_succeeded(partial(client.run, run_id), finish, cancel)
+        labels = client.infer(ended["param_id"], data.test_images[:SHOWN]).labels
         evaluation = client.evaluation(ended["param_id"])
     console.say(f"Parameters {ended['param_id']}")
     captions = [
@@ -44,7 +45,16 @@ def run(settings: Settings, model: dict[str, Any]) -> None:
         for found, label in zip(labels, data.test_labels[:SHOWN], strict=True)
     ]
     console.out.print(console.digits(data.test_images[:SHOWN], captions), markup=False, soft_wrap=True)
-    members = ("index", "label", "predicted", "confidence")
-    mistakes = [tuple(mistake[member] for member in members) for mistake in evaluation["mistakes"]]
+    mistakes = [
+        (each["index"], each["label"], each["predicted"], each["confidence"]) for each in evaluation["mistakes"]
+    ]
     report.evaluation(evaluation, mistakes, data.test_images)
-    console.say("Now draw a digit yourself: run `falcon-mnist serve` and open the page that it names.")
+    console.say(report.learned_nothing(evaluation["accuracy"], ended) or NEXT)
+
+
+def _finish(client: Client, run_id: str) -> bool:
+    try:
+        client.finish(run_id)
+    except ClientError:  # it is not running
+        return False
+    return True

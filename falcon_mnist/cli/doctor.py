@@ -25,7 +25,7 @@ from falcon_mnist.data.sources import Progress
 from falcon_mnist.runs.checkpoints import Checkpoints
 from falcon_mnist.settings import Settings, SettingsError
 from falcon_mnist.storage.database import DatabaseFileError
-from falcon_mnist.storage.files import DamagedFileError, Written
+from falcon_mnist.storage.files import DamagedFileError, StorageUnavailableError
 from falcon_mnist.storage.migrations import SchemaError
 from falcon_mnist.storage.opening import checkpoint_storage, look_at_store, parameter_storage
 from falcon_mnist.storage.parameter_files import ParameterFiles
@@ -52,6 +52,7 @@ def examine(settings: Settings, *, progress: Progress) -> Iterator[Finding]:
     yield _token(settings)
     yield _instruction_set()
     yield _modes(settings)
+    yield _storage(settings)
     try:
         store = look_at_store(settings)
     except (DatabaseFileError, SchemaError) as error:  # sentences that end with what to do
@@ -61,7 +62,7 @@ def examine(settings: Settings, *, progress: Progress) -> Iterator[Finding]:
         yield Finding("database", f"{error.strerror} ({error.filename})", "see that it can be read")
     else:
         if store is None:
-            yield Finding("database", "none yet: the first start makes one")
+            yield Finding("database", "none yet: the first `falcon-mnist serve` or `train` makes one")
         else:
             yield from _stored(settings, store, progress)
     yield _dataset(settings, progress)
@@ -73,8 +74,11 @@ def _stored(settings: Settings, store: Store, progress: Progress) -> Iterator[Fi
         yield database
         if not database.advice:  # else nobody knows what its rows would say
             leases, since = store.leases(), time.monotonic()
-            yield from _files(settings, store, progress)
-            yield _checkpoints(settings, store)
+            try:
+                yield from _files(settings, store, progress)
+                yield _checkpoints(settings, store)
+            except StorageUnavailableError as error:
+                yield Finding("stored files", f"they cannot be verified: {error.strerror}", _STORAGE_ADVICE)
             if leases:
                 time.sleep(max(0.0, since + RENEWAL_SECONDS - time.monotonic()))
             yield _runs(store, lost=len(set(leases) & set(store.leases())))
@@ -86,7 +90,8 @@ def _space(settings: Settings) -> Iterator[Finding]:
     """The room on each file system that is written to."""
     places = {}
     database = [settings.database.parent] if isinstance(settings.database, Path) else []
-    for place in (settings.storage, *database, settings.home):
+    storage = [settings.storage] if isinstance(settings.storage, Path) else []
+    for place in (*storage, *database, settings.home):
         there = next(folder for folder in (place, *place.parents) if folder.is_dir())
         places[there.stat().st_dev] = there
     for place in places.values():
@@ -98,7 +103,7 @@ def _space(settings: Settings) -> Iterator[Finding]:
 def _token(settings: Settings) -> Finding:
     file = settings.tokens_file or settings.made_token
     if not settings.tokens and not settings.tokens_file and not file.exists():
-        return Finding("tokens", "none yet: the first start makes one")
+        return Finding("tokens", "none yet: the first `falcon-mnist serve` or `train` makes one")
     try:
         Tokens(settings if settings.tokens else replace(settings, tokens_file=file))  # which makes none
     except SettingsError as error:
@@ -115,11 +120,32 @@ def _modes(settings: Settings) -> Finding:
     files = []
     if isinstance(database, Path):
         files = [database.with_name(f"{database.name}{suffix}") for suffix in ("", "-wal", "-shm")]
-    folders = [settings.home, settings.storage / "parameters", settings.storage / "checkpoints"]
+    folders = [settings.home]
+    if isinstance(settings.storage, Path):
+        folders += [settings.storage / "parameters", settings.storage / "checkpoints"]
     wide = [str(place) for place in (*folders, *files) if place.exists() and open_to_others(place)]
     if not wide:
-        return Finding("modes", "other users may open nothing of what is stored")
-    return Finding("modes", f"other users may open {', '.join(wide)}", f"close it to them: chmod go= {' '.join(wide)}")
+        return Finding("file modes", "closed to other users")
+    return Finding(
+        "file modes", f"other users may open {', '.join(wide)}", f"close it to them: chmod go= {' '.join(wide)}"
+    )
+
+
+_STORAGE_ADVICE = "see FALCON_MNIST_STORAGE_URL, the network, and what its credentials allow"
+
+
+def _storage(settings: Settings) -> Finding:
+    """Whether the storage answers, and how much of what is stored it has."""
+    try:
+        parameters = parameter_storage(settings, cached=False).list()
+        checkpoints = checkpoint_storage(settings).list()
+    except SettingsError as error:
+        found, _, advice = str(error).rpartition(": ")
+        return Finding("storage", found, advice)
+    except OSError as error:
+        return Finding("storage", f"it cannot be listed: {error.strerror}", _STORAGE_ADVICE)
+    found = f"{len(parameters)} parameter files and {len(checkpoints)} checkpoints in {settings.storage}"
+    return Finding("storage", found)
 
 
 def _instruction_set() -> Finding:
@@ -127,7 +153,7 @@ def _instruction_set() -> Finding:
     random = np.random.default_rng(0)
     a, b = (random.standard_normal(shape, dtype=np.float32) for shape in ((67, 300), (300, 35)))
     right = np.allclose(kernels.gemm(a, b), a.astype(np.float64) @ b, rtol=1e-4, atol=1e-4)
-    found = f"{kernels.isa()}, of {', '.join(kernels.supported())}"
+    found = f"{kernels.isa()} in use; this CPU can run {', '.join(kernels.supported())}"
     advice = "" if right else "they compute wrong products: install again, or set FALCON_MNIST_ISA=baseline"
     return Finding("kernels", found, advice)
 
@@ -144,17 +170,17 @@ def _database(store: Store) -> Finding:
 
 def _files(settings: Settings, store: Store, progress: Progress) -> Iterator[Finding]:
     """Every parameter file against its row."""
-    files, rows = ParameterFiles(parameter_storage(settings)), store.all_parameters()
+    files, rows = ParameterFiles(parameter_storage(settings, cached=False)), store.all_parameters()
     damaged = []
     for number, row in enumerate(rows, 1):
         try:
-            files.read_bytes(row.id, Written(row.size_bytes, row.sha256))
+            files.read_bytes(row.id, row.written)
         except DamagedFileError as error:
             damaged.append(str(error))
         progress("verifying parameter files", number, len(rows))
     for fault in damaged:
         yield Finding("parameter file", fault, "restore it from a backup, or train its run again: same bits")
-    yield Finding("parameter files", f"{len(rows) - len(damaged)} of {len(rows)} are as they were written")
+    yield Finding("parameter files", f"{len(rows) - len(damaged)} of {len(rows)} intact")
 
 
 def _checkpoints(settings: Settings, store: Store) -> Finding:
@@ -163,7 +189,7 @@ def _checkpoints(settings: Settings, store: Store) -> Finding:
     # A worker may have put a newer one in its place since the rows were read.
     lost = sum(checkpoint in damaged for checkpoint in store.recorded_checkpoints())
     damage = f"; {lost} are damaged, and their runs restart from epoch 1, to the same parameters" if lost else ""
-    return Finding("checkpoints", f"{len(recorded) - lost} of {len(recorded)} are as they were written{damage}")
+    return Finding("checkpoints", f"{len(recorded) - lost} of {len(recorded)} intact{damage}")
 
 
 def _is_whole(read: Callable[[], object]) -> bool:
@@ -186,7 +212,7 @@ def _dataset(settings: Settings, progress: Progress) -> Finding:
     try:
         data = dataset.load(settings.dataset, settings.home, progress=progress, make=False)
     except NotMadeError as error:
-        return Finding("data set", f"{error} The first run makes it ready.")
+        return Finding("data set", f"{error} The first run does it.")
     except DataError as error:
         return Finding("data set", str(error), "set FALCON_MNIST_DATASET to auto, synthetic, or a good folder")
     except OSError as error:

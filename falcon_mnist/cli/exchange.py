@@ -2,17 +2,24 @@
 
 from __future__ import annotations
 
+import json
 import os
 from pathlib import Path
 
-from falcon_mnist.client.client import Client
+from falcon_mnist.client import Client, ClientError
+from falcon_mnist.client.answers import Imported
+from falcon_mnist.client.operations import Format
 
 
 class ExportError(Exception):
     """A file that is not to be written; the message is one sentence."""
 
 
-def export(client: Client, param_id: str, name: str, output: Path | None, *, force: bool) -> Path:
+class ImportedFileError(Exception):
+    """A file that cannot be read; the message is one sentence."""
+
+
+def export(client: Client, param_id: str, name: Format, output: Path | None, *, force: bool) -> Path:
     """Write a parameter set in a format to a file, whole or not at all; returns the file's path.
 
     Raises `ExportError`, `ClientError`, `OSError`.
@@ -30,6 +37,18 @@ def export(client: Client, param_id: str, name: str, output: Path | None, *, for
     return path
 
 
-def bring(client: Client, file: Path, activation: str | None) -> dict[str, object]:
-    """Send a file of parameters: JSON by its name, else safetensors. Raises `ClientError`, `OSError`."""
-    return client.import_parameters(file.read_bytes(), as_json=file.suffix == ".json", activation=activation)
+def bring(client: Client, file: Path, activation: str | None) -> Imported:
+    """Send a file of parameters: JSON by its name, else safetensors.
+
+    Raises `ImportedFileError`, `ClientError`, `OSError`.
+    """
+    try:
+        data = json.loads(file.read_bytes()) if file.suffix == ".json" else file.read_bytes()
+        return client.import_parameters(data, activation=activation)
+    except ValueError as error:
+        raise ImportedFileError(f"{file} is not JSON: {error}") from None
+    except ClientError as error:
+        for fault in error.details:
+            if fault["pointer"] == "/activation":
+                raise ImportedFileError(f"--activation: {fault['detail']}") from None
+        raise

@@ -11,11 +11,20 @@ import typer
 
 
 class Hyperparameter(NamedTuple):
-    """Where an option's value stands in the hyperparameters, its type, and what `--help` says."""
+    """Where an option's value stands in the hyperparameters, its type, and what `--help` says.
+
+    `only` names the types of optimizer or schedule that have it; empty if it goes with all.
+    """
 
     path: tuple[str, ...]
     type: Any
     help: str
+    only: tuple[str, ...] = ()
+
+    @property
+    def text(self) -> str:
+        """What `--help` says, with what it goes with."""
+        return f"{', '.join(self.only)}: {self.help}" if self.only else self.help
 
 
 # An option that is not given leaves its member out: the defaults are those of the API.
@@ -24,21 +33,23 @@ HYPERPARAMETERS = {
     "batch_size": Hyperparameter(("batch_size",), int, "Digits in a step (64)."),
     "optimizer": Hyperparameter(("optimizer", "type"), Literal["sgd", "adam", "adamw"], "Update rule (sgd)."),
     "lr": Hyperparameter(("optimizer", "lr"), float, "Learning rate (sgd: 0.1; adam, adamw: 0.001)."),
-    "momentum": Hyperparameter(("optimizer", "momentum"), float, "sgd: momentum, from 0 to below 1 (0)."),
-    "nesterov": Hyperparameter(("optimizer", "nesterov"), bool, "sgd: Nesterov's momentum (no)."),
+    "momentum": Hyperparameter(("optimizer", "momentum"), float, "momentum, from 0 to below 1 (0).", ("sgd",)),
+    "nesterov": Hyperparameter(("optimizer", "nesterov"), bool, "Nesterov's momentum (no).", ("sgd",)),
     "weight_decay": Hyperparameter(("optimizer", "weight_decay"), float, "Decay of the weights (adamw: 0.01; else 0)."),
-    "beta1": Hyperparameter(("optimizer", "beta1"), float, "adam, adamw: decay of the mean gradient (0.9)."),
-    "beta2": Hyperparameter(("optimizer", "beta2"), float, "adam, adamw: decay of the mean squared gradient (0.999)."),
-    "eps": Hyperparameter(("optimizer", "eps"), float, "adam, adamw: added to the denominator (1e-8)."),
+    "beta1": Hyperparameter(("optimizer", "beta1"), float, "decay of the mean gradient (0.9).", ("adam", "adamw")),
+    "beta2": Hyperparameter(
+        ("optimizer", "beta2"), float, "decay of the mean squared gradient (0.999).", ("adam", "adamw")
+    ),
+    "eps": Hyperparameter(("optimizer", "eps"), float, "added to the denominator (1e-8).", ("adam", "adamw")),
     "schedule": Hyperparameter(
         ("schedule", "type"), Literal["constant", "cosine", "step"], "Learning rate over the steps (constant)."
     ),
     "warmup_epochs": Hyperparameter(
         ("schedule", "warmup_epochs"), float, "Epochs in which the learning rate rises (0)."
     ),
-    "final": Hyperparameter(("schedule", "final"), float, "cosine: share of the learning rate at the end (0)."),
-    "every": Hyperparameter(("schedule", "every"), int, "step: epochs between two steps down (10)."),
-    "factor": Hyperparameter(("schedule", "factor"), float, "step: what each multiplies the learning rate by (0.1)."),
+    "final": Hyperparameter(("schedule", "final"), float, "share of the learning rate at the end (0).", ("cosine",)),
+    "every": Hyperparameter(("schedule", "every"), int, "epochs between two steps down (10).", ("step",)),
+    "factor": Hyperparameter(("schedule", "factor"), float, "factor of the learning rate in each (0.1).", ("step",)),
     "input_dropout": Hyperparameter(("dropout", "input"), float, "Share of the pixels that are dropped (0)."),
     "hidden_dropout": Hyperparameter(("dropout", "hidden"), float, "Share of the hidden units that are dropped (0)."),
     "shift": Hyperparameter(("augmentation", "shift"), float, "Largest shift of a training digit, in pixels (0)."),
@@ -71,7 +82,7 @@ def with_hyperparams(command: Callable[..., None]) -> Callable[..., None]:
         hyperparams: dict[str, Any] = {}
         for name, hyperparameter in HYPERPARAMETERS.items():
             if (value := options.pop(name)) is not None:
-                _put(hyperparams, hyperparameter.path, value)
+                put(hyperparams, hyperparameter.path, value)
         command(**options, hyperparams=hyperparams)
 
     signature = inspect.signature(command, eval_str=True)
@@ -82,11 +93,12 @@ def with_hyperparams(command: Callable[..., None]) -> Callable[..., None]:
 
 def _parameter(name: str) -> inspect.Parameter:
     wanted = HYPERPARAMETERS[name]
-    option = Annotated[wanted.type | None, typer.Option(help=wanted.help)]  # type: ignore[name-defined]
+    option = Annotated[wanted.type | None, typer.Option(help=wanted.text)]  # type: ignore[name-defined]
     return inspect.Parameter(name, inspect.Parameter.KEYWORD_ONLY, default=None, annotation=option)
 
 
-def _put(document: dict[str, Any], path: tuple[str, ...], value: Any) -> None:
+def put(document: dict[str, Any], path: tuple[str, ...], value: Any) -> None:
+    """Set a member that lies `path` deep; what lies above it is made."""
     for step in path[:-1]:
         document = document.setdefault(step, {})
     document[path[-1]] = value

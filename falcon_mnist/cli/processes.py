@@ -9,11 +9,14 @@ import os
 import socket
 import sys
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any
 
 from falcon_mnist import logs
+from falcon_mnist.api.metrics import Metrics
 from falcon_mnist.api.service import Service
 from falcon_mnist.app import open_service
+from falcon_mnist.inference.figures import SharedFigures
 from falcon_mnist.inference.removals import Removals
 from falcon_mnist.runs.elsewhere import ExecutorElsewhere, Notices
 from falcon_mnist.runs.executor import Executor
@@ -35,8 +38,10 @@ class Shared:
 
     settings: Settings
     sockets: list[socket.socket]
-    removals: Any  # arrays in shared memory, a number for each process
+    removals: Any  # arrays in shared memory, a part for each process
     connections: Any
+    cache: Any
+    metrics: Any
     notices: Notices = field(default_factory=Notices)
     supervisor: int = field(default_factory=os.getpid)
     logging_as: tuple[int, logs.Style] = field(default_factory=logs.configured)
@@ -44,12 +49,16 @@ class Shared:
 
 def run(settings: Settings, sockets: list[socket.socket]) -> bool:
     """Serve in `settings.processes` processes until SIGINT or SIGTERM; says whether all have ended well."""
-    shared = Shared(settings, sockets, _counts(settings.processes), _counts(settings.processes))
-    return Supervisor(settings.processes, _serve, shared, exit_seconds=PATIENCE_SECONDS).run()
-
-
-def _counts(processes: int) -> Any:
-    return multiprocessing.get_context("spawn").RawArray(ctypes.c_uint64, processes)
+    count, array = settings.processes, multiprocessing.get_context("spawn").RawArray
+    shared = Shared(
+        settings,
+        sockets,
+        removals=array(ctypes.c_uint64, count),
+        connections=array(ctypes.c_uint64, count),
+        cache=array(ctypes.c_double, SharedFigures.doubles(count)),
+        metrics=array(ctypes.c_ubyte, Metrics.memory_bytes(count)),
+    )
+    return Supervisor(count, _serve, shared, exit_seconds=PATIENCE_SECONDS).run()
 
 
 def _serve(number: int, shared: Shared) -> None:
@@ -66,11 +75,17 @@ def _serve(number: int, shared: Shared) -> None:
 
 
 def _open(number: int, shared: Shared) -> Service:
-    removals = Removals(shared.removals, number)
+    open_with = partial(
+        open_service,
+        shared.settings,
+        removals=Removals(shared.removals, number),
+        figures=SharedFigures(shared.cache, number),
+        metrics=Metrics(shared.metrics, number),
+    )
     if number > 0:
         elsewhere = ExecutorElsewhere(shared.notices)
-        return open_service(shared.settings, make_executor=lambda *_: elsewhere, removals=removals)
-    service = open_service(shared.settings, removals=removals)
+        return open_with(make_executor=lambda *_: elsewhere)
+    service = open_with()
     if isinstance(service.executor, Executor):
         shared.notices.pass_on(service.executor)
     return service

@@ -10,9 +10,14 @@ import numpy.typing as npt
 from rich.table import Table
 
 from falcon_mnist.cli import console
+from falcon_mnist.constants import ACTIVE
+from falcon_mnist.training.hyperparams import Hyperparams
 
 SHOWN = 6
-Mistake = tuple[int, int, int, float]  # index, label, predicted, confidence
+# Below this accuracy a network has learned next to nothing: one that guesses has a tenth.
+LEARNED = 0.2
+GUESSING_LOSS = 2.4  # a little more than ln 10, that of ten equal probabilities
+Mistake = tuple[int, int, int, float | None]  # index, label, predicted, confidence
 
 
 def evaluation(found: Mapping[str, Any], mistakes: Sequence[Mistake], images: npt.NDArray[np.uint8]) -> None:
@@ -22,10 +27,31 @@ def evaluation(found: Mapping[str, Any], mistakes: Sequence[Mistake], images: np
     shown = mistakes[:SHOWN]
     if shown:
         console.say("The surest mistakes:")
-        captions = [f"{label}, taken for {predicted} ({sure:.0%})" for _, label, predicted, sure in shown]
+        captions = [f"{label}, taken for {predicted} ({sure or 0:.0%})" for _, label, predicted, sure in shown]
         drawn = console.digits(np.asarray(images)[[index for index, *_ in shown]], captions)
         console.out.print(drawn, markup=False, soft_wrap=True)
     console.say(f"Test accuracy: {found['accuracy']:.2%} of {count:,} {found['dataset']['name']} test digits")
+
+
+def unfinished(counts: Mapping[str, int]) -> str:
+    """How many runs of a home have not ended, by their counts for each state; empty if all have."""
+    left = sum(counts[state] for state in ACTIVE)
+    return f"Unfinished runs of this home: {left}" if left else ""
+
+
+def learned_nothing(accuracy: float, run: Mapping[str, Any]) -> str:
+    """What to say, and to try, where a run's network hardly does better than guessing; empty where it does."""
+    if accuracy >= LEARNED:
+        return ""
+    optimizer, loss = run["hyperparams"]["optimizer"], run["metrics"]["train_loss"]
+    usual = Hyperparams.model_validate({"optimizer": {"type": optimizer["type"]}}).optimizer.lr
+    sentence = f"The network did not learn: {accuracy:.1%} of the test digits are right, and guessing gets 10%."
+    if loss > GUESSING_LOSS:
+        return (
+            f"{sentence} The loss has grown to {console.loss(loss)}: take a smaller learning rate than "
+            f"{optimizer['lr']:g} (--lr; {usual:g} is usual)."
+        )
+    return f"{sentence} Train for more epochs, or with another learning rate (--lr; {usual:g} is usual)."
 
 
 def confusion(counts: Sequence[Sequence[int]]) -> Table:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import sys
 from urllib.parse import quote
 
@@ -36,8 +37,7 @@ def run(
         raise
     except (OSError, ValueError, OverflowError) as error:
         service.close()
-        reason = getattr(error, "strerror", None) or error
-        raise SettingsError(f"cannot listen at {host}:{port}: {reason}") from None
+        raise SettingsError(f"cannot listen at {host}:{port}: {_reason(error)}") from None
     url = addresses(sockets)[0]
     console.say(f"Serving at {url}/api with the {kernels.isa()} kernels; Ctrl-C ends it.")
     console.say(_page(url, service.settings))
@@ -51,6 +51,12 @@ def run(
     service.close()
     if not processes.run(service.settings, sockets):
         sys.exit(1)
+
+
+def _reason(error: Exception) -> str:
+    if getattr(error, "errno", None) == errno.EADDRINUSE:
+        return "another program listens there (--port names another port, 0 takes a free one)"
+    return str(getattr(error, "strerror", None) or error)
 
 
 def _page(url: str, settings: Settings) -> str:

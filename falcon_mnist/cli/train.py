@@ -3,56 +3,80 @@
 from __future__ import annotations
 
 import json
+import sys
+from functools import partial
 from typing import Any
 
 from falcon_mnist.api import schemas
+from falcon_mnist.api.resources.runs import whole_document
 from falcon_mnist.api.service import Service
-from falcon_mnist.app import open_service
-from falcon_mnist.cli import console, report, watch
+from falcon_mnist.app import BACKENDS, open_service
+from falcon_mnist.cli import console, refusals, report, watch
 from falcon_mnist.data import dataset
 from falcon_mnist.data.dataset import Dataset
+from falcon_mnist.runs.executor import Executor
+from falcon_mnist.runs.queue import Queue
 from falcon_mnist.settings import Settings
+from falcon_mnist.storage.tables import RunRow
+
+NEXT = "Next: `falcon-mnist serve` has a page to draw digits on; `falcon-mnist recipes` lists networks that do better."
 
 
 def train(settings: Settings, body: dict[str, Any], *, as_json: bool = False) -> None:
-    """Create the model in `body` and train it; Ctrl-C cancels the run. Raises `Problem`, `RunError`.
+    """Create the model in `body` and train it. Raises `OptionsError`, `RunError`, `InterruptedRunError`.
 
     With `as_json` the last line is one object with what a script needs.
     """
-    wanted = schemas.parse(schemas.CreateModel, body, max_parameters=settings.max_parameters)
+    wanted = refusals.checked(body, max_parameters=settings.max_parameters)
     with console.progress() as show:
         data = dataset.load(settings.dataset, settings.home, progress=show)
     console.say(f"Data set: {data.name}. {data.reason}")
     watch.hear_interrupts()
     service = open_service(settings)
     try:
-        _train(service, wanted, data, as_json)
+        run = _queue(service, wanted)
+        _report(service, _executed(service, run), data, as_json)
     finally:
         service.close()
 
 
-def _train(service: Service, wanted: schemas.CreateModel, data: Dataset, as_json: bool) -> None:
+def _queue(service: Service, wanted: schemas.CreateModel) -> RunRow:
     store = service.store
+    left = report.unfinished(store.count_runs())
     hyperparams = wanted.hyperparams.model_dump()
     model = store.create_model(wanted.architecture.model_dump(), hyperparams)
-    run = store.create_run(model, hyperparams, max_queued=service.settings.max_queued_runs)
+    run = store.create_run(model, hyperparams, max_queued=sys.maxsize)  # it waits behind no other
     console.say(f"Model {model.id}, run {run.id}")
-    service.executor.notify()
+    if left:
+        console.say(f"{left}; `falcon-mnist serve` goes on with them.")
+    return run
+
+
+def _executed(service: Service, run: RunRow) -> dict[str, Any]:
+    """The run when it has succeeded, as the API shows it. No other run is executed meanwhile."""
+    store, settings = service.store, service.settings
+    make_queue = partial(Queue, only=run.id)
+    executor = Executor(settings, store, BACKENDS[settings.executor], make_queue=make_queue)
+    executor.notify()
 
     def look() -> dict[str, Any]:
-        now = store.run(run.id) or run
-        return {"state": now.state, "epoch": now.epoch, "epochs_total": hyperparams["epochs"], "error": now.error}
+        with store.snapshot():
+            return whole_document(store.run(run.id) or run, store.history(run.id))
 
-    watch.until_succeeded(look, cancel=lambda: store.cancel(run.id))
-    history = store.history(run.id)
-    for epoch in history:
-        console.say(console.epoch_line(epoch._asdict()))
-    ended = store.run(run.id)
-    param_id = str(ended and ended.param_id)
-    evaluation = store.evaluation(param_id)
+    finish, cancel = partial(store.finish, run.id), partial(store.cancel, run.id)
+    try:
+        return dict(watch.until_succeeded(look, finish, cancel))
+    finally:
+        executor.stop()
+
+
+def _report(service: Service, run: dict[str, Any], data: Dataset, as_json: bool) -> None:
+    param_id, history = run["param_id"], run["history"]
+    evaluation = service.store.evaluation(param_id)
     report.evaluation(evaluation, evaluation["mistakes"], data.test_images)
     console.say(f"Parameters {param_id}")
+    console.say(report.learned_nothing(evaluation["accuracy"], run) or NEXT)
     if as_json:
-        facts = {"model_id": model.id, "run_id": run.id, "param_id": param_id, "epochs": len(history)}
-        facts |= {"seconds": sum(epoch.seconds or 0 for epoch in history), "test_accuracy": evaluation["accuracy"]}
+        facts = {"model_id": run["model_id"], "run_id": run["run_id"], "param_id": param_id, "epochs": len(history)}
+        facts |= {"seconds": sum(epoch["seconds"] or 0 for epoch in history), "test_accuracy": evaluation["accuracy"]}
         console.say(json.dumps(facts))

@@ -1,99 +1,156 @@
-"""The demo's client: the API's main flow over HTTP."""
+"""The two clients. Each operation is written once, as steps; a client sends, pauses, and hands the answers back."""
 
 from __future__ import annotations
 
-from typing import Any
-from urllib.parse import quote
+import asyncio
+import os
+import time
+from collections.abc import Awaitable, Callable
+from typing import Any, Self, TypeVar
 
 import httpx
-import numpy as np
-import numpy.typing as npt
 
-from falcon_mnist.constants import MAX_ROWS
+from falcon_mnist.client.errors import ClientError
+from falcon_mnist.client.methods import Operations
+from falcon_mnist.client.steps import Request, Retries, Steps
+
+T = TypeVar("T")
+
+AT_HOME = "http://127.0.0.1:8000"
+TIMEOUT_SECONDS = 60.0
+RETRIES = 5  # about ten seconds in all, which a server needs to start again
 
 
-class ClientError(Exception):
-    """A request that was refused; the message is one sentence."""
+class Client(Operations):
+    """A connection to a server. Its methods raise `ClientError`.
 
+    What fails for a moment (a lost connection, 429, 502, 503) is tried again, up to `retries` times; nothing is
+    created twice by that. `transport` and `pause` stand in for the network and for waiting.
+    """
 
-class Client:
-    """One connection to a server."""
+    def __init__(
+        self,
+        url: str,
+        token: str,
+        *,
+        timeout: float = TIMEOUT_SECONDS,
+        retries: int = RETRIES,
+        transport: httpx.BaseTransport | None = None,
+        pause: Callable[[float], object] = time.sleep,
+    ) -> None:
+        self._http = httpx.Client(**_options(url, token, timeout), transport=transport)
+        self._retries = Retries(retries, self._http.base_url)
+        self._pause = pause
 
-    def __init__(self, url: str, token: str) -> None:
-        self._http = httpx.Client(
-            base_url=url, headers={"Authorization": f"Bearer {token}"}, timeout=60, trust_env=False
-        )
+    @classmethod
+    def from_env(cls) -> Self:
+        """A client of the server that FALCON_MNIST_URL and FALCON_MNIST_TOKEN name."""
+        return cls(*_from_env())
 
-    def __enter__(self) -> Client:
+    def __enter__(self) -> Self:
         return self
 
     def __exit__(self, *error: object) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Close its connections."""
         self._http.close()
 
-    def create_model(self, architecture: dict[str, Any], hyperparams: dict[str, Any]) -> str:
-        """The id of a new model."""
-        body = {"architecture": architecture, "hyperparams": hyperparams}
-        return str(self._ask("POST", "/api/models", json=body)["model_id"])
-
-    def train(self, model_id: str) -> str:
-        """The id of a new run."""
-        return str(self._ask("POST", f"/api/models/{model_id}/train")["run_id"])
-
-    def run(self, run_id: str) -> dict[str, Any]:
-        """How far a run has come."""
-        return self._ask("GET", f"/api/runs/{run_id}")
-
-    def evaluation(self, param_id: str) -> dict[str, Any]:
-        """What a parameter set reaches on the test images."""
-        return self._ask("GET", f"/api/params/{param_id}/evaluation")
-
-    def cancel(self, run_id: str) -> None:
-        """End a run."""
-        self._ask("POST", f"/api/runs/{run_id}/cancel")
-
-    def labels(self, param_id: str, images: npt.NDArray[np.uint8]) -> npt.NDArray[np.int64]:
-        """Predicted labels of images (n, 784)."""
-        found: list[int] = []
-        for start in range(0, len(images), MAX_ROWS):
-            answer = self._ask(
-                "POST",
-                "/api/infer",
-                params={"param_id": param_id, "dtype": "uint8", "return": "labels"},
-                content=images[start : start + MAX_ROWS].tobytes(),
-                headers={"Content-Type": "application/octet-stream"},
-            )
-            found += answer["outputs"]["labels"]
-        return np.array(found)
-
-    def export(self, param_id: str, name: str) -> bytes:
-        """A parameter set in one of the formats of the API."""
-        return self._response("GET", f"/api/params/{quote(param_id, safe='')}", params={"format": name}).content
-
-    def import_parameters(self, data: bytes, *, as_json: bool, activation: str | None) -> dict[str, Any]:
-        """Bring a parameter set, as JSON or as a safetensors file; `param_id` and `model_id` are in the answer."""
-        headers = {"Content-Type": "application/json" if as_json else "application/vnd.safetensors"}
-        query = {} if activation is None else {"activation": activation}
-        return self._ask("POST", "/api/params", content=data, headers=headers, params=query)
-
-    def _ask(self, method: str, path: str, **options: Any) -> dict[str, Any]:
-        answer: dict[str, Any] = self._response(method, path, **options).json()
-        return answer
-
-    def _response(self, method: str, path: str, **options: Any) -> httpx.Response:
-        try:
-            response = self._http.request(method, path, **options)
-        except httpx.TransportError as error:
-            raise ClientError(f"no server answers at {self._http.base_url} ({error}): start one, or name it") from None
-        if response.is_error:
-            raise ClientError(f"{method} {path} answered {response.status_code}: {_detail(response)}")
-        return response
+    def carry_out(self, steps: Steps[T]) -> T:
+        """Do what the steps say; their result."""
+        attempts = self._retries.over(steps)
+        outcome: Any = None
+        while True:
+            try:
+                step = attempts.send(outcome)
+            except StopIteration as end:
+                result: T = end.value
+                return result
+            if isinstance(step, Request):
+                try:
+                    outcome = self._http.request(**_sent(step))
+                except httpx.RequestError as error:
+                    outcome = error
+            else:
+                outcome = self._pause(step)
 
 
-def _detail(response: httpx.Response) -> str:
-    """What a refusal says, fault by fault; a proxy's may say nothing."""
+class AsyncClient(Operations):
+    """The same for asyncio: every method is awaited."""
+
+    def __init__(
+        self,
+        url: str,
+        token: str,
+        *,
+        timeout: float = TIMEOUT_SECONDS,
+        retries: int = RETRIES,
+        transport: httpx.AsyncBaseTransport | None = None,
+        pause: Callable[[float], Awaitable[object]] = asyncio.sleep,
+    ) -> None:
+        self._http = httpx.AsyncClient(**_options(url, token, timeout), transport=transport)
+        self._retries = Retries(retries, self._http.base_url)
+        self._pause = pause
+
+    @classmethod
+    def from_env(cls) -> Self:
+        """A client of the server that FALCON_MNIST_URL and FALCON_MNIST_TOKEN name."""
+        return cls(*_from_env())
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(self, *error: object) -> None:
+        await self.close()
+
+    async def close(self) -> None:
+        """Close its connections."""
+        await self._http.aclose()
+
+    async def carry_out(self, steps: Steps[T]) -> T:
+        """Do what the steps say; their result."""
+        attempts = self._retries.over(steps)
+        outcome: Any = None
+        while True:
+            try:
+                step = attempts.send(outcome)
+            except StopIteration as end:
+                result: T = end.value
+                return result
+            if isinstance(step, Request):
+                try:
+                    outcome = await self._http.request(**_sent(step))
+                except httpx.RequestError as error:
+                    outcome = error
+            else:
+                outcome = await self._pause(step)
+
+
+def _options(url: str, token: str, timeout: float) -> dict[str, Any]:
+    base = url.rstrip("/").removesuffix("/api")  # `serve` prints the address of the API
+    if not token.isascii() or not token.isprintable():
+        raise ClientError("invalid-token", "the token must be printable ASCII characters")
     try:
-        problem = response.json()
-        faults = [f"{fault['pointer']}: {fault['detail']}" for fault in problem.get("errors", [])]
-        return "; ".join(faults) or str(problem["detail"])
-    except (ValueError, KeyError, AttributeError, TypeError):
-        return response.reason_phrase
+        address = httpx.URL(base)
+    except httpx.InvalidURL as error:
+        raise ClientError("invalid-url", f"{base} is no address of a server ({error})") from None
+    headers = {"Authorization": f"Bearer {token}"}
+    # Proxies and passwords of the environment are not for a server that is named together with its token.
+    return {"base_url": address, "headers": headers, "timeout": timeout, "trust_env": False}
+
+
+def _sent(request: Request) -> dict[str, Any]:
+    return {
+        "method": request.method,
+        "url": request.path,
+        "params": request.query,
+        "content": request.content,
+        "headers": request.headers,
+    }
+
+
+def _from_env() -> tuple[str, str]:
+    if not (token := os.environ.get("FALCON_MNIST_TOKEN")):
+        raise ClientError("no-token", "FALCON_MNIST_TOKEN is not set")
+    return os.environ.get("FALCON_MNIST_URL", AT_HOME), token

@@ -66,13 +66,13 @@ def load(
     if choice == "mnist":
         return fetch(home, progress=progress, source=source, make=make)
     if choice == "synthetic":
-        return _synthetic(home, progress, "Synthetic digits are used, as the setting says.", drawing, make)
+        return _synthetic(home, progress, "Drawn by this program, as FALCON_MNIST_DATASET says.", drawing, make)
     if choice != "auto":
         return _folder(choice, home, source, make)
     try:
         return fetch(home, progress=progress, source=source, make=make)
     except NotMadeError:
-        reason = "Synthetic digits were used so far: MNIST could not be downloaded."
+        reason = "Drawn by this program: MNIST could not be downloaded."
         return _synthetic(home, progress, reason, drawing, make)
     except DataError as error:
         reason = f"{str(error).rstrip('.')}; using synthetic digits."
@@ -87,7 +87,7 @@ def fetch(
     data = home / "data"
     files = opened(data / "mnist", idx.FILES)
     if files is not None:
-        return _dataset("mnist", files, "MNIST is used: it has been downloaded before.")
+        return _dataset("mnist", files, "Downloaded earlier.")
     if not make:
         raise NotMadeError("MNIST has not been downloaded yet.")
     from falcon_mnist.data import download  # imports an HTTP client, which nobody else needs
@@ -96,7 +96,7 @@ def fetch(
     mirrors = download.answering(source)
     fetch_into = partial(download.fetch, source, mirrors, data / "download", progress=progress)
     files = kept(data / "mnist", idx.FILES, fetch_into)
-    return _dataset("mnist", files, "MNIST is used: it could be downloaded.")
+    return _dataset("mnist", files, "Downloaded just now.")
 
 
 def describe(dataset: Dataset) -> list[tuple[str, str]]:
@@ -172,8 +172,7 @@ def _folder(choice: str, home: Path, source: sources.Source, make: bool) -> Data
         files |= _unpacked(packed, home / "data", make)
     # What the files hold, not where they lie, is what a run's record must tell.
     is_mnist = {name: file.sha256 for name, file in files.items()} == source.sha256
-    reason = f"The files of the folder in the setting are used{', which are MNIST' if is_mnist else ''}."
-    return _dataset("mnist" if is_mnist else "folder", files, reason)
+    return _dataset("mnist" if is_mnist else "folder", files, "Read from the folder in FALCON_MNIST_DATASET.")
 
 
 def _found(folder: Path, name: str) -> Path:

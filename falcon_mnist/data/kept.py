@@ -43,7 +43,7 @@ def kept(
     if files is not None:
         return files
     if make is None:
-        raise NotMadeError(f"The data {folder.name} have not been made yet.")
+        raise NotMadeError("The digits have not been unpacked or drawn yet.")
     try:
         for private in (folder.parent.parent, folder.parent):
             private.mkdir(parents=True, exist_ok=True, mode=0o700)

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import os
 import threading
 import time
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
+from contextlib import AbstractContextManager
 from functools import lru_cache
 from typing import Any, NamedTuple
 
@@ -15,8 +17,8 @@ from cachetools import LRUCache
 from falcon_mnist import kernels
 from falcon_mnist.clock import SYSTEM_CLOCK, Clock
 from falcon_mnist.constants import Array
+from falcon_mnist.inference.figures import CacheFigures, SharedFigures
 from falcon_mnist.inference.removals import Removals
-from falcon_mnist.storage.files import Written
 from falcon_mnist.storage.parameter_files import ParameterFiles
 from falcon_mnist.storage.store import Store
 from falcon_mnist.training import network
@@ -24,10 +26,13 @@ from falcon_mnist.training import network
 # Enough for several parameter sets of the largest size, or fifty of the specification's example.
 CACHE_BYTES = 256 * 2**20
 # Idle workspaces kept for later calls, per architecture, of so many architectures; further threads allocate theirs.
-KEPT_WORKSPACES = 2
+KEPT_WORKSPACES = 3
 KEPT_ARCHITECTURES = 8
 # A pass in a larger one takes so long that allocating it costs nothing beside that.
 KEPT_BYTES = 4 * 2**20
+# From so much work on, some 0.1 ms, a pass shares its rows with the kernels' parked thread, if that is free.
+SHARED_PRODUCTS = 20_000_000
+CPUS = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 # How often, at most, the row of a cached parameter set is looked for: it may be removed.
 LOOK_SECONDS = 2.0
 
@@ -37,16 +42,6 @@ class Answer(NamedTuple):
 
     logits: Array  # (rows, 10)
     milliseconds: float
-
-
-class CacheFigures(NamedTuple):
-    """How the cache of parameter sets does, in this process."""
-
-    hits: int
-    loads: int  # sets read from their files, because they were not in the cache
-    sets: int
-    size_bytes: int
-    limit_bytes: int
 
 
 class Seen(NamedTuple):
@@ -65,16 +60,21 @@ class Passes:
 
     def forward(self, parameters: kernels.Packed, rows: Array | npt.NDArray[np.uint8], logits: Array) -> float:
         """Write the logits of `rows`; returns the milliseconds that it took. Any number of threads may call it."""
-        try:
-            workspace = self._idle.pop()
-        except IndexError:
-            workspace = kernels.Workspace(self.network, self.network.micro_batch_rows)
+        shared = CPUS > 1 and len(rows) * self.network.parameter_count >= SHARED_PRODUCTS
+        workspaces = [self._workspace() for _ in range(2 if shared else 1)]
         start = time.perf_counter()
-        self.network.forward(parameters, rows, logits, workspace)
+        self.network.forward(parameters, rows, logits, *workspaces)
         milliseconds = (time.perf_counter() - start) * 1e3
-        if len(self._idle) < KEPT_WORKSPACES and workspace.nbytes <= KEPT_BYTES:
-            self._idle.append(workspace)
+        for workspace in workspaces:
+            if len(self._idle) < KEPT_WORKSPACES and workspace.nbytes <= KEPT_BYTES:
+                self._idle.append(workspace)
         return milliseconds
+
+    def _workspace(self) -> kernels.Workspace:
+        try:
+            return self._idle.pop()
+        except IndexError:
+            return kernels.Workspace(self.network, self.network.micro_batch_rows)
 
 
 passes = lru_cache(KEPT_ARCHITECTURES)(Passes)
@@ -110,29 +110,50 @@ class Predictors:
         limit: int = CACHE_BYTES,
         clock: Clock = SYSTEM_CLOCK,
         removals: Removals | None = None,
+        figures: SharedFigures | None = None,
+        load: Callable[[], AbstractContextManager[Any]] | None = None,
     ) -> None:
-        """`removals` tells what other processes of this server remove; of other servers nothing does."""
+        """`removals` tells what other processes of this server remove; of other servers nothing does.
+
+        `figures` is where they tell each other how their caches do. Each set is read in a turn of `load`, of which
+        there is one at a time, and which may not come in time.
+        """
+        one_at_a_time = threading.Lock()
+        self._turn = load or (lambda: one_at_a_time)
         self._removals = removals or Removals()
         self._clock = clock
         self._store = store
         self._files = files
         self._lock = threading.Lock()
-        self._loading = threading.Lock()  # one at a time: while it is read, a set takes several times its bytes
         # One that is larger than the whole cache takes all of it.
         self._cached: LRUCache[str, Predictor] = LRUCache(limit, getsizeof=lambda found: min(found.size_bytes, limit))
-        self._hits = self._loads = 0
+        self._figures = figures or SharedFigures()
+        self._note()
 
     def get(self, param_id: str) -> Predictor | None:
-        """The predictor of a parameter set, None if there is no such set. Raises `DamagedFileError`."""
+        """The predictor of a parameter set, None if there is no such set.
+
+        Raises `DamagedFileError`, `StorageUnavailableError`, and as `load` where there is no turn.
+        """
         if predictor := self._find(param_id):
             return predictor
-        with self._loading:
+        with self._turn():
             if predictor := self._find(param_id):
                 return predictor
             if predictor := self._load(param_id):
                 with self._lock:
                     self._cached[param_id] = predictor
-                    self._loads += 1
+                    self._figures.loaded()
+                    self._note()
+            return predictor
+
+    def loaded(self, param_id: str) -> Predictor | None:
+        """The predictor if it is in the cache and its row was seen lately: asks no database and reads no file."""
+        with self._lock:
+            predictor = self._cached.get(param_id)
+            if predictor is None or not self._is_fresh(predictor.seen):
+                return None
+            self._figures.hit()
             return predictor
 
     def forget(self, param_ids: Iterable[str]) -> None:
@@ -144,12 +165,14 @@ class Predictors:
         with self._lock:
             for param_id in param_ids:
                 self._cached.pop(param_id, None)
+            self._note()
 
     def _find(self, param_id: str) -> Predictor | None:
         """The cached predictor, unless its set was removed, perhaps by another process or server."""
         with self._lock:
             predictor = self._cached.get(param_id)
-            self._hits += predictor is not None
+            if predictor is not None:
+                self._figures.hit()
         if predictor is None or self._is_fresh(predictor.seen):
             return predictor
         seen = self._now()
@@ -160,10 +183,11 @@ class Predictors:
         return predictor
 
     def figures(self) -> CacheFigures:
-        """Of one moment."""
-        with self._lock:
-            cached = self._cached
-            return CacheFigures(self._hits, self._loads, len(cached), int(cached.currsize), int(cached.maxsize))
+        """Those of all processes of this server."""
+        return self._figures.totals()
+
+    def _note(self) -> None:
+        self._figures.holds(len(self._cached), self._cached.currsize, self._cached.maxsize)
 
     def _is_fresh(self, seen: Seen | None) -> bool:
         return (
@@ -182,7 +206,7 @@ class Predictors:
         model = None if row is None else self._store.model(row.model_id)
         if row is None or model is None:
             return None
-        parameters = self._files.read(param_id, Written(row.size_bytes, row.sha256), model.architecture)
+        parameters = self._files.read(param_id, row.written, model.architecture)
         return Predictor(network.build(model.architecture), parameters, model_id=model.id, seen=seen)
 
 

@@ -10,21 +10,25 @@ export function reader(networks, chosen, remove) {
     networks.map(({ param_id, name }) => el("option", { value: param_id, selected: param_id === chosen }, name)));
   const verdict = el("p", { class: "verdict", "aria-live": "polite" });
   const bars = Array.from({ length: 10 }, (_, digit) => bar(digit));
+  const doubts = el("ul", { class: "doubts" });
   const element = el("article", { class: "card reader", "aria-label": "What a network reads" },
     el("div", { class: "row" }, choice,
       remove && el("button", { class: "quiet", "aria-label": "Remove this network", onclick: remove }, "×")),
     verdict,
+    doubts,
     el("ol", { class: "bars" }, bars.map(({ row }) => row)));
   let pixels = null;
   let asking = false;
   let stale = false;
 
-  function show(probabilities) {
+  function show(answer) {
+    const probabilities = answer?.outputs.probabilities[0];
     const best = probabilities ? probabilities.indexOf(Math.max(...probabilities)) : -1;
     bars.forEach((each, digit) => each.set(probabilities?.[digit], digit === best));
     verdict.replaceChildren(...(probabilities
       ? [el("strong", {}, `${best}`), ` ${percent(probabilities[best])} sure`]
       : [el("span", { class: "hint" }, "Draw a digit")]));
+    doubts.replaceChildren(...(answer?.warnings ?? []).map(({ detail }) => el("li", {}, detail)));
   }
 
   // One request at a time: what is drawn meanwhile is asked for afterwards, and only as it is then.
@@ -36,7 +40,7 @@ export function reader(networks, chosen, remove) {
     try {
       while (stale) {
         stale = false;
-        show(pixels && await probabilitiesOf(choice.value, pixels));
+        show(pixels && await answerOf(choice.value, pixels));
       }
     } catch (error) {
       verdict.replaceChildren(el("span", { class: "fault" }, error.message));
@@ -50,10 +54,9 @@ export function reader(networks, chosen, remove) {
   return { element, read };
 }
 
-async function probabilitiesOf(paramId, pixels) {
+function answerOf(paramId, pixels) {
   const path = `infer?param_id=${encodeURIComponent(paramId)}&dtype=uint8&return=probabilities`;
-  const answer = await ask(path, { method: "POST", body: pixels, type: "application/octet-stream" });
-  return answer.outputs.probabilities[0];
+  return ask(path, { method: "POST", body: pixels, type: "application/octet-stream" });
 }
 
 function bar(digit) {

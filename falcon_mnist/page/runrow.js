@@ -24,8 +24,8 @@ export function runRow(first, write, changed) {
     shown = now;
     fill(cells[0], stateBadge(run), run.error && el("span", { class: "fault" }, ` ${run.error.message}`));
     fill(cells[2], progress(run));
-    fill(cells[3], percent(run.metrics.val_accuracy, 2),
-      run.best_epoch && el("span", { class: "hint" }, ` best in epoch ${run.best_epoch}`));
+    fill(cells[3], percent(run.best_accuracy?.val_accuracy ?? null, 2),
+      run.best_accuracy && el("span", { class: "hint" }, ` epoch ${run.best_accuracy.epoch}`));
     fill(cells[4], run.samples_per_second == null ? "–" : `${number(run.samples_per_second)}/s`);
     fill(cells[5], timeOf(run));
     fill(cells[6], moment(run.created_at));
@@ -52,11 +52,8 @@ export function progress(run) {
     el("span", { class: "hint" }, `${run.epoch} of ${run.epochs_total}`));
 }
 
-// Of a run with its history.
-export function bestOf(run) {
-  const best = run.history.reduce((one, other) => (other.val_accuracy > (one?.val_accuracy ?? -1) ? other : one), null);
-  return best ? `${percent(best.val_accuracy, 2)} in epoch ${best.epoch}` : "–";
-}
+export const bestOf = ({ best_accuracy: best }) =>
+  best ? `${percent(best.val_accuracy, 2)} in epoch ${best.epoch}` : "–";
 
 export function timeOf(run) {
   if (run.state === "running") return run.eta_seconds == null ? "–" : `${duration(run.eta_seconds)} left`;

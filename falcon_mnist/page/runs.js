@@ -5,7 +5,7 @@ import { el } from "./dom.js";
 import { runRow } from "./runrow.js";
 
 const STATES = ["queued", "running", "succeeded", "failed", "cancelled"];
-const COLUMNS = ["State", "Network", "Progress", "Validation", "Speed", "Time", "Started", "Actions"];
+const COLUMNS = ["State", "Network", "Progress", "Best accuracy", "Speed", "Time", "Started", "Actions"];
 const ACTIVE_PAUSE = 1000, IDLE_PAUSE = 4000; // milliseconds
 
 export async function showRuns(main, signal) {

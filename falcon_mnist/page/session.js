@@ -14,4 +14,5 @@ export function takeTokenFromLink() {
 export const keepToken = (token) => sessionStorage.setItem(KEY, token);
 export const forgetToken = () => sessionStorage.removeItem(KEY);
 export const hasToken = () => sessionStorage.getItem(KEY) !== null;
-export const authorization = () => `Bearer ${sessionStorage.getItem(KEY)}`;
+export const token = () => sessionStorage.getItem(KEY);
+export const authorization = () => `Bearer ${token()}`;

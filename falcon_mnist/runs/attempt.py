@@ -8,10 +8,11 @@ from __future__ import annotations
 
 import errno
 import logging
-from collections.abc import Callable, Iterator, Mapping
+import time
+from collections.abc import Callable, Generator, Iterator, Mapping
 from dataclasses import dataclass
 from functools import partial
-from typing import Any
+from typing import Any, TypeVar
 
 from falcon_mnist import kernels
 from falcon_mnist.clock import SYSTEM_CLOCK, Clock, NewId, new_id
@@ -20,7 +21,7 @@ from falcon_mnist.data.dataset import DataError, Dataset
 from falcon_mnist.runs.checkpoints import Checkpoints, CheckpointWriter
 from falcon_mnist.runs.leases import LeaseKeeper
 from falcon_mnist.storage.database import DatabaseBusyError, DatabaseFullError, DatabaseLostError
-from falcon_mnist.storage.files import DamagedFileError, Written
+from falcon_mnist.storage.files import DamagedFileError, StorageUnavailableError
 from falcon_mnist.storage.parameter_files import ParameterFiles, file_name
 from falcon_mnist.storage.store import RunLostError, Store
 from falcon_mnist.storage.tables import RunRow
@@ -31,6 +32,11 @@ from falcon_mnist.training.state import State
 from falcon_mnist.training.trainer import DivergedError, StoppedError
 
 log = logging.getLogger(__name__)
+
+# How often a storage that did not answer is asked again: as soon as a run notices that it was cancelled.
+STORAGE_PAUSE_SECONDS = 1.0
+
+_Result = TypeVar("_Result")
 
 
 class DrainedError(Exception):
@@ -51,6 +57,7 @@ class Parts:
     keep_lease: Callable[[Store, str, str], LeaseKeeper] = LeaseKeeper
     clock: Clock = SYSTEM_CLOCK
     new_id: NewId = new_id
+    sleep: Callable[[float], None] = time.sleep
 
 
 class Attempt:
@@ -64,7 +71,18 @@ class Attempt:
         self.lease = parts.keep_lease(parts.store, run.id, owner)
 
     def run_to_completion(self) -> Iterator[None]:
-        """The steps. Raises what the store raises while the run's end is recorded."""
+        """The steps. The run is left as it is, to be requeued, where the database does not take its end."""
+        try:
+            yield from self._train_and_record_end()
+        except (DatabaseBusyError, DatabaseFullError) as error:
+            log.error("run left, to be requeued: its end cannot be recorded: %s", error, extra=self._log_as)
+            return
+        yield
+        ended = self._parts.store.run(self._run.id)
+        if ended is not None and ended.state not in ACTIVE:
+            self._parts.checkpoints.remove(ended.checkpoint)
+
+    def _train_and_record_end(self) -> Iterator[None]:
         try:
             yield from self._train()
             log.info("run succeeded", extra=self._log_as)
@@ -73,20 +91,18 @@ class Attempt:
             log.info("run saved for the next server", extra=self._log_as)
         except (RunLostError, StoppedError):
             log.info("run stopped: it is no longer this worker's", extra=self._log_as)
-        except DatabaseBusyError as error:
-            log.error("run left, to be requeued: the database is busy: %s", error, extra=self._log_as)
-            return
+        except DatabaseBusyError:
+            raise
         except Exception as error:
             self._fail(error)
-        yield
-        ended = self._parts.store.run(self._run.id)
-        if ended is not None and ended.state not in ACTIVE:
-            self._parts.checkpoints.remove(ended.checkpoint)
 
     def _fail(self, error: Exception) -> None:
         code, message = _code_and_message(error)
         cause = f"{type(error).__name__}: {error}"
-        log.error("run failed: %s: %s", code, cause, exc_info=code == "internal_error", extra=self._log_as)
+        if code == "diverged":  # by its hyperparameters: nothing for who looks after the server
+            log.warning("run failed: %s: %s", code, cause, extra=self._log_as)
+        else:
+            log.error("run failed: %s: %s", code, cause, exc_info=code == "internal_error", extra=self._log_as)
         self._parts.store.fail(self._run.id, self._owner, code, message)
 
     def _train(self) -> Iterator[None]:
@@ -97,7 +113,10 @@ class Attempt:
         architecture = parts.store.architecture(run)
         net = network.build(architecture)
         yield from self._settle_basis({"name": data.name, "checksum": data.checksum})
-        current = self._resume() or state.initial_state(net, hyperparams, self._start())
+        current = yield from self._once_storage_answers(self._resume)
+        if current is None:
+            start = yield from self._once_storage_answers(self._start)
+            current = state.initial_state(net, hyperparams, start)
         writer = CheckpointWriter(
             parts.checkpoints,
             partial(parts.store.record_checkpoint, run.id, self._owner),
@@ -137,6 +156,26 @@ class Attempt:
         parts.store.record_basis(run.id, self._owner, dataset=dataset, isa=parts.isa)
         yield
 
+    def _once_storage_answers(self, act: Callable[[], _Result]) -> Generator[None, None, _Result]:
+        """What `act` returns; tried again, a step after each time, while the storage is unavailable.
+
+        So nothing that was trained is lost with it. Raises `DrainedError` and `StoppedError`.
+        """
+        waiting = False
+        while True:
+            try:
+                return act()
+            except StorageUnavailableError as error:
+                if not waiting:
+                    log.error("run waits for its storage: %s", error.strerror, extra=self._log_as)
+                waiting = True
+            self._parts.sleep(STORAGE_PAUSE_SECONDS)
+            yield
+            if self.lease.drain:
+                raise DrainedError
+            if self.lease.stop[0]:
+                raise StoppedError
+
     def _start(self) -> Array | None:
         """The parameters that the run is to begin with, if it names some. Raises `DamagedFileError`."""
         parts, param_id = self._parts, self._run.start_from
@@ -145,8 +184,7 @@ class Attempt:
         row = parts.store.parameters(param_id)
         if row is None:
             raise DamagedFileError(file_name(param_id), "is gone")
-        written = Written(row.size_bytes, row.sha256)
-        return parts.parameters.read(param_id, written, parts.store.architecture(self._run))
+        return parts.parameters.read(param_id, row.written, parts.store.architecture(self._run))
 
     def _resume(self) -> State | None:
         """What an earlier attempt at the run left, if this one can resume from it."""
@@ -169,7 +207,8 @@ class Attempt:
         }
         yield
         param_id = parts.new_id("p")
-        written = parts.parameters.write(param_id, architecture, trained.result)
+        write = partial(parts.parameters.write, param_id, architecture, trained.result)
+        written = yield from self._once_storage_answers(write)
         yield
         try:
             parts.store.succeed(
@@ -183,7 +222,7 @@ class Attempt:
         except DatabaseLostError:
             raise  # the row may be there; if it is not, the file is swept as any that no row names
         except BaseException:
-            parts.parameters.remove(param_id)
+            parts.parameters.discard(param_id)
             raise
 
 

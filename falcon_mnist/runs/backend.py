@@ -12,6 +12,7 @@ class Outcome(Enum):
     FINISHED = auto()  # it returned: the run has ended, or is another's, or was saved and requeued
     LOST = auto()  # its process is gone
     FAILED = auto()  # it failed outside the run: it could not open the database, say
+    DISPLACED = auto()  # it ended through no fault of the run: its node or the whole cluster is gone
 
 
 class Ended(NamedTuple):
@@ -24,7 +25,9 @@ class Ended(NamedTuple):
 class Backend(Protocol):
     """Starts workers, somewhere. Called by one thread."""
 
-    capacity: int  # workers at the same time
+    @property
+    def capacity(self) -> int:
+        """How many workers there may be at the same time."""
 
     def start(self, run_id: str, owner: str) -> None:
         """Have a worker claim the run as `owner` and run it to completion."""
@@ -34,6 +37,9 @@ class Backend(Protocol):
 
     def kill(self, owner: str) -> None:
         """End the worker of an attempt, whatever it does; the attempt is not told of any more."""
+
+    def problem(self) -> str | None:
+        """Why no worker can be started at the moment; None if one can. Any thread may ask."""
 
     def alive(self) -> int:
         """How many workers live, busy or idle. Any thread may ask."""

@@ -10,7 +10,7 @@ import logging
 from collections.abc import Callable, Iterator
 
 from falcon_mnist.clock import SYSTEM_CLOCK, Clock, NewId, new_id
-from falcon_mnist.storage.files import DamagedFileError, Storage, Written
+from falcon_mnist.storage.files import DamagedFileError, Storage, Written, discard
 from falcon_mnist.storage.parameter_files import decode, encode
 from falcon_mnist.training.state import Scalars, State
 
@@ -52,7 +52,7 @@ class Checkpoints:
         return {"file": name, "size_bytes": size_bytes, "sha256": sha256, **state.scalars()}
 
     def read(self, checkpoint: Checkpoint) -> State:
-        """The state that was written. Raises `DamagedFileError`."""
+        """The state that was written. Raises `DamagedFileError`, `StorageUnavailableError`."""
         written = Written(checkpoint["size_bytes"], checkpoint["sha256"])
         name = checkpoint["file"]
         arrays = decode(self._storage.get(name, written), name)
@@ -61,12 +61,9 @@ class Checkpoints:
         return State.of({name: array.copy() for name, array in arrays.items()}, checkpoint)
 
     def remove(self, checkpoint: Checkpoint | None) -> None:
-        """Remove a checkpoint that no row names any more; one that stays costs room, and not the run."""
+        """Remove a checkpoint that no row names any more."""
         if checkpoint is not None:
-            try:
-                self._storage.delete(checkpoint["file"])
-            except OSError as error:
-                log.error("the checkpoint %s cannot be removed: %s", checkpoint["file"], error.strerror)
+            discard(self._storage, checkpoint["file"])
 
 
 class CheckpointWriter:
@@ -101,7 +98,7 @@ class CheckpointWriter:
         except OSError as error:
             # A full disk takes the safety net away, not the run: there may be room again by its end.
             log.error("no checkpoint could be written: %s", error.strerror)
-            self._next = start + 10 * self._checkpoints.min_interval_seconds
+            self._next = self._clock.monotonic() + 10 * self._checkpoints.min_interval_seconds
             return
         yield
         try:

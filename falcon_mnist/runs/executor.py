@@ -1,4 +1,4 @@
-"""The thread of a server that drives its queue."""
+"""The threads of a server that drive its queue and sweep its storages."""
 
 from __future__ import annotations
 
@@ -53,6 +53,7 @@ class Executor:
         self._wake = threading.Event()
         self._stopping = threading.Event()
         self._thread: threading.Thread | None = None
+        self._sweeping: threading.Thread | None = None
         self._backend: Backend | None = None
 
     def start(self) -> None:
@@ -61,6 +62,8 @@ class Executor:
             if self._thread is None and not self._stopping.is_set():
                 self._thread = threading.Thread(target=self._run, name="queue", daemon=True)
                 self._thread.start()
+                self._sweeping = threading.Thread(target=self._sweep, name="sweep", daemon=True)
+                self._sweeping.start()
 
     def notify(self) -> None:
         """A run was queued: start if need be, and poll now."""
@@ -71,24 +74,26 @@ class Executor:
         """How many workers live; they are started when runs need them."""
         return 0 if self._backend is None else self._backend.alive()
 
+    def problem(self) -> str | None:
+        """Why queued runs have to wait although there may be room for them; None if there is no such reason."""
+        return None if self._backend is None else self._backend.problem()
+
     def stop(self) -> None:
         """Let the workers save their runs, and end them; the runs are requeued for the next server."""
         with self._lock:
             self._stopping.set()
             self._wake.set()
-            thread = self._thread
+            thread, sweeping = self._thread, self._sweeping
         if thread is not None:
             thread.join(timeout=30)
+        if sweeping is not None:
+            sweeping.join(timeout=1)  # what it has not deleted, a later one does
 
     def _run(self) -> None:
         backend = self._backend = self._make_backend(self._settings, self._wake.set)
         queue = self._make_queue(self._store, backend)
-        next_sweep = 0.0
         try:
             while not self._stopping.is_set():
-                if time.monotonic() >= next_sweep:
-                    self._sweep()
-                    next_sweep = time.monotonic() + self._sweep_seconds
                 if not self._try("the queue could not be polled", queue.poll):
                     self._stopping.wait(self._poll_seconds)
                 self._wake.wait(self._poll_seconds)
@@ -112,8 +117,15 @@ class Executor:
         self._try("runs could not be requeued: they will be when their leases have run out", queue.abandon)
 
     def _sweep(self) -> None:
-        """Delete what processes left behind that were killed between writing a file and recording it."""
-        self._try("abandoned files could not be deleted", self._sweep_files)
+        """Delete what processes left behind that were killed between writing a file and recording it.
+
+        On a thread of its own: a storage may take long, and the queue looks after leases.
+        """
+        while True:
+            self._try("abandoned files could not be deleted", self._sweep_files)
+            self._store.close()  # this thread's connection
+            if self._stopping.wait(self._sweep_seconds):
+                return
 
     def _sweep_files(self) -> None:
         self._parameters.sweep({file_name(row.id) for row in self._store.all_parameters()})

@@ -10,8 +10,9 @@ import logging
 import multiprocessing
 import os
 import signal
+import threading
 from collections.abc import Callable
-from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import Future
 from multiprocessing import resource_tracker
 
 from pebble import ProcessExpired, ProcessPool
@@ -24,8 +25,17 @@ from falcon_mnist.settings import Settings
 log = logging.getLogger(__name__)
 
 
+def end_pool(pool: ProcessPool) -> None:
+    """End its process, and wait for it."""
+    pool.stop()
+    pool.join()
+
+
 class PoolBackend:
-    """Processes that are started when a run needs one, and kept for the next. Made by the thread that calls it."""
+    """Processes that are started at once, so that the first runs need not wait for them, and kept from run to run.
+
+    Made by the thread that calls it.
+    """
 
     def __init__(
         self,
@@ -33,18 +43,25 @@ class PoolBackend:
         notify: Callable[[], None],
         *,
         execute: Callable[[Settings, str, str], None] = worker.execute,
+        end_pool: Callable[[ProcessPool], None] = end_pool,
     ) -> None:
         self.capacity = settings.workers
         self._settings = settings
         self._execute = execute  # as `worker.execute`, and of a module that a new process can import
+        self._end_pool = end_pool
         self._notify = notify
         self._context = multiprocessing.get_context("spawn")  # the server has threads, which fork would break
-        self._idle: list[ProcessPool] = []
+        self._idle: list[ProcessPool] = []  # some of them are starting, and take a run as soon as they have
         self._busy: dict[str, tuple[ProcessPool, Future[None]]] = {}  # by owner
+        self._ending: list[threading.Thread] = []
         # Processes inherit the mask of the thread that starts them: Ctrl-C is their server's business, also while
         # they start. The tracker is started before, for that unblocks the signal again.
         resource_tracker.ensure_running()
         signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+        for _ in range(self.capacity):
+            pool = self._new_pool()
+            pool.schedule(worker.prepare, args=[settings])
+            self._idle.append(pool)
 
     def start(self, run_id: str, owner: str) -> None:
         """Have an idle process, or a new one, execute the run."""
@@ -55,7 +72,7 @@ class PoolBackend:
                 future = pool.schedule(self._execute, args=arguments)
                 break
             except RuntimeError:  # its process was killed while it was idle
-                _end(pool)
+                self._end(pool)
         else:
             pool = self._new_pool()
             future = pool.schedule(self._execute, args=arguments)
@@ -73,7 +90,7 @@ class PoolBackend:
         if pool.active and not isinstance(error, ProcessExpired):
             self._idle.append(pool)
         else:
-            _end(pool)
+            self._end(pool)
         if error is None:
             return Outcome.FINISHED
         if isinstance(error, ProcessExpired):
@@ -82,10 +99,14 @@ class PoolBackend:
         return Outcome.FAILED
 
     def kill(self, owner: str) -> None:
-        """End the process of an attempt."""
+        """End the process of an attempt, and wait for nothing: one that is stopped takes seconds to end."""
         if owner in self._busy:
             pool, _ = self._busy.pop(owner)
-            _end(pool)
+            self._end(pool)
+
+    def problem(self) -> str | None:
+        """None: processes can always be started."""
+        return None
 
     def alive(self) -> int:
         """Processes that have been started and not ended."""
@@ -94,12 +115,17 @@ class PoolBackend:
 
     def close(self) -> None:
         """End all processes."""
-        pools = [*self._idle, *(pool for pool, _ in self._busy.values())]
+        for pool in [*self._idle, *(pool for pool, _ in self._busy.values())]:
+            self._end(pool)
         self._idle.clear()
         self._busy.clear()
-        if pools:  # side by side: to end one may take seconds
-            with ThreadPoolExecutor(len(pools)) as threads:
-                list(threads.map(_end, pools))
+        for thread in self._ending:
+            thread.join()
+
+    def _end(self, pool: ProcessPool) -> None:
+        thread = threading.Thread(target=self._end_pool, args=[pool], name="worker-end", daemon=True)
+        self._ending = [thread, *(each for each in self._ending if each.is_alive())]
+        thread.start()
 
     def _new_pool(self) -> ProcessPool:
         return ProcessPool(
@@ -108,8 +134,3 @@ class PoolBackend:
             initargs=[os.getpid(), logs.configured()],
             context=self._context,
         )
-
-
-def _end(pool: ProcessPool) -> None:
-    pool.stop()
-    pool.join()

@@ -53,7 +53,9 @@ class Queue:
         new_owner: Callable[[], str] = new_owner,
         lease_seconds: float = LEASE_SECONDS,
         claim_seconds: tuple[float, float] = CLAIM_SECONDS,
+        only: str | None = None,
     ) -> None:
+        """With `only`, the id of a run, that one alone is started, whatever else is queued."""
         self._store = store
         self._backend = backend
         self._clock = clock
@@ -65,6 +67,7 @@ class Queue:
         self._assignments: dict[str, Assignment] = {}  # by owner
         self._over: list[Ended] = []
         self._paused_until = float("-inf")
+        self._only = only
 
     def poll(self) -> None:
         """Look once: note what has ended, requeue what was lost, replace workers that hang, start what is queued.
@@ -101,7 +104,7 @@ class Queue:
                     log.error("worker lost", extra={"run_id": self._assignments[owner].run_id})
                 elif outcome is Outcome.FAILED:
                     self._paused_until = self._clock.monotonic() + PAUSE_SECONDS
-                self._requeue(owner, worker_lost=outcome is not Outcome.FINISHED)  # nothing to a run that has ended
+                self._requeue(owner, worker_lost=outcome in (Outcome.LOST, Outcome.FAILED))  # nothing to an ended run
             del self._over[0]
 
     def _requeue(self, owner: str, *, worker_lost: bool) -> None:
@@ -136,11 +139,17 @@ class Queue:
         if free <= 0 or self._clock.monotonic() < self._paused_until:
             return
         ours = {assignment.run_id for assignment in self._assignments.values()}
-        queued = [run_id for run_id in self._store.queued(limit=free + len(ours)) if run_id not in ours]
+        queued = [run_id for run_id in self._queued(free + len(ours)) if run_id not in ours]
         for run_id in queued[:free]:
             owner = self._new_owner()
             self._assignments[owner] = Assignment(run_id, self._clock.monotonic())
             self._backend.start(run_id, owner)
+
+    def _queued(self, limit: int) -> list[str]:
+        if self._only is None:
+            return self._store.queued(limit)
+        run = self._store.run(self._only)
+        return [run.id] if run is not None and run.state == QUEUED else []
 
 
 def _log_requeued(run: RunRow | None) -> None:

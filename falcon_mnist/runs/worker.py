@@ -12,12 +12,12 @@ import signal
 import threading
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from falcon_mnist import logs
 from falcon_mnist.data import dataset
-from falcon_mnist.data.dataset import Dataset
+from falcon_mnist.data.dataset import DataError, Dataset
 from falcon_mnist.runs.attempt import Attempt, Parts
 from falcon_mnist.runs.checkpoints import Checkpoints
 from falcon_mnist.runs.leases import LeaseKeeper
@@ -44,6 +44,14 @@ def start_process(parent: int, logging_as: tuple[int, logs.Style]) -> None:
     end_with(parent)
 
 
+def prepare(settings: Settings) -> None:
+    """Do before the first run what every run needs: import this module, and map the data set if it is there."""
+    with suppress(DataError, OSError):
+        found = dataset.load(settings.dataset, settings.home, make=False)
+        if settings.dataset != "auto" or found.name == "mnist":  # else a run is to look for MNIST first
+            _datasets[settings.dataset, settings.home] = found
+
+
 def end_with(parent: int) -> None:
     """End this process when the one that started it is gone, whatever it computes."""
     threading.Thread(target=_watch, args=(parent,), name="parent-watch", daemon=True).start()
@@ -67,17 +75,18 @@ def execute(settings: Settings, run_id: str, owner: str) -> None:
     execute_with(parts, run_id, owner)
 
 
-def execute_with(parts: Parts, run_id: str, owner: str) -> None:
-    """As `execute`, with these parts; closes their store."""
+def execute_with(parts: Parts, run_id: str, owner: str) -> bool:
+    """As `execute`, with these parts; closes their store. Says whether the run could be claimed."""
     try:
         run = parts.store.claim(run_id, owner)
         if run is None:
-            return
+            return False
         log.info("run claimed", extra={"run_id": run_id})
         attempt = Attempt(parts, run, owner)
         with _beating(attempt.lease, parts.store):
             for _ in attempt.run_to_completion():
                 pass
+        return True
     finally:
         parts.store.close()
 

@@ -10,11 +10,15 @@ import time
 from typing import TYPE_CHECKING, Any
 
 from waitress.channel import HTTPChannel
-from waitress.task import ErrorTask, Task, WSGITask
+from waitress.task import ErrorTask, Task
 from waitress.utilities import BadRequest, RequestEntityTooLarge, ServerNotImplemented
 
-from falcon_mnist.api.app import DEFAULT_HEADERS, access, new_request_id
+from falcon_mnist.api.app import DEFAULT_HEADERS, new_request_id
+from falcon_mnist.api.at_once import KEY as AT_ONCE
+from falcon_mnist.api.at_once import NotAtOnce
+from falcon_mnist.logs import access
 from falcon_mnist.server.parser import RequestParser, StorageFull
+from falcon_mnist.server.task import AnswerTask
 
 if TYPE_CHECKING:
     from falcon_mnist.server.listener import Listener
@@ -45,6 +49,9 @@ class Channel(HTTPChannel):  # type: ignore[misc]
     server: Listener
     unread = b""  # what came after the request that is being answered
     _waits_for_reader = False  # a request is due when the answer before it has left
+    _reader = 0  # the thread that is in `handle_read`
+    _due_at_once = False  # that thread is to answer the request that it has read
+    _answers_at_once = 0  # that thread, while it does
 
     def __init__(self, *arguments: Any, **more: Any) -> None:
         self._parsing = threading.Lock()  # held while a thread of the dispatcher parses `unread`
@@ -68,6 +75,16 @@ class Channel(HTTPChannel):  # type: ignore[misc]
         self._parsing.release()
         return parsed and bool(super().readable())
 
+    def handle_read(self) -> None:
+        """Read, in the I/O thread; a request that may be quick is answered here and its answer sent."""
+        self._reader = threading.get_ident()
+        super().handle_read()
+        self._reader = 0
+        if self._due_at_once:
+            self._answer_at_once()
+            if self.writable():
+                self.handle_write()
+
     def send_continue(self) -> None:
         """Ask for the body, unless there is none or it is refused: waitress would wait for it all the same."""
         if not self.request.completed:
@@ -75,10 +92,31 @@ class Channel(HTTPChannel):  # type: ignore[misc]
 
     # Tasks
 
+    def takes_at_once(self) -> bool:
+        """Whether the request that has just come in is answered by this thread, the one that reads."""
+        request = self.requests[0]
+        reads = self._reader == threading.get_ident()
+        self._due_at_once = reads and request.error is None and self.server.may_be_quick(request)
+        return self._due_at_once
+
+    def _answer_at_once(self) -> None:
+        request = self.requests[0]
+        self._due_at_once = False
+        self._answers_at_once = threading.get_ident()
+        try:
+            self.service()
+        except NotAtOnce:
+            request.get_body_stream().seek(0)
+            self.server.task_dispatcher.add_task(self)
+        finally:
+            self._answers_at_once = 0
+
     @staticmethod
-    def task_class(channel: HTTPChannel, request: RequestParser) -> Task:
+    def task_class(channel: Channel, request: RequestParser) -> Task:
         """The task that answers a request."""
-        task = WSGITask(channel, request)
+        task = AnswerTask(channel, request)
+        if channel._answers_at_once == threading.get_ident():
+            task.get_environment()[AT_ONCE] = True
         if not request.body_kept and request.expect_continue:
             task.close_on_finish = True  # its client may send the body all the same
         return task
@@ -92,7 +130,7 @@ class Channel(HTTPChannel):  # type: ignore[misc]
             return Refusal(channel, request)
         request.error = None
         request.headers["CONTENT_LENGTH"] = str(max(request.content_length, request.body_bytes_received))
-        task = WSGITask(channel, request)
+        task = AnswerTask(channel, request)
         task.close_on_finish = True  # the rest of the body may still be on its way
         return task
 
@@ -117,8 +155,17 @@ class Channel(HTTPChannel):  # type: ignore[misc]
 
     def write_soon(self, data: bytes) -> int:
         """Take a part of an answer, when most of what came before it has left. Raises `ClientDisconnected`."""
+        if self._answers_at_once == threading.get_ident():
+            self._send_at_once(data)
+            return len(data)
         self._wait_for_reader()
         return int(super().write_soon(data))
+
+    def _send_at_once(self, data: bytes) -> None:
+        """Send, in the I/O thread, and leave for later what the client does not take yet."""
+        sent = 0 if self.total_outbufs_len else self.send(data, do_close=False)
+        if sent < len(data):
+            super().write_soon(data[sent:])
 
     def _flush_outbufs_below_high_watermark(self) -> None:
         """Nothing: where waitress waits for the client without end, `write_soon` and `add_when_read` do."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import logging
 import socket
+import threading
 import time
 from collections.abc import Callable, Iterable
 from typing import Any
@@ -16,6 +17,7 @@ from waitress.server import TcpWSGIServer
 from falcon_mnist.server.balance import GIVE_WAY_SECONDS, Balance
 from falcon_mnist.server.channel import Channel
 from falcon_mnist.server.dispatcher import Dispatcher
+from falcon_mnist.server.parser import RequestParser
 from falcon_mnist.server.sockets import addresses
 
 log = logging.getLogger(__name__)
@@ -32,14 +34,29 @@ class Listener(TcpWSGIServer):  # type: ignore[misc]
     channel_class = Channel
     admits: Callable[[str], bool]
     max_body_bytes: int
+    may_be_quick: Callable[[RequestParser], bool]
+    io_thread = 0  # which reads and writes
     balance: Balance | None = None  # with other processes that listen at the same socket
     accepts_from = 0.0  # by the monotonic clock
     _told = False
 
     def add_task(self, task: Channel) -> None:
         """Have a thread answer the connection's next request, as soon as its client has read the answer before."""
-        if not task.add_when_read():
+        if not task.add_when_read() and not task.takes_at_once():
             super().add_task(task)
+
+    def pull_trigger(self) -> None:
+        """Wake the I/O thread; it has no need to wake itself."""
+        if threading.get_ident() != self.io_thread:
+            super().pull_trigger()
+
+    def handle_accept(self) -> None:
+        """Accept all connections that wait: one in each round would keep the last of many waiting for all answers."""
+        for _ in range(max(1, self.adj.connection_limit - len(self._map))):
+            before = len(self._map)
+            super().handle_accept()
+            if len(self._map) == before or time.monotonic() < self.accepts_from:
+                break
 
     def accept(self) -> Any:
         """The next connection; none for a while when there is no descriptor for it."""
@@ -88,6 +105,7 @@ class Listeners:
         admits: Callable[[str], bool],
         max_body_bytes: int,
         adjustments: dict[str, Any],
+        may_be_quick: Callable[[RequestParser], bool] = lambda _: False,
         balance: Balance | None = None,
     ) -> None:
         """`sockets` become the server's own; with `balance`, other processes listen at them too."""
@@ -106,6 +124,7 @@ class Listeners:
                 sockinfo=(listening.family, listening.type, listening.proto, listening.getsockname()),
             )
             listener.admits, listener.max_body_bytes, listener.balance = admits, max_body_bytes, balance
+            listener.may_be_quick = may_be_quick
             self.listeners.append(listener)
         self.task_dispatcher.set_thread_count(self._adjustments.threads)
 
@@ -121,6 +140,8 @@ class Listeners:
 
     def run(self) -> None:
         """Read and write until there is nothing to watch any more."""
+        for listener in self.listeners:
+            listener.io_thread = threading.get_ident()
         while self._map:
             wasyncore.poll2(self._wait_seconds(), self._map)
 

@@ -9,10 +9,12 @@ import contextlib
 import io
 from typing import Any, Protocol
 
+from waitress.buffers import OverflowableBuffer
 from waitress.parser import HTTPRequestParser, ParsingError
 from waitress.receiver import FixedStreamReceiver
 from waitress.utilities import Error, RequestHeaderFieldsTooLarge
 
+from falcon_mnist.server import plain_head
 from falcon_mnist.server.chunked import ChunkedBody
 
 MAX_HEADER_BYTES = 2**15  # waitress's `max_request_header_size`
@@ -88,6 +90,9 @@ class RequestParser(HTTPRequestParser):  # type: ignore[misc]
         if header_plus.count(b"\n") > MAX_HEADER_LINES:
             self._too_many_headers = True
             raise ParsingError("Too many header lines")
+        if head := plain_head.parse(header_plus):
+            self._take(head)
+            return
         try:
             super().parse_header(header_plus)
         except ValueError as error:  # a length of thousands of digits, an address that is none
@@ -98,6 +103,17 @@ class RequestParser(HTTPRequestParser):  # type: ignore[misc]
             raise ParsingError("Transfer-Encoding goes neither with Content-Length nor with HTTP/1.0")
         if self.chunked:
             self.body_rcv = ChunkedBody(self.body_rcv.getbuf())
+
+    def _take(self, head: plain_head.Head) -> None:
+        """Set what `parse_header` sets."""
+        self.command, self.request_uri, self.path, self.query, self.headers, self.content_length = head
+        self.version = "1.1"
+        self.url_scheme = self.adj.url_scheme
+        self.proxy_scheme = self.proxy_netloc = self.fragment = ""
+        self.connection_close = self.headers.get("CONNECTION", "").lower() == "close"
+        if self.content_length:
+            buffer = OverflowableBuffer(self.adj.inbuf_overflow)
+            self.body_rcv = FixedStreamReceiver(self.content_length, buffer)
 
     def close(self) -> None:
         """Forget the body; that it cannot be written to a full disk changes nothing."""

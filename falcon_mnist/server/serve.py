@@ -12,6 +12,8 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
 
+from falcon_mnist import logs
+from falcon_mnist.api import at_once
 from falcon_mnist.api.app import build_app
 from falcon_mnist.api.service import Service
 from falcon_mnist.server.balance import Balance
@@ -68,6 +70,7 @@ def make_server(service: Service, sockets: list[socket.socket], balance: Balance
             sockets,
             admits=service.tokens.admits,
             max_body_bytes=service.settings.max_body_bytes,
+            may_be_quick=lambda request: at_once.may_be_quick(request) and not logs.is_behind(),
             adjustments=ADJUSTMENTS
             | {
                 "max_request_body_size": service.settings.max_body_bytes + _PATIENCE_BYTES,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import logging
 from collections.abc import Container
@@ -26,11 +27,23 @@ class DamagedFileError(Exception):
         self.name = name
 
 
+class StorageUnavailableError(OSError):
+    """The storage does not answer, or refuses what it is asked: later it may not."""
+
+    def __init__(self, reason: str) -> None:
+        super().__init__(errno.EIO, reason)
+
+
 class Written(NamedTuple):
     """What a row records of its file."""
 
     size_bytes: int
     sha256: str
+
+    @classmethod
+    def of(cls, data: bytes) -> Written:
+        """What is recorded of these bytes."""
+        return cls(len(data), hashlib.sha256(data).hexdigest())
 
 
 class Entry(NamedTuple):
@@ -44,16 +57,36 @@ class Storage(Protocol):
     """Files under names that are used once; any number of threads and processes may use one."""
 
     def put(self, name: str, data: bytes) -> Written:
-        """Store `data`, durably, when this returns. Raises `OSError`, and then leaves nothing."""
+        """Store `data`, durably, when this returns. Raises `OSError`.
+
+        Then there is nothing, or the whole file, which a sweep deletes.
+        """
 
     def get(self, name: str, expected: Written) -> bytes:
-        """The file, as it was written. Raises `DamagedFileError`."""
+        """The file, as it was written. Raises `DamagedFileError`, `StorageUnavailableError`."""
 
     def delete(self, name: str) -> None:
         """Delete a file, if it is there. Raises `OSError`."""
 
     def list(self) -> list[Entry]:
         """All files, and what interrupted writes have left. Raises `OSError`."""
+
+
+def verified(name: str, data: bytes, expected: Written) -> bytes:
+    """`data`, if it is what was written. Raises `DamagedFileError`."""
+    if Written.of(data) != expected:
+        raise DamagedFileError(name, "length or SHA-256 is not what was recorded")
+    return data
+
+
+def discard(storage: Storage, name: str) -> bool:
+    """Delete a file that no row records any more, or ever will; one that stays is swept. Says whether it is gone."""
+    try:
+        storage.delete(name)
+    except OSError as error:
+        log.error("the file %s cannot be deleted, a sweep tries again: %s", name, error.strerror)
+        return False
+    return True
 
 
 class LocalFolder:
@@ -81,7 +114,7 @@ class LocalFolder:
             disk.delete(temporary)
             disk.delete(path)
             raise
-        return Written(len(data), hashlib.sha256(data).hexdigest())
+        return Written.of(data)
 
     def _make_folder(self) -> None:
         make_private(self._folder, self._disk)
@@ -95,9 +128,7 @@ class LocalFolder:
             data = self._disk.read(self._folder / name, expected.size_bytes + 1)
         except OSError as error:
             raise DamagedFileError(name, f"cannot be read ({error.strerror})") from error
-        if len(data) != expected.size_bytes or hashlib.sha256(data).hexdigest() != expected.sha256:
-            raise DamagedFileError(name, "length or SHA-256 is not what was recorded")
-        return data
+        return verified(name, data, expected)
 
     def delete(self, name: str) -> None:
         """It may be there again after a power failure, until a sweep."""

@@ -105,6 +105,12 @@ STEPS: tuple[tuple[str, ...], ...] = (
         "DROP TABLE parameters",
     ),
     ("ALTER TABLE runs ADD COLUMN finish {flag}",),
+    (
+        "ALTER TABLE runs ADD COLUMN best_accuracy_epoch INTEGER NOT NULL DEFAULT 0",
+        """UPDATE runs SET best_accuracy_epoch = coalesce(
+            (SELECT epoch FROM epochs WHERE run_id = runs.id AND val_accuracy IS NOT NULL
+                ORDER BY val_accuracy DESC, epoch LIMIT 1), 0)""",
+    ),
 )
 
 

@@ -4,16 +4,20 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager
+from importlib.util import find_spec
 from pathlib import Path
+from typing import Any, NamedTuple
 
 import peewee
 
 from falcon_mnist.clock import SYSTEM_CLOCK, Clock, NewId, new_id
-from falcon_mnist.settings import Settings
+from falcon_mnist.settings import Settings, SettingsError
+from falcon_mnist.storage.cache import Cache, CachedStorage
 from falcon_mnist.storage.database import Database, DatabaseFileError
 from falcon_mnist.storage.disk import SYSTEM_DISK, Disk
 from falcon_mnist.storage.files import LocalFolder, Storage
 from falcon_mnist.storage.migrations import STEPS, SchemaError, migrate, version
+from falcon_mnist.storage.object_store import ObjectStore, connect_gcs, connect_s3
 from falcon_mnist.storage.private import make_private, tighten
 from falcon_mnist.storage.sqlite import SQLite
 from falcon_mnist.storage.store import Store
@@ -104,11 +108,38 @@ def _explaining(database: Database) -> Iterator[None]:
         raise DatabaseFileError(f"the database {database.database} cannot be used ({error}): {advice}") from error
 
 
-def parameter_storage(settings: Settings, *, clock: Clock = SYSTEM_CLOCK, disk: Disk = SYSTEM_DISK) -> Storage:
-    """Where parameter files are."""
-    return LocalFolder(settings.storage / "parameters", clock=clock, disk=disk)
+class _Kind(NamedTuple):
+    """An object store: the package that fsspec needs for it, and which extra of ours brings that."""
+
+    package: str
+    extra: str
+    connect: Callable[[], Any]
+
+
+_OBJECT_STORES = {"s3": _Kind("s3fs", "s3", connect_s3), "gs": _Kind("gcsfs", "gcs", connect_gcs)}
+
+
+def parameter_storage(
+    settings: Settings, *, cached: bool = True, clock: Clock = SYSTEM_CLOCK, disk: Disk = SYSTEM_DISK
+) -> Storage:
+    """Where parameter files are; of a bucket's, this machine keeps copies if `cached`. Raises `SettingsError`."""
+    storage = _storage(settings, "parameters", clock, disk)
+    if cached and isinstance(storage, ObjectStore):
+        return CachedStorage(storage, Cache(settings.cached_parameters))
+    return storage
 
 
 def checkpoint_storage(settings: Settings, *, clock: Clock = SYSTEM_CLOCK, disk: Disk = SYSTEM_DISK) -> Storage:
-    """Where checkpoints are."""
-    return LocalFolder(settings.storage / "checkpoints", clock=clock, disk=disk)
+    """Where checkpoints are; they are read too rarely to be worth a copy. Raises `SettingsError`."""
+    return _storage(settings, "checkpoints", clock, disk)
+
+
+def _storage(settings: Settings, name: str, clock: Clock, disk: Disk) -> Storage:
+    place = settings.storage
+    if isinstance(place, Path):
+        return LocalFolder(place / name, clock=clock, disk=disk)
+    scheme, _, prefix = place.partition("://")
+    kind = _OBJECT_STORES[scheme]
+    if find_spec(kind.package) is None:
+        raise SettingsError(f"FALCON_MNIST_STORAGE_URL needs {kind.package}: pip install 'falcon-mnist[{kind.extra}]'")
+    return ObjectStore(f"{prefix}/{name}", kind.connect, clock=clock)

@@ -9,7 +9,7 @@ import orjson
 import safetensors.numpy
 
 from falcon_mnist.constants import Array
-from falcon_mnist.storage.files import DamagedFileError, Storage, Written
+from falcon_mnist.storage.files import DamagedFileError, Storage, Written, discard
 from falcon_mnist.training import network
 
 MEDIA_TYPE = "application/vnd.safetensors"
@@ -53,9 +53,9 @@ class ParameterFiles:
         data = encode(tensors, {"architecture": orjson.dumps(architecture).decode()})
         return self._storage.put(file_name(param_id), data)
 
-    def remove(self, param_id: str) -> None:
-        """Delete a file that no row records."""
-        self._storage.delete(file_name(param_id))
+    def discard(self, param_id: str) -> bool:
+        """As `files.discard`."""
+        return discard(self._storage, file_name(param_id))
 
     def read_bytes(self, param_id: str, expected: Written) -> bytes:
         """The file as it was written. Raises `DamagedFileError`."""

@@ -13,12 +13,16 @@ import psycopg
 from falcon_mnist.storage.database import Database, DatabaseBusyError, DatabaseFullError, DatabaseLostError
 from falcon_mnist.storage.postgresql_pool import Connections
 
+# How long a statement may take altogether, as a multiple of its wait for a lock: 30 s in a request, 15 min in a worker.
+_STATEMENT_WAITS = 15
+
 # Names of advisory locks, which hold within one database.
 _MIGRATING = 7_284_001
 _WRITING_ALONE = 7_284_002
 
-# SQLSTATEs: locks (not had in time, deadlock, serialization), too many connections; a session ended while idle.
-_BUSY = ("55P03", "40P01", "40001", "53300")
+# SQLSTATEs: locks (not had in time, deadlock, serialization), too many connections, a statement that took too long;
+# a session ended while idle.
+_BUSY = ("55P03", "40P01", "40001", "53300", "57014")
 _FULL = "53100"
 _ENDED_IDLE = "25P03"
 
@@ -40,7 +44,8 @@ class PostgreSQL(Database, peewee.PostgresqlDatabase):
         """Connects at the first statement. `wait` is how many seconds a statement waits for another's lock, for a
         connection, and for a server that restarts. Raises `peewee.DatabaseError` for what is no URL.
         """
-        session = {"lock_timeout": str(max(1, round(wait * 1000)))}
+        milliseconds = max(1, round(wait * 1000))
+        session = {"lock_timeout": str(milliseconds), "statement_timeout": str(_STATEMENT_WAITS * milliseconds)}
         if read_only:
             session["default_transaction_read_only"] = "on"
         with _telling():
@@ -65,13 +70,15 @@ class PostgreSQL(Database, peewee.PostgresqlDatabase):
         return self._transaction("READ COMMITTED", lock=_WRITING_ALONE)
 
     def migrating(self) -> AbstractContextManager[Any]:
-        """Holds an advisory lock. DDL is transactional here."""
-        return self._transaction("READ COMMITTED", lock=_MIGRATING)
+        """Holds an advisory lock. DDL is transactional here, and of a large table takes as long as it takes."""
+        return self._transaction("READ COMMITTED", lock=_MIGRATING, setting="SET LOCAL statement_timeout = 0")
 
     @contextmanager
-    def _transaction(self, isolation: str, *, lock: int | None = None) -> Iterator[None]:
+    def _transaction(self, isolation: str, *, lock: int | None = None, setting: str = "") -> Iterator[None]:
         try:
             with self.atomic(isolation):
+                if setting:
+                    self.execute_sql(setting)
                 if lock is not None:
                     self.execute_sql("SELECT pg_advisory_xact_lock(%s)", (lock,))
                 yield

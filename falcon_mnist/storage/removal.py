@@ -6,19 +6,17 @@ history goes in parts, run after run, each whole: SQLite has one writer, and oth
 
 from __future__ import annotations
 
-import logging
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from contextlib import AbstractContextManager, nullcontext
+from functools import partial
 from typing import Any, NamedTuple
 
 from falcon_mnist.constants import ACTIVE
 from falcon_mnist.storage.database import Database
-from falcon_mnist.storage.files import Storage
+from falcon_mnist.storage.files import Storage, discard
 from falcon_mnist.storage.parameter_files import ParameterFiles
 from falcon_mnist.storage.tables import EpochRow, EvaluationRow, ModelRow, ParameterRow, RunRow
-
-log = logging.getLogger(__name__)
 
 # So many epochs, and those of one run more, are deleted in one transaction: less than a tenth of a second.
 EPOCHS_AT_ONCE = 10_000
@@ -41,7 +39,7 @@ class Removed(NamedTuple):
     more: bool = False  # whether this was a part, and others are left
 
 
-def remove_model(database: Database, model_id: str) -> Removed | None:
+def remove_model(database: Database, model_id: str, *, epochs_at_once: int = EPOCHS_AT_ONCE) -> Removed | None:
     """Delete the rows of a model, its runs and its parameter sets; None if there is no such model.
 
     Where those are many, delete a part of its runs, the oldest, with their parameter sets. Raises `InUseError`.
@@ -51,7 +49,7 @@ def remove_model(database: Database, model_id: str) -> Removed | None:
             return None
         runs, sets = RunRow.model == model_id, ParameterRow.model == model_id
         _check_unused(database, runs, sets)  # also for a part: a refusal leaves all there is
-        if (last := _last_of_part(database, runs)) is not None:
+        if (last := _last_of_part(database, runs, epochs_at_once)) is not None:
             part = runs & (RunRow.number <= last)
             return _remove(database, runs=part, sets=_of_runs(part))._replace(more=True)
         removed = _remove(database, runs=runs, sets=sets)
@@ -59,13 +57,13 @@ def remove_model(database: Database, model_id: str) -> Removed | None:
         return removed
 
 
-def _last_of_part(database: Database, runs: Any) -> int | None:
+def _last_of_part(database: Database, runs: Any, epochs_at_once: int) -> int | None:
     """The number of the last run that one transaction deletes; None where it deletes all."""
     found = RunRow.select(RunRow.number, RunRow.epoch).where(runs).order_by(RunRow.number)
     epochs = 0
-    for run in found.limit(EPOCHS_AT_ONCE // _EPOCHS_OF_A_RUN + 1).execute(database):
+    for run in found.limit(epochs_at_once // _EPOCHS_OF_A_RUN + 1).execute(database):
         epochs += run.epoch + _EPOCHS_OF_A_RUN
-        if epochs > EPOCHS_AT_ONCE:
+        if epochs > epochs_at_once:
             return int(run.number)
     return None
 
@@ -119,10 +117,19 @@ def _together(parts: list[Removed]) -> Removed:
 class Remover:
     """Removes rows and files; any number of servers and commands may do so beside each other."""
 
-    def __init__(self, database: Database, parameters: ParameterFiles, checkpoints: Storage) -> None:
+    def __init__(
+        self,
+        database: Database,
+        parameters: ParameterFiles,
+        checkpoints: Storage,
+        *,
+        wait: Callable[[float], None] = time.sleep,
+    ) -> None:
+        """It will `wait` for so many seconds between two parts, so that others can write."""
         self._database = database
         self._parameters = parameters
         self._checkpoints = checkpoints
+        self._wait = wait
 
     def remove(
         self,
@@ -136,12 +143,12 @@ class Remover:
         """
         parts = [self._part(which, row_id, turn)]
         while (part := parts[-1]) is not None and part.more:
-            time.sleep(_PAUSE_SECONDS)
+            self._wait(_PAUSE_SECONDS)
             parts.append(self._part(which, row_id, turn))
         if part is None:
             return None
         while self._database.give_back():
-            time.sleep(_PAUSE_SECONDS)
+            self._wait(_PAUSE_SECONDS)
         return _together([part for part in parts if part])
 
     def _part(
@@ -149,15 +156,14 @@ class Remover:
     ) -> Removed | None:
         with turn():
             removed = which(self._database, row_id)
-        for param_id in removed.param_ids if removed else ():
-            self._delete(self._parameters.remove, param_id)
-        for name in removed.checkpoints if removed else ():
-            self._delete(self._checkpoints.delete, name)
+        if removed:
+            _each_until_one_fails(self._parameters.discard, removed.param_ids)
+            _each_until_one_fails(partial(discard, self._checkpoints), removed.checkpoints)
         return removed
 
-    @staticmethod
-    def _delete(delete: Callable[[str], None], name: str) -> None:
-        try:
-            delete(name)
-        except OSError as error:
-            log.error("the file of %s cannot be deleted, a sweep tries again: %s", name, error.strerror)
+
+def _each_until_one_fails(act: Callable[[str], bool], names: Iterable[str]) -> None:
+    """The next would only wait, as that one has, for a storage that does not answer."""
+    for name in names:
+        if not act(name):
+            break

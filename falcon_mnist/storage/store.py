@@ -237,11 +237,15 @@ class Store:
         query = _EPOCHS.where(EpochRow.run == run_id).order_by(EpochRow.epoch)
         return [Epoch(*row) for _, *row in query.execute(self._database)]
 
-    def latest_epochs(self, runs: Sequence[RunRow]) -> dict[str, Epoch]:
-        """Run id to its last finished epoch, for the runs that have finished one."""
-        last = (EpochRow.run == RunRow.id) & (EpochRow.epoch == RunRow.epoch)
-        query = _EPOCHS.join(RunRow, on=last).where(RunRow.id.in_([run.id for run in runs]))
-        return {run_id: Epoch(*row) for run_id, *row in query.execute(self._database)}
+    def shown_epochs(self, runs: Sequence[RunRow]) -> dict[str, dict[int, Epoch]]:
+        """Run id to the last finished epoch and that of best accuracy, by number, where there are any."""
+        numbers = (EpochRow.epoch == RunRow.epoch) | (EpochRow.epoch == RunRow.best_accuracy_epoch)
+        shown = (EpochRow.run == RunRow.id) & numbers
+        query = _EPOCHS.join(RunRow, on=shown).where(RunRow.id.in_([run.id for run in runs]))
+        found: dict[str, dict[int, Epoch]] = {run.id: {} for run in runs}
+        for run_id, *row in query.execute(self._database):
+            found[run_id][row[0]] = Epoch(*row)
+        return found
 
     def cancel(self, run_id: str) -> bool:
         """End a queued or running run; says whether it was one."""
@@ -368,7 +372,7 @@ class Store:
                 owner=owner,
                 renewals=0,
                 checkpointed_since_claim=False,
-                started_at=fn.COALESCE(RunRow.started_at, self._clock.timestamp()),
+                started_at=fn.COALESCE(RunRow.started_at, self._not_before(RunRow.created_at)),
             )
             return self.run(run_id) if claimed else None
 
@@ -398,7 +402,7 @@ class Store:
     def restart(self, run_id: str, owner: str) -> None:
         """Forget the epochs of an attempt with another basis. Raises `RunLostError`."""
         with self._database.writing():
-            self._update_held(run_id, owner, epoch=0, best_epoch=0, checkpoint=None)
+            self._update_held(run_id, owner, epoch=0, best_epoch=0, best_accuracy_epoch=0, checkpoint=None)
             EpochRow.delete().where(EpochRow.run == run_id).execute(self._database)
 
     def record_epoch(
@@ -412,7 +416,15 @@ class Store:
             self._update_held(run_id, owner, **epochs)
             added = EpochRow.insert(run=run_id, epoch=epoch, **metrics).on_conflict_ignore().as_rowcount()
             if added.execute(self._database):
+                self._note_best_accuracy(run_id)
                 self._add_to_totals(Trained(1, int(metrics.get("samples") or 0)))
+
+    def _note_best_accuracy(self, run_id: str) -> None:
+        """Kept in the run, for lists: to find it among a thousand epochs of each run takes too long there."""
+        measured = (EpochRow.run == run_id) & EpochRow.val_accuracy.is_null(False)
+        ranked = EpochRow.select(EpochRow.epoch).where(measured).order_by(EpochRow.val_accuracy.desc(), EpochRow.epoch)
+        best = fn.COALESCE(ranked.limit(1), 0)
+        RunRow.update(best_accuracy_epoch=best).where(RunRow.id == run_id).execute(self._database)
 
     def _add_to_totals(self, trained: Trained) -> None:
         """Kept beside the epochs, whose rows may be removed: a total never falls."""
@@ -511,7 +523,12 @@ class Store:
             raise RunLostError(run_id)
 
     def _end(self, *where: Any, **changes: Any) -> bool:
-        return self._update(where, finished_at=self._clock.timestamp(), owner=None, drain=False, **changes)
+        finished_at = self._not_before(fn.COALESCE(RunRow.started_at, RunRow.created_at))
+        return self._update(where, finished_at=finished_at, owner=None, drain=False, **changes)
+
+    def _not_before(self, earlier: Any) -> Any:
+        """Now, or at an `earlier` timestamp that is later: another machine's clock may be ahead of this one's."""
+        return self._database.greatest(earlier, self._clock.timestamp())
 
 
 def _newest(table: Any, limit: int, before: int | None, model_id: str | None = None) -> Any:

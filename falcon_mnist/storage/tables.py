@@ -20,6 +20,8 @@ from peewee import (
     TextField,
 )
 
+from falcon_mnist.storage.files import Written
+
 
 class JSONText(TextField):
     """A JSON document in a text column."""
@@ -77,7 +79,8 @@ class RunRow(Table):
     epoch = IntegerField(default=0)
     start_from = TextField(null=True)  # the parameter set that it begins with, instead of random weights
     param_id = TextField(null=True)  # the parameter set that it made, also when that is deleted
-    best_epoch = IntegerField(default=0)  # 0 before there is one
+    best_epoch = IntegerField(default=0)  # of lowest validation loss; 0 before there is one
+    best_accuracy_epoch = IntegerField(default=0)  # of highest validation accuracy, the earliest; likewise
     dataset = JSONText(null=True)
     isa = TextField(null=True)  # the instruction set that it trains with: another one would give other bits
     error = JSONText(null=True)
@@ -128,6 +131,11 @@ class ParameterRow(Table):
     created_at = TextField()
     idempotency_key = TextField(null=True)
     fingerprint = TextField(null=True)
+
+    @property
+    def written(self) -> Written:
+        """What its file holds."""
+        return Written(self.size_bytes, self.sha256)
 
     class Meta:
         table_name = "parameter_sets"

@@ -32,6 +32,9 @@ SEGMENT_FLOP = (24_000_000_000, 60_000_000_000)
 TRIAL_PARTS = 8
 # A step of less than this, some 20 us, runs on one thread: barriers would cost more than several threads save.
 SHARED_FLOP = 4_000_000
+# Where many runs share machines, a run has one CPU for each so much arithmetic of a step: with less, several threads
+# train one run sooner, but several runs on one thread each end sooner.
+CPU_FLOP = 100_000_000
 
 Images = npt.NDArray[np.uint8]
 Flags = npt.NDArray[np.uint8]
@@ -137,6 +140,11 @@ def _note_best(state: State, val_loss: float, hyperparams: Hyperparams) -> None:
 def useful_threads(net: kernels.Network, hyperparams: Hyperparams, cpus: int) -> int:
     """How many threads may pay at most."""
     return cpus if row_flop(net) * hyperparams.batch_size >= SHARED_FLOP else 1
+
+
+def fair_threads(net: kernels.Network, hyperparams: Hyperparams, cpus: int) -> int:
+    """How many of a machine's CPUs a run is to have where others want them too."""
+    return max(1, min(row_flop(net) * hyperparams.batch_size // CPU_FLOP, cpus, kernels.MAX_THREADS))
 
 
 def row_flop(net: kernels.Network) -> int:

@@ -129,11 +129,12 @@ cdef class Network:
         """`parameters` as the kernels read them, for calls that else pack them each time."""
         return Packed(self, parameters)
 
-    def forward(self, parameters, inputs, out, Workspace workspace not None):
+    def forward(self, parameters, inputs, out, Workspace workspace not None, Workspace second=None):
         """Write the network's outputs for `inputs` (n, inputs) to `out` (n, outputs); returns `out`.
 
         `parameters` are the flat vector, or what `pack` made of it. `inputs` are float32, or uint8 that count
-        as float32(byte / 255). A row's bits depend on that row alone.
+        as float32(byte / 255). A row's bits depend on that row alone. Where there is a `second` workspace, the
+        process's helper, a parked thread, shares the rows if it is free.
         """
         cdef Packed packed = self._packed(parameters)
         cdef Job job = self._job("inputs", inputs, None)
@@ -144,6 +145,12 @@ cdef class Network:
             _apart("out", out, "parameters", parameters)
         cdef float* to = <float*>address(out)
         cdef float_mode mode
+        if second is not None and job.n > LEAST_ROWS and lend_helper():
+            try:
+                self._forward_shared(packed, &job, to, workspace, second)
+            finally:
+                _helper.lent = False
+            return out
         with workspace.used_by(self, False):
             job.packed = packed.buffer.data
             job.workspace = &workspace.buffers
@@ -155,6 +162,16 @@ cdef class Network:
                     self.table.forward(&job, to)
             restore_float_mode(mode)
         return out
+
+    cdef _forward_shared(self, Packed packed, Job* job, float* to, Workspace workspace, Workspace second):
+        cdef float_mode mode
+        with workspace.used_by(self, False), second.used_by(self, False):
+            job.packed = packed.buffer.data
+            job.workspace = &workspace.buffers
+            with nogil:
+                mode = enter_float_mode(FLUSH_SUBNORMALS)
+                forward_with_helper(self.table, job, to, &second.buffers)
+                restore_float_mode(mode)
 
     def evaluate(
         self, parameters, images, labels, order, Workspace workspace not None, stop=None, *, int threads=1

@@ -45,6 +45,7 @@ cdef struct Kernels:
     void (*run)(Job* job, int threads) noexcept nogil
     void (*forward)(Job* job, float* out) noexcept nogil
     bint (*narrow)(Py_ssize_t n, const double* x, float* y) noexcept nogil
+    bint (*within)(Py_ssize_t n, const uint32_t* bits, uint32_t largest) noexcept nogil
     void (*augment)(Augmentation* augmentation, int threads) noexcept nogil
     void (*random_words)(const uint32_t* key, const uint32_t* counter, Py_ssize_t n, uint32_t* out) noexcept nogil
     float (*fma_chains)(Py_ssize_t iterations, Py_ssize_t* flop) noexcept nogil

@@ -37,7 +37,7 @@ cdef Kernels _table = Kernels(
     relu_forward, sigmoid_forward, tanh_forward, relu_backward, sigmoid_backward, tanh_backward,
     softmax_rows, softmax_backward_rows, argmax_rows, cross_entropy,
     add_bias_rows, bias_gradient, apply_updates, prepare_step, run_job, forward_rows,
-    narrow_doubles, augment, random_words, fma_chains, cache_passes,
+    narrow_doubles, bits_within, augment, random_words, fma_chains, cache_passes,
 )
 
 table = PyCapsule_New(&_table, "falcon_mnist.kernels.table", NULL)

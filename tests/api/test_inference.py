@@ -12,6 +12,8 @@ import pytest
 import safetensors.numpy
 from serving import BINARY, JSON, SAFETENSORS, Client, Document, OnDisk, architecture, kind, linear, pixels, pointers
 
+from falcon_mnist.data.digits import draw
+
 ROWS = pixels(5)
 FLOATS = (ROWS.astype(np.float32) / np.float32(255)).astype(np.float32)
 EVERYTHING = {"logits": True, "probabilities": True, "labels": True}
@@ -41,7 +43,7 @@ def outputs(client: Client, trained: Document) -> Document:
 
 def test_labels_and_probabilities_unless_told_otherwise(client: Client, trained: Document) -> None:
     answer = client.infer(trained["param_id"], as_json(FLOATS))
-    assert set(answer) == {"model_id", "param_id", "outputs", "latency_ms"}
+    assert set(answer) == {"model_id", "param_id", "outputs", "latency_ms", "warnings"}  # the rows are noise
     assert set(answer["outputs"]) == {"labels", "probabilities"}
     assert (answer["model_id"], answer["param_id"]) == (trained["model_id"], trained["param_id"])
     assert isinstance(answer["latency_ms"], int | float)
@@ -206,7 +208,7 @@ def test_parameters_posted_back_answer_bit_for_bit_the_same(client: Client, on_d
     as_answered = response.text.partition('"parameters":')[2].rpartition(',"size_bytes"')[0]
     with on_disk.unchanged():
         adhoc = client.post("/api/infer_adhoc", content=f'{others[:-1]}, "parameters": {as_answered}}}').json()
-    assert set(adhoc) == {"outputs", "latency_ms"}
+    assert set(adhoc) == {"outputs", "latency_ms", "warnings"}
     assert adhoc["outputs"] == stored
 
 
@@ -382,3 +384,25 @@ def test_the_one_number_whose_shortest_form_is_read_as_its_neighbour_is_written_
     bias = "[7.0385307e-26, -7.0385307e-26, 7.0385313e-26, 7.038531e-26, 0, 0, 0, 0, 0, 0]"
     response = client.post("/api/infer_adhoc", content=json.dumps(body).replace('"BIAS"', bias))
     assert '"logits":[[7.0385307e-26,-7.0385307e-26,7.0385313e-26,7.0385313e-26,0.0' in response.text
+
+
+# What does not look like a digit
+
+
+def test_an_answer_to_what_does_not_look_like_a_digit_warns(client: Client, trained: Document) -> None:
+    """Whichever way the rows come; without a fault there is no such member."""
+    digits = draw(0)[0][:3]
+    faulty = np.stack([digits[0], 255 - digits[1], digits[2]])
+    parameters = client.get(f"/api/params/{trained['param_id']}").json()["parameters"]
+    adhoc = {"architecture": architecture(16, softmax=True), "parameters": parameters}
+    for rows, expected in ((digits, []), (faulty, [("polarity", [1])])):
+        inputs = as_json(rows / np.float32(255))
+        answers = [
+            client.infer(trained["param_id"], inputs),
+            binary(client, rows.tobytes(), param_id=trained["param_id"], dtype="uint8").json(),
+            client.post("/api/infer_adhoc", adhoc | {"inputs": inputs}).json(),
+        ]
+        for answer in answers:
+            assert ("warnings" in answer) == bool(expected)
+            assert [(each["code"], each["rows"]) for each in answer.get("warnings", [])] == expected
+            assert all(each["detail"] for each in answer.get("warnings", []))

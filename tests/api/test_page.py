@@ -7,17 +7,20 @@ import re
 import pytest
 from serving import Client
 
-from falcon_mnist.api.resources.page import POLICY, page_files
+from falcon_mnist.api.resources.page import POLICY, page_files, viewer_files
 
 FILES = page_files()
-NAMES = sorted(set(FILES) - {"index.html"})
+DOCUMENTS = {"/": "index.html", "/docs": "docs.html"}
+PATHS = {path: FILES[name] for path, name in DOCUMENTS.items()}
+PATHS |= {f"/page/{name}": file for name, file in sorted(FILES.items()) if name not in DOCUMENTS.values()}
+PATHS |= {f"/docs/{name}": file for name, file in viewer_files().items()}
 
 
-@pytest.mark.parametrize("path", ["/", *(f"/page/{name}" for name in NAMES)])
+@pytest.mark.parametrize("path", PATHS)
 def test_everyone_gets_the_page_and_its_files(client: Client, path: str) -> None:
     response = client.get(path, token=None)
     assert response.status_code == 200
-    assert response.content == FILES[path.rpartition("/")[2] or "index.html"].content
+    assert response.content == PATHS[path].content
     assert response.headers["Content-Security-Policy"] == POLICY
     assert response.headers["X-Content-Type-Options"] == "nosniff"
     assert response.headers["Cache-Control"] == "private, no-cache"
@@ -25,11 +28,20 @@ def test_everyone_gets_the_page_and_its_files(client: Client, path: str) -> None
     assert again.status_code == 304
 
 
-@pytest.mark.parametrize("name", ["index.html", "nothing.js", "__init__.py", "%2e%2e%2fapp.py", "a%00.js"])
-def test_nothing_else_is_there(client: Client, name: str) -> None:
-    response = client.get(f"/page/{name}", token=None)
+@pytest.mark.parametrize("name", [*DOCUMENTS.values(), "nothing.js", "__init__.py", "%2e%2e%2fapp.py", "a%00.js"])
+@pytest.mark.parametrize("folder", ["page", "docs"])
+def test_nothing_else_is_there(client: Client, folder: str, name: str) -> None:
+    response = client.get(f"/{folder}/{name}", token=None)
     assert response.status_code == 404
     assert "script-src" not in response.headers["Content-Security-Policy"]
+
+
+def test_the_viewer_shows_documents_of_our_version() -> None:
+    """OpenAPI 3.1 needs Swagger UI 5; its files are those that the document names."""
+    viewer = viewer_files()
+    assert re.search(rb'PACKAGE_VERSION:"([5-9]|\d\d)\.', viewer["swagger-ui-bundle.js"].content)
+    named = re.findall(rb'(?:src|href)="docs/([^"]+)"', FILES["docs.html"].content)
+    assert {name.decode() for name in named} == set(viewer)
 
 
 def test_the_policy_is_the_page_s_alone(client: Client) -> None:

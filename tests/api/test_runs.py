@@ -55,6 +55,9 @@ def test_a_finished_run_shows_everything_about_itself(client: Client, trained: D
     assert all(entry["seconds"] > 0 for entry in trained["history"])
     losses = [entry["val_loss"] for entry in trained["history"]]
     assert trained["best_epoch"] == losses.index(min(losses)) + 1
+    accuracies = [entry["val_accuracy"] for entry in trained["history"]]
+    best = max(accuracies)
+    assert trained["best_accuracy"] == {"epoch": accuracies.index(best) + 1, "val_accuracy": best}
     assert trained["samples_per_second"] > 0
     assert trained["eta_seconds"] is None
     assert "error" not in trained

@@ -8,6 +8,7 @@ import stat
 import subprocess
 from collections.abc import Callable
 from pathlib import Path
+from typing import BinaryIO
 
 import pytest
 from serving import COMMANDS, READ, SMALL, WRITE, Client, Document, OnDisk, Server, environment, pixels, until
@@ -15,6 +16,7 @@ from serving import COMMANDS, READ, SMALL, WRITE, Client, Document, OnDisk, Serv
 from falcon_mnist.api.auth import Holder, Tokens
 from falcon_mnist.api.token_rules import check_address, weaknesses
 from falcon_mnist.settings import Settings, SettingsError
+from falcon_mnist.storage.disk import Disk
 
 PATHS = [
     ("POST", "/api/models"),
@@ -156,6 +158,27 @@ def test_a_token_is_made_once_and_for_its_owner_alone(tmp_path: Path) -> None:
     assert first.holder(token) == Tokens(settings).holder(token) == Holder("write", "line 1")
     assert settings.made_token.read_text().strip() == token
     assert os.listdir(settings.home) == ["token"]
+
+
+def test_a_made_token_is_on_the_disk_before_it_is_used(tmp_path: Path) -> None:
+    settings = Settings(home=tmp_path / "home")
+    synced: list[list[str]] = []
+
+    class RecordingDisk(Disk):
+        def sync(self, file: BinaryIO) -> None:
+            super().sync(file)
+            assert Path(file.name).read_text().strip()
+            synced.append(os.listdir(settings.home))
+
+        def sync_folder(self, path: Path) -> None:
+            super().sync_folder(path)
+            if path == settings.home:
+                synced.append(os.listdir(settings.home))
+
+    Tokens(settings, disk=RecordingDisk())
+    written, named = synced
+    assert "token" not in written
+    assert "token" in named
 
 
 @pytest.mark.parametrize(

@@ -58,12 +58,15 @@ def test_refusals_are_sentences(client: Client, trained: Document, here: list[ob
     other.write_text("another-token-of-nobody\n")
     for arguments, said in (
         (["import", wrong, "--activation", "relu", *here], "/0.weight: is the last layer"),
-        (["import", wrong, *here], "/activation: is required"),
+        (["import", wrong, *here], ": --activation: is required"),
         (["import", tmp_path / "nothing", *here], "No such file"),
         (["export", "p_0", *here], "404: There is no parameter set"),
-        (["export", "p_0", "--url", "http://127.0.0.1:1", "--token-file", other], "no server answers"),
-        (["export", "p_0", "--url", client.url, "--token-file", other], "401"),
-        (["export", "p_0", "--url", client.url, "--token-file", tmp_path / "none"], "--token-file"),
+        (
+            ["export", "p_0", "--url", "http://127.0.0.1:1", "--token-file", other],
+            "start `falcon-mnist serve`, or name a server with --url",
+        ),
+        (["export", "p_0", "--url", client.url, "--token-file", other], "does not know this token"),
+        (["export", "p_0", "--url", client.url, "--token-file", tmp_path / "none"], "there is no token in"),
     ):
         done = run(*arguments, home=tmp_path)
         assert done.returncode == 1

@@ -13,6 +13,8 @@ from pathlib import Path
 import pytest
 from serving import PATIENCE, OnDisk, environment, until
 
+from falcon_mnist.cli.watch import STOPPING
+
 # Ctrl-C is a signal to the group. It comes when the command does what is named first in its arguments.
 BEGIN = """if True:
     import os, signal, sys
@@ -57,7 +59,9 @@ def test_ctrl_c_ends_a_command_in_one_line(tmp_path: Path, digits: Path, command
         until(lambda: trains(home), "an epoch has ended")
         os.killpg(process.pid, signal.SIGINT)
     lines = process.communicate(timeout=PATIENCE)[1].decode().splitlines()
-    if command == "serve" and process.returncode == 0:  # it was serving already, and logs
+    if moment == TRAINS and process.returncode == 0:  # it has stopped after an epoch, and kept what was learned
+        assert lines == [STOPPING]
+    elif command == "serve" and process.returncode == 0:  # it was serving already, and logs
         assert all(line.startswith("{") for line in lines), lines
     else:
         assert process.returncode == 130

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import re
 import signal
+import socket
 import subprocess
 from collections.abc import Callable
 from pathlib import Path
@@ -44,6 +45,16 @@ def test_elsewhere_it_does_not(serve: Callable[..., Server]) -> None:
     server.url()
     until(lambda: re.search(r"^Page: http://[\d.]+:\d+/$", server.output(), re.MULTILINE), "the page is named")
     assert WRITE not in server.output()
+
+
+def test_a_port_that_is_taken_is_told_with_what_to_do(tmp_path: Path, digits: Path) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        command = [str(COMMANDS / "falcon-mnist"), "serve", "--port", str(taken.getsockname()[1])]
+        variables = environment(tmp_path / "home", dataset=digits)
+        refused = subprocess.run(command, env=variables, capture_output=True, text=True, timeout=PATIENCE, check=False)
+    assert refused.returncode == 1
+    assert refused.stderr.count("\n") == 1
+    assert "another program listens there (--port" in refused.stderr
 
 
 def test_a_token_that_may_write_goes_before_one_that_may_not(tmp_path: Path) -> None:

@@ -50,7 +50,7 @@ def test_mnist_is_downloaded_once_with_progress(home: Path, files: Files, start_
         progress=lambda task, done, total: steps.setdefault(task, []).append((done, total)),
         source=mirror.source(),
     )
-    assert data.reason == "MNIST is used: it could be downloaded."
+    assert data.reason == "Downloaded just now."
     assert list(steps) == [f"downloading {name}" for name in idx.FILES]
     for name, shown in zip(idx.FILES, steps.values(), strict=True):
         size = len(mirror.files[f"{name}.gz"])
@@ -59,7 +59,7 @@ def test_mnist_is_downloaded_once_with_progress(home: Path, files: Files, start_
     before = len(mirror.requests)
     for choice in ("auto", "mnist"):
         again = dataset.load(choice, home, source=mirror.source())
-        assert again.reason == "MNIST is used: it has been downloaded before."
+        assert again.reason == "Downloaded earlier."
         assert again.checksum == data.checksum
     assert len(mirror.requests) == before
     assert_fetched(home, mirror.source(), files)

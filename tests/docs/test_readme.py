@@ -142,32 +142,19 @@ def test_the_options_for_waitress_serve_are_those_of_serve() -> None:
 
 
 def transcripts() -> list[tuple[str, str, dict[str, object]]]:
-    """Method, path and answer of each curl command whose answer is shown."""
+    """Method, path and answer of each curl command of the handbook whose answer is shown."""
     found = []
-    shown = README + DOCUMENTS["docs/operations.md"]
-    commands = re.findall(r"^\$ curl (.*?)\n(\{.*?)$", shown, flags=re.M | re.S)
-    for command, answer in commands:
-        if "\n$ " in command:
-            command = command.rsplit("\n$ curl ", 1)[-1]
+    for command, answer in re.findall(r"^\$ curl (.*?)\n(\{.*?)$", DOCUMENTS["docs/operations.md"], flags=re.M | re.S):
         words = shlex.split(command)
-        path = next(word for word in words if word.startswith("$API")).replace("$API", "/api").partition("?")[0]
-        method = "post" if {"-d", "--data-binary", "POST"} & set(words) else "get"
-        found.append((method, path, json.loads(answer)))
+        path = next(word for word in words if word.startswith("$API")).replace("$API", "/api")
+        found.append(("post" if "-d" in words else "get", path, json.loads(answer)))
     return found
 
 
-def test_the_documents_show_the_whole_flow_and_an_error() -> None:
-    shown = [path.split("/")[2] for _, path, _ in transcripts()]
-    assert shown == ["models", "models", "runs", "infer", "models"]
-
-
 @pytest.mark.parametrize(("method", "path", "answer"), transcripts())
-def test_documented_answers_are_as_the_description_says(method: str, path: str, answer: dict[str, object]) -> None:
+def test_documented_errors_are_as_the_description_says(method: str, path: str, answer: dict[str, object]) -> None:
     document = openapi.document(OPERATIONS)
-    template = path.replace("$MODEL", "{model_id}").replace("$RUN", "{run_id}")
-    answers = document["paths"][template][method]["responses"]
-    status = str(answer["status"]) if "title" in answer else next(code for code in answers if code.startswith("2"))
-    (media,) = answers[status]["content"].values()
+    (media,) = document["paths"][path][method]["responses"][str(answer["status"])]["content"].values()
     jsonschema.validate(answer, media["schema"] | {"components": document["components"]})
 
 
@@ -175,7 +162,7 @@ def test_no_placeholder_is_left() -> None:
     assert not re.search(r"@[A-Z]+@|TODO|FIXME", TEXT)
 
 
-PATHS = re.findall(r"\b((?:tests|bench|docs|kernels)/[a-z_0-9/-]+(?:\.[a-z]+)?)", TEXT)
+PATHS = re.findall(r"(?<![\w/])((?:tests|bench|docs|kernels)/[a-z_0-9/-]+(?:\.[a-z]+)?)", TEXT)
 
 
 @pytest.mark.parametrize("path", sorted(set(PATHS)))

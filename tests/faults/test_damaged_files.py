@@ -220,7 +220,7 @@ def test_doctor_finds_a_healthy_home_healthy(home: Path, digits: Path) -> None:
     ran = command(home, "doctor", tokens=None, dataset=digits)
     assert "to do" not in ran.stdout.replace("to do  free space", "")  # that is for the machine to see to
     assert ran.returncode == (1 if "to do" in ran.stdout else 0)
-    assert "1 of 1 are as they were written" in ran.stdout
+    assert "1 of 1 intact" in ran.stdout
 
 
 def test_doctor_says_what_to_do_about_each_damage(home: Path, digits: Path) -> None:

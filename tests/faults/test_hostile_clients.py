@@ -240,7 +240,7 @@ def test_each_request_and_each_event_of_a_run_is_one_line_of_json(
     client: Client, shared: Faulty, finished: Document
 ) -> None:
     sent = {
-        "one-of-mine-1": client.get("/healthz", token=None, headers={"X-Request-ID": "one-of-mine-1"}),
+        "one-of-mine-1": client.get("/api/version", headers={"X-Request-ID": "one-of-mine-1"}),
         "one-of-mine-2": client.get("/api/runs/none", headers={"X-Request-ID": "one-of-mine-2"}),
         "one-of-mine-3": client.post("/api/models", content=b"{", headers={"X-Request-ID": "one-of-mine-3"}),
         "one-of-mine-4": client.get("/api/runs/%0a%22%7b", token=None, headers={"X-Request-ID": "one-of-mine-4"}),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import os
 import re
 import resource
@@ -9,21 +10,18 @@ import subprocess
 import sys
 import threading
 import time
-import warnings
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
 import pytest
+from in_process import served
 from raw_http import HEALTH, Gauge, Raw, request
 from serving import PATIENCE, READ, WRITE, Client, Document, Server, architecture, environment, until
 
 from falcon_mnist.server.balance import Balance
-from falcon_mnist.server.listener import Listeners
-from falcon_mnist.server.serve import ADJUSTMENTS
-from falcon_mnist.server.sockets import listen
 
 
 @pytest.mark.parametrize("count", [8, 64])
@@ -131,36 +129,11 @@ def _pipelined(url: str, number: int) -> int:
     return sum(answer == path for answer, path in zip(re.findall(rb"/\d{6}", received), paths, strict=False))
 
 
-@contextmanager
-def _serving(balance: Balance | None = None) -> Iterator[Listeners]:
-    """A server in a thread that answers each request with its path."""
-    adjustments = ADJUSTMENTS | {"connection_limit": 100, "ident": None}
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore", DeprecationWarning)
-        server = Listeners(
-            _answer_path,
-            listen("127.0.0.1", 0),
-            admits=lambda _: True,
-            max_body_bytes=2**20,
-            adjustments=adjustments,
-            balance=balance,
-        )
-    thread = threading.Thread(target=server.run, daemon=True)
-    thread.start()
-    try:
-        yield server
-    finally:
-        server.task_dispatcher.shutdown()
-        for channel in server.channels:
-            channel.will_close = True
-        server.pull_trigger()
-        until(lambda: not server.channels, "the connections are closed")
-        server.close()
-        thread.join(PATIENCE)
-
-
-def test_threads_that_meet_on_a_connection_answer_each_request_once(restless: None) -> None:
-    with _serving() as server, ThreadPoolExecutor(4) as clients:
+@pytest.mark.parametrize("at_once", [False, True])
+def test_threads_that_meet_on_a_connection_answer_each_request_once(restless: None, *, at_once: bool) -> None:
+    turns = itertools.cycle([True, False, True])
+    quick = (lambda _: next(turns)) if at_once else (lambda _: False)
+    with served(_answer_path, may_be_quick=quick) as server, ThreadPoolExecutor(4) as clients:
         answered = list(clients.map(lambda number: _pipelined(server.addresses[0], number), range(600)))
     assert answered == [60] * 600
 
@@ -168,7 +141,7 @@ def test_threads_that_meet_on_a_connection_answer_each_request_once(restless: No
 def test_connections_that_no_other_process_takes_are_accepted_by_the_one_with_most() -> None:
     counts = [0, 0]  # the other has none
     balance = Balance(counts, 0)
-    with _serving(balance) as server, ExitStack() as stack:
+    with served(_answer_path, balance=balance) as server, ExitStack() as stack:
         for number in range(20):
             connection = stack.enter_context(Raw(server.addresses[0]))
             connection.send(request("GET", f"/{number:06}"))

@@ -1,4 +1,4 @@
-"""Doubles to float32, rounded as NumPy does, and whether all of them are in range."""
+"""Doubles to float32, rounded as NumPy does, and whether numbers are in range."""
 
 import numpy as np
 import pytest
@@ -36,6 +36,21 @@ def test_one_number_among_others_decides(kernels, number, filler):
         assert out[filler].tobytes() == np.float32(number).tobytes()
 
 
+WITHIN = [0.0, 2.0**-149, 1.0, 1.5]
+NOT_WITHIN = [1.5 + 2.0**-23, 255.0, -0.0, -(2.0**-149), -1.0, np.inf, -np.inf, np.nan]
+
+
+@for_each("filler", [0, 5, 784, 100_001])
+@for_each("number, expected", [(number, True) for number in WITHIN] + [(number, False) for number in NOT_WITHIN])
+def test_one_number_decides_whether_all_are_within(kernels, number, expected, filler):
+    x = np.array([[*[0.5] * filler, number, *[1.0] * filler]], dtype=np.float32)
+    assert kernels.within(x, 1.5) is expected
+
+
+def test_no_numbers_are_within(kernels):
+    assert kernels.within(np.empty((0, 784), dtype=np.float32), 1.0) is True
+
+
 @pytest.mark.parametrize(
     ("text", "count"),
     [
@@ -69,8 +84,13 @@ def test_argmax_is_the_first_of_the_largest(kernels, random, rows):
         ("narrow", (np.zeros(6)[::2], np.zeros(3, dtype=np.float32))),
         ("argmax", (np.zeros(3, dtype=np.float32),)),
         ("argmax", (np.zeros((3, 0), dtype=np.float32),)),
+        ("within", (np.zeros((2, 3)), 1.0)),
+        ("within", (np.zeros(3, dtype=np.float32), 1.0)),
+        ("within", (np.zeros((2, 6), dtype=np.float32)[:, ::2], 1.0)),
+        ("within", (np.zeros((2, 3), dtype=np.float32), -1.0)),
+        ("within", (np.zeros((2, 3), dtype=np.float32), float("nan"))),
     ],
 )
 def test_arguments_that_do_not_fit_are_refused(kernels, name, arguments):
-    with pytest.raises((TypeError, ValueError), match=r"doubles|out|x must"):
+    with pytest.raises((TypeError, ValueError), match=r"doubles|out|x must|high must"):
         getattr(kernels, name)(*arguments)

@@ -11,9 +11,12 @@ FUSED = [isa for isa in supported() if isa != "baseline"]
 
 @pytest.mark.parametrize("hidden", [(), (37,), (64, 130)], ids=str)
 @pytest.mark.parametrize("activation", ["relu", "sigmoid", "tanh"])
-def test_an_epoch_has_the_same_bits_with_either_width(hidden: tuple[int, ...], activation: str) -> None:
+@pytest.mark.parametrize(("density", "threads"), [(0.2, 1), (0.2, 3), (1.0, 1), (1.0, 3)])
+def test_an_epoch_has_the_same_bits_with_either_width(
+    hidden: tuple[int, ...], activation: str, density: float, threads: int
+) -> None:
     random = np.random.default_rng(5)
-    pixels = (random.integers(0, 256, (70, 784)) * (random.random((70, 784)) < 0.2)).astype(np.uint8)
+    pixels = (random.integers(1, 256, (70, 784)) * (random.random((70, 784)) < density)).astype(np.uint8)
     labels = random.integers(0, 10, 70, dtype=np.uint8)
     layers, width = [], 784
     for outputs in hidden:
@@ -26,6 +29,8 @@ def test_an_epoch_has_the_same_bits_with_either_width(hidden: tuple[int, ...], a
         parameters = np.random.default_rng(6).uniform(-0.1, 0.1, network.parameter_count).astype(np.float32)
         velocity = np.zeros_like(parameters)
         workspace = kernels.Workspace(network, 32, training=True)
-        metrics = sgd_train(kernels, network, parameters, velocity, pixels, labels, None, 33, 0.1, 0.9, workspace)
+        metrics = sgd_train(
+            kernels, network, parameters, velocity, pixels, labels, None, 33, 0.1, 0.9, workspace, threads=threads
+        )
         results.add((str(metrics), parameters.tobytes(), velocity.tobytes()))
     assert len(results) == min(len(FUSED), 1)

@@ -7,13 +7,12 @@ import shutil
 from collections.abc import Iterator
 from pathlib import Path
 
-import numpy as np
 import pytest
 from browsing import OpenPage, Site
+from drawn import write_drawn_digits
 from serving import READ, WRITE, Client, Document, architecture
 
 from falcon_mnist.app import open_service
-from falcon_mnist.data import digits, idx
 from falcon_mnist.server.serve import running
 from falcon_mnist.settings import Settings
 
@@ -30,18 +29,8 @@ expect.set_options(timeout=PATIENCE_MS)
 
 @pytest.fixture(scope="session")
 def drawn(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A folder of digits drawn from pen strokes: 10,000 to train on, 1,000 to test on."""
-    folder = tmp_path_factory.mktemp("drawn")
-    training = [digits.draw(batch) for batch in (0, 1)]
-    test_images, test_labels = digits.draw(2)
-    parts = {
-        "train": (np.concatenate([images for images, _ in training]), np.concatenate([x for _, x in training])),
-        "t10k": (test_images[:1000], test_labels[:1000]),
-    }
-    for part, (images, labels) in parts.items():
-        idx.write(folder / f"{part}-images-idx3-ubyte", [idx.header(idx.IMAGES, len(labels)), images.tobytes()])
-        idx.write(folder / f"{part}-labels-idx1-ubyte", [idx.header(idx.LABELS, len(labels)), labels.tobytes()])
-    return folder
+    """A folder of digits drawn from pen strokes."""
+    return write_drawn_digits(tmp_path_factory.mktemp("drawn") / "digits")
 
 
 @pytest.fixture(scope="session")

@@ -47,6 +47,25 @@ def test_a_digit_that_is_drawn_is_read(
     expect(page.locator(".verdict")).to_have_text("Draw a digit")
 
 
+def test_what_the_server_doubts_is_shown(trained: Document, open_page: OpenPage) -> None:
+    """The page prepares its pictures so that there is hardly ever a reason."""
+
+    def inverted(route: Route) -> None:
+        drawn = route.request.post_data_buffer or b""
+        route.continue_(post_data=bytes(255 - pixel for pixel in drawn))
+
+    page = open_page()
+    draw(page, ONE)
+    expect(page.locator(".verdict strong")).to_be_visible()
+    expect(page.locator(".doubts")).to_be_hidden()
+    page.route("**/api/infer*", inverted)
+    draw(page, ONE)
+    expect(page.locator(".doubts")).to_contain_text("bright at its edges")
+    page.unroute("**/api/infer*")
+    page.get_by_role("button", name="Clear").click()
+    expect(page.locator(".doubts")).to_be_hidden()
+
+
 def test_the_picture_that_is_sent_is_made_as_mnist_was(trained: Document, open_page: OpenPage) -> None:
     """20 pixels high, its centre of mass at pixel 14; and what is shown is what is sent."""
     page = open_page()

@@ -7,25 +7,28 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from away import AwayFolder
 from serving import SMALL
 
 from falcon_mnist.constants import QUEUED, RUNNING, SUCCEEDED
 from falcon_mnist.data import dataset
-from falcon_mnist.runs.attempt import Attempt, Parts
+from falcon_mnist.runs.attempt import STORAGE_PAUSE_SECONDS, Attempt, Parts
 from falcon_mnist.runs.checkpoints import Checkpoints
-from falcon_mnist.storage.database import DatabaseBusyError, DatabaseLostError
-from falcon_mnist.storage.files import LocalFolder, Written
+from falcon_mnist.storage.database import DatabaseBusyError, DatabaseFullError, DatabaseLostError
+from falcon_mnist.storage.files import LocalFolder
 from falcon_mnist.storage.migrations import migrate
 from falcon_mnist.storage.parameter_files import ParameterFiles
 from falcon_mnist.storage.sqlite import SQLite
 from falcon_mnist.storage.store import Store
+from falcon_mnist.storage.tables import RunRow
 from falcon_mnist.training.hyperparams import Hyperparams
 
 
-class BusyStore(Store):
-    """A store that is locked while `busy` is set."""
+class TroubledStore(Store):
+    """A store that is locked while `busy` is set, or has no room while `full` is."""
 
     busy = False
+    full = False
     loses_answer = False
 
     def succeed(self, *args: object, **named: object) -> None:
@@ -34,16 +37,29 @@ class BusyStore(Store):
             raise DatabaseLostError("server closed the connection unexpectedly")
 
     def record_epoch(self, *args: object, **named: object) -> None:
+        self._check()
+        super().record_epoch(*args, **named)  # type: ignore[arg-type]
+
+    def fail(self, *args: object) -> bool:
+        self._check()
+        return super().fail(*args)  # type: ignore[arg-type]
+
+    def requeue(self, *args: object, **named: object) -> RunRow | None:
+        self._check()
+        return super().requeue(*args, **named)  # type: ignore[arg-type]
+
+    def _check(self) -> None:
         if self.busy:
             raise DatabaseBusyError("database is locked")
-        super().record_epoch(*args, **named)  # type: ignore[arg-type]
+        if self.full:
+            raise DatabaseFullError("database or disk is full")
 
 
 @pytest.fixture
 def parts(tmp_path: Path, digits: Path) -> Iterator[Parts]:
     database = SQLite(None, wait=0)
     migrate(database)
-    store = BusyStore(database)
+    store = TroubledStore(database)
     data = dataset.load(str(digits), tmp_path)
     yield Parts(
         store=store,
@@ -85,7 +101,7 @@ def completed(parts: Parts, run_id: str) -> bytes:
     assert [epoch.epoch for epoch in parts.store.history(run_id)] == [1, 2, 3]
     row = parts.store.parameters(ended.param_id)
     assert row is not None
-    return parts.parameters.read_bytes(row.id, Written(row.size_bytes, row.sha256))
+    return parts.parameters.read_bytes(row.id, row.written)
 
 
 def test_a_saved_run_ends_as_one_that_was_never_interrupted(parts: Parts) -> None:
@@ -122,24 +138,73 @@ def test_a_run_restarts_where_the_instruction_set_is_another(parts: Parts, caplo
 
 def test_parameters_stay_where_the_answer_to_their_recording_is_lost(parts: Parts) -> None:
     """The row may be there. If it is not, the file is swept as any that no row names."""
-    assert isinstance(parts.store, BusyStore)
+    assert isinstance(parts.store, TroubledStore)
     run_id = queued(parts.store)
     parts.store.loses_answer = True
     completed(parts, run_id)
 
 
-def test_a_locked_database_fails_no_run(parts: Parts) -> None:
-    """Its worker leaves it, for its queue to requeue without a loss."""
+@pytest.fixture
+def away(tmp_path: Path) -> AwayFolder:
+    """A storage that is away for two requests."""
+    folder = AwayFolder(tmp_path / "parameters")
+    folder.failures = 2
+    return folder
+
+
+def test_a_run_waits_for_its_storage(parts: Parts, away: AwayFolder, caplog: pytest.LogCaptureFixture) -> None:
+    run_id, pauses = queued(parts.store), []
+    completed(replace(parts, parameters=ParameterFiles(away), sleep=pauses.append), run_id)
+    assert pauses == [STORAGE_PAUSE_SECONDS] * 2
+    assert caplog.text.count("run waits for its storage") == 1
+
+
+def test_a_checkpoint_that_cannot_be_read_yet_is_waited_for(parts: Parts, away: AwayFolder, tmp_path: Path) -> None:
+    run_id = queued(parts.store)
+    saved_in_the_middle(parts, run_id)
+    checkpoints = AwayFolder(tmp_path / "checkpoints")
+    checkpoints.failures = 2
+    pauses: list[float] = []
+    after = completed(replace(parts, checkpoints=Checkpoints(checkpoints), sleep=pauses.append), run_id)
+    assert len(pauses) == 2
+    assert after == completed(parts, queued(parts.store))
+
+
+def test_a_run_that_waits_for_its_storage_can_be_drained_and_cancelled(parts: Parts, away: AwayFolder) -> None:
+    away.failures = 1000
+    waiting = replace(parts, parameters=ParameterFiles(away), sleep=lambda seconds: None)
+    for number, asked in enumerate(("drain", "cancel")):
+        run_id = queued(parts.store)
+        run = parts.store.claim(run_id, "first")
+        assert run is not None
+        attempt = Attempt(waiting, run, "first")
+        for _ in attempt.run_to_completion():
+            if away.failures < 1000 - 3 - number:
+                attempt.lease.drain = asked == "drain"
+                attempt.lease.stop[0] = asked == "cancel"
+        left = parts.store.run(run_id)
+        assert left is not None
+        assert left.state == (QUEUED if asked == "drain" else RUNNING)
+        parts.store.cancel(run_id)
+    assert away.failures > 900
+
+
+@pytest.mark.parametrize("trouble", ["busy", "full"])
+@pytest.mark.parametrize("drained", [False, True])
+def test_a_run_whose_end_cannot_be_recorded_is_left(parts: Parts, trouble: str, drained: bool) -> None:
+    """Its worker returns as if nothing were wrong, and so counts as no loss when the run is requeued."""
     run_id = queued(parts.store)
     run = parts.store.claim(run_id, "first")
     assert run is not None
-    assert isinstance(parts.store, BusyStore)
-    parts.store.busy = True
-    for _ in Attempt(parts, run, "first").run_to_completion():
-        pass
+    assert isinstance(parts.store, TroubledStore)
+    attempt = Attempt(parts, run, "first")
+    for _ in attempt.run_to_completion():
+        found = parts.store.run(run_id)
+        attempt.lease.drain = drained and found is not None and found.epoch >= 1
+        setattr(parts.store, trouble, attempt.lease.drain == drained)
     left = parts.store.run(run_id)
     assert left is not None
     assert left.state == RUNNING
-    parts.store.busy = False
+    setattr(parts.store, trouble, False)
     parts.store.requeue(run_id, "first", worker_lost=False)
     assert completed(parts, run_id)

@@ -109,3 +109,25 @@ def test_while_the_database_is_locked_no_lease_runs_out(scene: Scene, tmp_path_f
     assert locked.requeued_after(1) == []  # its worker has as long as ever to renew it
     locked.store.renew(locked.run_id, "worker")
     assert locked.requeued_after(LEASE_SECONDS) == []
+
+
+def test_observers_whose_clocks_differ_agree_with_the_worker(scene: Scene) -> None:
+    """No time stands in a lease: each counts how long it has seen the same number of renewals, by its own clock."""
+    now = 0.0
+    clocks = [
+        Clock(wall=lambda ahead=ahead: 1e9 + ahead + now, monotonic=lambda ahead=ahead: ahead**2 + now)
+        for ahead in (-1200.0, 0.0, 1200.0)
+    ]
+    observers = [LeaseObserver(Store(scene.database, clock=clock), clock=clock) for clock in clocks]
+
+    def requeued_after(seconds: float) -> list[str]:
+        nonlocal now
+        now += seconds
+        return [run.id for observer in observers for _, run in observer.requeue_expired()]
+
+    for _ in range(20):
+        assert requeued_after(LEASE_SECONDS - 1) == []
+        scene.store.renew(scene.run_id, "worker")
+    assert requeued_after(0) == []
+    assert requeued_after(LEASE_SECONDS - 1) == []
+    assert requeued_after(2) == [scene.run_id]  # by one of them

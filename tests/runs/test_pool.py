@@ -1,15 +1,30 @@
-"""The pool of worker processes: each is replaced alone."""
+"""The pool of worker processes: they are there before the first run, and each is replaced alone."""
 
 from __future__ import annotations
 
 import os
 import signal
+import threading
+import time
 from collections.abc import Callable
 from pathlib import Path
 
+from pebble import ProcessPool
 from serving import ENDLESS, Client, Server, alive, until
 
+from falcon_mnist.runs.pool import PoolBackend, end_pool
+from falcon_mnist.settings import Settings
+
 Serve = Callable[..., Server]
+
+
+def test_workers_are_started_when_the_server_is(serve: Serve) -> None:
+    server = serve(workers=2)
+    with Client(server.url()) as client:
+        workers = until(lambda: sorted(server.workers()) if len(server.workers()) == 2 else None, "both have started")
+        client.trained(epochs=1)
+        assert sorted(server.workers()) == workers
+    assert server.stop() == 0
 
 
 def test_a_stopped_worker_is_replaced_and_its_neighbour_is_not(serve: Serve) -> None:
@@ -35,7 +50,7 @@ def test_a_stopped_idle_worker_keeps_no_run_waiting(serve: Serve) -> None:
     server = serve(workers=2)
     with Client(server.url()) as client:
         client.trained(epochs=1)
-        (idle,) = server.workers()
+        idle = server.workers()[-1]
         os.kill(idle, signal.SIGSTOP)
         assert client.trained(epochs=1)["state"] == "succeeded"
     assert server.on_disk.query("SELECT worker_losses FROM runs") == [(0,), (0,)]
@@ -54,3 +69,26 @@ def test_a_killed_idle_worker_is_replaced_at_once(serve: Serve) -> None:
     assert "the queue could not be polled" not in server.log()
     assert "did not claim its run" not in server.log()
     assert server.stop() == 0
+
+
+def sleep(settings: Settings, run_id: str, owner: str) -> None:
+    """What a worker executes: nothing that ends."""
+    time.sleep(3600)
+
+
+def test_nothing_waits_for_a_worker_that_is_killed() -> None:
+    go_on = threading.Event()
+    ended: list[bool] = []
+
+    def end(pool: ProcessPool) -> None:
+        ended.append(go_on.wait(10))
+        end_pool(pool)
+
+    backend = PoolBackend(Settings(), lambda: None, execute=sleep, end_pool=end)
+    backend.start("r_1", "owner")
+    backend.kill("owner")
+    assert backend.alive() == 0
+    go_on.set()
+    backend.close()
+    signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGINT})  # which the backend blocks in its thread
+    assert ended == [True]

@@ -12,13 +12,12 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from interrupting import interrupted, parameter_bytes
 from serving import (
     COMMANDS,
     ENDLESS,
-    SMALL,
     WRITE,
     Client,
-    Document,
     Server,
     alive,
     environment,
@@ -27,32 +26,6 @@ from serving import (
 )
 
 Serve = Callable[..., Server]
-
-# Long enough to be interrupted after its first epoch, and soon over.
-LONG = {"architecture": SMALL, "hyperparams": {"epochs": 100, "batch_size": 32, "optimizer": {"momentum": 0.9}}}
-
-
-@pytest.fixture(scope="module")
-def undisturbed(client: Client) -> bytes:
-    """The parameters of the long run when nothing happens to it."""
-    return parameter_bytes(client, client.trained(LONG))
-
-
-def parameter_bytes(client: Client, run: Document) -> bytes:
-    return client.get(f"/api/params/{run['param_id']}?format=safetensors").content
-
-
-def interrupted(client: Client, server: Server) -> tuple[str, int]:
-    """The long run in the middle of its training, and the worker that is at it, stopped in its tracks."""
-    model_id = client.model(LONG)
-    while True:
-        run_id = client.train(model_id)
-        until(lambda run_id=run_id: client.run(run_id)["epoch"] >= 1, "an epoch has ended")
-        (worker,) = server.workers()
-        os.kill(worker, signal.SIGSTOP)
-        if client.run(run_id)["state"] == "running":
-            return run_id, worker
-        os.kill(worker, signal.SIGCONT)  # on a busy machine all epochs may have ended: another run, then
 
 
 def test_the_server_says_where_it_is_and_where_its_token_is(serve: Serve) -> None:
@@ -83,9 +56,9 @@ def test_a_home_that_is_made_is_for_its_owner_alone(tmp_path: Path, digits: Path
     assert stat.S_IMODE(home.stat().st_mode) == 0o700
 
 
-def test_sigterm_ends_the_server_and_its_workers_and_the_next_resumes_the_run(serve: Serve) -> None:
+def test_sigterm_ends_the_server_and_its_workers_and_the_next_resumes_the_run(serve_each: Serve) -> None:
     """That it ends with the same bits is asked where a test decides at which batch it is interrupted."""
-    server = serve()
+    server = serve_each()
     with Client(server.url()) as client:
         run_id = client.train(client.model(ENDLESS))
         until(lambda: client.run(run_id)["epoch"] >= 1, "an epoch has ended")
@@ -95,12 +68,12 @@ def test_sigterm_ends_the_server_and_its_workers_and_the_next_resumes_the_run(se
     assert not any(alive(worker) for worker in workers)
     ((state, owner, epoch),) = server.on_disk.query("SELECT state, owner, epoch FROM runs")
     assert (state, owner) == ("queued", None)
-    server = serve()
+    server = serve_each()
     with Client(server.url()) as client:
         until(lambda: client.run(run_id)["epoch"] > epoch, "it has gone on")
         assert [entry["epoch"] for entry in client.run(run_id)["history"]][: epoch + 1] == list(range(1, epoch + 2))
         client.post(f"/api/runs/{run_id}/cancel")
-    assert "resuming run at epoch" in server.log()
+    assert re.search(f'"resuming run at epoch.*{run_id}', server.log())
 
 
 def test_ctrl_c_in_the_terminal_ends_the_server_and_its_workers(serve: Serve) -> None:
@@ -119,8 +92,8 @@ def test_ctrl_c_in_the_terminal_ends_the_server_and_its_workers(serve: Serve) ->
     assert server.on_disk.query("SELECT state, worker_losses FROM runs") == [("queued", 0)] * 2
 
 
-def test_a_run_whose_worker_is_killed_is_given_back_and_ends_the_same(serve: Serve, undisturbed: bytes) -> None:
-    server = serve()
+def test_a_run_whose_worker_is_killed_is_given_back_and_ends_the_same(serve_each: Serve, undisturbed: bytes) -> None:
+    server = serve_each()
     with Client(server.url()) as client:
         run_id, worker = interrupted(client, server)
         os.kill(worker, signal.SIGKILL)
@@ -131,8 +104,11 @@ def test_a_run_whose_worker_is_killed_is_given_back_and_ends_the_same(serve: Ser
         assert server.workers() != [worker]
 
 
-def test_a_run_that_loses_its_worker_again_and_again_has_failed(serve: Serve) -> None:
-    server = serve()
+def test_a_run_that_loses_its_worker_again_and_again_has_failed(serve_each: Serve, tmp_path: Path) -> None:
+    storage = tmp_path / "home" / "storage"
+    storage.mkdir(parents=True)
+    (storage / "checkpoints").touch()  # a folder that cannot be made: no attempt gets further than the one before
+    server = serve_each()
     with Client(server.url()) as client:
         run_id = client.train(client.model(ENDLESS))
         for loss in (1, 2, 3):
@@ -145,6 +121,16 @@ def test_a_run_that_loses_its_worker_again_and_again_has_failed(serve: Serve) ->
         assert run["state"] == "failed"
         assert run["error"]["code"] == "worker_lost"
         assert client.trained(epochs=1)["state"] == "succeeded"
+
+
+def test_a_cancelled_run_leaves_its_place_to_the_next(serve_each: Serve) -> None:
+    server = serve_each()
+    with Client(server.url()) as client:
+        for _ in range(3):
+            with client.endless_run():
+                pass
+        assert client.trained(epochs=1)["state"] == "succeeded"
+    assert server.stop() == 0
 
 
 def test_waitress_serve_serves_the_api_too(serve: Serve) -> None:
@@ -187,17 +173,9 @@ def test_importing_and_making_the_application_starts_nothing(tmp_path: Path, dig
     assert ran.stdout == "children:\n"
 
 
-def test_a_server_that_is_only_asked_to_infer_starts_no_worker(serve: Serve) -> None:
-    server = serve()
-    with Client(server.url()) as client:
-        client.model()
-        client.get("/readyz")
-        assert server.workers() == []
-
-
-def test_without_its_data_set_a_run_fails_and_tells_no_path(serve: Serve, tmp_path: Path) -> None:
+def test_without_its_data_set_a_run_fails_and_tells_no_path(serve_each: Serve, tmp_path: Path) -> None:
     (tmp_path / "nowhere").mkdir()
-    server = serve(dataset=tmp_path / "nowhere")
+    server = serve_each(dataset=tmp_path / "nowhere")
     with Client(server.url()) as client:
         run = client.wait(client.train(client.model()))
         assert run["state"] == "failed"
@@ -209,7 +187,12 @@ def test_without_its_data_set_a_run_fails_and_tells_no_path(serve: Serve, tmp_pa
 
 @pytest.mark.parametrize(
     ("variable", "value"),
-    [("WORKERS", "many"), ("DATABASE_URL", "postgresql://here/db"), ("EXECUTOR", "ray"), ("TOKENS_FILE", "/nowhere")],
+    [
+        ("WORKERS", "many"),
+        ("DATABASE_URL", "postgresql://here/db"),
+        ("EXECUTOR", "slurm"),
+        ("TOKENS_FILE", "/nowhere"),
+    ],
 )
 def test_a_setting_that_cannot_be_used_ends_the_command_with_one_sentence(
     tmp_path: Path, variable: str, value: str

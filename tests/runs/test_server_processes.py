@@ -6,8 +6,7 @@ import json
 import os
 import signal
 import socket
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -23,16 +22,14 @@ from serving import (
     Server,
     alive,
     children,
-    command_line,
     pixels,
     until,
 )
+from several import EXECUTES, OTHER, clients, only, spawned
 
 Serve = Callable[..., Server]
 
 LONG = {"architecture": SMALL, "hyperparams": {"epochs": 400, "batch_size": 32, "optimizer": {"momentum": 0.9}}}
-# The first executes the runs.
-EXECUTES, OTHER = 0, 1
 
 
 @pytest.fixture(scope="module")
@@ -45,57 +42,10 @@ def parameters(client: Client, run: Document) -> bytes:
     return client.get(f"/api/params/{run['param_id']}?format=safetensors").content
 
 
-def spawned(pid: int) -> list[int]:
-    """The processes that this one started to serve or to train, in the order of their starts."""
-    return [child for child in children(pid) if b"spawn_main" in command_line(child)]
-
-
 def family(server: Server) -> list[int]:
     """All that a server started, and what these have started."""
     servers = children(server.process.pid)
     return [*servers, *(pid for child in servers for pid in children(child))]
-
-
-def stopped(pid: int) -> bool:
-    threads = Path(f"/proc/{pid}/task").glob("*/stat")
-    return all(thread.read_text().rpartition(")")[2].split()[0] == "T" for thread in threads)
-
-
-@contextmanager
-def only(server: Server, pid: int) -> Iterator[None]:
-    """Whatever is new goes to this process of the server: the others are stopped meanwhile."""
-    others = [other for other in spawned(server.process.pid) if other != pid]
-    for other in others:
-        os.kill(other, signal.SIGSTOP)
-        until(lambda other=other: stopped(other), "it has stopped")
-    try:
-        yield
-    finally:
-        for other in others:
-            os.kill(other, signal.SIGCONT)
-
-
-@contextmanager
-def clients(server: Server) -> Iterator[list[Client]]:
-    """A client of each process, in the order of their starts, whose connection stays with it."""
-    made: list[Client] = []
-    try:
-        for pid in spawned(server.process.pid):
-            with only(server, pid):
-                made.append(Client(server.url()))
-        yield made
-    finally:
-        for client in made:
-            client.__exit__()
-
-
-@pytest.fixture
-def pair(serve: Serve) -> Server:
-    """A server of two processes."""
-    server = serve(processes=2)
-    server.url()
-    until(lambda: len(spawned(server.process.pid)) == 2, "both are started")
-    return server
 
 
 def test_a_run_that_any_process_has_queued_is_executed_by_the_first(pair: Server) -> None:

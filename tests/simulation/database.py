@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from dataclasses import dataclass
 from typing import Any
 
 from falcon_mnist.storage.database import DatabaseBusyError, DatabaseFullError
@@ -9,6 +11,19 @@ from falcon_mnist.storage.migrations import migrate
 from falcon_mnist.storage.sqlite import SQLite
 
 from .world import Crashed, Process, World
+
+
+@dataclass
+class Pause:
+    """A process is about to wait between two statements: what it has read may be outdated when it writes."""
+
+    process: Process | None  # None for whoever is the first
+    seconds: float
+    after: int = 0  # so many statements
+    only_writes: bool = False  # count those that write, and wait before one of them
+    only_while: Callable[[], bool] = lambda: True  # as above
+    at_start: Callable[[], object] = lambda: None
+    over: Callable[[], bool] = lambda: False  # whether to wait no longer
 
 
 class SimulatedDatabase(SQLite):
@@ -21,7 +36,7 @@ class SimulatedDatabase(SQLite):
         self.full = 0.0
         self.crash_in_commit: Process | None = None
         self.acting: Process | None = None
-        self.pause: tuple[Process, float, int] | None = None  # who is to wait, how long, and after how many statements
+        self.pause: Pause | None = None
         _template().backup(raw(self))
 
     @property
@@ -31,14 +46,15 @@ class SimulatedDatabase(SQLite):
 
     def execute_sql(self, sql: str, params: Any = None) -> Any:
         """Reads always work."""
-        self._maybe_pause()
-        if not sql.startswith("SELECT"):
+        writes = not sql.startswith("SELECT")
+        self._maybe_pause(writes=writes)
+        if writes:
             self._find_trouble()
         return super().execute_sql(sql, params)
 
     def begin(self, lock_type: str | None = None) -> None:
         """Takes the lock, if it can be had."""
-        self._maybe_pause()
+        self._maybe_pause(writes=True)
         self._find_trouble()
         super().begin(lock_type)
 
@@ -60,19 +76,28 @@ class SimulatedDatabase(SQLite):
         process.crash()
         raise Crashed
 
-    def _maybe_pause(self) -> None:
+    def _maybe_pause(self, *, writes: bool) -> None:
         """Outside of transactions, others may act between any two statements of a process."""
-        if self.pause is None or self.pause[0] is not self.acting or raw(self).in_transaction:
+        pause, process = self.pause, self.acting
+        if pause is None or process is None or pause.process not in (None, process) or raw(self).in_transaction:
             return
-        process, seconds, after = self.pause
-        self.pause = (process, seconds, after - 1) if after else None
-        if not after:
-            process.stop(seconds)
-            self._world.run_within(seconds)
-            process.wake()
-            self.acting = process
-            if not process.alive:
-                raise Crashed
+        if (pause.only_writes and not writes) or not pause.only_while():
+            return
+        if pause.after:
+            pause.after -= 1
+            return
+        self.pause = None
+        pause.at_start()
+        self.wait(process, pause.seconds, pause.over)
+
+    def wait(self, process: Process, seconds: float, over: Callable[[], bool] = lambda: False) -> None:
+        """This process waits in the middle of its event, outside of transactions, while others act."""
+        process.stop(seconds)
+        self._world.run_within(seconds, over)
+        process.wake()
+        self.acting = process
+        if not process.alive:
+            raise Crashed
 
     def _find_trouble(self) -> None:
         if self.busy and self._world.chance(self.busy):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import errno
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -13,7 +13,7 @@ from typing import Any, TypeAlias
 from falcon_mnist.clock import Clock
 from falcon_mnist.storage.disk import Disk
 
-from .world import Crashed, Process, World
+from .world import Crashed, Interrupts, Process, World
 
 
 @dataclass
@@ -89,15 +89,11 @@ class SharedDisk:
 class ProcessDisk(Disk):
     """The disk as one process uses it, which may end before any of its operations."""
 
-    def __init__(self, shared: SharedDisk, process: Process, clock: Clock) -> None:
+    def __init__(self, shared: SharedDisk, process: Process, clock: Clock, interrupts: Interrupts) -> None:
         self._shared = shared
         self._process = process
         self._clock = clock
-        self._interrupts: dict[Path, tuple[Callable[[], None], int]] = {}  # and how many operations before
-
-    def interrupt(self, interrupt: Callable[[], None], folder: Path, after: int) -> None:
-        """Call `interrupt` before an operation that changes something in this folder, after so many others there."""
-        self._interrupts[folder] = interrupt, after
+        self._interrupts = interrupts
 
     def is_folder(self, path: Path) -> bool:
         """As the system's."""
@@ -164,11 +160,7 @@ class ProcessDisk(Disk):
 
     def _begin(self, folder: Path) -> None:
         """A process that has ended changes nothing any more."""
-        interrupt, before = self._interrupts.pop(folder, (None, 0))
-        if interrupt and before:
-            self._interrupts[folder] = interrupt, before - 1
-        elif interrupt:
-            interrupt()
+        self._interrupts.strike(folder)
         if not self._process.alive:
             raise Crashed
         self._shared.changes += 1

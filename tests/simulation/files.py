@@ -1,16 +1,17 @@
-"""The real folders of files, on the simulated disk."""
+"""The real folders of files, on the simulated disk, or the simulated bucket."""
 
 from __future__ import annotations
 
 from pathlib import Path
 
-from falcon_mnist.storage.files import LocalFolder, Sweeper
+from falcon_mnist.storage.files import LocalFolder, Storage, Sweeper
 from falcon_mnist.storage.parameter_files import file_name
 from falcon_mnist.storage.store import Store
 
+from .bucket import ProcessBucket
 from .disk import ProcessDisk
 from .shared import Shared
-from .world import Machine, Process
+from .world import Interrupts, Machine, Process
 
 PARAMETERS, CHECKPOINTS = Path("/storage/parameters"), Path("/storage/checkpoints")
 
@@ -19,10 +20,16 @@ class Files:
     """The stored files, as one process sees them."""
 
     def __init__(self, shared: Shared, process: Process, machine: Machine) -> None:
-        self.disk = ProcessDisk(shared.disk, process, machine.clock)
-        self.parameters = LocalFolder(PARAMETERS, clock=machine.clock, disk=self.disk)
-        self.checkpoints = LocalFolder(CHECKPOINTS, clock=machine.clock, disk=self.disk)
+        self.interrupts = Interrupts()
+        self._disk = ProcessDisk(shared.disk, process, machine.clock, self.interrupts)
+        self.parameters = self._storage(PARAMETERS, shared, process, machine)
+        self.checkpoints = self._storage(CHECKPOINTS, shared, process, machine)
         self._sweepers = Sweeper(self.parameters), Sweeper(self.checkpoints)
+
+    def _storage(self, folder: Path, shared: Shared, process: Process, machine: Machine) -> Storage:
+        if shared.in_bucket:
+            return ProcessBucket(shared, folder, process, machine.clock, self.interrupts)
+        return LocalFolder(folder, clock=machine.clock, disk=self._disk)
 
     def sweep(self, store: Store) -> None:
         """As the executor does."""

@@ -7,6 +7,9 @@ from collections.abc import Callable
 from falcon_mnist.runs.backend import Ended, Outcome
 from falcon_mnist.runs.executor import DRAIN_SECONDS
 from falcon_mnist.runs.queue import Queue
+from falcon_mnist.storage.files import StorageUnavailableError
+from falcon_mnist.storage.parameter_files import ParameterFiles
+from falcon_mnist.storage.removal import Remover
 
 from .files import Files
 from .shared import Shared
@@ -76,13 +79,32 @@ class Server(Process):
         self._owners = 0
         self._queue = Queue(self.store, self.backend, clock=self.machine.clock, new_owner=self._new_owner)
         self._files = Files(shared, self, self.machine)
+        self.remover = Remover(
+            shared.database,
+            ParameterFiles(self._files.parameters),
+            self._files.checkpoints,
+            wait=self._let_others_write,
+        )
         shared.world.note(f"{name} starts, with {self.backend.capacity} workers, on {basis}")
         self.after(0.0, self._poll)
         self.after(0.0, self._sweep)
 
-    def answer(self, act: Callable[[], object]) -> object:
+    def answer(self, name: str, act: Callable[[], object]) -> object:
         """Do what a client asks for; None if it gets no answer."""
-        return self._do("answer", act)
+        return self._do(name, act)
+
+    def _let_others_write(self, seconds: float) -> None:
+        """In a thread that answers a client; the queue's goes on."""
+        doing = self.doing
+        self.world.run_within(seconds)
+        self.doing = doing
+        self._shared.act_as(self)
+        if not self.alive:
+            raise Crashed
+
+    def started(self, worker: Worker) -> bool:
+        """Whether it would notice this worker's end, and may end it."""
+        return worker.name in self.backend.workers
 
     def drain(self) -> None:
         """End as the executor does."""
@@ -120,7 +142,7 @@ class Server(Process):
         self._shared.act_as(self)
         try:
             return act()
-        except (*TROUBLE, Crashed):
+        except (*TROUBLE, StorageUnavailableError, Crashed):
             return None
 
     def _new_owner(self) -> str:

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from falcon_mnist.storage.store import Store
 
 from . import training
+from .bucket import SharedBucket
 from .database import SimulatedDatabase
 from .disk import SharedDisk
 from .world import Machine, Process, World
@@ -23,12 +25,14 @@ class Shared:
     world: World
     database: SimulatedDatabase
     disk: SharedDisk
+    bucket: SharedBucket
 
     def __post_init__(self) -> None:
         self.workers: list[Worker] = []  # living or not
         self.quiet = False  # no faults any more
         # What servers may have: an attempt on another data set or instruction set than the one before starts anew.
         random = self.world.random
+        self.in_bucket = random.random() < 0.3  # whether files are there, or on the disk
         self.datasets = training.DATASETS if random.random() < 0.3 else training.DATASETS[:1]
         self.isas = list(training.FACTORS) if random.random() < 0.3 else list(training.FACTORS)[:1]
 
@@ -36,6 +40,12 @@ class Shared:
     def actor(self) -> Process | None:
         """Who acts in this event."""
         return self.database.acting
+
+    def file(self, path: Path, *, lasting: bool) -> bytes | None:
+        """What is read there, or with `lasting` what a power failure leaves at the least; None for no file."""
+        if self.in_bucket:
+            return self.bucket.files.get(path, (None, 0.0))[0]
+        return self.disk.file(path, lasting=lasting)
 
     def living(self) -> list[Worker]:
         """The workers that have not ended."""

@@ -9,7 +9,7 @@ import pytest
 from falcon_mnist.clock import Clock
 
 from .disk import ProcessDisk, SharedDisk
-from .world import Crashed, Process, World
+from .world import Crashed, Interrupts, Process, World
 
 FILE = Path("/file")
 
@@ -17,7 +17,7 @@ FILE = Path("/file")
 def left(seed: int, *, sync: bool, sync_folder: bool) -> bytes | None:
     """What is left of a file that was written under one name and renamed."""
     world, shared = World(seed), SharedDisk()
-    disk = ProcessDisk(shared, Process(world, "a process"), Clock())
+    disk = ProcessDisk(shared, Process(world, "a process"), Clock(), Interrupts())
     with disk.create(Path("/temporary")) as file:
         file.write(b"whole")
         if sync:
@@ -45,8 +45,9 @@ def test_bytes_that_were_not_synced_may_be_cut_or_zeros_or_lost() -> None:
 
 def test_a_process_that_has_ended_changes_nothing() -> None:
     shared, process = SharedDisk(), Process(World(0), "a process")
-    disk = ProcessDisk(shared, process, Clock())
-    disk.interrupt(process.crash, Path("/"), after=1)
+    interrupts = Interrupts()
+    disk = ProcessDisk(shared, process, Clock(), interrupts)
+    interrupts.add(process.crash, Path("/"), after=1)
     disk.make_folder(Path("/a"))
     for _ in range(2):
         with pytest.raises(Crashed):

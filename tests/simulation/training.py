@@ -12,8 +12,10 @@ from typing import Any
 
 import numpy as np
 
+from falcon_mnist import kernels
+from falcon_mnist.constants import Array
 from falcon_mnist.data.dataset import Dataset
-from falcon_mnist.storage.parameter_files import encode
+from falcon_mnist.storage.parameter_files import decode, encode
 from falcon_mnist.storage.store import Epoch
 from falcon_mnist.training import network, state
 from falcon_mnist.training.hyperparams import Hyperparams
@@ -57,17 +59,23 @@ def train(
 
 
 @cache
-def undisturbed(epochs: int, seed: int, data: str, isa: str) -> tuple[bytes, tuple[Epoch, ...]]:
-    """The parameter file and the history of a run that nothing happens to."""
+def uninterrupted(
+    epochs: int, seed: int, data: str, isa: str, start: bytes | None = None
+) -> tuple[bytes, tuple[Epoch, ...]]:
+    """The parameter file and the history of a run without faults, which begins with the parameters in a file."""
     hyperparams = Hyperparams(epochs=epochs, seed=seed)
     net = network.build(ARCHITECTURE)
-    current = state.initial_state(net, hyperparams)
+    current = state.initial_state(net, hyperparams, None if start is None else _flat(net, decode(start, "start")))
     trained = dataset(data)
     epochs_of = train(isa, net, current, trained.train_images, trained.train_labels, hyperparams)
     metrics = [each for each in epochs_of if each is not None]
     [(weight, bias)] = network.views(net, current.parameters)
     history = tuple(Epoch(number, *each) for number, each in enumerate(metrics, 1))
-    data = encode(
+    file = encode(
         {"linear.0.W": weight, "linear.0.b": bias}, {"architecture": json.dumps(ARCHITECTURE, separators=(",", ":"))}
     )
-    return data, history
+    return file, history
+
+
+def _flat(net: kernels.Network, arrays: dict[str, Array]) -> Array:
+    return network.flatten(net, [(arrays["linear.0.W"], arrays["linear.0.b"])])

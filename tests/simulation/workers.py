@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from functools import partial
+from collections.abc import Callable, Iterator
 from typing import Any, NamedTuple, TypeVar
 
 from falcon_mnist.runs.attempt import Attempt, Parts
@@ -36,7 +35,7 @@ class Worker(Process):
 
     def __init__(self, shared: Shared, machine: Machine, basis: Basis, run_id: str, owner: str) -> None:
         super().__init__(shared.world, owner)
-        self.disturbed = shared.database.in_trouble
+        self.hit = shared.database.in_trouble
         self.run_id = run_id
         self.outcome: Outcome | None = None
         self._shared = shared
@@ -46,13 +45,23 @@ class Worker(Process):
             checkpoints=Checkpoints(self.files.checkpoints, new_id=shared.world.new_id),
             parameters=ParameterFiles(self.files.parameters),
             open_data=lambda: training.dataset(basis.dataset),
-            train=partial(training.train, basis.isa),
+            train=self._train,
             evaluate=training.evaluate,
             isa=basis.isa,
             clock=machine.clock,
             new_id=shared.world.new_id,
+            sleep=lambda seconds: None,  # a step takes as long
         )
         self.slow_seconds = 0.0  # how long the next step takes besides
+        self.fails_with: Exception | None = None  # what its next training step raises
+
+        self._isa = basis.isa
+
+    def _train(self, *args: Any, **options: Any) -> Iterator[Any]:
+        for metrics in training.train(self._isa, *args, **options):
+            if self.fails_with is not None:
+                raise self.fails_with
+            yield metrics
 
     def claim(self) -> None:
         """Claim the run, and start both threads."""

@@ -7,6 +7,7 @@ import heapq
 import itertools
 import random
 from collections.abc import Callable
+from pathlib import Path
 
 from falcon_mnist.clock import Clock
 
@@ -15,6 +16,9 @@ Act = Callable[[], object]
 
 class Crashed(BaseException):
     """The process that was acting has ended in the middle of it: nothing may catch this."""
+
+
+START = 1.7e9  # the time of a right clock when a simulation begins
 
 
 class World:
@@ -47,14 +51,20 @@ class World:
             self.after_each()
         return True
 
-    def run_within(self, seconds: float) -> None:
-        """In the middle of an event, let others happen for so long, which the process of this one waits."""
+    def run_within(self, seconds: float, over: Callable[[], bool] = lambda: False) -> None:
+        """In the middle of an event, let others happen for so long or until it is `over`, while this one waits."""
         try:
             self.after_each()
-            self.run(lambda: False, until=self.now + seconds)
+            self.run(over, until=self.now + seconds)
         except Exception as error:  # not that process's to handle
             self._failure = error
             raise Crashed from error
+
+    def wait(self, process: Process, seconds: float) -> None:
+        """As `run_within`, for one thread of the process alone; if that is stopped then, for longer."""
+        self.run_within(seconds)
+        while process.alive and not process.awake:
+            self.run_within(1.0)
 
     def note(self, line: str) -> None:
         """Add to the trace."""
@@ -79,7 +89,26 @@ class Machine:
     def __init__(self, world: World) -> None:
         self.wall_offset = world.random.uniform(-300, 300)
         started = world.random.uniform(0, 1e6)
-        self.clock = Clock(wall=lambda: 1.7e9 + world.now + self.wall_offset, monotonic=lambda: started + world.now)
+        self.clock = Clock(wall=lambda: START + world.now + self.wall_offset, monotonic=lambda: started + world.now)
+
+
+class Interrupts:
+    """What is to happen in the middle of what a process does in a folder."""
+
+    def __init__(self) -> None:
+        self._due: dict[Path, tuple[Act, int]] = {}  # and after how many operations
+
+    def add(self, interrupt: Act, folder: Path, after: int) -> None:
+        """Have `interrupt` called before an operation that changes something there, after so many others."""
+        self._due[folder] = interrupt, after
+
+    def strike(self, folder: Path) -> None:
+        """An operation is about to begin."""
+        interrupt, before = self._due.pop(folder, (None, 0))
+        if interrupt and before:
+            self._due[folder] = interrupt, before - 1
+        elif interrupt:
+            interrupt()
 
 
 class Process:
@@ -89,13 +118,13 @@ class Process:
         self.world = world
         self.name = name
         self.alive = True
-        self.disturbed = False  # whether a fault has hit it
+        self.hit = False  # whether a fault has hit it
         self._stop: object = None  # the last one, unless it is over
         self._waiting: list[Act] = []  # for this process to wake
 
     def stop(self, seconds: float) -> None:
         """Let it do nothing for so long, or until it is woken."""
-        self.disturbed = True
+        self.hit = True
         self._stop = stop = object()
         self.world.after(seconds, lambda: self.wake() if self._stop is stop else None)
 
@@ -113,7 +142,7 @@ class Process:
 
     def crash(self) -> None:
         """End it, wherever it is."""
-        self.disturbed = True
+        self.hit = True
         self.alive = False
 
     def after(self, seconds: float, act: Act) -> None:

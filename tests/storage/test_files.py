@@ -8,23 +8,27 @@ import signal
 import stat
 import subprocess
 import sys
+import time as system_time
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 from backends import ManualTime
+from buckets import KINDS
 
+from falcon_mnist.storage.cache import Cache, CachedStorage
 from falcon_mnist.storage.files import ABANDONED_SECONDS, DamagedFileError, LocalFolder, Storage, Sweeper, Written
-
-# Name to what makes an empty storage of that kind in a folder.
-STORAGES: dict[str, Callable[[Path, ManualTime], Storage]] = {
-    "folder": lambda path, time: LocalFolder(path / "files", clock=time.clock),
-}
+from falcon_mnist.storage.object_store import ObjectStore
 
 
-@pytest.fixture(params=sorted(STORAGES))
+@pytest.fixture(params=["folder", *KINDS, "cached"])
 def storage(request: pytest.FixtureRequest, tmp_path: Path, time: ManualTime) -> Storage:
-    return STORAGES[request.param](tmp_path, time)
+    """An empty one of each kind."""
+    if request.param == "folder":
+        return LocalFolder(tmp_path / "files", clock=time.clock)
+    bucket = request.getfixturevalue("s3" if request.param == "cached" else request.param)()
+    store = ObjectStore(bucket.place, bucket.connect(), clock=time.clock)
+    return CachedStorage(store, Cache(tmp_path / "cache")) if request.param == "cached" else store
 
 
 @pytest.fixture
@@ -68,6 +72,15 @@ def test_a_file_that_is_not_what_was_recorded_is_damaged(storage: Storage) -> No
     for wrong in (other, Written(one.size_bytes, other.sha256), Written(one.size_bytes - 1, one.sha256)):
         with pytest.raises(DamagedFileError, match="a: "):
             storage.get("a", wrong)
+
+
+def test_a_file_that_is_young_is_listed_with_its_age(storage: Storage, time: ManualTime) -> None:
+    before = system_time.time()
+    storage.put("a", b"")
+    after = system_time.time()
+    time.wall = after + 1000
+    (entry,) = storage.list()
+    assert 998 <= entry.age <= 1002 + (after - before)  # some stores count whole seconds
 
 
 def test_old_files_that_no_row_records_are_swept_and_no_others(storage: Storage, time: ManualTime) -> None:

@@ -29,7 +29,7 @@ def test_parameters_come_back_to_the_last_bit(storage: LocalFolder) -> None:
     written = files.write("p_1", architecture(7), parameters)
     assert files.read("p_1", written, architecture(7)).tobytes() == parameters.tobytes()
     assert len(files.read_bytes("p_1", written)) == written.size_bytes
-    files.remove("p_1")
+    assert files.discard("p_1")
     assert storage.list() == []
 
 

@@ -18,7 +18,7 @@ from serving import environment
 
 from falcon_mnist.storage.database import DatabaseBusyError, DatabaseFileError, DatabaseLostError
 from falcon_mnist.storage.migrations import STEPS, SchemaError, version
-from falcon_mnist.storage.opening import open_database
+from falcon_mnist.storage.opening import REQUEST_WAIT, open_database
 from falcon_mnist.storage.postgresql import PostgreSQL
 from falcon_mnist.storage.postgresql_pool import POOL_SIZE
 from falcon_mnist.storage.store import Store
@@ -146,6 +146,23 @@ def test_a_process_that_is_stopped_in_a_transaction_loses_its_locks(url: str, st
             new_run(store)  # which waits for the lock, and then gets it
             stopped.execute_sql("SELECT 1")
         stopped.execute_sql("SELECT 1")
+
+
+def test_a_statement_that_takes_too_long_is_told_as_such_and_its_connection_goes_on(url: str, store: Store) -> None:
+    with closing(open_database(f"{url}%20-cstatement_timeout%3D100", wait=60)) as database:
+        with pytest.raises(DatabaseBusyError):
+            database.execute_sql("SELECT pg_sleep(60)")
+        assert database.execute_sql("SELECT 1").fetchone() == (1,)
+
+
+def test_a_statement_of_a_request_may_take_half_a_minute_and_a_migration_as_long_as_it_takes(
+    url: str, store: Store
+) -> None:
+    with closing(open_database(url, wait=REQUEST_WAIT)) as database:
+        assert database.execute_sql("SHOW statement_timeout").fetchone() == ("30s",)
+        with database.migrating():
+            assert database.execute_sql("SHOW statement_timeout").fetchone() == ("0",)
+        assert database.execute_sql("SHOW statement_timeout").fetchone() == ("30s",)
 
 
 def test_a_claim_does_not_wait_for_another_change_of_its_run(url: str, store: Store) -> None:

@@ -142,9 +142,9 @@ def test_doctor_changes_nothing_where_something_is(settings: Settings, in_use: b
 
 def test_doctor_tells_what_others_may_open(settings: Settings) -> None:
     start(settings)
-    assert [each.advice for each in findings(settings, "modes")] == [""]
+    assert [each.advice for each in findings(settings, "file modes")] == [""]
     for path in (settings.home, settings.database):
         path.chmod(0o750)
-    (finding,) = findings(settings, "modes")
+    (finding,) = findings(settings, "file modes")
     assert finding.advice.endswith(f"chmod go= {settings.home} {settings.database}")
     assert stat.S_IMODE(settings.home.stat().st_mode) == 0o750

@@ -19,6 +19,7 @@ from backends import (
     seen,
 )
 
+from falcon_mnist.clock import Clock
 from falcon_mnist.constants import CANCELLED, FAILED, QUEUED, RUNNING, SUCCEEDED
 from falcon_mnist.storage.database import DatabaseBusyError
 from falcon_mnist.storage.files import Written
@@ -153,6 +154,22 @@ def test_a_run_is_claimed_once(store: Store, time: ManualTime) -> None:
     assert store.claim(run_id, "second") is None
     assert store.claim("r_0", "second") is None
     assert seen(store, run_id)["owner"] == "first"
+
+
+def test_a_run_ends_no_earlier_than_it_began_though_clocks_differ(backend: Backend, store: Store) -> None:
+    """It is made, claimed and ended on machines of which each is an hour behind the one before."""
+    machines = [backend.store(clock=Clock(wall=lambda behind=behind: 1.7e9 - 3600 * behind)) for behind in range(3)]
+    made, claims, ends = machines
+    run = new_run(made)
+    assert claims.claim(run.id, "worker")
+    assert ends.fail(run.id, "worker", "diverged", "")
+    times = [seen(store, run.id)[name] for name in ("created_at", "started_at", "finished_at")]
+    assert times == [run.created_at] * 3
+    cancelled = new_run(made)
+    assert ends.cancel(cancelled.id)
+    assert seen(store, cancelled.id)["finished_at"] == cancelled.created_at
+    for machine in machines:
+        machine.close()
 
 
 def test_a_run_that_is_claimed_again_started_when_it_did_at_first(store: Store, time: ManualTime) -> None:
@@ -292,13 +309,24 @@ def test_epochs_are_kept_in_order_and_an_epoch_that_is_run_again_changes_nothing
     ]
 
 
-def test_latest_epochs_are_those_of_runs_that_have_finished_one(store: Store) -> None:
-    first, second = running(store), running(store)
+def test_what_lists_show_of_a_run_is_its_latest_epoch_and_that_of_best_accuracy(store: Store) -> None:
+    first, second, third = (running(store) for _ in range(3))
+    for epoch, accuracy in enumerate((0.5, 0.75, 0.25, 0.75), start=1):
+        store.record_epoch(first.id, "worker", epoch, METRICS | {"train_loss": float(epoch), "val_accuracy": accuracy})
     for epoch in (1, 2):
-        store.record_epoch(first.id, "worker", epoch, METRICS | {"train_loss": float(epoch)})
-    runs = [run for each in (first, second) if (run := store.run(each.id))]
-    assert {run_id: each.train_loss for run_id, each in store.latest_epochs(runs).items()} == {first.id: 2.0}
-    assert store.latest_epochs([]) == {}
+        store.record_epoch(second.id, "worker", epoch, METRICS | {"val_accuracy": None})
+    runs = [run for each in (first, second, third) if (run := store.run(each.id))]
+    assert [run.best_accuracy_epoch for run in runs] == [2, 0, 0]
+    shown = store.shown_epochs(runs)
+    assert {run_id: set(epochs) for run_id, epochs in shown.items()} == {
+        first.id: {2, 4},
+        second.id: {2},
+        third.id: set(),
+    }
+    assert shown[first.id][4].train_loss == 4.0
+    assert store.shown_epochs([]) == {}
+    store.restart(first.id, "worker")
+    assert seen(store, first.id)["best_accuracy_epoch"] == 0
 
 
 def test_a_restart_forgets_epochs_and_checkpoint(store: Store) -> None:

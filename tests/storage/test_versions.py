@@ -81,6 +81,7 @@ def test_the_store_has_every_row(tmp_path: Path, version: int) -> None:
     assert run.worker_losses == 1
     assert [lease.run_id for lease in store.leases()] == [RUNNING]
     assert store.queued(10) == [QUEUED]
+    assert [run.best_accuracy_epoch for run in store.runs(limit=10) if run.id in (SUCCEEDED, QUEUED)] == [0, 2]
     assert [epoch.train_loss for epoch in store.history(SUCCEEDED)] == [2.5, 1.25]
     assert bool(store.evaluation(PARAMETERS)) == (version >= 6)
     store.close()

@@ -21,6 +21,9 @@ import httpx
 import numpy as np
 from jsonschema import Draft202012Validator
 
+from falcon_mnist.client import Client as ApiClient
+from falcon_mnist.client import network
+from falcon_mnist.constants import ACTIVE, STATES
 from falcon_mnist.data import idx
 
 WRITE = "the-token-that-may-write-8c1f"
@@ -29,7 +32,7 @@ READ = "the-token-that-may-read-8c1f"
 # The most bytes in a body that `limited_server` takes.
 LIMITED_BODY = 20_000
 
-TERMINAL = ("succeeded", "failed", "cancelled")
+TERMINAL = tuple(state for state in STATES if state not in ACTIVE)
 # Nothing here should take long; a test that waits this long has failed.
 PATIENCE = 60.0
 
@@ -79,15 +82,7 @@ def linear(inputs: int, outputs: int) -> Document:
 
 def architecture(*hidden: int, activation: str = "relu", softmax: bool = False) -> Document:
     """784 pixels, hidden layers of these widths, 10 classes."""
-    layers: list[Document] = []
-    before = 784
-    for width in hidden:
-        layers += [linear(before, width), {"type": activation}]
-        before = width
-    layers.append(linear(before, 10))
-    if softmax:
-        layers.append({"type": "softmax"})
-    return {"input_size": 784, "layers": layers}
+    return dict(network(*hidden, activation=activation, softmax=softmax))
 
 
 SMALL = architecture(16)
@@ -209,20 +204,41 @@ def check_every_answer(response: httpx.Response) -> None:
     assert ("Retry-After" in response.headers) == (response.status_code == 503)
 
 
+class Checking(httpx.HTTPTransport):
+    """The network, with every answer held against the contract and against a description."""
+
+    def __init__(self, description: Description) -> None:
+        super().__init__()
+        self._description = description
+
+    def handle_request(self, request: httpx.Request) -> httpx.Response:
+        response = super().handle_request(request)
+        response.request = request
+        response.read()
+        check_every_answer(response)
+        self._description.check(response)
+        return response
+
+
 class Client:
-    """Asks a server, and holds every answer against the contract and against the server's own description."""
+    """Asks a server, and holds every answer against the contract and against the server's own description.
+
+    `api` is the client that others use, without a second try: nothing that a server refuses stays unseen.
+    """
 
     def __init__(self, url: str, token: str = WRITE) -> None:
         self.url = httpx.URL(url)
         self.token = token
         self._http = httpx.Client(base_url=url, timeout=PATIENCE, trust_env=False)
         self.description = Description(self._ask("GET", "/api/openapi.json").json())
+        self.api = ApiClient(url, token, timeout=PATIENCE, retries=0, transport=Checking(self.description))
 
     def __enter__(self) -> Self:
         return self
 
     def __exit__(self, *error: object) -> None:
         self._http.close()
+        self.api.close()
 
     def request(self, method: str, path: str, *, token: str | None = "", **options: Any) -> httpx.Response:
         """Ask with the client's token, another one, or (None) without."""
@@ -272,21 +288,15 @@ class Client:
 
     def model(self, body: Document | None = None, **hyperparams: Any) -> str:
         """The id of a new model; a small one unless `body` says otherwise."""
-        response = self.post("/api/models", body or {"architecture": SMALL, "hyperparams": hyperparams})
-        assert response.status_code == 200, response.text
-        return str(response.json()["model_id"])
+        wanted = body or {"architecture": SMALL, "hyperparams": hyperparams}
+        return self.api.create_model(wanted["architecture"], wanted.get("hyperparams"))["model_id"]
 
     def train(self, model_id: str, **hyperparams: Any) -> str:
         """The id of a new run."""
-        response = self.post(f"/api/models/{model_id}/train", {"hyperparams": hyperparams})
-        assert response.status_code == 202, response.text
-        return str(response.json()["run_id"])
+        return self.api.train(model_id, hyperparams)["run_id"]
 
     def run(self, run_id: str) -> Document:
-        response = self.get(f"/api/runs/{run_id}")
-        assert response.status_code == 200, response.text
-        document: Document = response.json()
-        return document
+        return dict(self.api.run(run_id))
 
     def wait(self, run_id: str, *states: str) -> Document:
         """The run as soon as it is in one of these states, all terminal ones unless given."""

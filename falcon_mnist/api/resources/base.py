@@ -28,6 +28,8 @@ class Resource:
     """Base of all resources; `access` says for each method who may call it, and nobody may call any other."""
 
     access: ClassVar[Mapping[str, str]] = {}
+    # What is asked every few seconds by a program: only what it is refused is worth a line in the log.
+    is_probe: ClassVar[bool] = False
 
     def __init__(self, service: Service) -> None:
         self._service = service

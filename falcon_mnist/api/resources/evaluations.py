@@ -11,7 +11,6 @@ from falcon_mnist.api.errors import Problem
 from falcon_mnist.api.request import read_query
 from falcon_mnist.api.resources.base import Resource, answer, client_has, unknown_parameters
 from falcon_mnist.data.dataset import DataError, Dataset
-from falcon_mnist.storage.files import Written
 from falcon_mnist.storage.tables import ParameterRow
 from falcon_mnist.training import network
 from falcon_mnist.training.evaluation import evaluate
@@ -44,7 +43,7 @@ class Evaluation(Resource):
                 return found
             data = self._test_data(row)
             architecture = self._model(row.model_id).architecture
-            parameters = self._service.files.read(row.id, Written(row.size_bytes, row.sha256), architecture)
+            parameters = self._service.files.read(row.id, row.written, architecture)
             measured = evaluate(network.build(architecture), parameters, data.test_images, data.test_labels)
             basis = {"name": data.name, "checksum": data.checksum}
             with self._service.limits.write():

@@ -21,6 +21,8 @@ from falcon_mnist.constants import Array
 from falcon_mnist.exchange import imports
 from falcon_mnist.exchange.imports import ACTIVATIONS, ActivationError
 from falcon_mnist.exchange.safetensors_header import ExchangeError
+from falcon_mnist.storage.database import DatabaseLostError
+from falcon_mnist.storage.files import Written
 from falcon_mnist.storage.parameter_files import MEDIA_TYPE as SAFETENSORS
 from falcon_mnist.storage.tables import ParameterRow
 from falcon_mnist.training import network
@@ -94,23 +96,30 @@ class ParameterSets(Resource):
         if earlier := store.imported(key, contents):
             return earlier
         param_id = new_id("p")
-        row = None
+        written = self._write(param_id, architecture, parameters)
         try:
-            written = files.write(param_id, architecture, parameters)
             hyperparams = Hyperparams().model_dump()
             with self._service.limits.write():
                 row = store.import_parameters(
                     param_id, architecture, hyperparams, written, key=key, fingerprint=contents
                 )
+        except DatabaseLostError:
+            raise  # the row may be there; if it is not, the file is swept as any that no row names
+        except BaseException:
+            files.discard(param_id)
+            raise
+        if row.id != param_id:  # another request with the key was faster
+            files.discard(param_id)
+        return row
+
+    def _write(self, param_id: str, architecture: Mapping[str, Any], parameters: Array) -> Written:
+        try:
+            return self._service.files.write(param_id, architecture, parameters)
         except OSError as error:
             if error.errno not in (errno.ENOSPC, errno.EDQUOT):
                 raise
             detail = "There is no room on the server's disk for the parameters: make room, then try again."
             raise Problem("storage-unavailable", detail, headers={"Retry-After": "10"}) from error
-        finally:
-            if row is None or row.id != param_id:  # refused, or another request with the key was faster
-                files.remove(param_id)
-        return row
 
 
 def _listed(row: ParameterRow) -> dict[str, Any]:

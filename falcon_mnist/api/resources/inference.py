@@ -8,7 +8,7 @@ import falcon
 import numpy as np
 import numpy.typing as npt
 
-from falcon_mnist.api import schemas
+from falcon_mnist.api import at_once, schemas
 from falcon_mnist.api.auth import READ
 from falcon_mnist.api.errors import Fault, invalid_fields
 from falcon_mnist.api.json_body import decode
@@ -16,6 +16,7 @@ from falcon_mnist.api.request import BINARY, JSON, read_body, read_json, read_qu
 from falcon_mnist.api.resources.base import Resource, answer, unknown_parameters
 from falcon_mnist.api.service import Service
 from falcon_mnist.constants import MAX_ROWS, PIXELS, Array
+from falcon_mnist.inference import likeness
 from falcon_mnist.inference import predictors as inference
 
 
@@ -31,14 +32,18 @@ class Inference(Resource):
             param_id, rows, returns = _binary_request(req, body)
         else:
             document = decode(body, max_numbers=self._service.max_numbers)
+            at_once.check_members(req.env, document)
             wanted = self._parse(schemas.Infer, document)
             read_query(req)
             param_id, rows, returns = wanted.param_id, wanted.inputs, wanted.returns
-        predictor = self._service.predictors.get(param_id)
+        predictors = self._service.predictors
+        predictor = predictors.loaded(param_id)
+        at_once.check_work(req.env, len(rows), predictor)
+        predictor = predictor or predictors.get(param_id)
         if predictor is None:
             raise unknown_parameters()
         of = {"model_id": predictor.model_id, "param_id": param_id}
-        answer(resp, of | predict(self._service, predictor, rows, returns))
+        answer(resp, of | _prediction(self._service, predictor, rows, returns))
 
 
 class AdhocInference(Resource):
@@ -52,7 +57,7 @@ class AdhocInference(Resource):
         wanted = self._parse(schemas.InferAdhoc, document)
         read_query(req)
         predictor = inference.adhoc(wanted.architecture.model_dump(), wanted.parameters.pairs)
-        answer(resp, predict(self._service, predictor, wanted.inputs, wanted.returns))
+        answer(resp, _prediction(self._service, predictor, wanted.inputs, wanted.returns))
 
 
 def _binary_request(req: falcon.Request, body: bytes) -> tuple[str, Array | npt.NDArray[np.uint8], schemas.Return]:
@@ -63,7 +68,8 @@ def _binary_request(req: falcon.Request, body: bytes) -> tuple[str, Array | npt.
         faults.append(Fault("/param_id", "is required"))
     dtype = query.get("dtype")  # without a default: four rows of bytes are as long as one of floats
     if dtype not in ("float32", "uint8"):
-        faults.append(Fault("/dtype", "must be float32 or uint8"))
+        meanings = "uint8 (a byte a pixel, 0 to 255) or float32 (0 to 1, little-endian)"
+        faults.append(Fault("/dtype", f"must be {meanings}" if dtype else f"is required with bytes: {meanings}"))
     names = query.get("return", "probabilities,labels").split(",")
     if unknown := [name for name in names if name not in schemas.Return.model_fields]:
         faults.append(Fault("/return", f"must name logits, probabilities or labels, not {unknown[0][:40]!r}"))
@@ -82,6 +88,15 @@ def _binary_request(req: falcon.Request, body: bytes) -> tuple[str, Array | npt.
             raise invalid_fields([Fault(f"/inputs/{row}/{column}", "must be finite")])
     returns = schemas.Return(**{name: name in names for name in schemas.Return.model_fields})
     return query["param_id"], rows.reshape(count, PIXELS), returns
+
+
+def _prediction(
+    service: Service, predictor: inference.Predictor, rows: Array | npt.NDArray[np.uint8], returns: schemas.Return
+) -> dict[str, Any]:
+    """As `predict`, with `warnings` where rows do not look like digits."""
+    found = predict(service, predictor, rows, returns)
+    warnings = likeness.warnings(rows)
+    return found | {"warnings": warnings} if warnings else found
 
 
 def predict(

@@ -1,4 +1,4 @@
-"""What Prometheus scrapes: the counts of this process, and what the database knows of all of them."""
+"""What Prometheus scrapes: what the processes of this server count, and what the database knows of all servers."""
 
 from __future__ import annotations
 
@@ -7,12 +7,13 @@ from importlib.metadata import version
 from typing import ClassVar
 
 import falcon
-from prometheus_client import CollectorRegistry, Metric, ProcessCollector, generate_latest
+from prometheus_client import CollectorRegistry, Metric, generate_latest
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, InfoMetricFamily
 from prometheus_client.registry import Collector
 
 from falcon_mnist import kernels
 from falcon_mnist.api.auth import PUBLIC, READ
+from falcon_mnist.api.process_metrics import ProcessMetrics
 from falcon_mnist.api.request import read_query
 from falcon_mnist.api.resources.base import Resource
 from falcon_mnist.api.service import Service
@@ -26,6 +27,7 @@ class MetricsText(Resource):
     """`/metrics`."""
 
     access: ClassVar = {"GET": READ}
+    is_probe: ClassVar = True
 
     def __init__(self, service: Service) -> None:
         super().__init__(service)
@@ -34,7 +36,7 @@ class MetricsText(Resource):
         self._registry = CollectorRegistry()
         self._registry.register(service.metrics)
         self._registry.register(Facts(service))
-        ProcessCollector(registry=self._registry)
+        self._registry.register(ProcessMetrics(service.metrics.ledgers))
 
     def on_get(self, req: falcon.Request, resp: falcon.Response) -> None:
         """Answer all metrics."""
@@ -56,7 +58,7 @@ class Facts(Collector):
     def collect(self) -> Iterator[Metric]:
         """All families. Raises `peewee.OperationalError`."""
         yield from self._of_the_database()
-        yield from self._of_this_process()
+        yield from self._of_this_server()
 
     def _of_the_database(self) -> Iterator[Metric]:
         runs, trained = self._service.store.count_runs(), self._service.store.trained()
@@ -68,15 +70,15 @@ class Facts(Collector):
         yield _counter("epochs_trained", "Epochs finished, also of runs removed since.", trained.epochs)
         yield _counter("samples_trained", "Training rows in those epochs.", trained.samples)
 
-    def _of_this_process(self) -> Iterator[Metric]:
+    def _of_this_server(self) -> Iterator[Metric]:
         settings, executor = self._service.settings, self._service.executor
         yield InfoMetricFamily(
             "falcon_mnist", "What runs here.", {"version": version("falcon-mnist"), "isa": kernels.isa()}
         )
         yield _gauge("queue_limit", "Queued runs from which on more are refused.", settings.max_queued_runs)
         yield _gauge("workers", "Runs that this server trains at the same time.", settings.workers)
-        yield _gauge("workers_alive", "Workers of this server that live; runs start them.", executor.workers_alive())
-        cache = self._service.predictors.figures()
+        yield _gauge("workers_alive", "Workers of this server that live, busy or idle.", executor.workers_alive())
+        cache = self._service.predictors.figures()  # of all its processes
         yield _counter("cache_hits", "Parameter sets found in the cache.", cache.hits)
         yield _counter("cache_loads", "Parameter sets read from their files into the cache.", cache.loads)
         yield _gauge("cache_sets", "Parameter sets in the cache.", cache.sets)

@@ -15,7 +15,6 @@ from falcon_mnist.api.resources.base import Resource, client_has, unknown_parame
 from falcon_mnist.api.streams import pieces, stream
 from falcon_mnist.constants import Array
 from falcon_mnist.exchange.formats import FORMATS
-from falcon_mnist.storage.files import Written
 from falcon_mnist.storage.removal import remove_parameters
 from falcon_mnist.storage.tables import ParameterRow
 from falcon_mnist.training import network
@@ -65,12 +64,12 @@ class Parameters(Resource):
     def _encoded(self, row: ParameterRow, wanted: str) -> bytes:
         encode = FORMATS[wanted].encode
         if encode is None:
-            return self._service.files.read_bytes(row.id, Written(row.size_bytes, row.sha256))
+            return self._service.files.read_bytes(row.id, row.written)
         return encode(*self._network(row), row.id)
 
     def _network(self, row: ParameterRow) -> tuple[Mapping[str, Any], Array]:
         architecture = self._model(row.model_id).architecture
-        return architecture, self._service.files.read(row.id, Written(row.size_bytes, row.sha256), architecture)
+        return architecture, self._service.files.read(row.id, row.written, architecture)
 
     def _json(self, row: ParameterRow) -> Iterator[bytes]:
         architecture, parameters = self._network(row)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any, ClassVar
 
 import falcon
@@ -30,8 +30,8 @@ class RunList(Resource):
         store = self._service.store
         with store.snapshot():
             page, cursor = read_page(store, name, query, store.runs, **filters)
-            epochs = store.latest_epochs(page)
-        items = [run_document(run, epochs.get(run.id)) for run in page]
+            epochs = store.shown_epochs(page)
+        items = [run_document(run, epochs[run.id]) for run in page]
         answer(resp, {"items": items, "next_cursor": cursor})
 
 
@@ -62,9 +62,7 @@ class RunResource(Resource):
     """Base of what answers one run with its history."""
 
     def _document(self, run: RunRow) -> dict[str, Any]:
-        history = self._service.store.history(run.id)
-        latest = history[-1] if history else None
-        return run_document(run, latest) | {"history": [_epoch(row) for row in history]}
+        return whole_document(run, self._service.store.history(run.id))
 
 
 class Run(RunResource):
@@ -127,8 +125,9 @@ class Finish(RunResource):
         resp.location = f"/api/runs/{run_id}"
 
 
-def run_document(run: RunRow, latest: Epoch | None) -> dict[str, Any]:
-    """A run as lists show it, with the metrics of its latest finished epoch."""
+def run_document(run: RunRow, epochs: Mapping[int, Epoch]) -> dict[str, Any]:
+    """A run as lists show it; `epochs` has at least its latest and that of best accuracy, by number."""
+    latest, best = epochs.get(run.epoch), epochs.get(run.best_accuracy_epoch)
     document: dict[str, Any] = {
         "run_id": run.id,
         "model_id": run.model_id,
@@ -138,6 +137,7 @@ def run_document(run: RunRow, latest: Epoch | None) -> dict[str, Any]:
         "metrics": {name: getattr(latest, name, None) for name in METRICS},
         "start_from": run.start_from,
         "best_epoch": run.best_epoch or None,
+        "best_accuracy": best and {"epoch": best.epoch, "val_accuracy": best.val_accuracy},
         **_pace(run, latest),
         "hyperparams": normalised(run.hyperparams),
         "dataset": run.dataset,
@@ -150,6 +150,11 @@ def run_document(run: RunRow, latest: Epoch | None) -> dict[str, Any]:
     if run.error is not None:
         document["error"] = run.error
     return document
+
+
+def whole_document(run: RunRow, history: Sequence[Epoch]) -> dict[str, Any]:
+    """A run with all its finished epochs."""
+    return run_document(run, {row.epoch: row for row in history}) | {"history": [_epoch(row) for row in history]}
 
 
 def _epoch(row: Epoch) -> dict[str, Any]:

@@ -1,0 +1,78 @@
+"""What a Ray worker process does: one run after another, on arrays that all workers of its node map."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import signal
+import time
+from functools import partial
+from pathlib import Path
+
+from falcon_mnist import logs
+from falcon_mnist.data.dataset import DataError, Dataset
+from falcon_mnist.runs import worker
+from falcon_mnist.runs.attempt import Parts
+from falcon_mnist.runs.checkpoints import Checkpoints
+from falcon_mnist.settings import Settings
+from falcon_mnist.storage.opening import WORKER_WAIT, checkpoint_storage, open_store, parameter_storage
+from falcon_mnist.storage.parameter_files import ParameterFiles
+from falcon_mnist.storage.store import Lease, Store
+from falcon_mnist.training import trainer
+from falcon_mnist.training.threads import Threads
+
+Logging = tuple[int, logs.Style]
+
+
+def execute(
+    settings: Settings, logging_as: Logging, run_id: str, owner: str, cpus: int, data: Dataset | DataError
+) -> bool:
+    """Claim the run as `owner` and run it to completion on so many CPUs.
+
+    Ray tries a task again whose worker or node is lost. If an earlier try has claimed the run, that claim decides: the
+    run is requeued, and False returned. The next claim has another owner, so that an earlier try which still computes,
+    cut off from the others, can write nothing any more.
+    """
+    logs.configure(*logging_as)
+    store = open_store(settings, wait=WORKER_WAIT)
+    parts = Parts(
+        store=store,
+        checkpoints=Checkpoints(checkpoint_storage(settings)),
+        parameters=ParameterFiles(parameter_storage(settings)),
+        open_data=partial(_given, data),
+        train=partial(trainer.train, threads=Threads(cpus)),
+    )
+    return worker.execute_with(parts, run_id, owner) or not _requeue_earlier_try(store, run_id, owner)
+
+
+def _given(data: Dataset | DataError) -> Dataset:
+    if isinstance(data, DataError):
+        raise data
+    return data
+
+
+def _requeue_earlier_try(store: Store, run_id: str, owner: str) -> bool:
+    try:
+        run = store.held(run_id, owner)
+        return run is not None and store.requeue_expired(Lease(run_id, owner, run.renewals)) is not None
+    finally:
+        store.close()
+
+
+def end(owner: str) -> None:
+    """End the worker of an attempt if it is on this node: Ray cannot end one that is stopped and does not answer."""
+    title = f"ray::{name(owner)}".encode()
+    for process in Path("/proc").glob("[0-9]*"):
+        with contextlib.suppress(OSError):
+            if process.joinpath("cmdline").read_bytes().startswith(title):
+                os.kill(int(process.name), signal.SIGKILL)
+
+
+def name(owner: str) -> str:
+    """What Ray is to call the task of an attempt, and with it the process that executes it."""
+    return f"run-of-{owner}"
+
+
+def prepare(data: Dataset | DataError, seconds: float) -> None:
+    """Import what `execute` does and map the data; takes so long that no worker process is given two of these."""
+    time.sleep(seconds)

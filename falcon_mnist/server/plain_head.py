@@ -1,0 +1,63 @@
+"""The head of a request as nearly all clients send it: read at once, where waitress matches line by line.
+
+Strictness is waitress's: whatever is not plain here (other versions, escaped paths, names twice, `Expect`, encodings,
+folded lines, bytes beyond printable ASCII) is left to its parser, and what is plain it reads the same.
+"""
+
+from __future__ import annotations
+
+import re
+from functools import lru_cache
+from typing import NamedTuple
+
+_BYTES = bytes(range(0x20, 0x7F)) + b"\r\n"
+_METHOD = re.compile("[A-Z]{1,20}")
+_URI = re.compile(r"(/(?!/)[A-Za-z0-9/_.~-]*)(?:\?([^#]*))?")
+_NAME = re.compile("[A-Za-z0-9-]{1,60}")
+_LENGTH = re.compile("[0-9]{1,15}")
+_NOT_PLAIN = frozenset({"TRANSFER_ENCODING", "EXPECT"})
+
+
+class Head(NamedTuple):
+    """What stands in it; the names of headers as in WSGI, without their prefix."""
+
+    method: str
+    uri: str
+    path: str
+    query: str
+    headers: dict[str, str]
+    content_length: int
+
+
+def parse(head: bytes) -> Head | None:
+    """The head up to the empty line that ends it; None if it is not plain."""
+    if head.translate(None, _BYTES):
+        return None
+    first, *lines = head.decode("ascii").split("\r\n")
+    if head.count(b"\n") != len(lines) or head.count(b"\r") != len(lines) or lines[-2:] != ["", ""]:
+        return None
+    method, _, rest = first.partition(" ")
+    uri, _, version = rest.partition(" ")
+    place = _URI.fullmatch(uri)
+    headers = _headers(lines[:-2])
+    if headers is None or place is None or version != "HTTP/1.1" or not _METHOD.fullmatch(method):
+        return None
+    length = headers.get("CONTENT_LENGTH", "0")
+    if not _LENGTH.fullmatch(length):
+        return None
+    return Head(method, uri, place[1], place[2] or "", headers, int(length))
+
+
+def _headers(lines: list[str]) -> dict[str, str] | None:
+    headers = {}
+    for line in lines:
+        name, colon, value = line.partition(":")
+        if not colon or (key := _key(name)) is None:
+            return None
+        headers[key] = value.strip(" ")
+    return headers if len(headers) == len(lines) and _NOT_PLAIN.isdisjoint(headers) else None
+
+
+@lru_cache(256)
+def _key(name: str) -> str | None:
+    return name.upper().replace("-", "_") if _NAME.fullmatch(name) else None

@@ -1,0 +1,45 @@
+"""The answer to a request that the application takes: waitress's task, which writes a plain answer in one piece."""
+
+from __future__ import annotations
+
+from functools import lru_cache
+
+from waitress.task import WSGITask
+from waitress.utilities import build_http_date
+
+
+class AnswerTask(WSGITask):  # type: ignore[misc]
+    """waitress puts the names of headers into capitals and sorts them, which takes longer than to parse a request."""
+
+    wrote_header: bool
+
+    def build_response_header(self) -> bytes:
+        """The first lines of an answer."""
+        if not self._is_plain():
+            return bytes(super().build_response_header())
+        lines = [f"HTTP/1.1 {self.status}", *map(": ".join, self.response_headers), _date(int(self.start_time))]
+        return "\r\n".join(lines).encode("latin-1")
+
+    def write(self, data: bytes) -> None:
+        """Write a part of the body, the first together with the head."""
+        if not self.wrote_header and self.content_length == len(data) and self.complete and self._is_plain():
+            self.channel.write_soon(self.build_response_header() + data)
+            self.wrote_header = True
+            self.content_bytes_written = len(data)
+        else:
+            super().write(data)
+
+    def _is_plain(self) -> bool:
+        """Whether the head is to say nothing that the application has not said, but for the date."""
+        return (
+            self.version == "1.1"
+            and ("content-length", str(self.content_length)) in self.response_headers  # as Falcon says it
+            and not self.close_on_finish
+            and self.request.headers.get("CONNECTION", "").lower() != "close"
+            and self.has_body
+        )
+
+
+@lru_cache(1)
+def _date(second: int) -> str:
+    return f"Date: {build_http_date(second)}\r\n\r\n"

@@ -1,0 +1,82 @@
+"""`falcon-mnist digits` and `token`: what a request is made of."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+from pathlib import Path
+
+import numpy as np
+import pytest
+from serving import COMMANDS, PATIENCE, WRITE, environment
+from test_show import decoded
+
+from falcon_mnist.data import dataset
+
+
+def run(home: Path, digits: Path, *arguments: str, **variables: str) -> subprocess.CompletedProcess[bytes]:
+    return subprocess.run(
+        [str(COMMANDS / "falcon-mnist"), *arguments],
+        env=environment(home, dataset=digits, workers=1, tokens=None) | {"COLUMNS": "100"} | variables,
+        capture_output=True,
+        timeout=PATIENCE,
+        check=False,
+    )
+
+
+@pytest.fixture
+def images(tmp_path: Path, digits: Path) -> np.ndarray:
+    return np.asarray(dataset.load(str(digits), tmp_path).test_images)
+
+
+def test_json_is_a_body_without_the_parameters(tmp_path: Path, digits: Path, images: np.ndarray) -> None:
+    ended = run(tmp_path, digits, "digits", "--count", "3", "--start", "5")
+    assert ended.stderr == b""
+    body = json.loads(ended.stdout)
+    assert body.keys() == {"inputs"}
+    sent = np.array(body["inputs"]).astype(np.float32)
+    assert np.array_equal(sent, images[5:8].astype(np.float32) / np.float32(255))
+
+
+def test_raw_is_bytes_of_one_label(tmp_path: Path, digits: Path, images: np.ndarray) -> None:
+    ended = run(tmp_path, digits, "digits", "--count", "2", "--start", "10", "--label", "7", "--format", "raw")
+    assert ended.stdout == images[[17, 27]].tobytes()  # every tenth is a 7
+
+
+def test_pictures_have_a_file_each(tmp_path: Path, digits: Path, images: np.ndarray) -> None:
+    ended = run(tmp_path, digits, "digits", "--label", "3", "--format", "png", "--folder", str(tmp_path))
+    (name,) = ended.stdout.decode().splitlines()
+    assert name == str(tmp_path / "digit-3-is-3.png")
+    assert np.array_equal(decoded(Path(name).read_bytes()), images[3].reshape(28, 28))
+
+
+def test_they_are_drawn_beside_what_is_sent(tmp_path: Path, digits: Path) -> None:
+    ended = run(tmp_path, digits, "digits", "--show")
+    assert json.loads(ended.stdout)
+    assert b"0 (test digit 0)" in ended.stderr
+
+
+@pytest.mark.parametrize(
+    ("options", "says"),
+    [
+        (["--start", "100"], "there is no test digit from number 100 on: there are 100 test digits"),
+        (["--count", "513"], "--count: a request takes at most 512 digits"),
+    ],
+)
+def test_digits_that_cannot_be_sent_are_refused(tmp_path: Path, digits: Path, options: list[str], says: str) -> None:
+    ended = run(tmp_path, digits, "digits", *options)
+    assert ended.returncode == 1
+    assert ended.stderr.decode() == f"falcon-mnist: {says}\n"
+
+
+def test_the_token_is_that_of_the_settings(tmp_path: Path, digits: Path) -> None:
+    missing = run(tmp_path, digits, "token")
+    assert missing.returncode == 1
+    assert b"there is no token yet" in missing.stderr
+    (tmp_path / "token").write_text("made-at-first-start\n")
+    assert run(tmp_path, digits, "token").stdout == b"made-at-first-start\n"
+    assert run(tmp_path, digits, "token", FALCON_MNIST_TOKENS=WRITE).stdout == f"{WRITE}\n".encode()
+    (tmp_path / "token").write_text("read\n")
+    unusable = run(tmp_path, digits, "token")
+    assert unusable.returncode == 1
+    assert b"cannot be used" in unusable.stderr

@@ -1,0 +1,122 @@
+"""What `train` shows and says while and after a run, and what ends it."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import sqlite3
+import subprocess
+from contextlib import suppress
+from pathlib import Path
+from typing import Any
+
+import pytest
+from serving import COMMANDS, ENDLESS, PATIENCE, OnDisk, environment, until
+
+from falcon_mnist.app import open_service
+from falcon_mnist.cli import report, watch
+from falcon_mnist.settings import Settings
+
+
+def start(home: Path, digits: Path, *options: str) -> subprocess.Popen[str]:
+    return subprocess.Popen(
+        [str(COMMANDS / "falcon-mnist"), "train", *options],
+        env=environment(home, dataset=digits, workers=1, tokens=None) | {"COLUMNS": "100"},
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        start_new_session=True,
+    )
+
+
+def train(home: Path, digits: Path, *options: str) -> tuple[int, list[str], list[str]]:
+    process = start(home, digits, *options)
+    printed, said = process.communicate(timeout=PATIENCE)
+    return process.returncode, printed.splitlines(), said.splitlines()
+
+
+def test_each_epoch_is_a_line_and_the_end_says_what_to_do_next(tmp_path: Path, digits: Path) -> None:
+    status, printed, said = train(tmp_path / "home", digits, "--epochs", "3")
+    assert (status, said) == (0, [])
+    assert [line.split(":")[0] for line in printed if line.startswith("Epoch")] == ["Epoch 1", "Epoch 2", "Epoch 3"]
+    assert printed[-1].startswith("Next: `falcon-mnist serve`")
+
+
+def test_what_was_left_in_the_queue_stays_there(tmp_path: Path, digits: Path) -> None:
+    home = OnDisk(tmp_path / "home")
+    service = open_service(Settings(home=home.home, dataset=str(digits)))
+    model = service.store.create_model(ENDLESS["architecture"], ENDLESS["hyperparams"])
+    left = service.store.create_run(model, ENDLESS["hyperparams"], max_queued=1)
+    service.close()
+    status, printed, said = train(home.home, digits, "--epochs", "1")
+    assert (status, said) == (0, [])
+    assert any(line.startswith("Unfinished runs of this home: 1;") for line in printed)
+    assert home.query("SELECT state FROM runs WHERE id = ?", left.id) == [("queued",)]
+
+
+def test_a_network_that_did_not_learn_is_called_that() -> None:
+    def run(kind: str, lr: float, loss: float) -> dict[str, Any]:
+        return {"hyperparams": {"optimizer": {"type": kind, "lr": lr}}, "metrics": {"train_loss": loss}}
+
+    assert report.learned_nothing(0.2, run("sgd", 0.1, 2.3)) == ""
+    too_large = report.learned_nothing(0.0958, run("sgd", 100.0, 10325.4))
+    assert too_large.startswith("The network did not learn: 9.6% of the test digits")
+    assert "grown to 10,325: take a smaller learning rate than 100 (--lr; 0.1 is usual)" in too_large
+    too_small = report.learned_nothing(0.114, run("adam", 1e-9, 2.31))
+    assert "more epochs, or with another learning rate (--lr; 0.001 is usual)" in too_small
+
+
+def test_a_run_that_diverges_says_so_once(tmp_path: Path, digits: Path) -> None:
+    options = ["--epochs", "100", "--lr", "100", "--hidden", "64,64,64", "--batch-size", "1"]
+    status, _, said = train(tmp_path / "home", digits, *options)
+    assert status == 1
+    assert len(said) == 1
+    assert "try a smaller lr" in said[0]
+
+
+def test_ctrl_c_keeps_what_was_learned(tmp_path: Path, digits: Path) -> None:
+    home = OnDisk(tmp_path / "home")
+    process = start(home.home, digits, "--epochs", "1000", "--json")
+    until(lambda: trains(home), "an epoch has ended")
+    os.killpg(process.pid, signal.SIGINT)
+    printed, said = process.communicate(timeout=PATIENCE)
+    assert process.returncode == 0
+    assert "to keep what was learned" in said
+    result = json.loads(printed.splitlines()[-1])
+    assert 0 < result["epochs"] < 1000
+    assert home.parameter_file(result["param_id"]).exists()
+
+
+@pytest.mark.parametrize("interrupts", [[signal.SIGINT] * 2, [signal.SIGTERM], [signal.SIGINT, signal.SIGHUP]])
+def test_the_next_ctrl_c_or_another_signal_cancels_the_run(interrupts: list[signal.Signals]) -> None:
+    asked = []
+
+    def look() -> dict[str, Any]:
+        raise KeyboardInterrupt(interrupts.pop(0))
+
+    def finish() -> bool:
+        asked.append("finish")
+        return True
+
+    expected = ["finish"] * (len(interrupts) - 1) + ["cancel"]
+    with pytest.raises(watch.InterruptedRunError):
+        watch.until_succeeded(look, finish, lambda: asked.append("cancel"))
+    assert asked == expected
+
+
+def test_ctrl_c_cancels_a_run_that_has_nothing_to_keep() -> None:
+    cancelled = []
+
+    def look() -> dict[str, Any]:
+        raise KeyboardInterrupt(signal.SIGINT)
+
+    with pytest.raises(watch.InterruptedRunError):
+        watch.until_succeeded(look, lambda: False, lambda: cancelled.append(True))
+    assert cancelled
+
+
+def trains(home: OnDisk) -> bool:
+    with suppress(sqlite3.OperationalError):  # there is no database yet
+        return home.query("SELECT 1 FROM runs WHERE epoch > 0") != []
+    return False

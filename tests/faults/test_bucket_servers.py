@@ -1,0 +1,150 @@
+"""Servers whose files are in a bucket: two that share nothing but rows and files, and the bucket lost under one."""
+
+from __future__ import annotations
+
+import subprocess
+from collections.abc import Callable, Iterator
+from itertools import repeat
+from pathlib import Path
+
+import pytest
+from buckets import Bucket
+from faulty_servers import kill, parameters
+from postgres import Cluster
+from serving import COMMANDS, SMALL, Client, Document, Server, environment, kind, pixels, until
+from unreliable import Proxy, proxy
+
+# Seconds of training, so that it is saved before it is disturbed.
+RUN: Document = {"architecture": SMALL, "hyperparams": {"epochs": 1000, "batch_size": 16}}
+BRIEF: Document = {"architecture": SMALL, "hyperparams": {"epochs": 2}}
+ROWS = (pixels(3) / 255).tolist()
+
+
+@pytest.fixture
+def bucket(s3: Callable[[], Bucket]) -> Bucket:
+    return s3()
+
+
+@pytest.fixture
+def between(bucket: Bucket, monkeypatch: pytest.MonkeyPatch) -> Iterator[Proxy]:
+    """What stands before the bucket, and which all that this test starts are told of."""
+    with proxy(bucket.port) as running:
+        for name, value in bucket.environment(running.port).items():
+            monkeypatch.setenv(name, value)
+        yield running
+
+
+@pytest.fixture
+def start(
+    serve: Callable[..., Server], cluster: Cluster, bucket: Bucket, between: Proxy, tmp_path: Path
+) -> Callable[[str], Server]:
+    """Starts servers with homes of their own that share rows and files."""
+    shared = {"database_url": cluster.database(), "storage_url": bucket.url}
+    return lambda name: serve(home=tmp_path / name, **shared)
+
+
+def wait_saved(client: Client, run_id: str) -> None:
+    """Wait until a run has a checkpoint."""
+    until(lambda: client.get(f"/api/runs/{run_id}/snapshot").status_code == 200, "the run is saved")
+    assert client.run(run_id)["state"] == "running"
+
+
+def test_what_one_server_trains_another_serves_until_one_deletes_it(start: Callable[[str], Server]) -> None:
+    with Client(start("one").url()) as one, Client(start("two").url()) as two:
+        run = one.trained(BRIEF)
+        param_id = run["param_id"]
+        outputs = [client.infer(param_id, ROWS)["outputs"] for client in (one, two)]
+        assert outputs[0] == outputs[1]
+        assert parameters(one, run) == parameters(two, run)
+        assert one.request("DELETE", f"/api/params/{param_id}").status_code == 204
+        body = {"param_id": param_id, "inputs": ROWS}
+        until(lambda: two.post("/api/infer", body).status_code == 404, "the other server notices")
+        assert two.get(f"/api/params/{param_id}").status_code == 404
+
+
+def test_a_run_goes_on_at_another_server_when_its_own_is_killed(start: Callable[[str], Server]) -> None:
+    first = start("one")
+    with Client(first.url()) as client:
+        undisturbed = client.wait(client.train(client.model(RUN)), "succeeded")
+        run_id = client.train(client.model(RUN))
+        wait_saved(client, run_id)
+        second = start("two")
+        url = second.url()
+        kill(first.process.pid, *first.workers())
+    with Client(url) as client:
+        run = client.wait(run_id, "succeeded")
+        assert "resuming run at epoch" in second.log()
+        assert [each["epoch"] for each in run["history"]] == list(range(1, 1001))
+        assert parameters(client, run) == parameters(client, undisturbed)
+
+
+def test_while_the_bucket_is_away_nothing_is_lost(start: Callable[[str], Server], between: Proxy) -> None:
+    server = start("one")
+    with Client(server.url()) as client:
+        known = client.trained(BRIEF)
+        expected = client.infer(known["param_id"], ROWS)["outputs"]
+        run_id = client.train(client.model(RUN))
+        wait_saved(client, run_id)
+        between.do(repeat("error"))
+        until(lambda: "run waits for its storage" in server.log(), "the run has trained")
+        body = {
+            "architecture": SMALL,
+            "parameters": client.get(f"/api/params/{known['param_id']}").json()["parameters"],
+        }
+        refused = client.post("/api/params", body)
+        assert (refused.status_code, kind(refused)) == (503, "storage-unavailable")
+        assert client.infer(known["param_id"], ROWS)["outputs"] == expected  # from the copy
+        assert client.run(run_id)["state"] == "running"
+        between.do()
+        run = client.wait(run_id, "succeeded")
+        assert client.post("/api/params", body).status_code == 201
+        undisturbed = client.wait(client.train(client.model(RUN)), "succeeded")
+        assert parameters(client, run) == parameters(client, undisturbed)
+
+
+def test_a_server_whose_run_waits_for_the_bucket_ends_in_time_and_the_next_resumes_it(
+    start: Callable[[str], Server], between: Proxy
+) -> None:
+    first = start("one")
+    with Client(first.url()) as client:
+        run_id = client.train(client.model(RUN))
+        wait_saved(client, run_id)
+        between.do(repeat("refused"))
+        until(lambda: "run waits for its storage" in first.log(), "the run has trained")
+    assert first.stop() == 0
+    between.do()
+    with Client(start("one").url()) as client:
+        run = client.wait(run_id, "succeeded")
+        assert [each["epoch"] for each in run["history"]] == list(range(1, 1001))
+
+
+def command(home: Path, *arguments: object, **settings: object) -> subprocess.CompletedProcess[str]:
+    line = [COMMANDS / "falcon-mnist", *map(str, arguments)]
+    variables = environment(home, **settings)
+    return subprocess.run(line, env=variables, capture_output=True, text=True, timeout=120, check=False)
+
+
+def test_doctor_and_backup_read_from_the_bucket(
+    serve: Callable[..., Server], bucket: Bucket, between: Proxy, digits: Path, tmp_path: Path
+) -> None:
+    home, copy, settings = tmp_path / "home", tmp_path / "copy", {"storage_url": bucket.url, "dataset": digits}
+    server = serve(home=home, **settings)
+    with Client(server.url()) as client:
+        run = client.trained(BRIEF)
+        outputs = client.infer(run["param_id"], ROWS)["outputs"]
+    server.stop()
+    healthy = command(home, "doctor", **settings)
+    assert f"1 parameter files and 0 checkpoints in {bucket.url}" in healthy.stdout
+    assert "1 of 1 are as they were written" in healthy.stdout
+    assert command(home, "backup", copy, **settings).returncode == 0
+    restored = serve(home=copy, dataset=digits)
+    with Client(restored.url()) as client:
+        assert client.infer(run["param_id"], ROWS)["outputs"] == outputs
+    between.do(repeat("error"))
+    away = command(home, "doctor", **settings)
+    assert away.returncode == 1
+    assert "storage: it cannot be listed" in away.stdout
+    assert "parameter file: " not in away.stdout  # none is called damaged
+    failed = command(home, "backup", tmp_path / "another", **settings)
+    assert (failed.returncode, failed.stderr.count("\n")) == (1, 1)
+    assert "the backup is not whole" in failed.stderr

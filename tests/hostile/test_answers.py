@@ -1,0 +1,79 @@
+"""The head of an answer: what waitress would say, whatever the client asked for."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+from waitress.task import WSGITask
+
+from falcon_mnist.server.task import AnswerTask
+
+
+class _Channel:
+    """Keeps what is written."""
+
+    def __init__(self, application: Callable[..., Any]) -> None:
+        adjustments = SimpleNamespace(ident=None, url_prefix="", log_socket_errors=True)
+        self.server = SimpleNamespace(application=application, adj=adjustments, effective_port=80, server_name="here")
+        self.adj, self.addr = adjustments, ("127.0.0.1", 1)
+        self.written: list[bytes] = []
+
+    def check_client_disconnected(self) -> bool:
+        return False
+
+    def write_soon(self, data: bytes) -> int:
+        self.written.append(data)
+        return len(data)
+
+
+def _request(method: str, version: str, **headers: str) -> Any:
+    return SimpleNamespace(
+        command=method, version=version, headers=headers, path="/", request_uri="/", query="", url_scheme="http",
+        get_body_stream=lambda: None,
+    )  # fmt: skip
+
+
+def _parts(answer: bytes) -> tuple[bytes, set[bytes], bytes]:
+    head, _, body = answer.partition(b"\r\n\r\n")
+    first, *lines = head.split(b"\r\n")
+    return first, {line.partition(b": ")[0].lower() + b": " + line.partition(b": ")[2] for line in lines}, body
+
+
+@pytest.mark.parametrize("connection", [{}, {"CONNECTION": "keep-alive"}, {"CONNECTION": "Close"}], ids=str)
+@pytest.mark.parametrize("version", ["1.0", "1.1", "2.0"])
+@pytest.mark.parametrize("method", ["GET", "HEAD"])
+@pytest.mark.parametrize(
+    ("status", "pieces", "length"),
+    [
+        ("200 OK", [b"body"], 4),
+        ("200 OK", [b"bo", b"dy"], 4),
+        ("200 OK", [], 0),
+        ("200 OK", [b"body"], None),
+        ("200 OK", [b"bo", b"dy"], None),
+        ("200 OK", [b"more than it said"], 4),
+        ("200 OK", [b"less"], 10),
+        ("204 No Content", [], None),
+        ("304 Not Modified", [], 4),
+        ("404 Not Found", [b"body"], 4),
+    ],
+)
+def test_it_says_what_waitress_says(
+    connection: dict[str, str], version: str, method: str, status: str, pieces: list[bytes], length: int | None
+) -> None:
+    def application(environ: object, start_response: Callable[..., Any]) -> list[bytes]:
+        headers = [("x-kind", "test"), ("Set-Cookie", "a"), ("Set-Cookie", "b")]
+        start_response(status, headers + ([] if length is None else [("content-length", str(length))]))
+        return [] if method == "HEAD" else pieces
+
+    answers = []
+    for kind in (AnswerTask, WSGITask):
+        channel = _Channel(application)
+        task = kind(channel, _request(method, version, **connection))
+        task.start = lambda: None
+        task.start_time = 1_800_000_000.7
+        task.service()
+        answers.append((*_parts(b"".join(channel.written)), task.close_on_finish, task.wrote_header))
+    assert answers[0] == answers[1]

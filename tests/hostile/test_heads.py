@@ -1,0 +1,116 @@
+"""The head of a request is read as waitress reads it, and what waitress refuses is refused."""
+
+from __future__ import annotations
+
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from waitress.adjustments import Adjustments
+from waitress.parser import HTTPRequestParser
+
+from falcon_mnist.server import plain_head
+from falcon_mnist.server.parser import RequestParser
+
+ADJUSTMENTS = Adjustments()
+READ = (
+    "command", "request_uri", "path", "query", "fragment", "version", "url_scheme", "proxy_scheme", "proxy_netloc",
+    "headers", "content_length", "connection_close", "chunked", "expect_continue",
+)  # fmt: skip
+
+
+def _received(parser: HTTPRequestParser, head: bytes) -> HTTPRequestParser:
+    parser.received(head)
+    return parser
+
+
+def _ours(head: bytes) -> Any:
+    reader: Any = SimpleNamespace(unread=b"", keeps_body=lambda headers, length: True)
+    return _received(RequestParser(ADJUSTMENTS, reader), head)
+
+
+PLAIN = [
+    b"GET / HTTP/1.1\r\n\r\n",
+    b"GET /healthz HTTP/1.1\r\nHost: here\r\n\r\n",
+    b"POST /api/infer?a=%20:/?y HTTP/1.1\r\nHost:here\r\nContent-Length: 12\r\nX-Empty:\r\nA:   b c  \r\n\r\n",
+    b"GET /a~b/..//c? HTTP/1.1\r\nConnection: CLOSE\r\nContent-Length: 007\r\n\r\n",
+]
+# Each is either refused or read by waitress's own parser.
+OTHERS = [
+    b"GET / HTTP/1.0\r\nHost: here\r\n\r\n",
+    b"GET / HTTP/1.2\r\n\r\n",
+    b"GET /\r\n\r\n",
+    b"get / HTTP/1.1\r\n\r\n",
+    b"GET  / HTTP/1.1\r\n\r\n",
+    b"GET / HTTP/1.1 \r\n\r\n",
+    b"GET //here/x HTTP/1.1\r\n\r\n",
+    b"GET http://here/x HTTP/1.1\r\n\r\n",
+    b"GET /%41 HTTP/1.1\r\n\r\n",
+    b"GET /#x HTTP/1.1\r\n\r\n",
+    b"GET /?x#y HTTP/1.1\r\n\r\n",
+    b"GET / HTTP/1.1\r\nName : value\r\n\r\n",
+    b"GET / HTTP/1.1\r\nno colon\r\n\r\n",
+    b"GET / HTTP/1.1\r\nA: b\r\n folded\r\n\r\n",
+    b"GET / HTTP/1.1\r\n folded: b\r\n\r\n",
+    b"GET / HTTP/1.1\r\nA: b\nB: c\r\n\r\n",
+    b"GET / HTTP/1.1\r\nA: b\rB: c\r\n\r\n",
+    b"GET / HTTP/1.1\r\nA: b\0c\r\n\r\n",
+    b"GET / HTTP/1.1\r\nA: \xe9\r\n\r\n",
+    b"GET / HTTP/1.1\r\nA_B: c\r\n\r\n",
+    b"GET / HTTP/1.1\r\nA: b\r\na: c\r\n\r\n",
+    b"POST / HTTP/1.1\r\nContent-Length: 5\r\nContent-Length: 6\r\n\r\n",
+    b"POST / HTTP/1.1\r\nContent-Length: 5, 5\r\n\r\n",
+    b"POST / HTTP/1.1\r\nContent-Length: +5\r\n\r\n",
+    b"POST / HTTP/1.1\r\nContent-Length: 0x5\r\n\r\n",
+    b"POST / HTTP/1.1\r\nContent-Length:\r\n\r\n",
+    b"POST / HTTP/1.1\r\nContent-Length: " + b"9" * 5000 + b"\r\n\r\n",
+    b"POST / HTTP/1.1\r\nContent-Length: 5\r\nTransfer-Encoding: chunked\r\n\r\n",
+    b"POST / HTTP/1.1\r\nTransfer-Encoding: chunked\r\n\r\n",
+    b"POST / HTTP/1.1\r\nTransfer-Encoding: gzip, chunked\r\n\r\n",
+    b"POST / HTTP/1.1\r\nTransfer-Encoding: \x0bchunked\r\n\r\n",
+    b"POST / HTTP/1.1\r\nContent-Length: 5\r\nExpect: 100-continue\r\n\r\n",
+]
+
+
+@pytest.mark.parametrize("head", PLAIN)
+def test_a_plain_head_is_read_at_once(head: bytes) -> None:
+    assert plain_head.parse(head) is not None
+
+
+@pytest.mark.parametrize("head", OTHERS)
+def test_any_other_head_is_left_to_waitress(head: bytes) -> None:
+    assert plain_head.parse(head) is None
+
+
+def _assert_read_alike(head: bytes) -> None:
+    """What is taken for plain is what waitress makes of it."""
+    if plain_head.parse(head) is None:
+        return
+    ours, theirs = _ours(head), _received(HTTPRequestParser(ADJUSTMENTS), head)
+    assert ours.error is theirs.error is None
+    assert {name: getattr(ours, name) for name in READ} == {name: getattr(theirs, name) for name in READ}
+    assert (ours.body_rcv is None) == (theirs.body_rcv is None)
+    assert ours.completed == theirs.completed
+
+
+_NAMES = st.sampled_from(["Host", "Content-Length", "Connection", "Transfer-Encoding", "Expect", "x-1"])
+_TEXT = st.text("aZ09 \t:,;=?/%#_-+~.\"'\r\n\0\x7f\xe9", max_size=12) | st.sampled_from(["close", "chunked"])
+_LINES = st.lists(st.tuples(_NAMES | _TEXT, st.sampled_from([":", ": ", " :", ""]), _TEXT | st.just("17")), max_size=4)
+_FIRST = st.tuples(
+    st.sampled_from(["GET", "POST", "get", ""]), st.sampled_from([" ", "  "]), _TEXT | st.just("/api/infer?a=b"),
+    st.sampled_from([" HTTP/1.1", " HTTP/1.0", "", " HTTP/1.1 "]),
+)  # fmt: skip
+
+
+@given(_FIRST, _LINES)
+def test_generated_heads_are_read_alike(first: tuple[str, ...], lines: list[tuple[str, ...]]) -> None:
+    _assert_read_alike("\r\n".join(map("".join, [first, *lines, (), ()])).encode("latin-1"))
+
+
+@pytest.mark.parametrize("head", PLAIN + OTHERS)
+def test_each_head_with_one_byte_changed_is_read_alike(head: bytes) -> None:
+    for at in range(min(len(head) - 4, 200)):
+        for byte in b"\r\n \t:_#%/a0\0\x80":
+            _assert_read_alike(head[:at] + bytes([byte]) + head[at + 1 :])

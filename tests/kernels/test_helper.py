@@ -1,0 +1,64 @@
+"""A forward pass that the process's parked thread shares: the same bits, whoever else asks for it."""
+
+import itertools
+import threading
+
+import numpy as np
+import pytest
+
+
+def _network(kernels, *hidden):
+    widths = (784, *hidden, 10)
+    layers = [layer for a, b in itertools.pairwise(widths) for layer in (("linear", a, b), ("relu", b, b))]
+    network = kernels.Network(layers[:-1])
+    random = np.random.default_rng(1)
+    return network, network.pack(random.standard_normal(network.parameter_count, dtype=np.float32) * np.float32(0.1))
+
+
+def _images(random, rows, density, dtype):
+    pixels = (random.integers(1, 256, (rows, 784)) * (random.random((rows, 784)) < density)).astype(np.uint8)
+    return pixels if dtype == np.uint8 else pixels / np.float32(255)
+
+
+def _forward(kernels, network, packed, images, workspaces=1, rows=32):
+    memory = [kernels.Workspace(network, rows) for _ in range(workspaces)]
+    return network.forward(packed, images, np.full((len(images), 10), np.nan, np.float32), *memory).tobytes()
+
+
+@pytest.mark.parametrize("dtype", [np.uint8, np.float32])
+@pytest.mark.parametrize("density", [0.2, 1.0])
+@pytest.mark.parametrize("rows", [0, 1, 15, 16, 17, 100, 257])
+def test_the_bits_are_those_of_one_thread(kernels, random, rows, density, dtype):
+    network, packed = _network(kernels, 33, 64)
+    images = _images(random, rows, density, dtype)
+    assert _forward(kernels, network, packed, images, 2) == _forward(kernels, network, packed, images)
+
+
+def test_calls_at_the_same_time_do_not_disturb_one_another(kernels, random):
+    network, packed = _network(kernels, 128)
+    images = [_images(random, rows, 0.2, np.uint8) for rows in (40, 200, 90, 257)]
+    alone = [_forward(kernels, network, packed, each) for each in images]
+    found = [[] for _ in images]
+
+    def call(number: int) -> None:
+        for _ in range(50):
+            found[number].append(_forward(kernels, network, packed, images[number], 2))
+
+    threads = [threading.Thread(target=call, args=(number,)) for number in range(len(images))]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert found == [[bits] * 50 for bits in alone]
+
+
+def test_what_cannot_be_shared_is_refused_and_harms_nobody(kernels, random):
+    network, packed = _network(kernels, 16)
+    other, _ = _network(kernels, 16)
+    images, out = _images(random, 100, 1.0, np.uint8), np.empty((100, 10), np.float32)
+    workspace = kernels.Workspace(network, 32)
+    with pytest.raises(ValueError, match="another network"):
+        network.forward(packed, images, out, workspace, kernels.Workspace(other, 32))
+    with pytest.raises(RuntimeError, match="in use"):
+        network.forward(packed, images, out, workspace, workspace)
+    assert _forward(kernels, network, packed, images, 2) == _forward(kernels, network, packed, images)

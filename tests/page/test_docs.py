@@ -1,0 +1,79 @@
+"""The OpenAPI document for people, in a browser."""
+
+from __future__ import annotations
+
+import pytest
+from browsing import OpenPage, Site
+from playwright.sync_api import Page, Route, expect
+from serving import READ, WRITE
+
+
+@pytest.fixture
+def asked() -> list[str]:
+    """The addresses that a page has asked for, where it was opened with `noting`."""
+    return []
+
+
+def enter(page: Page, url: str, asked: list[str], token: str = WRITE) -> None:
+    """Open `/docs` below `url` in the tab, which knows no token, and give this one."""
+    page.on("request", lambda request: asked.append(request.url))
+    page.goto(f"{url}/docs")
+    page.get_by_label("Token").fill(token)
+    page.get_by_role("button", name="Enter").click()
+
+
+@pytest.mark.parametrize("token", [WRITE, READ])
+@pytest.mark.parametrize("colour_scheme", ["light", "dark"])
+def test_the_token_leads_to_all_operations(
+    site: Site, open_page: OpenPage, asked: list[str], token: str, colour_scheme: str
+) -> None:
+    """The fixture holds against the page whatever its console says, of policies too."""
+    page = open_page(None, color_scheme=colour_scheme)
+    enter(page, site.url, asked, token)
+    expect(page.locator(".opblock-summary-path", has_text="/api/infer_adhoc")).to_be_visible()
+    operations = site.client.get("/api/openapi.json").json()["paths"].values()
+    expect(page.locator(".opblock")).to_have_count(sum(map(len, operations)))
+    page.locator("#operations-default-infer .opblock-summary-control").click()
+    expect(page.locator("#operations-default-infer .responses-table").first).to_be_visible()
+    assert {address.split("/")[2] for address in asked if not address.startswith("data:")} == {site.url.split("/")[2]}
+
+
+def test_an_operation_can_be_tried(site: Site, open_page: OpenPage, asked: list[str]) -> None:
+    page = open_page(None)
+    enter(page, site.url, asked)
+    page.locator("#operations-default-version .opblock-summary-control").click()
+    page.get_by_role("button", name="Try it out").click()
+    page.get_by_role("button", name="Execute").click()
+    expect(page.locator(".live-responses-table .response-col_status").last).to_contain_text("200")
+    assert asked[-1] == f"{site.url}/api/version"
+
+
+def test_a_wrong_token_is_said(site: Site, open_page: OpenPage, asked: list[str]) -> None:
+    page = open_page(None)
+    enter(page, site.url, asked, "a-wrong-one")
+    expect(page.get_by_role("alert")).to_have_text("The server does not know this token.")
+    assert page.evaluate("sessionStorage.length") == 0
+
+
+def test_who_is_in_is_not_asked_again(site: Site, open_page: OpenPage) -> None:
+    page = open_page()
+    page.get_by_role("link", name="API").click()
+    expect(page.locator(".opblock-summary-path", has_text="/api/version")).to_be_visible()
+    page.goto(f"{site.url}/docs#token={WRITE}")
+    expect(page.locator(".opblock-summary-path", has_text="/api/version")).to_be_visible()
+    assert WRITE not in page.url
+
+
+def test_behind_a_prefix_that_a_proxy_strips_it_works(site: Site, open_page: OpenPage, asked: list[str]) -> None:
+    page = open_page(None)
+
+    def strip(route: Route) -> None:
+        route.fulfill(response=route.fetch(url=route.request.url.replace("/digits-for-all/", "/", 1)))
+
+    page.route("**/digits-for-all/**", strip)
+    enter(page, f"{site.url}/digits-for-all", asked)
+    page.locator("#operations-default-version .opblock-summary-control").click()
+    page.get_by_role("button", name="Try it out").click()
+    page.get_by_role("button", name="Execute").click()
+    expect(page.locator(".live-responses-table .response-col_status").last).to_contain_text("200")
+    assert all(address.startswith((f"{site.url}/digits-for-all/", "data:")) for address in asked)

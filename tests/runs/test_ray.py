@@ -1,0 +1,87 @@
+"""What a server does when the Ray cluster, or its connection to it, is gone."""
+
+from __future__ import annotations
+
+import os
+import signal
+import socket
+from collections.abc import Callable
+
+import pytest
+from interrupting import interrupted, parameter_bytes
+from ray_cluster import RayCluster
+from serving import ENDLESS, Client, Server, alive, children, command_line, until
+
+Serve = Callable[..., Server]
+
+
+def ready(client: Client) -> dict[str, str]:
+    """What `/readyz` says."""
+    response = client.get("/readyz", token=None)
+    assert response.status_code == 200
+    answer: dict[str, str] = response.json()
+    return answer
+
+
+def test_a_server_whose_cluster_is_gone_stays_and_its_run_goes_on_when_it_is_back(
+    serve_with_ray: Serve, ray_cluster: RayCluster, undisturbed: bytes
+) -> None:
+    server = serve_with_ray()
+    with Client(server.url()) as client:
+        until(lambda: ready(client) == {"status": "ready"}, "the cluster has answered")
+        run_id, _ = interrupted(client, server)
+        ray_cluster.kill()
+        until(lambda: ready(client) == {"status": "ready", "runs": "waiting"}, "the server has noticed")
+        queued = client.train(client.model(epochs=1))
+        assert client.wait(queued, "queued")
+        ray_cluster.start()
+        assert parameter_bytes(client, client.wait(run_id, "succeeded")) == undisturbed
+        client.wait(queued, "succeeded")
+        assert ready(client) == {"status": "ready"}
+    # It was no fault of the run.
+    assert server.on_disk.query("SELECT max(worker_losses) FROM runs") == [(0,)]
+    assert "Ray answers: 2 CPUs" in server.log()
+    assert server.log().count("runs wait: ") >= 1
+    assert server.stop() == 0
+
+
+def test_a_server_whose_connection_to_ray_is_gone_makes_another(
+    serve_with_ray: Serve, ray_cluster: RayCluster, undisturbed: bytes
+) -> None:
+    server = serve_with_ray()
+    with Client(server.url()) as client:
+        run_id, _ = interrupted(client, server)
+        for child in children(server.process.pid):
+            if b"spawn_main" in command_line(child):
+                os.kill(child, signal.SIGKILL)
+        assert parameter_bytes(client, client.wait(run_id, "succeeded")) == undisturbed
+    assert "the connection to Ray was lost" in server.log()
+    assert server.stop() == 0
+
+
+def test_a_stopped_worker_is_replaced(serve_with_ray: Serve) -> None:
+    """Ray itself does not notice, and the run declares as many CPUs as the cluster has."""
+    server = serve_with_ray()
+    with Client(server.url()) as client:
+        run_id = client.train(client.model(ENDLESS))
+        (stopped,) = until(server.workers, "a worker trains")
+        client.wait(run_id, "running")
+        os.kill(stopped, signal.SIGSTOP)
+        until(lambda: not alive(stopped), "it is ended")
+        (other,) = until(server.workers, "another has taken its place")
+        assert other != stopped
+        client.post(f"/api/runs/{run_id}/cancel")
+    assert server.stop() == 0
+
+
+def test_a_server_that_finds_no_cluster_serves_and_ends(serve: Serve, monkeypatch: pytest.MonkeyPatch) -> None:
+    with socket.socket() as nobody:
+        nobody.bind(("127.0.0.1", 0))  # and does not listen
+        monkeypatch.setenv("RAY_ADDRESS", f"127.0.0.1:{nobody.getsockname()[1]}")
+        server = serve(executor="ray")
+        with Client(server.url()) as client:
+            queued = client.train(client.model(epochs=1))
+            until(lambda: "Ray cannot be reached: ConnectionRefusedError" in server.log(), "the log says why")
+            assert ready(client) == {"status": "ready", "runs": "waiting"}
+            assert client.run(queued)["state"] == "queued"
+        assert server.stop() == 0

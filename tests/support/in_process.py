@@ -1,0 +1,47 @@
+"""A server of an application, in a thread of this process."""
+
+from __future__ import annotations
+
+import threading
+import warnings
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Any
+
+from serving import PATIENCE, until
+
+from falcon_mnist.server.listener import Listeners
+from falcon_mnist.server.serve import ADJUSTMENTS
+from falcon_mnist.server.sockets import listen
+
+
+def make(application: Callable[..., Any], **more: Any) -> Listeners:
+    """One that nobody runs yet; `more` as `Listeners` takes it."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", DeprecationWarning)
+        return Listeners(
+            application,
+            listen("127.0.0.1", 0),
+            admits=lambda _: True,
+            max_body_bytes=2**20,
+            adjustments=ADJUSTMENTS | {"connection_limit": 100, "ident": None},
+            **more,
+        )
+
+
+@contextmanager
+def served(application: Callable[..., Any], **more: Any) -> Iterator[Listeners]:
+    """One that runs while the block does."""
+    server = make(application, **more)
+    thread = threading.Thread(target=server.run, daemon=True)
+    thread.start()
+    try:
+        yield server
+    finally:
+        server.task_dispatcher.shutdown()
+        for channel in server.channels:
+            channel.will_close = True
+        server.pull_trigger()
+        until(lambda: not server.channels, "the connections are closed")
+        server.close()
+        thread.join(PATIENCE)

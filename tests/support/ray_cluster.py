@@ -1,0 +1,107 @@
+"""A Ray cluster of the tests' own on this machine: one node, two CPUs, no dashboard."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from importlib.util import find_spec
+from pathlib import Path
+
+from serving import alive, children, command_line, until
+
+CPUS = 2
+OBJECT_STORE_BYTES = 100_000_000
+RAY = (sys.executable, "-c", "from ray.scripts.scripts import main; main()")
+
+
+def missing() -> str:
+    """What the tests with Ray need and do not find here; empty if nothing."""
+    return "" if find_spec("ray") else "Ray is not installed"
+
+
+class RayCluster:
+    """A head that can be killed and started again, at the same address."""
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+        self._host = socket.gethostbyname(socket.gethostname())
+        self._port, self._client_port = _free_port(), _free_port()
+        self._process: subprocess.Popen[bytes] | None = None
+
+    @property
+    def address(self) -> str:
+        return f"{self._host}:{self._port}"
+
+    def start(self) -> None:
+        """Returns when it can be connected to."""
+        command = [
+            *RAY,
+            *("start", "--head", "--block", "--disable-usage-stats", "--include-dashboard=false"),
+            *(f"--port={self._port}", f"--ray-client-server-port={self._client_port}", f"--temp-dir={self._folder}"),
+            *(f"--node-ip-address={self._host}", "--min-worker-port=0", "--max-worker-port=0"),
+            *(f"--num-cpus={CPUS}", f"--object-store-memory={OBJECT_STORE_BYTES}"),
+        ]
+        with (self._folder / "log").open("ab") as log:
+            self._process = subprocess.Popen(command, stdout=log, stderr=log, start_new_session=True)
+        until(self._answers, "Ray has started")
+
+    def _answers(self) -> bool:
+        assert self._process is not None
+        assert self._process.poll() is None, (self._folder / "log").read_text()
+        with socket.socket() as connection:
+            return connection.connect_ex((self._host, self._port)) == 0 and bool(self._raylets())
+
+    def kill(self) -> None:
+        """Kill every process of it, workers too."""
+        if self._process is None:
+            return
+        everything = [self._process.pid, *_descendants(self._process.pid)]
+        for pid in everything:
+            if alive(pid):
+                os.kill(pid, signal.SIGKILL)
+        self._process.wait(10)
+        until(lambda: not any(alive(pid) for pid in everything), "Ray is gone")
+        self._process = None
+
+    def _raylets(self) -> list[int]:
+        assert self._process is not None
+        return [pid for pid in _descendants(self._process.pid) if b"/raylet\0" in command_line(pid)]
+
+    def workers(self) -> list[int]:
+        """The processes that execute a run at the moment."""
+        found = [pid for raylet in self._raylets() for pid in children(raylet)]
+        return [pid for pid in found if command_line(pid).startswith(b"ray::run-of-")]
+
+    def log_of_workers(self) -> str:
+        """What all worker processes have written, also those of earlier heads."""
+        return "".join(path.read_text() for path in sorted(self._folder.glob("session_*/logs/worker-*.err")))
+
+
+def _descendants(pid: int) -> list[int]:
+    return [each for child in children(pid) for each in (child, *_descendants(child))]
+
+
+def _free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("", 0))
+        return int(probe.getsockname()[1])
+
+
+@contextmanager
+def cluster() -> Iterator[RayCluster]:
+    """One that runs while the block does."""
+    folder = Path(tempfile.mkdtemp(prefix="ray-"))  # a short name: it is the beginning of those of sockets
+    running = RayCluster(folder)
+    try:
+        running.start()
+        yield running
+    finally:
+        running.kill()
+        shutil.rmtree(folder, ignore_errors=True)

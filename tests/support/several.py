@@ -1,0 +1,52 @@
+"""A server of several processes, and clients that each talk to one of them."""
+
+from __future__ import annotations
+
+import os
+import signal
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from serving import Client, Server, children, command_line, until
+
+# The first executes the runs.
+EXECUTES, OTHER = 0, 1
+
+
+def spawned(pid: int) -> list[int]:
+    """The processes that this one started to serve or to train, in the order of their starts."""
+    return [child for child in children(pid) if b"spawn_main" in command_line(child)]
+
+
+def stopped(pid: int) -> bool:
+    threads = Path(f"/proc/{pid}/task").glob("*/stat")
+    return all(thread.read_text().rpartition(")")[2].split()[0] == "T" for thread in threads)
+
+
+@contextmanager
+def only(server: Server, pid: int) -> Iterator[None]:
+    """Whatever is new goes to this process of the server: the others are stopped meanwhile."""
+    others = [other for other in spawned(server.process.pid) if other != pid]
+    for other in others:
+        os.kill(other, signal.SIGSTOP)
+        until(lambda other=other: stopped(other), "it has stopped")
+    try:
+        yield
+    finally:
+        for other in others:
+            os.kill(other, signal.SIGCONT)
+
+
+@contextmanager
+def clients(server: Server) -> Iterator[list[Client]]:
+    """A client of each process, in the order of their starts, whose connection stays with it."""
+    made: list[Client] = []
+    try:
+        for pid in spawned(server.process.pid):
+            with only(server, pid):
+                made.append(Client(server.url()))
+        yield made
+    finally:
+        for client in made:
+            client.__exit__()

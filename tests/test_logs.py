@@ -1,0 +1,78 @@
+"""Lines of the access log are written by a thread of their own, and none is lost."""
+
+from __future__ import annotations
+
+import io
+import logging
+import threading
+from collections.abc import Iterator
+
+import pytest
+
+from falcon_mnist import logs
+from falcon_mnist.logs import BatchHandler
+
+
+class Disk(io.StringIO):
+    """A stream that takes nothing until it is let."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.may_write = threading.Event()
+        self.written = threading.Event()
+
+    def write(self, text: str) -> int:
+        self.may_write.wait()
+        count = super().write(text)
+        self.written.set()
+        return count
+
+
+@pytest.fixture
+def disk() -> Iterator[Disk]:
+    disk = Disk()
+    yield disk
+    disk.may_write.set()
+
+
+def _record(number: int) -> logging.LogRecord:
+    return logging.LogRecord("name", logging.INFO, "file", 1, f"line {number}", (), None)
+
+
+def test_lines_are_written_whole_and_in_their_order(disk: Disk) -> None:
+    handler = BatchHandler(disk)
+    disk.may_write.set()
+    for number in range(1000):
+        handler.handle(_record(number))
+    handler.flush()
+    assert disk.getvalue().splitlines() == [f"line {number}" for number in range(1000)]
+    disk.written.clear()
+    handler.handle(_record(1000))
+    disk.written.wait()  # by the thread
+    assert disk.getvalue().endswith("line 1000\n")
+
+
+def test_a_slow_disk_keeps_nobody_until_very_many_lines_wait(disk: Disk) -> None:
+    handler = BatchHandler(disk)
+    for number in range(logs.MOST_LINES):
+        handler.handle(_record(number))
+    waits = threading.Thread(target=lambda: [handler.handle(_record(number)) for number in range(2 * logs.MOST_LINES)])
+    waits.start()
+    assert not disk.written.is_set()
+    disk.may_write.set()
+    waits.join()
+    handler.flush()
+    assert len(disk.getvalue().splitlines()) == 3 * logs.MOST_LINES
+
+
+def test_a_disk_that_is_behind_is_told(disk: Disk, monkeypatch: pytest.MonkeyPatch) -> None:
+    handler = BatchHandler(disk)
+    monkeypatch.setattr(logs.access, "handlers", [handler])
+    assert not logs.is_behind()
+    for number in range(2 * logs.MOST_LINES):  # its thread may take some, once
+        if not logs.is_behind():
+            handler.handle(_record(number))
+    assert logs.is_behind()
+    disk.may_write.set()
+    handler.flush()
+    assert not logs.is_behind()
