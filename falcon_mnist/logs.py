@@ -82,6 +82,13 @@ _LIBRARIES = {
 }
 
 
+def style(wanted: str) -> Style:
+    """The style of the setting `FALCON_MNIST_LOG`; `auto` is text on a terminal, and JSON elsewhere."""
+    if wanted == "auto":
+        return "text" if sys.stderr.isatty() else "json"
+    return "text" if wanted == "text" else "json"
+
+
 def configure(level: int, style: Style) -> None:
     """Send records of `level` and above to standard error."""
     global _configured
