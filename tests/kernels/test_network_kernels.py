@@ -548,7 +548,7 @@ def test_a_workspace_that_cannot_be_had(kernels):
 
 
 @pytest.mark.parametrize(
-    "widths", [(784, 1, 100_000), (784, 200, 4096, 4096, 10), (12119, 67, 18784, 29885, 10), (10, 100_000)], ids=str
+    "widths", [(784, 1, 100_000), (784, 200, 8192, 8192, 10), (12119, 67, 18784, 29885, 10), (10, 100_000)], ids=str
 )
 def test_a_wide_network_takes_so_many_rows_at_once_that_they_fit_into_32_mib(kernels, widths):
     layers = []

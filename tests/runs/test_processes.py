@@ -65,7 +65,7 @@ def test_sigterm_ends_the_server_and_its_workers_and_the_next_resumes_the_run(se
         workers = server.workers()
     assert workers
     assert server.stop() == 0
-    assert not any(alive(worker) for worker in workers)
+    until(lambda: not any(alive(worker) for worker in workers), "the workers have ended")  # those of Ray a little later
     ((state, owner, epoch),) = server.on_disk.query("SELECT state, owner, epoch FROM runs")
     assert (state, owner) == ("queued", None)
     server = serve_each()
