@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from pathlib import Path
 
 from falcon_mnist.api.app import App, build_app
 from falcon_mnist.api.auth import Tokens
@@ -62,13 +63,15 @@ def open_service(
     store.prepare()
     files, checkpoints = ParameterFiles(parameter_storage(settings)), checkpoint_storage(settings)
     limits = Limits()
+    # One set is read at a time. From a folder that takes a moment; from a bucket it may take long, so others give up.
+    load = None if isinstance(settings.storage, Path) else limits.load
     return Service(
         settings=settings,
         tokens=Tokens(settings),
         store=store,
         files=files,
         checkpoints=Checkpoints(checkpoints),
-        predictors=Predictors(store, files, removals=removals, figures=figures, load=limits.load),
+        predictors=Predictors(store, files, removals=removals, figures=figures, load=load),
         executor=make_executor(settings, store, BACKENDS[settings.executor]),
         remover=store.remover(files, checkpoints),
         datasets=ReadyDataset(settings.dataset, settings.home),

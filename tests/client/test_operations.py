@@ -8,6 +8,7 @@ from contextlib import suppress
 
 import numpy as np
 import pytest
+from asynchronous import run_async
 from serving import READ, WRITE, Client, Document, Server, pixels, until
 
 from falcon_mnist.api.operations import OPERATIONS
@@ -149,7 +150,7 @@ def test_the_async_client_does_the_same(client: Client, trained: Document) -> No
                 await api.create_model(network(8))
             assert (caught.value.code, caught.value.status) == ("read-only-token", 403)
 
-    asyncio.run(ask())
+    run_async(ask())
 
 
 def test_a_wait_goes_on_when_the_server_starts_again(serve: Callable[..., Server]) -> None:

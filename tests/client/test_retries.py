@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import inspect
 from collections.abc import Callable
 from typing import Any
@@ -10,6 +9,7 @@ from typing import Any
 import httpx
 import numpy as np
 import pytest
+from asynchronous import run_async
 
 from falcon_mnist.client import AsyncClient, Client, ClientError, network
 from falcon_mnist.client.methods import Operations
@@ -49,7 +49,7 @@ class Script(httpx.MockTransport):
             async with AsyncClient("http://server", "a-token", transport=self, pause=pause, **options) as client:
                 return await call(client)
 
-        return asyncio.run(ask())
+        return run_async(ask())
 
 
 @pytest.fixture(params=[Script.with_client, Script.with_async_client], ids=["Client", "AsyncClient"])
