@@ -219,7 +219,7 @@ class Driver:
         self.ray.cancel(task, force=True)
         for node in self._nodes():
             there = self.ray.util.scheduling_strategies.NodeAffinitySchedulingStrategy(node["NodeID"], soft=False)
-            self._end.options(num_cpus=0, max_retries=0, scheduling_strategy=there).remote(owner)
+            self._end.options(num_cpus=0, max_retries=RETRIES, scheduling_strategy=there).remote(owner)
 
 
 def _in_memory(data: Dataset) -> Dataset:

@@ -94,9 +94,9 @@ def pixels(rows: int, seed: int = 1) -> np.ndarray:
     return np.random.default_rng(seed).integers(0, 256, (rows, 784), dtype=np.uint8)
 
 
-def until(condition: Callable[[], Any], what: str) -> Any:
-    """The first true value of `condition`, asked again and again; fails if it never comes."""
-    end = time.monotonic() + PATIENCE
+def until(condition: Callable[[], Any], what: str, patience: float = PATIENCE) -> Any:
+    """The first true value of `condition`, asked again and again; fails if none comes in `patience` seconds."""
+    end = time.monotonic() + patience
     while not (value := condition()):
         assert time.monotonic() < end, f"waited in vain until {what}"
         time.sleep(0.02)
