@@ -24,7 +24,9 @@ from falcon_mnist.settings import Settings
 
 log = logging.getLogger(__name__)
 
-CLAIM_SECONDS = (15.0, 240.0)  # to start a process takes a second or two, on a busy machine longer
+# A worker that has not claimed its run after the first of these is replaced: to start one takes a second or two. On a
+# busy machine it takes longer, so the limit doubles with each that is replaced, up to the second, until one claims.
+CLAIM_SECONDS = (15.0, 240.0)
 
 
 def end_pool(pool: ProcessPool) -> None:
