@@ -42,7 +42,12 @@ def execute(
         open_data=partial(_given, data),
         train=partial(trainer.train, threads=Threads(cpus)),
     )
-    return worker.execute_with(parts, run_id, owner) or not _requeue_earlier_try(store, run_id, owner)
+    if worker.execute_with(parts, run_id, owner):
+        return True
+    try:
+        return not requeue_earlier_try(store, run_id, owner)
+    finally:
+        store.close()
 
 
 def _given(data: Dataset | DataError) -> Dataset:
@@ -51,12 +56,10 @@ def _given(data: Dataset | DataError) -> Dataset:
     return data
 
 
-def _requeue_earlier_try(store: Store, run_id: str, owner: str) -> bool:
-    try:
-        run = store.held(run_id, owner)
-        return run is not None and store.requeue_expired(Lease(run_id, owner, run.renewals)) is not None
-    finally:
-        store.close()
+def requeue_earlier_try(store: Store, run_id: str, owner: str) -> bool:
+    """Requeue a run that another try has claimed as the same owner; says whether one had."""
+    run = store.held(run_id, owner)
+    return run is not None and store.requeue_expired(Lease(run_id, owner, run.renewals)) is not None
 
 
 def end(owner: str) -> None:

@@ -33,8 +33,11 @@ class TroubledStore(Store):
 
     def succeed(self, *args: object, **named: object) -> None:
         super().succeed(*args, **named)  # type: ignore[arg-type]
-        if self.loses_answer:
-            raise DatabaseLostError("server closed the connection unexpectedly")
+        self._maybe_lose_answer()
+
+    def record_checkpoint(self, *args: object) -> None:
+        super().record_checkpoint(*args)  # type: ignore[arg-type]
+        self._maybe_lose_answer()
 
     def record_epoch(self, *args: object, **named: object) -> None:
         self._check()
@@ -47,6 +50,10 @@ class TroubledStore(Store):
     def requeue(self, *args: object, **named: object) -> RunRow | None:
         self._check()
         return super().requeue(*args, **named)  # type: ignore[arg-type]
+
+    def _maybe_lose_answer(self) -> None:
+        if self.loses_answer:
+            raise DatabaseLostError("server closed the connection unexpectedly")
 
     def _check(self) -> None:
         if self.busy:
@@ -141,6 +148,22 @@ def test_parameters_stay_where_the_answer_to_their_recording_is_lost(parts: Part
     assert isinstance(parts.store, TroubledStore)
     run_id = queued(parts.store)
     parts.store.loses_answer = True
+    completed(parts, run_id)
+
+
+def test_a_checkpoint_stays_where_the_answer_to_its_recording_is_lost(parts: Parts) -> None:
+    assert isinstance(parts.store, TroubledStore)
+    run_id = queued(parts.store)
+    run = parts.store.claim(run_id, "first")
+    assert run is not None
+    attempt = Attempt(parts, run, "first")
+    attempt.lease.drain = parts.store.loses_answer = True
+    for _ in attempt.run_to_completion():
+        pass
+    parts.store.loses_answer = False
+    left = parts.store.requeue(run_id, "first", worker_lost=False)
+    assert left is not None
+    parts.checkpoints.read(left.checkpoint)
     completed(parts, run_id)
 
 
