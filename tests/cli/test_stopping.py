@@ -6,15 +6,14 @@ import json
 import subprocess
 from pathlib import Path
 
-from serving import COMMANDS, PATIENCE, WRITE, Client, environment
+import forking
+from serving import PATIENCE, WRITE, Client, environment
 
 
 def stop(client: Client, folder: Path, how: str, *arguments: str) -> subprocess.CompletedProcess[str]:
     (folder / "token").write_text(f"{WRITE}\n")
-    command = [str(COMMANDS / "falcon-mnist"), how, *arguments]
-    command += ["--url", str(client.url), "--token-file", str(folder / "token")]
-    variables = environment(folder, tokens=None)
-    return subprocess.run(command, env=variables, capture_output=True, text=True, timeout=PATIENCE, check=False)
+    options = ["--url", str(client.url), "--token-file", str(folder / "token")]
+    return forking.run(how, *arguments, *options, env=environment(folder, tokens=None), timeout=PATIENCE)
 
 
 def test_a_run_is_stopped_and_what_it_has_learned_is_kept(client: Client, tmp_path: Path) -> None:
@@ -46,7 +45,6 @@ def test_scripts_get_the_run(client: Client, tmp_path: Path) -> None:
 
 
 def test_the_token_is_that_of_the_settings(client: Client, tmp_path: Path) -> None:
-    command = [str(COMMANDS / "falcon-mnist"), "finish", "r_none", "--url", str(client.url)]
     variables = environment(tmp_path, tokens=WRITE)
-    ended = subprocess.run(command, env=variables, capture_output=True, text=True, timeout=PATIENCE, check=False)
+    ended = forking.run("finish", "r_none", "--url", client.url, env=variables, timeout=PATIENCE)
     assert "There is no run with this run_id" in ended.stderr
