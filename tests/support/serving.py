@@ -12,7 +12,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import closing, contextmanager
+from contextlib import closing, contextmanager, suppress
 from http.client import HTTPResponse
 from pathlib import Path
 from typing import Any, Self
@@ -461,11 +461,12 @@ class Server:
 
 def children(pid: int) -> list[int]:
     """The ids of the processes that this one has started and that have not ended."""
-    try:
-        threads = list(Path(f"/proc/{pid}/task").iterdir())
-        return [int(child) for thread in threads for child in (thread / "children").read_text().split()]
-    except FileNotFoundError:
-        return []
+    found: list[int] = []
+    with suppress(FileNotFoundError):
+        for thread in Path(f"/proc/{pid}/task").iterdir():
+            with suppress(FileNotFoundError, ProcessLookupError):  # this thread has ended since
+                found += map(int, (thread / "children").read_text().split())
+    return found
 
 
 def command_line(pid: int) -> bytes:
