@@ -40,10 +40,14 @@ cdef int fill_powers() except -1:
 fill_powers()
 
 
-cdef double nearest_double(uint64_t w, int64_t q) noexcept nogil:
+cdef inline double nearest_double(uint64_t w, int64_t q) noexcept nogil:
     """w * 10^q, rounded to nearest, ties to even."""
     if w < <uint64_t>1 << 53 and -EXACT_POWER <= q <= EXACT_POWER:  # both are doubles: one operation, rounded once
-        return <double>w / TENS[-q] if q < 0 else <double>w * TENS[q]
+        return <double>w / TENS[-q] if q <= 0 else <double>w * TENS[q]
+    return scaled(w, q)
+
+
+cdef double scaled(uint64_t w, int64_t q) noexcept nogil:
     if w == 0 or q < LEAST_POWER:
         return 0
     if q > MOST_POWER:

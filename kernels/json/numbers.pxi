@@ -21,6 +21,14 @@ cdef extern from *:
         return bytes;
     }
 
+    /* How many of the first 16 bytes are the same, before one is not. */
+    static inline int same_bytes(const uint8_t *a, const uint8_t *b)
+    {
+        uint64_t first = eight_bytes(a) ^ eight_bytes(b), second = eight_bytes(a + 8) ^ eight_bytes(b + 8);
+        int behind = second ? __builtin_ctzll(second) >> 3 : 8;
+        return first ? __builtin_ctzll(first) >> 3 : 8 + behind;
+    }
+
     /* Without a branch: signs of weights are as random as coins. */
     static inline double with_sign(double value, int negative)
     {
@@ -32,6 +40,7 @@ cdef extern from *:
     }
     """
     uint64_t eight_bytes(const uint8_t* text) nogil
+    int same_bytes(const uint8_t* a, const uint8_t* b) nogil
     double with_sign(double value, bint negative) nogil
     int __builtin_ctzll(uint64_t x) nogil
 
@@ -43,7 +52,8 @@ cdef enum:
 
 cdef double BEYOND_FLOAT32 = 2.0**128 - 2.0**103  # halfway to 2^128: from there on, rounding gives infinity
 cdef uint64_t[9] POWERS_OF_TEN = [1, 10, 100, 1000, 10_000, 100_000, 1_000_000, 10_000_000, 100_000_000]
-cdef int[9] REPEATS = [0, 8, 4, 2, 2, 1, 1, 1, 1]  # how often a token of so many bytes fits into eight
+# Of a token's length n: 256 / n, rounded up, so that m * SHARES[n] >> 8 is m // n for m up to 16.
+cdef int[17] SHARES = [0, 256, 129, 86, 65, 52, 43, 37, 33, 29, 26, 24, 22, 20, 19, 18, 17]
 
 
 cdef struct Number:
@@ -196,12 +206,16 @@ cdef inline const uint8_t* read_repeated(
     const uint8_t* at, const uint8_t* end, Py_ssize_t length, float value, Row* row
 ) noexcept nogil:
     """Skips tokens that repeat the one before `at`, of `length` bytes and its value; most pixels are such zeros."""
-    cdef int repeats = REPEATS[length], index
-    while end - at >= 8 and eight_bytes(at) == eight_bytes(at - length) and row.next <= row.last:
-        for index in range(4):  # as many as fit, and what comes next stands over the others
+    cdef int same = 16, count, index
+    if end - at < 16 or (eight_bytes(at) ^ eight_bytes(at - length)) << (64 - 8 * length):
+        return at  # a branch, which is foreseen, for all that do not repeat
+    while same == 16 and end - at >= 16 and row.next <= row.last:
+        same = same_bytes(at, at - length)
+        count = same * SHARES[length] >> 8
+        for index in range(8):  # as many as there may be; what comes next stands over the others
             row.next[index] = value
-        row.next += repeats
-        at += repeats * length
+        row.next += count
+        at += count * length
     return at
 
 
