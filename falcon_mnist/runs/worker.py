@@ -22,6 +22,7 @@ from falcon_mnist.data.dataset import DataError, Dataset
 from falcon_mnist.runs.attempt import Attempt, Parts
 from falcon_mnist.runs.checkpoints import Checkpoints
 from falcon_mnist.runs.leases import LeaseKeeper
+from falcon_mnist.runs.pulse import Pulse
 from falcon_mnist.settings import Settings
 from falcon_mnist.storage.opening import WORKER_WAIT, checkpoint_storage, open_store, parameter_storage
 from falcon_mnist.storage.parameter_files import ParameterFiles
@@ -37,12 +38,13 @@ NICENESS = 10
 _datasets: dict[tuple[str, Path], Dataset] = {}
 
 
-def start_process(parent: int, logging_as: tuple[int, logs.Style]) -> None:
+def start_process(parent: int, logging_as: tuple[int, logs.Style], pulse: Pulse) -> None:
     """Prepare a worker process: requests go first, Ctrl-C is its server's business, and it ends with it."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     os.nice(NICENESS)
     logs.configure(*logging_as)
     end_with(parent)
+    pulse.keep_beating()
 
 
 def prepare(settings: Settings) -> None:

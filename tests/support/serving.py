@@ -12,7 +12,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from http.client import HTTPResponse
 from pathlib import Path
 from typing import Any, Self
@@ -365,6 +365,13 @@ class OnDisk:
         with connection:
             connection.execute(sql)
         connection.close()
+
+    @contextmanager
+    def locked(self) -> Iterator[None]:
+        """While nobody else writes: no process is in the middle of a transaction then."""
+        with closing(sqlite3.connect(self.database, timeout=PATIENCE)) as connection:
+            connection.execute("BEGIN IMMEDIATE")
+            yield
 
     def everything(self) -> tuple[Any, ...]:
         """The rows of each table and the names of all stored files, but for those that workers write by themselves."""
