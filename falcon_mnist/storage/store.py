@@ -347,6 +347,8 @@ class Store:
 
         One whose worker was lost, in the middle of that run, `MAX_WORKER_LOSSES` times is failed instead.
         """
+        if self.held(run_id, owner) is None:  # most often it has ended: no other writer is to be waited for then
+            return None
         return self._requeue(run_id, _held(run_id, owner), worker_losses=int(worker_lost))
 
     def requeue_expired(self, lease: Lease) -> RunRow | None:
