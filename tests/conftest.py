@@ -3,7 +3,11 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterator
+
+os.environ["OPENBLAS_NUM_THREADS"] = "1"  # NumPy's own threads would wait for CPUs that other tests have
+
+import gc
+from collections.abc import Callable, Generator, Iterator
 from pathlib import Path
 
 import postgres
@@ -27,6 +31,17 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 def pytest_xdist_auto_num_workers(config: pytest.Config) -> int:
     """Two for each CPU: many tests wait for processes, for deadlines, or for clients that are slow on purpose."""
     return 2 * len(os.sched_getaffinity(0))
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_collection() -> Generator[None, object, object]:
+    """Collect without looking for garbage, and never look for it among what was collected: a quarter of the time."""
+    gc.disable()
+    try:
+        return (yield)
+    finally:
+        gc.freeze()
+        gc.enable()
 
 
 # Folders whose modules wait for servers and processes, longest first. Begun last, they would keep one CPU of many busy.
