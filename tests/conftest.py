@@ -10,6 +10,7 @@ import gc
 from collections.abc import Callable, Generator, Iterator
 from pathlib import Path
 
+import hypothesis
 import postgres
 import pytest
 import ray_cluster as ray_cluster_
@@ -21,6 +22,11 @@ from falcon_mnist.api.service import Service
 from falcon_mnist.app import open_service
 from falcon_mnist.server.serve import running
 from falcon_mnist.settings import Settings
+
+# Each run tries other examples, in CI always the same; `--hypothesis-profile=thorough` tries many.
+hypothesis.settings.register_profile("usual", max_examples=50, deadline=None, derandomize="CI" in os.environ)
+hypothesis.settings.register_profile("thorough", max_examples=2000, deadline=None)
+hypothesis.settings.load_profile("usual")
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
