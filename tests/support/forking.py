@@ -205,6 +205,7 @@ def _becoming(request: Request, descriptors: list[int]) -> Callable[[], object]:
         os.dup2(stream, number)
         os.close(stream)
     os.chdir(request.folder)
+    tempfile.tempdir = None  # is chosen again, by the new environment
     chosen = os.environ.get(CHOSEN_AT_IMPORT)
     os.environ.clear()
     os.environ.update(request.environment)
