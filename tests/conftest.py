@@ -6,6 +6,7 @@ import os
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
+import forked_workers
 import postgres
 import pytest
 import ray_cluster as ray_cluster_
@@ -107,7 +108,7 @@ def service(on_disk: OnDisk, digits: Path) -> Iterator[tuple[Service, str]]:
     settings = Settings(
         home=on_disk.home, tokens_file=tokens, dataset=str(digits), workers=2, max_body_bytes=40 * 2**20
     )
-    service = open_service(settings)
+    service = open_service(settings, make_executor=forked_workers.make_executor)
     with running(service) as url:
         yield service, url
 

@@ -333,7 +333,7 @@ def test_a_server_without_descriptors_to_spare_stays_well(tmp_path: Path, digits
 @pytest.mark.parametrize("host", ["*", "localhost", "127.0.0.1"])
 def test_it_serves_on_every_address_of_its_host(tmp_path: Path, digits: Path, host: str) -> None:
     variables = environment(tmp_path / "home", dataset=digits, workers=1)
-    server = Server(variables, arguments=("serve", "--port", "0", "--host", host))
+    server = Server(variables, main=forking.COMMAND, arguments=("serve", "--port", "0", "--host", host))
     try:
         output = until(lambda: re.search(r":(\d+)/api", server.output()), "the server prints its address")
         with Raw(f"http://127.0.0.1:{output[1]}") as connection:

@@ -80,7 +80,7 @@ def test_sigterm_ends_the_server_and_its_workers_and_the_next_resumes_the_run(se
 
 def test_ctrl_c_in_the_terminal_ends_the_server_and_its_workers(serve: Serve) -> None:
     """It goes to the whole process group: the workers leave it to their server."""
-    server = serve(workers=2)
+    server = serve(str(COMMANDS / "falcon-mnist"), "serve", "--port", "0", workers=2)
     with Client(server.url()) as client:
         runs = [client.train(client.model(ENDLESS)) for _ in range(2)]
         for run_id in runs:

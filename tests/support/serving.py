@@ -402,14 +402,14 @@ def environment(home: Path, **settings: object) -> dict[str, str]:
 
 
 class Server:
-    """`falcon-mnist serve` in a process of its own, or what `main`, or `command`, names."""
+    """A server in a process of its own: one as `falcon-mnist serve` starts, or what `main`, or `command`, names."""
 
     def __init__(
         self,
         variables: Mapping[str, str],
         *command: str,
-        main: str = forking.COMMAND,
-        arguments: Sequence[str] = ("serve", "--port", "0"),
+        main: str = "forked_workers:serve",
+        arguments: Sequence[str] = (),
     ) -> None:
         self.home = Path(variables["FALCON_MNIST_HOME"])
         self.on_disk = OnDisk(self.home)
@@ -445,7 +445,8 @@ class Server:
 
     def workers(self) -> list[int]:
         """The ids of its worker processes."""
-        return [pid for pid in children(self.process.pid) if b"spawn_main" in command_line(pid)]
+        spawned = [pid for pid in children(self.process.pid) if b"spawn_main" in command_line(pid)]
+        return spawned + forking.forked_by(self.process.pid)
 
     def stop(self, how: signal.Signals | None = signal.SIGTERM) -> int:
         """End it, or wait for its end, and give its exit code; no token may have come into its log."""
