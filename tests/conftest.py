@@ -10,6 +10,7 @@ import gc
 from collections.abc import Callable, Generator, Iterator
 from pathlib import Path
 
+import forked_workers
 import hypothesis
 import postgres
 import pytest
@@ -128,7 +129,7 @@ def service(on_disk: OnDisk, digits: Path) -> Iterator[tuple[Service, str]]:
     settings = Settings(
         home=on_disk.home, tokens_file=tokens, dataset=str(digits), workers=2, max_body_bytes=40 * 2**20
     )
-    service = open_service(settings)
+    service = open_service(settings, make_executor=forked_workers.make_executor)
     with running(service) as url:
         yield service, url
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import ctypes
 import logging
 import multiprocessing
-import os
 import socket
 import sys
 from dataclasses import dataclass, field
@@ -20,7 +19,7 @@ from falcon_mnist.inference.figures import SharedFigures
 from falcon_mnist.inference.removals import Removals
 from falcon_mnist.runs.elsewhere import ExecutorElsewhere, Notices
 from falcon_mnist.runs.executor import Executor
-from falcon_mnist.runs.worker import end_with
+from falcon_mnist.runs.worker import end_with_parent
 from falcon_mnist.server.balance import Balance
 from falcon_mnist.server.serve import EXIT_SECONDS, make_server, run_until_signalled
 from falcon_mnist.server.supervisor import Supervisor
@@ -43,7 +42,6 @@ class Shared:
     cache: Any
     metrics: Any
     notices: Notices = field(default_factory=Notices)
-    supervisor: int = field(default_factory=os.getpid)
     logging_as: tuple[int, logs.Style] = field(default_factory=logs.configured)
 
 
@@ -63,7 +61,7 @@ def run(settings: Settings, sockets: list[socket.socket]) -> bool:
 
 def _serve(number: int, shared: Shared) -> None:
     """Be one of them."""
-    end_with(shared.supervisor)
+    end_with_parent()
     logs.configure(*shared.logging_as)
     try:
         service = _open(number, shared)

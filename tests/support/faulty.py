@@ -21,6 +21,7 @@ import errno
 import hashlib
 import logging
 import math
+import multiprocessing
 import os
 import signal
 import time
@@ -28,6 +29,8 @@ from collections.abc import Iterator
 from functools import partial
 from pathlib import Path
 from typing import Any, BinaryIO
+
+import forked_workers
 
 from falcon_mnist import logs
 from falcon_mnist.app import open_service
@@ -130,7 +133,9 @@ def train(
 ) -> Iterator[trainer.Metrics | None]:
     """As `trainer.train`, in segments of one batch."""
     if on("deadly"):
-        os.kill(os.getppid(), signal.SIGKILL)
+        server = multiprocessing.parent_process()
+        assert server
+        os.kill(server.pid, signal.SIGKILL)
         os.kill(os.getpid(), signal.SIGKILL)
     hold(f"hold-{state.epoch}-{state.done}")  # where it resumes
     compute()
@@ -170,7 +175,8 @@ class FaultyExecutor(Executor):
         super().__init__(
             settings,
             store,
-            partial(PoolBackend, execute=execute),
+            # Forked workers start too soon to be taken for broken.
+            partial(PoolBackend if on("brief-claims") else forked_workers.backend, execute=execute),
             make_queue=partial(
                 Queue,
                 lease_seconds=2.0 if on("brief-leases") else LEASE_SECONDS,
