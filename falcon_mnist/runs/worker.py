@@ -13,6 +13,7 @@ import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
+from functools import cache, partial
 from pathlib import Path
 
 from falcon_mnist import logs
@@ -67,30 +68,31 @@ def _watch(parent: int) -> None:
 
 def execute(settings: Settings, run_id: str, owner: str) -> None:
     """Claim the run as `owner` and run it to completion; returns at once if it is not queued any more."""
-    store = open_store(settings, wait=WORKER_WAIT)
-    parts = Parts(
-        store=store,
+    execute_with(parts(settings), run_id, owner)
+
+
+@cache
+def parts(settings: Settings) -> Parts:
+    """What attempts work with, kept from run to run: to connect anew would cost a short run much of its time."""
+    return Parts(
+        store=open_store(settings, wait=WORKER_WAIT),
         checkpoints=Checkpoints(checkpoint_storage(settings)),
         parameters=ParameterFiles(parameter_storage(settings)),
-        open_data=lambda: open_data(settings),
+        open_data=partial(open_data, settings),
     )
-    execute_with(parts, run_id, owner)
 
 
 def execute_with(parts: Parts, run_id: str, owner: str) -> bool:
-    """As `execute`, with these parts; closes their store. Says whether the run could be claimed."""
-    try:
-        run = parts.store.claim(run_id, owner)
-        if run is None:
-            return False
-        log.info("run claimed", extra={"run_id": run_id})
-        attempt = Attempt(parts, run, owner)
-        with _beating(attempt.lease, parts.store):
-            for _ in attempt.run_to_completion():
-                pass
-        return True
-    finally:
-        parts.store.close()
+    """As `execute`, with these parts. Says whether the run could be claimed."""
+    run = parts.store.claim(run_id, owner)
+    if run is None:
+        return False
+    log.info("run claimed", extra={"run_id": run_id})
+    attempt = Attempt(parts, run, owner)
+    with _beating(attempt.lease, parts.store):
+        for _ in attempt.run_to_completion():
+            pass
+    return True
 
 
 def open_data(settings: Settings) -> Dataset:
@@ -107,7 +109,9 @@ def _beating(lease: LeaseKeeper, store: Store) -> Iterator[None]:
     over = threading.Event()
 
     def beat() -> None:
-        while not over.wait(WATCH_SECONDS) and lease.beat(WATCH_SECONDS):
+        if over.wait(WATCH_SECONDS):
+            return  # nothing was read: there is no connection
+        while lease.beat(WATCH_SECONDS) and not over.wait(WATCH_SECONDS):
             pass
         store.close()  # this thread's connection
 
