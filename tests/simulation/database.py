@@ -29,7 +29,7 @@ class Pause:
     over: Callable[[], bool] = lambda: False  # whether to wait no longer
 
 
-TROUBLES = ("busy", "full", "lost", "locked")
+TROUBLES = ("busy", "full", "lost", "unanswered", "locked")
 
 
 class SimulatedDatabase(SQLite):
@@ -44,9 +44,9 @@ class SimulatedDatabase(SQLite):
         self.busy = 0.0  # the share of writes that finds it so
         self.full = 0.0
         self.lost = 0.0  # the share of statements that lose the connection
+        self.unanswered = 0.0  # the share of commits that lose it
         self.locked = 0.0  # the share of rows that another transaction has locked
         self.crash_in_commit: Process | None = None
-        self.lose_answer: Process | None = None  # at one of its next commits
         self.acting: Process | None = None
         self.pause: Pause | None = None
         _template().backup(raw(self))
@@ -54,7 +54,7 @@ class SimulatedDatabase(SQLite):
     @property
     def in_trouble(self) -> bool:
         """Whether writes may fail now."""
-        return bool(self.busy or self.full or self.lost)
+        return bool(self.busy or self.full or self.lost or self.unanswered)
 
     def unless_locked(self, query: Any) -> Any:
         """SKIP LOCKED: another transaction, that comes to nothing, may have locked the row."""
@@ -132,11 +132,9 @@ class SimulatedDatabase(SQLite):
     @contextmanager
     def _maybe_losing_answer(self) -> Iterator[None]:
         """What is committed may have happened, or not; the process learns neither."""
-        loses = self.lose_answer is not None and self.lose_answer is self.acting and self._world.chance(0.5)
-        if loses:
-            self.lose_answer = None
-            if self._world.chance(0.5):
-                raise DatabaseLostError("simulated, before")
+        loses = self.unanswered and self._world.chance(self.unanswered)
+        if loses and self._world.chance(0.5):
+            raise DatabaseLostError("simulated, before")
         yield
         if loses:
             raise DatabaseLostError("simulated, after")

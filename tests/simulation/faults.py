@@ -31,7 +31,7 @@ class Faults(Striking):
             self._lock_database,
             self._fill_database,
             self._lose_database,
-            self._lose_answer,
+            self._lose_answers,
             self._lock_rows,
             self._jump,
             self._drain,
@@ -112,9 +112,8 @@ class Faults(Striking):
     def _lose_database(self) -> None:
         self._trouble_database("lost")
 
-    def _lose_answer(self) -> None:
-        for process in self._one([*self._shared.living(), *self._servers], "lost answer to a commit of"):
-            self._shared.database.lose_answer = process
+    def _lose_answers(self) -> None:
+        self._trouble_database("unanswered")
 
     def _lock_rows(self) -> None:
         self._trouble_database("locked")
