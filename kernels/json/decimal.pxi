@@ -5,12 +5,9 @@ from libc.math cimport INFINITY
 from libc.stdint cimport int64_t, uint8_t, uint64_t
 from libc.string cimport memcpy
 
-cdef extern from *:
-    """
-    typedef unsigned __int128 uint128_t;
-    """
+cdef extern from "json/bytes.h" nogil:
     ctypedef unsigned long long uint128_t  # Cython knows no wider type; C has its 128 bits
-    int __builtin_clzll(uint64_t x) nogil
+    int __builtin_clzll(uint64_t x)
 
 cdef enum:
     LEAST_POWER = -342  # below, w * 10^q rounds to 0 for every w of 64 bits
@@ -40,9 +37,9 @@ cdef int fill_powers() except -1:
 fill_powers()
 
 
-cdef inline double nearest_double(uint64_t w, int64_t q) noexcept nogil:
-    """w * 10^q, rounded to nearest, ties to even."""
-    if w < <uint64_t>1 << 53 and -EXACT_POWER <= q <= EXACT_POWER:  # both are doubles: one operation, rounded once
+cdef inline double nearest_double(uint64_t w, int64_t q, Py_ssize_t digits) noexcept nogil:
+    """w * 10^q, rounded to nearest, ties to even; w has at most so many digits."""
+    if digits <= 15 and -EXACT_POWER <= q <= EXACT_POWER:  # both are doubles: one operation, rounded once
         return <double>w / TENS[-q] if q <= 0 else <double>w * TENS[q]
     return scaled(w, q)
 
