@@ -27,13 +27,16 @@ from ._interface import (
     use,
 )
 from ._json import TooManyError, read_json
+from .steps import Batches, Steps
 
 __all__ = [
     "MAX_THREADS",
+    "Batches",
     "Network",
     "Noise",
     "Optimizer",
     "Packed",
+    "Steps",
     "TooManyError",
     "Variant",
     "Workspace",
