@@ -1,11 +1,28 @@
-/* Bytes of a text, several at a time. */
+/* Bytes of a text, several at a time, and the arithmetic that their numbers take. */
 #ifndef FALCON_MNIST_JSON_BYTES_H
 #define FALCON_MNIST_JSON_BYTES_H
 
+#include <float.h>
 #include <stdint.h>
 #include <string.h>
 
-typedef unsigned __int128 uint128_t;
+/* Whether an operation on doubles is rounded once, to a double: not by the x87 unit of old x86 machines. */
+enum { ROUNDED_ONCE = FLT_EVAL_METHOD == 0 || FLT_EVAL_METHOD == 1 };
+
+/* a * b: returns its lower 64 bits, and the others in `high`. */
+static inline uint64_t product(uint64_t a, uint64_t b, uint64_t *high)
+{
+#ifdef __SIZEOF_INT128__
+    unsigned __int128 all = (unsigned __int128)a * b;
+    *high = (uint64_t)(all >> 64);
+    return (uint64_t)all;
+#else
+    uint64_t a0 = (uint32_t)a, a1 = a >> 32, b0 = (uint32_t)b, b1 = b >> 32;
+    uint64_t middle = a1 * b0 + (a0 * b0 >> 32), other = a0 * b1 + (uint32_t)middle;
+    *high = a1 * b1 + (middle >> 32) + (other >> 32);
+    return a * b;
+#endif
+}
 
 /* Eight bytes, the first one least significant. */
 static inline uint64_t eight_bytes(const uint8_t *text)

@@ -2,7 +2,7 @@
 
 
 cdef object find_fault(Document document):
-    """What `fault` makes of the first fault in an array that is not clean; what follows it must be JSON all the same."""
+    """What `fault` makes of an array's first fault; what follows it must be JSON all the same."""
     cdef Py_ssize_t index = 0, width = -1
     cdef bint more = document.enter(c']')
     found = None

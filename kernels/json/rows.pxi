@@ -1,4 +1,4 @@
-# Arrays of numbers to float32: each is the nearest double, rounded. The names of kernels/json/numbers.pxi are known here.
+# Arrays of numbers to float32: each is the nearest double, rounded.
 
 from libc.math cimport fabs
 
