@@ -14,7 +14,7 @@ cdef extern from "json/bytes.h" nogil:
 
 cdef enum:
     WORD_DIGITS = 19  # 10^19 < 2^64
-    # No middle between two doubles has more significant digits than 767: of further ones counts only whether one is not 0.
+    # No middle between two doubles has more significant digits than 767. Further ones say only that it is exceeded.
     MOST_DIGITS = 770
     MOST_EXPONENT = 1_000_000_000  # no text is long enough to make up for more
 
