@@ -3,4 +3,6 @@
 
 include "json/decimal.pxi"
 include "json/numbers.pxi"
+include "json/rows.pxi"
 include "json/document.pxi"
+include "json/faults.pxi"

@@ -15,7 +15,6 @@ from typing import Any
 from falcon_mnist import logs
 from falcon_mnist.api import at_once
 from falcon_mnist.api.app import build_app
-from falcon_mnist.api.memory import keep_freed
 from falcon_mnist.api.service import Service
 from falcon_mnist.server.balance import Balance
 from falcon_mnist.server.descriptors import connection_limit
@@ -96,7 +95,6 @@ def run_until_signalled(
     second signal ends the process at once, unless it is `supervised`.
     """
     signals = note_signals(supervised=supervised)
-    keep_freed()
     service.executor.start()
     with _in_thread(server, service, drain_seconds) as thread:
         while not signals:

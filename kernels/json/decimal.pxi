@@ -5,12 +5,10 @@ from libc.math cimport INFINITY
 from libc.stdint cimport int64_t, uint8_t, uint64_t
 from libc.string cimport memcpy
 
-cdef extern from *:
-    """
-    typedef unsigned __int128 uint128_t;
-    """
-    ctypedef unsigned long long uint128_t  # Cython knows no wider type; C has its 128 bits
-    int __builtin_clzll(uint64_t x) nogil
+cdef extern from "json/bytes.h" nogil:
+    bint ROUNDED_ONCE
+    uint64_t product(uint64_t a, uint64_t b, uint64_t* high)
+    int __builtin_clzll(uint64_t x)
 
 cdef enum:
     LEAST_POWER = -342  # below, w * 10^q rounds to 0 for every w of 64 bits
@@ -40,14 +38,16 @@ cdef int fill_powers() except -1:
 fill_powers()
 
 
-cdef inline double nearest_double(uint64_t w, int64_t q) noexcept nogil:
-    """w * 10^q, rounded to nearest, ties to even."""
-    if w < <uint64_t>1 << 53 and -EXACT_POWER <= q <= EXACT_POWER:  # both are doubles: one operation, rounded once
+cdef inline double nearest_double(uint64_t w, int64_t q, Py_ssize_t digits) noexcept nogil:
+    """w * 10^q, rounded to nearest, ties to even; w has at most so many digits."""
+    # Both are doubles: one operation, rounded once.
+    if ROUNDED_ONCE and digits <= 15 and -EXACT_POWER <= q <= EXACT_POWER:
         return <double>w / TENS[-q] if q <= 0 else <double>w * TENS[q]
     return scaled(w, q)
 
 
 cdef double scaled(uint64_t w, int64_t q) noexcept nogil:
+    """The same for any w: its product with the first 128 bits of 5^q, shifted and rounded."""
     if w == 0 or q < LEAST_POWER:
         return 0
     if q > MOST_POWER:
@@ -55,10 +55,13 @@ cdef double scaled(uint64_t w, int64_t q) noexcept nogil:
     cdef int zeros = __builtin_clzll(w)
     w <<= zeros
     cdef const uint64_t* power = POWERS + 2 * (q - LEAST_POWER)
-    cdef uint128_t product = <uint128_t>w * power[0] + (<uint128_t>w * power[1] >> 64)
-    cdef uint64_t high = <uint64_t>(product >> 64), low = <uint64_t>product
+    cdef uint64_t high, carry
+    cdef uint64_t low = product(w, power[0], &high)
+    product(w, power[1], &carry)
+    low += carry
+    high += low < carry
     cdef int carried = high >> 63
-    # 54 bits, of which the last is to round by; 2^217706/65536q is 10^q, as near as an exponent needs.
+    # 54 bits, of which the last is to round by. 10^q is 2^(q * 217706 / 65536), as near as an exponent needs.
     cdef int below = 9 + carried
     cdef uint64_t mantissa = high >> below
     cdef int64_t exponent = ((217706 * q) >> 16) + 63 + carried - zeros + 1023

@@ -223,7 +223,7 @@ cdef class Document:
         if first == NULL:
             if self.fault is None:
                 raise ValueError("an array that is not clean")
-            return self.find_fault()
+            return find_fault(self)
         self.at = first
         self.numbers_left -= count
         self.hard_left = row.hard_left
@@ -240,42 +240,3 @@ cdef class Document:
         self.room = None
         room.resize(count, refcheck=False)
         return room
-
-    cdef object find_fault(self):
-        """What `fault` makes of the first fault in an array that is not clean; what follows it must be JSON all the same."""
-        cdef Py_ssize_t index = 0, width = -1
-        cdef bint more = self.enter(c']')
-        found = None
-        while more:
-            self.at = skip_space(self.at)
-            if found is not None:
-                self.value(False)
-            elif self.at[0] == c'[' and (index == 0 or width >= 0):
-                found = self.fault_in_row(index, &width)
-            else:
-                value = self.value(False)
-                if width >= 0 or type(value) is not float:
-                    found = self.fault((index,), width if width >= 0 else None, value)
-            index += 1
-            more = self.next(c']')
-        self.depth -= 1
-        if found is None:
-            raise ValueError("an array without a fault")
-        return found
-
-    cdef object fault_in_row(self, Py_ssize_t index, Py_ssize_t* width):
-        cdef Py_ssize_t count = 0, column = -1
-        cdef bint more = self.enter(c']')
-        bad = None
-        while more:
-            value = self.value(False)
-            if column < 0 and type(value) is not float:
-                column, bad = count, value
-            count += 1
-            more = self.next(c']')
-        self.depth -= 1
-        if width[0] < 0:
-            width[0] = count
-        if count != width[0] or count == 0:
-            return self.fault((index,), width[0], count)
-        return None if column < 0 else self.fault((index, column), None, bad)

@@ -1,72 +1,30 @@
-# Numbers of a JSON text (RFC 8259, section 6), and rows of them, to float32: each is the nearest double, rounded.
+# Numbers of a JSON text (RFC 8259, section 6) to the nearest doubles.
 #
 # A text ends with a NUL, as the bytes of Python do: what looks at one byte after another needs no other end.
 
-from libc.math cimport fabs
 from libc.stdio cimport snprintf
 
 cdef extern from "Python.h":
     double PyOS_string_to_double(const char* text, char** end, void* overflow) except? -1.0
 
-cdef extern from *:
-    """
-    /* Eight bytes, the first one least significant. */
-    static inline uint64_t eight_bytes(const uint8_t *text)
-    {
-        uint64_t bytes;
-        memcpy(&bytes, text, 8);
-    #if __BYTE_ORDER__ == __ORDER_BIG_ENDIAN__
-        bytes = __builtin_bswap64(bytes);
-    #endif
-        return bytes;
-    }
-
-    /* How many of the first 16 bytes are the same, before one is not. */
-    static inline int same_bytes(const uint8_t *a, const uint8_t *b)
-    {
-        uint64_t first = eight_bytes(a) ^ eight_bytes(b), second = eight_bytes(a + 8) ^ eight_bytes(b + 8);
-        int behind = second ? __builtin_ctzll(second) >> 3 : 8;
-        return first ? __builtin_ctzll(first) >> 3 : 8 + behind;
-    }
-
-    /* Without a branch: signs of weights are as random as coins. */
-    static inline double with_sign(double value, int negative)
-    {
-        uint64_t bits;
-        memcpy(&bits, &value, 8);
-        bits |= (uint64_t)negative << 63;
-        memcpy(&value, &bits, 8);
-        return value;
-    }
-    """
-    uint64_t eight_bytes(const uint8_t* text) nogil
-    int same_bytes(const uint8_t* a, const uint8_t* b) nogil
-    double with_sign(double value, bint negative) nogil
-    int __builtin_ctzll(uint64_t x) nogil
+cdef extern from "json/bytes.h" nogil:
+    uint64_t eight_bytes(const uint8_t* text)
+    double with_sign(double value, bint negative)
+    int __builtin_ctzll(uint64_t x)
 
 cdef enum:
     WORD_DIGITS = 19  # 10^19 < 2^64
-    # No middle between two doubles has more significant digits than 767: of further ones it counts only whether one is not 0.
+    # No middle between two doubles has more significant digits than 767. Further ones say only that it is exceeded.
     MOST_DIGITS = 770
     MOST_EXPONENT = 1_000_000_000  # no text is long enough to make up for more
 
-cdef double BEYOND_FLOAT32 = 2.0**128 - 2.0**103  # halfway to 2^128: from there on, rounding gives infinity
 cdef uint64_t[9] POWERS_OF_TEN = [1, 10, 100, 1000, 10_000, 100_000, 1_000_000, 10_000_000, 100_000_000]
-# Of a token's length n: 256 / n, rounded up, so that m * SHARES[n] >> 8 is m // n for m up to 16.
-cdef int[17] SHARES = [0, 256, 129, 86, 65, 52, 43, 37, 33, 29, 26, 24, 22, 20, 19, 18, 17]
 
 
 cdef struct Number:
     double value
     bint whole  # neither point nor exponent
     bint hard  # more significant digits than a word holds
-
-
-cdef struct Row:
-    float* next  # room for as many numbers as the text may hold
-    const float* last  # a number that is written behind it is one too many
-    bint beyond  # whether some number is beyond float32's range, and infinite
-    Py_ssize_t hard_left  # hard numbers that may still come
 
 
 cdef inline bint is_digit(uint8_t byte) noexcept nogil:
@@ -152,7 +110,7 @@ cdef inline const uint8_t* read_number(const uint8_t* at, const uint8_t* end, Nu
     if number.hard:
         number.value = long_number(first, exponent)
     else:
-        number.value = nearest_double(word, exponent - decimals)
+        number.value = nearest_double(word, exponent - decimals, digits + decimals)
     number.value = with_sign(number.value, negative)
     if number.whole:
         number.value += 0.0  # as an integer, -0 is 0
@@ -190,8 +148,8 @@ cdef double long_number(const uint8_t* at, int64_t exponent) noexcept nogil:
     for index in range(WORD_DIGITS):
         word = word * 10 + (digits[index] - c'0')
     # It lies between the words with the first digits and their successor. Nearly always both have the same double.
-    cdef double low = nearest_double(word, exponent + count - WORD_DIGITS)
-    if low == nearest_double(word + 1, exponent + count - WORD_DIGITS):
+    cdef double low = scaled(word, exponent + count - WORD_DIGITS)
+    if low == scaled(word + 1, exponent + count - WORD_DIGITS):
         return low
     if more:
         digits[count] = c'1'
@@ -200,86 +158,3 @@ cdef double long_number(const uint8_t* at, int64_t exponent) noexcept nogil:
     snprintf(digits + count, 24, "e%lld", <long long>exponent)
     with gil:
         return PyOS_string_to_double(digits, NULL, NULL)
-
-
-cdef inline const uint8_t* read_repeated(
-    const uint8_t* at, const uint8_t* end, Py_ssize_t length, float value, Row* row
-) noexcept nogil:
-    """Skips tokens that repeat the one before `at`, of `length` bytes and its value; most pixels are such zeros."""
-    cdef int same = 16, count, index
-    if end - at < 16 or (eight_bytes(at) ^ eight_bytes(at - length)) << (64 - 8 * length):
-        return at  # a branch, which is foreseen, for all that do not repeat
-    while same == 16 and end - at >= 16 and row.next <= row.last:
-        same = same_bytes(at, at - length)
-        count = same * SHARES[length] >> 8
-        for index in range(8):  # as many as there may be; what comes next stands over the others
-            row.next[index] = value
-        row.next += count
-        at += count * length
-    return at
-
-
-cdef const uint8_t* read_row(const uint8_t* at, const uint8_t* end, Row* row) noexcept nogil:
-    """Numbers and commas from behind a `[`; returns what stands behind the `]`.
-
-    NULL where something else stands there, and where numbers end because no more are wanted.
-    """
-    cdef Number number
-    cdef const uint8_t* token
-    cdef float value
-    at = skip_space(at)
-    while row.next <= row.last:
-        token = at
-        at = read_number(at, end, &number)
-        if at == NULL:
-            return NULL
-        value = <float>number.value
-        row.next[0] = value
-        row.next += 1
-        row.beyond |= not fabs(number.value) < BEYOND_FLOAT32
-        row.hard_left -= number.hard
-        if row.hard_left < 0:
-            return NULL
-        at = skip_space(at)
-        if at[0] == c']':
-            return at + 1
-        if at[0] != c',':
-            return NULL
-        at = skip_space(at + 1)
-        if at - token <= 8:
-            at = read_repeated(at, end, at - token, value, row)
-    return NULL
-
-
-cdef const uint8_t* read_rows(
-    const uint8_t* at, const uint8_t* end, Row* row, Py_ssize_t* rows, Py_ssize_t* columns
-) noexcept nogil:
-    """A vector (0 rows) or a matrix from behind its `[`; returns what stands behind its `]`, NULL as `read_row`.
-
-    No row is empty, and all are equally long.
-    """
-    cdef const float* first = row.next
-    cdef const float* start
-    rows[0] = 0
-    at = skip_space(at)
-    if at[0] != c'[':
-        at = read_row(at, end, row)
-        columns[0] = row.next - first
-        return at
-    while at[0] == c'[':
-        start = row.next
-        at = read_row(at + 1, end, row)
-        if at == NULL:
-            return NULL
-        if rows[0] == 0:
-            columns[0] = row.next - first
-        if row.next - start != columns[0]:
-            return NULL
-        rows[0] += 1
-        at = skip_space(at)
-        if at[0] == c']':
-            return at + 1
-        if at[0] != c',':
-            return NULL
-        at = skip_space(at + 1)
-    return NULL

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import re
-from decimal import Decimal
+from decimal import Decimal, localcontext
 from typing import Any
 
 import numpy as np
@@ -40,7 +40,8 @@ def same(found: np.ndarray, tokens: list[str]) -> bool:
 
 
 def middle(a: float, b: float) -> str:
-    return format((Decimal(a) + Decimal(b)) / 2, "f")
+    with localcontext(prec=1200):
+        return format((Decimal(a) + Decimal(b)) / 2, "f")
 
 
 DIGITS = st.text("0123456789", min_size=1, max_size=30)
@@ -85,6 +86,19 @@ def test_numbers_in_the_middle_of_two_are_rounded_to_the_even_one(x: float, sing
         token += more if "." in token else ""
         assert same(numbers(token), [token])
         assert read(f"[{token if '.' in token else token + '.0'}]") == [float(token)]
+
+
+@settings(max_examples=500, deadline=None)
+@given(st.integers(1, 0x7F7FFFFE), st.sampled_from([np.inf, -np.inf]), st.integers(13, 40))
+def test_the_last_bit_of_the_double_decides_beside_the_middle_of_two_float32(
+    bits: int, toward: float, digits: int
+) -> None:
+    x, following = np.array([bits, bits + 1], np.uint32).view(np.float32)
+    exact = (float(x) + float(following)) / 2
+    with localcontext(prec=1200):
+        between = (Decimal(exact) + Decimal(float(np.nextafter(exact, toward)))) / 2
+        tokens = [f"{between:.{digits}e}", f"{between:e}", f"{between:e}".replace("e", "1e"), f"{between:f}"]
+    assert same(numbers(*tokens), tokens)
 
 
 @pytest.mark.parametrize("power", range(-360, 330))
