@@ -26,8 +26,20 @@ from ._interface import (
     hard_numbers,
     use,
 )
+from .steps import Batches, Steps
 
-__all__ = ["MAX_THREADS", "Network", "Noise", "Optimizer", "Packed", "Variant", "Workspace", "hard_numbers"]
+__all__ = [
+    "MAX_THREADS",
+    "Batches",
+    "Network",
+    "Noise",
+    "Optimizer",
+    "Packed",
+    "Steps",
+    "Variant",
+    "Workspace",
+    "hard_numbers",
+]
 
 _VARIABLE = "FALCON_MNIST_ISA"
 

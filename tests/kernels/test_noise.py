@@ -32,10 +32,9 @@ def train(kernels, network, images, labels, noise, *, rows=None, batch=16, threa
     loss, begin = 0.0, parameters.copy()
     for part in np.split(order, segments):
         rates = np.full(-(-len(part) // batch), 0.5, np.float32)
-        _, loss, _ = network.train(
-            parameters, {}, images, labels, part, batch, optimizer, rates, workspace,
-            threads=threads, loss=loss, noise=noise, epoch=EPOCH,
-        )  # fmt: skip
+        batches = kernels.Batches(images, labels, part, batch)
+        steps = kernels.Steps(optimizer, rates, noise=noise, epoch=EPOCH)
+        _, loss, _ = network.train(parameters, {}, batches, steps, workspace, threads=threads, loss=loss)
     return parameters, loss, begin
 
 

@@ -43,6 +43,7 @@ def parameters_of(node):
     pairs = [(arg.arg, kind, default) for arg, default in zip(positional, defaults, strict=True)]
     kind = inspect.Parameter.KEYWORD_ONLY
     pairs += [(arg.arg, kind, default) for arg, default in zip(given.kwonlyargs, given.kw_defaults, strict=True)]
+    pairs += [(given.kwarg.arg, inspect.Parameter.VAR_KEYWORD, None)] if given.kwarg else []
     empty = inspect.Parameter.empty
     return [(name, kind, empty if default is None else ast.literal_eval(default)) for name, kind, default in pairs]
 
