@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from bits import same_bits
 from cases import for_each
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from falcon_mnist.kernels import reference, supported, variant
@@ -259,6 +259,7 @@ def test_a_sum_over_k_may_be_cut_anywhere(kernels, random, shape, alpha):
 
 
 @given(data=st.data())
+@settings(deadline=None, derandomize=True)  # under an emulator these tests have no conftest.py but their own
 @pytest.mark.parametrize("isa", supported())
 def test_any_shape_any_strides_any_factors(isa, data):
     kernels = variant(isa)
