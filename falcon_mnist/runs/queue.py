@@ -71,6 +71,7 @@ class Queue:
 
         Raises what the store raises; the next call makes up for it.
         """
+        self._kill_silent()
         self._requeue_ended()
         self._requeue_expired()
         self._replace_hung()
@@ -92,6 +93,12 @@ class Queue:
         """Requeue what is still with the backend, whose workers are gone."""
         for owner in list(self._assignments):
             self._requeue(owner, worker_lost=False)
+
+    def _kill_silent(self) -> None:
+        """End our workers that are stopped: one may keep everybody from the database. Their leases run out as ever."""
+        for owner in self._backend.kill_silent(self._lease_seconds):
+            run_id = self._assignments[owner].run_id
+            log.error("worker killed: it showed no sign of life", extra={"run_id": run_id})
 
     def _requeue_ended(self) -> None:
         """Requeue the runs of workers that have ended, unless the runs have ended too."""

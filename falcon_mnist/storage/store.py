@@ -116,6 +116,10 @@ class Store:
         """All reads within it see the same moment: a run, its epochs and its parameter set fit together."""
         return self._database.snapshot()
 
+    def together(self) -> AbstractContextManager[Any]:
+        """All writes within it are one transaction."""
+        return self._database.writing()
+
     def prepare(self) -> None:
         """Make the cursor key, if the database is not locked: the first list would have to wait for other writers."""
         with suppress(peewee.OperationalError):
@@ -410,19 +414,23 @@ class Store:
             self._update_held(run_id, owner, epoch=0, best_epoch=0, best_accuracy_epoch=0, checkpoint=None)
             EpochRow.delete().where(EpochRow.run == run_id).execute(self._database)
 
-    def record_epoch(
-        self, run_id: str, owner: str, epoch: int, metrics: Mapping[str, float | None], *, best_epoch: int = 0
+    def record_epochs(
+        self, run_id: str, owner: str, epochs: Mapping[int, Mapping[str, float | None]], *, best_epoch: int = 0
     ) -> None:
-        """Add a finished epoch, counted from 1, with its columns of `Epoch`. Raises `RunLostError`."""
+        """Add finished epochs: by number, counted from 1, their columns of `Epoch`. Raises `RunLostError`."""
         with self._database.writing():
             # After a crash, epochs since the last checkpoint are run again: to the same metrics, which stay.
             greatest = self._database.greatest
-            epochs = {"epoch": greatest(RunRow.epoch, epoch), "best_epoch": greatest(RunRow.best_epoch, best_epoch)}
-            self._update_held(run_id, owner, **epochs)
-            added = EpochRow.insert(run=run_id, epoch=epoch, **metrics).on_conflict_ignore().as_rowcount()
-            if added.execute(self._database):
+            changes = {
+                "epoch": greatest(RunRow.epoch, max(epochs)),
+                "best_epoch": greatest(RunRow.best_epoch, best_epoch),
+            }
+            self._update_held(run_id, owner, **changes)
+            rows = [{"run": run_id, "epoch": epoch, **metrics} for epoch, metrics in epochs.items()]
+            if added := EpochRow.insert_many(rows).on_conflict_ignore().as_rowcount().execute(self._database):
                 self._note_best_accuracy(run_id)
-                self._add_to_totals(Trained(1, int(metrics.get("samples") or 0)))
+                samples = int(epochs[max(epochs)].get("samples") or 0)  # of each: a run's epochs have as many
+                self._add_to_totals(Trained(added, added * samples))
 
     def _note_best_accuracy(self, run_id: str) -> None:
         """Kept in the run, for lists: to find it among a thousand epochs of each run takes too long there."""

@@ -15,6 +15,7 @@ from falcon_mnist.api import schemas
 from falcon_mnist.api.errors import KINDS, Fault, Problem, invalid_fields
 from falcon_mnist.api.json_answer import dumps
 from falcon_mnist.api.json_body import FaultAt, decode, matrix, vector
+from falcon_mnist.api.validation import parse
 
 BODIES = (schemas.CreateModel, schemas.StartTraining, schemas.Nothing, schemas.Infer, schemas.InferAdhoc)
 
@@ -52,7 +53,7 @@ def plain(text: str) -> dict[str, Any]:
 def test_any_object_as_any_body_is_parsed_or_refused(body: dict[str, Any]) -> None:
     decoded = plain(json.dumps(body))
     for schema in BODIES:
-        problem = problem_of(lambda schema=schema: schemas.parse(schema, decoded, max_parameters=10_000))
+        problem = problem_of(lambda schema=schema: parse(schema, decoded, max_parameters=10_000))
         if problem is not None:
             assert problem.status in (400, 422)
             assert problem.faults
@@ -172,7 +173,7 @@ def test_many_wide_activations_count_against_the_limit() -> None:
     layers.append({"type": "linear", "in": 100_000, "out": 10})
     body = {"architecture": {"input_size": 784, "layers": layers}}
     with pytest.raises(Problem) as caught:
-        schemas.parse(schemas.CreateModel, body, max_parameters=2_000_000)
+        parse(schemas.CreateModel, body, max_parameters=2_000_000)
     assert [fault.pointer for fault in caught.value.faults] == ["/architecture/layers"]
     assert "values" in caught.value.faults[0].detail
-    schemas.parse(schemas.CreateModel, body, max_parameters=3_000_000)
+    parse(schemas.CreateModel, body, max_parameters=3_000_000)

@@ -6,6 +6,7 @@ import json
 import subprocess
 from pathlib import Path
 
+import forking
 import numpy as np
 import pytest
 from commands import against, run, run_on_terminal
@@ -141,9 +142,8 @@ def test_pictures_without_pillow_are_a_sentence(client: Client, pictures: list[P
 def test_shells_complete_what_the_server_has(client: Client, trained: Document, tmp_path: Path) -> None:
     def completed(words: str, **more: str) -> str:
         asked = {"_FALCON_MNIST_COMPLETE": "complete_bash", "COMP_WORDS": words, "COMP_CWORD": str(words.count(" "))}
-        command = [str(COMMANDS / "falcon-mnist")]
         variables = against(client, tmp_path, **asked, **more)
-        return subprocess.run(command, env=variables, capture_output=True, text=True, timeout=60, check=False).stdout
+        return forking.run(env=variables, timeout=60).stdout
 
     newest = client.api.runs(limit=1)["items"][0]["run_id"]
     assert newest in completed("falcon-mnist watch ")

@@ -6,13 +6,13 @@ import json
 import subprocess
 from pathlib import Path
 
-from serving import COMMANDS, environment
+import forking
+from serving import environment
 
 
 def run(home: Path, digits: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
-    command = [str(COMMANDS / "falcon-mnist"), *arguments]
     variables = environment(home, dataset=digits, workers=1) | {"COLUMNS": "100"}
-    return subprocess.run(command, env=variables, capture_output=True, text=True, timeout=120, check=False)
+    return forking.run(*arguments, env=variables, timeout=120)
 
 
 def test_train_shows_what_the_network_reaches_and_ends_with_one_object(tmp_path: Path, digits: Path) -> None:

@@ -66,7 +66,8 @@ def test_a_stopped_worker_is_replaced(serve_with_ray: Serve) -> None:
         run_id = client.train(client.model(ENDLESS))
         (stopped,) = until(server.workers, "a worker trains")
         client.wait(run_id, "running")
-        os.kill(stopped, signal.SIGSTOP)
+        with server.on_disk.locked():  # a worker stopped in a transaction of SQLite would keep everybody waiting
+            os.kill(stopped, signal.SIGSTOP)
         # A task ends it, for which Ray may have to start a process first: on a busy machine that takes its time.
         until(lambda: not alive(stopped), "it is ended", patience=4 * PATIENCE)
         (other,) = until(server.workers, "another has taken its place")

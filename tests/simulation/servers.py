@@ -56,6 +56,10 @@ class SimulatedBackend:
         if worker := self.workers.pop(owner, None):
             worker.crash()
 
+    def kill_silent(self, seconds: float) -> list[str]:
+        """None: a simulated worker that is stopped holds nothing that others wait for."""
+        return []
+
     def alive(self) -> int:
         """All that were started and have not ended."""
         return len(self.workers)

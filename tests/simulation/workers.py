@@ -51,6 +51,7 @@ class Worker(Process):
             clock=machine.clock,
             new_id=shared.world.new_id,
             sleep=lambda seconds: None,  # a step takes as long
+            progress_write_seconds=1.5,  # of some epochs, one and of others several are recorded at a time
         )
         self.slow_seconds = 0.0  # how long the next step takes besides
         self.fails_with: Exception | None = None  # what its next training step raises

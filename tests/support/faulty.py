@@ -154,6 +154,7 @@ def execute(settings: Settings, run_id: str, owner: str) -> None:
         checkpoints=HoldingCheckpoints(checkpoints, max_share=math.inf, min_interval_seconds=0.0),
         parameters=ParameterFiles(parameter_storage(settings, disk=FullDisk())),
         open_data=partial(worker.open_data, settings),
+        progress_write_seconds=0.0,
         train=train,
         keep_lease=keep_lease,
     )

@@ -11,12 +11,13 @@ import sqlite3
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import closing, contextmanager, suppress
 from http.client import HTTPResponse
 from pathlib import Path
 from typing import Any, Self
 
+import forking
 import httpx
 import numpy as np
 from jsonschema import Draft202012Validator
@@ -366,6 +367,13 @@ class OnDisk:
             connection.execute(sql)
         connection.close()
 
+    @contextmanager
+    def locked(self) -> Iterator[None]:
+        """While nobody else writes: no process is in the middle of a transaction then."""
+        with closing(sqlite3.connect(self.database, timeout=PATIENCE)) as connection:
+            connection.execute("BEGIN IMMEDIATE")
+            yield
+
     def everything(self) -> tuple[Any, ...]:
         """The rows of each table and the names of all stored files, but for those that workers write by themselves."""
         tables = ("models", "runs", "parameter_sets")
@@ -394,20 +402,30 @@ def environment(home: Path, **settings: object) -> dict[str, str]:
 
 
 class Server:
-    """`falcon-mnist serve` (or another command) in a process of its own."""
+    """`falcon-mnist serve` in a process of its own, or what `main`, or `command`, names."""
 
-    def __init__(self, variables: Mapping[str, str], *command: str) -> None:
+    def __init__(
+        self,
+        variables: Mapping[str, str],
+        *command: str,
+        main: str = forking.COMMAND,
+        arguments: Sequence[str] = ("serve", "--port", "0"),
+    ) -> None:
         self.home = Path(variables["FALCON_MNIST_HOME"])
         self.on_disk = OnDisk(self.home)
         self.home.mkdir(parents=True, exist_ok=True)
         self._output = (self.home / "stdout.txt").open("ab")
         self._log = (self.home / "stderr.txt").open("ab")
         self._skip = self._output.tell()
-        command = command or (str(COMMANDS / "falcon-mnist"), "serve", "--port", "0")
         # Its own session, so that a signal to its group is what Ctrl-C in its terminal is.
-        self.process = subprocess.Popen(
-            command, env=dict(variables), stdout=self._output, stderr=self._log, start_new_session=True
-        )
+        self.process: subprocess.Popen[bytes] | forking.Program
+        if command:
+            self.process = subprocess.Popen(
+                command, env=dict(variables), stdout=self._output, stderr=self._log, start_new_session=True
+            )
+        else:
+            files = (None, self._output.fileno(), self._log.fileno())
+            self.process = forking.Program(main, *arguments, env=variables, files=files)
 
     def output(self) -> str:
         """What this server has printed so far."""
@@ -443,11 +461,12 @@ class Server:
 
 def children(pid: int) -> list[int]:
     """The ids of the processes that this one has started and that have not ended."""
-    try:
-        threads = list(Path(f"/proc/{pid}/task").iterdir())
-        return [int(child) for thread in threads for child in (thread / "children").read_text().split()]
-    except FileNotFoundError:
-        return []
+    found: list[int] = []
+    with suppress(FileNotFoundError):
+        for thread in Path(f"/proc/{pid}/task").iterdir():
+            with suppress(FileNotFoundError, ProcessLookupError):  # this thread has ended since
+                found += map(int, (thread / "children").read_text().split())
+    return found
 
 
 def command_line(pid: int) -> bytes:
