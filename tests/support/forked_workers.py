@@ -79,7 +79,8 @@ class Context(context.SpawnContext):
     Process = Process
 
 
-backend = partial(PoolBackend, context=Context())
+CONTEXT = Context()
+backend = partial(PoolBackend, context=CONTEXT)
 
 
 def main() -> None:
@@ -94,8 +95,10 @@ def make_executor(settings: Settings, store: Any, make_backend: Any) -> Executor
 
 def serve() -> None:
     """As the command, at a free port."""
+    from falcon_mnist.cli import processes
     from falcon_mnist.cli.serve import run
 
+    run_processes = partial(processes.run, context=CONTEXT, make_executor=make_executor)
     settings = Settings.from_env()
     logs.configure(logging.INFO, logs.style(settings.log))
-    run(open_service(settings, make_executor=make_executor), "127.0.0.1", 0)
+    run(open_service(settings, make_executor=make_executor), "127.0.0.1", 0, run_processes=run_processes)

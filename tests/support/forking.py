@@ -48,6 +48,7 @@ class Request:
     environment: dict[str, str]
     folder: str = field(default_factory=os.getcwd)
     asked_by: int = field(default_factory=os.getpid)
+    blocked: set[int] = field(default_factory=lambda: signal.pthread_sigmask(signal.SIG_BLOCK, ()))
 
 
 class Program:
@@ -224,6 +225,7 @@ def _becoming(request: Request, descriptors: list[int]) -> Callable[[], object]:
     """This process as the program finds it; gives the program."""
     os.setsid()
     Path("/proc/self/comm").write_text(_of(request.asked_by))
+    signal.pthread_sigmask(signal.SIG_SETMASK, request.blocked)
     _inherit(descriptors)
     os.chdir(request.folder)
     tempfile.tempdir = None  # is chosen again, by the new environment

@@ -50,6 +50,7 @@ class RayCluster:
             *(f"--port={self._port}", f"--ray-client-server-port={self._client_port}", f"--temp-dir={self._folder}"),
             *(f"--node-ip-address={self._host}", "--min-worker-port=0", "--max-worker-port=0"),
             *(f"--num-cpus={CPUS}", f"--object-store-memory={OBJECT_STORE_BYTES}"),
+            *("--no-monitor", "--include-log-monitor=false"),  # processes that take seconds of a CPU to start
         ]
         with (self._folder / "log").open("ab") as log:
             self._process = subprocess.Popen(command, stdout=log, stderr=log, start_new_session=True)
