@@ -52,7 +52,7 @@ def show(names: Row, rows: Sequence[Row]) -> None:
         table.add_column(name, no_wrap=True)
     for row in rows:
         table.add_row(*row, style=next((STYLES[cell] for cell in row if cell in STYLES), None))
-    # As wide as its cells, also where the terminal is not: that wraps a line without cutting the ids for whoever copies.
+    # As wide as its cells, also where the terminal is not: that wraps a line without cutting the ids for copying.
     table.width = table.__rich_measure__(console.out, console.out.options.update(max_width=10_000)).maximum
     console.out.print(table if rows else "There is none.", crop=False)
 
