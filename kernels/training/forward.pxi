@@ -146,6 +146,7 @@ cdef void forward(Job* job, MicroBatch* batch, int thread) noexcept nogil:
                 vectors = tile_vectors(end - block.column)
                 block.end_column = block.column + vectors * LANES
                 sparse_activations(job, batch, index, block, vectors)
+                batch.next = batch.row  # the next rows are prefetched once, by the first tile
             else:
                 block.end_column = min(end, block.column + layer.panel - block.column % layer.panel)
                 dense_activations(job, batch, index, block)
