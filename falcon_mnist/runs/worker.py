@@ -7,12 +7,14 @@ the run is no longer this worker's (it was cancelled, or requeued), and has it s
 from __future__ import annotations
 
 import logging
+import multiprocessing
 import os
 import signal
 import threading
-import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
+from functools import cache, partial
+from multiprocessing.process import BaseProcess
 from pathlib import Path
 
 from falcon_mnist import logs
@@ -29,7 +31,7 @@ from falcon_mnist.storage.store import Store
 
 log = logging.getLogger(__name__)
 
-# How soon a cancelled run stops computing, one to be saved is, and a worker whose server is gone ends.
+# How soon a cancelled run stops computing, and one to be saved is.
 WATCH_SECONDS = 0.5
 # Training gives way to requests: on a busy CPU a worker gets about a tenth of what the server wants.
 NICENESS = 10
@@ -37,12 +39,12 @@ NICENESS = 10
 _datasets: dict[tuple[str, Path], Dataset] = {}
 
 
-def start_process(parent: int, logging_as: tuple[int, logs.Style], pulse: Pulse) -> None:
+def start_process(logging_as: tuple[int, logs.Style], pulse: Pulse) -> None:
     """Prepare a worker process: requests go first, Ctrl-C is its server's business, and it ends with it."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     os.nice(NICENESS)
     logs.configure(*logging_as)
-    end_with(parent)
+    end_with_parent()
     pulse.keep_beating()
 
 
@@ -54,43 +56,43 @@ def prepare(settings: Settings) -> None:
             _datasets[settings.dataset, settings.home] = found
 
 
-def end_with(parent: int) -> None:
+def end_with_parent() -> None:
     """End this process when the one that started it is gone, whatever it computes."""
-    threading.Thread(target=_watch, args=(parent,), name="parent-watch", daemon=True).start()
+    threading.Thread(target=_watch, args=[multiprocessing.parent_process()], name="parent-watch", daemon=True).start()
 
 
-def _watch(parent: int) -> None:
-    while os.getppid() == parent:
-        time.sleep(WATCH_SECONDS)
+def _watch(parent: BaseProcess) -> None:
+    parent.join()
     os._exit(1)
 
 
 def execute(settings: Settings, run_id: str, owner: str) -> None:
     """Claim the run as `owner` and run it to completion; returns at once if it is not queued any more."""
-    store = open_store(settings, wait=WORKER_WAIT)
-    parts = Parts(
-        store=store,
+    execute_with(parts(settings), run_id, owner)
+
+
+@cache
+def parts(settings: Settings) -> Parts:
+    """What attempts work with, kept from run to run: to connect anew would cost a short run much of its time."""
+    return Parts(
+        store=open_store(settings, wait=WORKER_WAIT),
         checkpoints=Checkpoints(checkpoint_storage(settings)),
         parameters=ParameterFiles(parameter_storage(settings)),
-        open_data=lambda: open_data(settings),
+        open_data=partial(open_data, settings),
     )
-    execute_with(parts, run_id, owner)
 
 
 def execute_with(parts: Parts, run_id: str, owner: str) -> bool:
-    """As `execute`, with these parts; closes their store. Says whether the run could be claimed."""
-    try:
-        run = parts.store.claim(run_id, owner)
-        if run is None:
-            return False
-        log.info("run claimed", extra={"run_id": run_id})
-        attempt = Attempt(parts, run, owner)
-        with _beating(attempt.lease, parts.store):
-            for _ in attempt.run_to_completion():
-                pass
-        return True
-    finally:
-        parts.store.close()
+    """As `execute`, with these parts. Says whether the run could be claimed."""
+    run = parts.store.claim(run_id, owner)
+    if run is None:
+        return False
+    log.info("run claimed", extra={"run_id": run_id})
+    attempt = Attempt(parts, run, owner)
+    with _beating(attempt.lease, parts.store):
+        for _ in attempt.run_to_completion():
+            pass
+    return True
 
 
 def open_data(settings: Settings) -> Dataset:
@@ -107,7 +109,9 @@ def _beating(lease: LeaseKeeper, store: Store) -> Iterator[None]:
     over = threading.Event()
 
     def beat() -> None:
-        while not over.wait(WATCH_SECONDS) and lease.beat(WATCH_SECONDS):
+        if over.wait(WATCH_SECONDS):
+            return  # nothing was read: there is no connection
+        while lease.beat(WATCH_SECONDS) and not over.wait(WATCH_SECONDS):
             pass
         store.close()  # this thread's connection
 

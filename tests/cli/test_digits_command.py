@@ -6,22 +6,18 @@ import json
 import subprocess
 from pathlib import Path
 
+import forking
 import numpy as np
 import pytest
-from serving import COMMANDS, PATIENCE, WRITE, environment
+from serving import PATIENCE, WRITE, environment
 from test_show import decoded
 
 from falcon_mnist.data import dataset
 
 
 def run(home: Path, digits: Path, *arguments: str, **variables: str) -> subprocess.CompletedProcess[bytes]:
-    return subprocess.run(
-        [str(COMMANDS / "falcon-mnist"), *arguments],
-        env=environment(home, dataset=digits, workers=1, tokens=None) | {"COLUMNS": "100"} | variables,
-        capture_output=True,
-        timeout=PATIENCE,
-        check=False,
-    )
+    variables = environment(home, dataset=digits, workers=1, tokens=None) | {"COLUMNS": "100"} | variables
+    return forking.run_raw(*arguments, env=variables, timeout=PATIENCE)
 
 
 @pytest.fixture

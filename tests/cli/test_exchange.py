@@ -6,16 +6,16 @@ import subprocess
 from collections.abc import Callable
 from pathlib import Path
 
+import forking
 import numpy as np
 import pytest
 import safetensors.numpy
-from serving import COMMANDS, WRITE, Client, Document, OnDisk, Server, environment
+from serving import WRITE, Client, Document, OnDisk, Server, environment
 
 
 def run(*arguments: object, home: Path, typed: str = "", **settings: object) -> subprocess.CompletedProcess[str]:
-    command = [str(COMMANDS / "falcon-mnist"), *map(str, arguments)]
     variables = environment(home, tokens=None, **settings)
-    return subprocess.run(command, env=variables, capture_output=True, text=True, input=typed, timeout=60, check=False)
+    return forking.run(*arguments, env=variables, input=typed, timeout=60)
 
 
 @pytest.fixture

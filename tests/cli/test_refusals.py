@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import subprocess
 from pathlib import Path
 from typing import Any
 
+import forking
 import pytest
-from serving import COMMANDS, PATIENCE, environment
+from serving import PATIENCE, environment
 
 from falcon_mnist.cli import networks, options, refusals
 
@@ -57,14 +57,8 @@ def refused(body: dict[str, Any]) -> list[str]:
 
 
 def test_a_command_says_it_in_one_line(tmp_path: Path, digits: Path) -> None:
-    ended = subprocess.run(
-        [str(COMMANDS / "falcon-mnist"), "train", "--lr", "-1"],
-        env=environment(tmp_path / "home", dataset=digits),
-        capture_output=True,
-        text=True,
-        timeout=PATIENCE,
-        check=False,
-    )
+    variables = environment(tmp_path / "home", dataset=digits)
+    ended = forking.run("train", "--lr", "-1", env=variables, timeout=PATIENCE)
     assert ended.returncode == 1
     assert ended.stderr == "falcon-mnist: --lr: must be greater than 0.0, but is -1.0\n"
     assert ended.stdout == ""

@@ -6,6 +6,7 @@ import json
 import subprocess
 from pathlib import Path
 
+import forking
 import numpy as np
 import pytest
 from commands import against, run, run_on_terminal
@@ -47,6 +48,13 @@ def test_lists_are_tables_on_a_terminal(client: Client, trained: Document, tmp_p
     assert names.split() == ["run", "state", "epoch", "accuracy", "created", "outcome"]
     assert trained["run_id"] in row
     assert trained["param_id"] in row
+
+
+def test_a_narrow_terminal_cuts_no_cell(client: Client, trained: Document, tmp_path: Path) -> None:
+    status, shown = run_on_terminal(client, tmp_path, "runs", "--model", trained["model_id"], columns=50)
+    assert status == 0
+    _, row = shown.splitlines()
+    assert {trained["run_id"], "succeeded", "3/3", trained["param_id"]} <= set(row.split())
 
 
 def test_a_run_is_watched_by_lines_in_a_pipe(client: Client, trained: Document, tmp_path: Path) -> None:
@@ -141,9 +149,8 @@ def test_pictures_without_pillow_are_a_sentence(client: Client, pictures: list[P
 def test_shells_complete_what_the_server_has(client: Client, trained: Document, tmp_path: Path) -> None:
     def completed(words: str, **more: str) -> str:
         asked = {"_FALCON_MNIST_COMPLETE": "complete_bash", "COMP_WORDS": words, "COMP_CWORD": str(words.count(" "))}
-        command = [str(COMMANDS / "falcon-mnist")]
         variables = against(client, tmp_path, **asked, **more)
-        return subprocess.run(command, env=variables, capture_output=True, text=True, timeout=60, check=False).stdout
+        return forking.run(env=variables, timeout=60).stdout
 
     newest = client.api.runs(limit=1)["items"][0]["run_id"]
     assert newest in completed("falcon-mnist watch ")

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import struct
 import subprocess
-import sys
 import zlib
 from pathlib import Path
 
+import forking
 import numpy as np
 import pytest
 from serving import PATIENCE, environment
@@ -18,14 +18,8 @@ from falcon_mnist.data import dataset
 
 
 def data_show(home: Path, digits: Path, *options: str) -> subprocess.CompletedProcess[str]:
-    return subprocess.run(
-        [sys.executable, "-c", "from falcon_mnist.cli.entry import main; main()", "data", "show", *options],
-        env=environment(home, dataset=digits, workers=1, tokens=None) | {"COLUMNS": "80"},
-        capture_output=True,
-        text=True,
-        timeout=PATIENCE,
-        check=False,
-    )
+    variables = environment(home, dataset=digits, workers=1, tokens=None) | {"COLUMNS": "80"}
+    return forking.run("data", "show", *options, env=variables, timeout=PATIENCE)
 
 
 def decoded(png: bytes) -> np.ndarray:

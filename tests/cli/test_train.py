@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
+import io
 import json
 import subprocess
 from pathlib import Path
 
-from serving import COMMANDS, environment
+import forking
+from rich.console import Console
+from serving import environment
+
+from falcon_mnist.cli import report
 
 
 def run(home: Path, digits: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
-    command = [str(COMMANDS / "falcon-mnist"), *arguments]
     variables = environment(home, dataset=digits, workers=1) | {"COLUMNS": "100"}
-    return subprocess.run(command, env=variables, capture_output=True, text=True, timeout=120, check=False)
+    return forking.run(*arguments, env=variables, timeout=120)
 
 
 def test_train_shows_what_the_network_reaches_and_ends_with_one_object(tmp_path: Path, digits: Path) -> None:
@@ -39,3 +43,6 @@ def test_recipes_are_listed(tmp_path: Path, digits: Path) -> None:
     items = json.loads(run(tmp_path / "home", digits, "recipes", "--json").stdout)
     assert all(item["name"] in table for item in items)
     assert {"architecture", "hyperparams", "source", "errors"} <= items[0].keys()
+    shown = io.StringIO()
+    Console(width=60, file=shown).print(report.recipes(items))
+    assert all(item["name"] in shown.getvalue() for item in items)

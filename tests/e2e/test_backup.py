@@ -8,16 +8,16 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import forking
 import numpy as np
 import pytest
-from serving import COMMANDS, SMALL, Client, Document, Server, environment, pixels
+from serving import SMALL, Client, Document, Server, environment, pixels
 
 ROWS = (pixels(5) / 255).tolist()
 
 
 def backup(home: Path, folder: Path) -> subprocess.CompletedProcess[str]:
-    command = [COMMANDS / "falcon-mnist", "backup", folder]
-    return subprocess.run(command, env=environment(home), capture_output=True, text=True, timeout=60, check=False)
+    return forking.run("backup", folder, env=environment(home), timeout=60)
 
 
 def answers(client: Client, run: Document) -> list[Any]:

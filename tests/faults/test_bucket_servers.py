@@ -7,11 +7,12 @@ from collections.abc import Callable, Iterator
 from itertools import repeat
 from pathlib import Path
 
+import forking
 import pytest
 from buckets import Bucket
 from faulty_servers import HOLD, RUN, Faulty, check_whole, ended_after, kill, parameters
 from postgres import Cluster
-from serving import COMMANDS, SMALL, Client, Document, Server, environment, kind, pixels, until
+from serving import SMALL, Client, Document, Server, environment, kind, pixels, until
 from unreliable import Proxy, proxy
 
 BRIEF: Document = {"architecture": SMALL, "hyperparams": {"epochs": 2}}
@@ -123,9 +124,7 @@ def test_a_server_whose_run_waits_for_the_bucket_ends_and_the_next_resumes_it(
 
 
 def command(home: Path, *arguments: object, **settings: object) -> subprocess.CompletedProcess[str]:
-    line = [COMMANDS / "falcon-mnist", *map(str, arguments)]
-    variables = environment(home, **settings)
-    return subprocess.run(line, env=variables, capture_output=True, text=True, timeout=120, check=False)
+    return forking.run(*arguments, env=environment(home, **settings), timeout=120)
 
 
 def test_doctor_and_backup_read_from_the_bucket(

@@ -15,9 +15,10 @@ from collections.abc import Callable
 from contextlib import closing
 from pathlib import Path
 
+import forking
 import pytest
 from faulty_servers import HOLD, RUN, Faulty, check_whole, expire, followed, kill, parameters
-from serving import COMMANDS, PATIENCE, Client, alive, architecture, environment, kind, pixels, until
+from serving import PATIENCE, Client, alive, architecture, environment, kind, pixels, until
 
 from falcon_mnist.storage.files import ABANDONED_SECONDS
 from falcon_mnist.storage.opening import open_database
@@ -55,10 +56,7 @@ DAMAGES = (damage, cut, lambda path: path.write_bytes(b""), Path.unlink, make_fo
 
 def command(home: Path, *arguments: str, **settings: object) -> subprocess.CompletedProcess[str]:
     """`falcon-mnist` with these arguments."""
-    return subprocess.run(
-        [COMMANDS / "falcon-mnist", *arguments],
-        env=environment(home, **settings), capture_output=True, text=True, timeout=PATIENCE, check=False,
-    )  # fmt: skip
+    return forking.run(*arguments, env=environment(home, **settings), timeout=PATIENCE)
 
 
 def test_a_damaged_parameter_file_is_a_500_and_the_others_serve_on(client: Client, shared: Faulty) -> None:

@@ -14,9 +14,10 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import BinaryIO
 
+import forking
 import pytest
 from faulty_servers import HOLD, Faulty, check_whole, ended_after, expire, parameters
-from serving import COMMANDS, PATIENCE, SMALL, Client, Document, architecture, environment, kind, pixels, until
+from serving import PATIENCE, SMALL, Client, Document, architecture, environment, kind, pixels, until
 
 Start = Callable[..., Faulty]
 
@@ -160,12 +161,9 @@ def test_on_a_full_disk_doctor_says_so_and_a_server_starts_or_says_why_not(small
     with ballast.open("wb", buffering=0) as file:
         fill(file)
     doctor, serve = (
-        subprocess.run(
-            [COMMANDS / "falcon-mnist", *arguments], env=environment(home, dataset=small_disk, tokens=None),
-            capture_output=True, text=True, timeout=PATIENCE, check=False,
-        )
+        forking.run(*arguments, env=environment(home, dataset=small_disk, tokens=None), timeout=PATIENCE)
         for arguments in (["doctor"], ["serve", "--port", "0"])
-    )  # fmt: skip
+    )
     assert doctor.returncode == serve.returncode == 1
     assert "Traceback" not in doctor.stderr + serve.stderr
     assert "to do  free space: " in doctor.stdout

@@ -6,9 +6,10 @@ import subprocess
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
+import forking
 import pytest
 from postgres import Cluster
-from serving import COMMANDS, SMALL, Client, Document, Server, environment, kind, pixels, until
+from serving import SMALL, Client, Document, Server, environment, kind, pixels, until
 
 from falcon_mnist.storage.opening import open_database
 from falcon_mnist.storage.store import Store
@@ -111,10 +112,10 @@ def test_a_home_moves_from_sqlite_with_all_that_it_has(
         outputs = client.infer(run["param_id"], ROWS)["outputs"]
         before.stop()
     variables = environment(home, database_url=cluster.database())
-    command = [str(COMMANDS / "falcon-mnist"), "migrate-database"]
-    moved = subprocess.run(command, env=variables, capture_output=True, text=True, timeout=60, check=True)
+    moved = forking.run("migrate-database", env=variables, timeout=60)
+    assert moved.returncode == 0, moved.stderr
     assert moved.stdout.startswith("Moved 2 models, 4 runs, ")
-    again = subprocess.run(command, env=variables, capture_output=True, text=True, timeout=60, check=False)
+    again = forking.run("migrate-database", env=variables, timeout=60)
     assert (again.returncode, again.stderr.count("\n")) == (1, 1)
     after = serve(home=home, database_url=variables["FALCON_MNIST_DATABASE_URL"])
     with Client(after.url()) as client:
@@ -132,8 +133,7 @@ def test_the_doctor_looks_at_a_database_elsewhere(cluster: Cluster, digits: Path
 
     def doctor(url: str) -> subprocess.CompletedProcess[str]:
         variables = environment(tmp_path, database_url=url, dataset=digits)
-        command = [str(COMMANDS / "falcon-mnist"), "doctor"]
-        return subprocess.run(command, env=variables, capture_output=True, text=True, timeout=60, check=False)
+        return forking.run("doctor", env=variables, timeout=60)
 
     assert "database: none yet" in doctor(url).stdout
     Store(open_database(url, wait=1)).close()

@@ -8,7 +8,8 @@ import re
 import subprocess
 from pathlib import Path
 
-from serving import COMMANDS, PATIENCE, WRITE, Client, environment
+import forking
+from serving import PATIENCE, WRITE, Client, environment
 
 ESCAPES = re.compile(r"\x1b\[[0-9;?]*[A-Za-z]")
 
@@ -21,17 +22,14 @@ def against(client: Client, home: Path, **more: str) -> dict[str, str]:
 
 def run(client: Client, home: Path, *arguments: object) -> subprocess.CompletedProcess[str]:
     """A command whose output goes to a pipe."""
-    command = [str(COMMANDS / "falcon-mnist"), *map(str, arguments)]
-    variables = against(client, home)
-    return subprocess.run(command, env=variables, capture_output=True, text=True, timeout=PATIENCE, check=False)
+    return forking.run(*arguments, env=against(client, home), timeout=PATIENCE)
 
 
-def run_on_terminal(client: Client, home: Path, *arguments: object) -> tuple[int, str]:
-    """A command on a terminal of 120 columns: its status, and all that it has shown, without what moves the cursor."""
+def run_on_terminal(client: Client, home: Path, *arguments: object, columns: int = 120) -> tuple[int, str]:
+    """A command on a terminal: its status, and all that it has shown, without what moves the cursor."""
     ours, its = pty.openpty()
-    command = [str(COMMANDS / "falcon-mnist"), *map(str, arguments)]
-    variables = against(client, home, COLUMNS="120", LINES="40", TERM="xterm-256color")
-    process = subprocess.Popen(command, env=variables, stdin=its, stdout=its, stderr=its)
+    variables = against(client, home, COLUMNS=str(columns), LINES="40", TERM="xterm-256color")
+    process = forking.Program(forking.COMMAND, *arguments, env=variables, files=(its, its, its))
     os.close(its)
     shown = b""
     try:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import os
 import signal
-import sys
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -16,8 +15,6 @@ from serving import SMALL, Client, Document, OnDisk, Server, environment, until
 
 from falcon_mnist.storage.sqlite import SQLite
 from falcon_mnist.storage.store import Store
-
-FAULTY = Path(__file__).with_name("faulty.py")
 
 # Three batches an epoch.
 RUN = {
@@ -43,7 +40,7 @@ class Faulty(Server):
         self._switches.mkdir(parents=True, exist_ok=True)
         for name in faults:
             self.switch(name)
-        super().__init__(variables, sys.executable, str(FAULTY))
+        super().__init__(variables, main="faulty:main")
 
     def switch(self, name: str, on: bool = True) -> None:
         if on:

@@ -11,12 +11,13 @@ import sqlite3
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import closing, contextmanager
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import closing, contextmanager, suppress
 from http.client import HTTPResponse
 from pathlib import Path
 from typing import Any, Self
 
+import forking
 import httpx
 import numpy as np
 from jsonschema import Draft202012Validator
@@ -40,6 +41,9 @@ JSON = "application/json"
 PROBLEM = "application/problem+json"
 BINARY = "application/octet-stream"
 SAFETENSORS = "application/vnd.safetensors"
+
+# Clients without TLS, proxies and certificates, which take 20 ms of a CPU to read.
+PLAIN: dict[str, Any] = {"verify": False, "trust_env": False}
 
 Document = dict[str, Any]
 
@@ -95,11 +99,15 @@ def pixels(rows: int, seed: int = 1) -> np.ndarray:
 
 
 def until(condition: Callable[[], Any], what: str, patience: float = PATIENCE) -> Any:
-    """The first true value of `condition`, asked again and again; fails if none comes in `patience` seconds."""
-    end = time.monotonic() + patience
+    """The first true value of `condition`, asked again and again; fails if none comes in `patience` seconds.
+
+    The longer it has waited, the longer it waits until it asks again: what is waited for needs the CPU.
+    """
+    begin = time.monotonic()
     while not (value := condition()):
-        assert time.monotonic() < end, f"waited in vain until {what}"
-        time.sleep(0.02)
+        waited = time.monotonic() - begin
+        assert waited < patience, f"waited in vain until {what}"
+        time.sleep(min(0.1, max(0.005, waited / 8)))
     return value
 
 
@@ -208,7 +216,7 @@ class Checking(httpx.HTTPTransport):
     """The network, with every answer held against the contract and against a description."""
 
     def __init__(self, description: Description) -> None:
-        super().__init__()
+        super().__init__(**PLAIN)
         self._description = description
 
     def handle_request(self, request: httpx.Request) -> httpx.Response:
@@ -229,7 +237,7 @@ class Client:
     def __init__(self, url: str, token: str = WRITE) -> None:
         self.url = httpx.URL(url)
         self.token = token
-        self._http = httpx.Client(base_url=url, timeout=PATIENCE, trust_env=False)
+        self._http = httpx.Client(base_url=url, timeout=PATIENCE, **PLAIN)
         self.description = Description(self._ask("GET", "/api/openapi.json").json())
         self.api = ApiClient(url, token, timeout=PATIENCE, retries=0, transport=Checking(self.description))
 
@@ -401,20 +409,30 @@ def environment(home: Path, **settings: object) -> dict[str, str]:
 
 
 class Server:
-    """`falcon-mnist serve` (or another command) in a process of its own."""
+    """A server in a process of its own: one as `falcon-mnist serve` starts, or what `main`, or `command`, names."""
 
-    def __init__(self, variables: Mapping[str, str], *command: str) -> None:
+    def __init__(
+        self,
+        variables: Mapping[str, str],
+        *command: str,
+        main: str = "forked_workers:serve",
+        arguments: Sequence[str] = (),
+    ) -> None:
         self.home = Path(variables["FALCON_MNIST_HOME"])
         self.on_disk = OnDisk(self.home)
         self.home.mkdir(parents=True, exist_ok=True)
         self._output = (self.home / "stdout.txt").open("ab")
         self._log = (self.home / "stderr.txt").open("ab")
         self._skip = self._output.tell()
-        command = command or (str(COMMANDS / "falcon-mnist"), "serve", "--port", "0")
         # Its own session, so that a signal to its group is what Ctrl-C in its terminal is.
-        self.process = subprocess.Popen(
-            command, env=dict(variables), stdout=self._output, stderr=self._log, start_new_session=True
-        )
+        self.process: subprocess.Popen[bytes] | forking.Program
+        if command:
+            self.process = subprocess.Popen(
+                command, env=dict(variables), stdout=self._output, stderr=self._log, start_new_session=True
+            )
+        else:
+            files = (None, self._output.fileno(), self._log.fileno())
+            self.process = forking.Program(main, *arguments, env=variables, files=files)
 
     def output(self) -> str:
         """What this server has printed so far."""
@@ -434,7 +452,8 @@ class Server:
 
     def workers(self) -> list[int]:
         """The ids of its worker processes."""
-        return [pid for pid in children(self.process.pid) if b"spawn_main" in command_line(pid)]
+        spawned = [pid for pid in children(self.process.pid) if b"spawn_main" in command_line(pid)]
+        return spawned + forking.forked_by(self.process.pid)
 
     def stop(self, how: signal.Signals | None = signal.SIGTERM) -> int:
         """End it, or wait for its end, and give its exit code; no token may have come into its log."""
@@ -450,11 +469,12 @@ class Server:
 
 def children(pid: int) -> list[int]:
     """The ids of the processes that this one has started and that have not ended."""
-    try:
-        threads = list(Path(f"/proc/{pid}/task").iterdir())
-        return [int(child) for thread in threads for child in (thread / "children").read_text().split()]
-    except FileNotFoundError:
-        return []
+    found: list[int] = []
+    with suppress(FileNotFoundError):
+        for thread in Path(f"/proc/{pid}/task").iterdir():
+            with suppress(FileNotFoundError, ProcessLookupError):  # this thread has ended since
+                found += map(int, (thread / "children").read_text().split())
+    return found
 
 
 def command_line(pid: int) -> bytes:

@@ -1,0 +1,277 @@
+"""Programs in processes of their own that are forked from one which has imported what they need.
+
+To import the service takes most of a second of a CPU, and hundreds of tests start it, or a command. A program that is
+started here is as one started by a shell but for that: it has a session of its own, its own environment and files, and
+its `main` is called with these arguments. The process that forks them has no thread and has called nothing.
+"""
+
+from __future__ import annotations
+
+import atexit
+import gc
+import importlib
+import os
+import pickle
+import select
+import selectors
+import signal
+import socket
+import struct
+import subprocess
+import sys
+import tempfile
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
+from dataclasses import dataclass, field
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+# What programs import. Not what looks at the environment or at the terminal as it is imported, as `cli.console` does.
+IMPORTED = ("falcon_mnist.app", "falcon_mnist.server.serve", "falcon_mnist.client", "pebble", "typer", "rich.progress")
+# The instruction set is chosen when the kernels are imported: another one takes an interpreter of its own.
+CHOSEN_AT_IMPORT = "FALCON_MNIST_ISA"
+
+COMMAND = "falcon_mnist.cli.entry:main"
+
+_MOST_BYTES = 2**20
+_MOST_DESCRIPTORS = 32
+_NUMBER = struct.Struct("i")
+
+
+@dataclass
+class Request:
+    """What to start: MODULE:FUNCTION, its arguments, and its environment."""
+
+    main: str
+    arguments: list[str]
+    environment: dict[str, str]
+    folder: str = field(default_factory=os.getcwd)
+    asked_by: int = field(default_factory=os.getpid)
+    blocked: set[int] = field(default_factory=lambda: signal.pthread_sigmask(signal.SIG_BLOCK, ()))
+
+
+class Program:
+    """A running program, with what `subprocess.Popen` offers of its life. `files` are its three standard streams.
+
+    `passed` are more descriptors for it, which it finds in `forking.passed`.
+    """
+
+    def __init__(
+        self,
+        main: str,
+        *arguments: object,
+        env: Mapping[str, str],
+        files: tuple[int | None, int, int],
+        passed: Sequence[int] = (),
+    ) -> None:
+        self.returncode: int | None = None
+        self.args = [main, *map(str, arguments)]
+        self._told, telling = os.pipe()
+        request = pickle.dumps(Request(main, self.args[1:], dict(env)))
+        with open(os.devnull, "rb") as nothing:
+            stdin, *others = files
+            streams = [nothing.fileno() if stdin is None else stdin, *others]
+            forker = _forker()
+            socket.send_fds(forker, [request], [*streams, telling, forker.fileno(), *passed])
+        os.close(telling)
+        self.pid = self._read()
+
+    def poll(self) -> int | None:
+        """Its exit code, or None while it runs."""
+        return self._code(0)
+
+    def wait(self, timeout: float | None = None) -> int:
+        """Its exit code, once it has ended."""
+        code = self._code(timeout)
+        if code is None:
+            assert timeout is not None
+            raise subprocess.TimeoutExpired(self.args, timeout)
+        return code
+
+    def send_signal(self, number: int) -> None:
+        """Send it a signal, if it still runs."""
+        if self.poll() is None:
+            os.kill(self.pid, number)
+
+    def terminate(self) -> None:
+        self.send_signal(signal.SIGTERM)
+
+    def kill(self) -> None:
+        self.send_signal(signal.SIGKILL)
+
+    def _code(self, timeout: float | None) -> int | None:
+        if self.returncode is None and select.select([self._told], [], [], timeout)[0]:
+            self.returncode = self._read()
+            os.close(self._told)
+        return self.returncode
+
+    def ended(self) -> int:
+        """A descriptor of the caller's that can be read once it has ended."""
+        return os.dup(self._told)
+
+    def _read(self) -> int:
+        told = os.read(self._told, _NUMBER.size)
+        assert told, "the process that starts programs has ended"
+        (number,) = _NUMBER.unpack(told)
+        return int(number)
+
+
+def run(
+    *arguments: object, env: Mapping[str, str], timeout: float, input: str = ""
+) -> subprocess.CompletedProcess[str]:
+    """What `falcon-mnist` prints with these arguments, and its exit code."""
+    ended = run_raw(*arguments, env=env, timeout=timeout, input=input.encode())
+    return subprocess.CompletedProcess(ended.args, ended.returncode, ended.stdout.decode(), ended.stderr.decode())
+
+
+def run_raw(
+    *arguments: object, env: Mapping[str, str], timeout: float, input: bytes = b""
+) -> subprocess.CompletedProcess[bytes]:
+    """As `run`, in bytes."""
+    with tempfile.TemporaryFile() as stdin, tempfile.TemporaryFile() as stdout, tempfile.TemporaryFile() as stderr:
+        stdin.write(input)
+        stdin.seek(0)
+        program = Program(COMMAND, *arguments, env=env, files=(stdin.fileno(), stdout.fileno(), stderr.fileno()))
+        try:
+            code = program.wait(timeout)
+        finally:
+            program.kill()
+        stdout.seek(0)
+        stderr.seek(0)
+        return subprocess.CompletedProcess(program.args, code, stdout.read(), stderr.read())
+
+
+passed: list[int] = []
+_inherited: socket.socket | None = None
+
+
+@cache
+def _forker() -> socket.socket:
+    """A connection to the process that forks programs; it ends with the first that has asked for it."""
+    if _inherited is not None:
+        return _inherited
+    ours, its = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+    for end in (ours, its):
+        end.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, _MOST_BYTES)
+    variables = {name: value for name, value in os.environ.items() if not name.startswith("FALCON_MNIST_")}
+    process = subprocess.Popen(
+        [sys.executable, "-c", f"import forking; forking.serve({its.fileno()})"],
+        env=variables | {"PYTHONPATH": os.path.dirname(__file__)},
+        pass_fds=[its.fileno()],
+        start_new_session=True,
+    )
+    its.close()
+
+    def end() -> None:
+        process.terminate()  # programs that still run keep its socket open
+        process.wait()
+        ours.close()
+
+    atexit.register(end)
+    return ours
+
+
+def serve(descriptor: int) -> None:
+    """Fork programs as they are asked for, until nobody can ask; in a child, be the program."""
+    for name in IMPORTED:
+        importlib.import_module(name)
+    # Children neither search nor write to what is shared with them.
+    gc.collect()
+    gc.freeze()
+    program = _fork_programs(socket.socket(fileno=descriptor))
+    if program is not None:
+        program()
+
+
+def _fork_programs(asked: socket.socket) -> Callable[[], object] | None:
+    telling: dict[int, tuple[int, int]] = {}  # by the descriptor of a child: its id, and where to tell of its end
+    with asked, selectors.DefaultSelector() as ready:
+        ready.register(asked, selectors.EVENT_READ)
+        while True:
+            for key, _ in ready.select():
+                if key.fd in telling:
+                    ready.unregister(key.fd)
+                    _tell_end(key.fd, *telling.pop(key.fd))
+                    continue
+                message, descriptors, _, _ = socket.recv_fds(asked, _MOST_BYTES, _MOST_DESCRIPTORS)
+                if not message:
+                    return None
+                child = os.fork()
+                if child == 0:
+                    for unused in telling.items():
+                        os.close(unused[0])
+                        os.close(unused[1][1])
+                    return _becoming(pickle.loads(message), descriptors)
+                told = descriptors.pop(3)
+                for descriptor in descriptors:
+                    os.close(descriptor)
+                with suppress(BrokenPipeError):  # who asked is gone
+                    os.write(told, _NUMBER.pack(child))
+                watched = os.pidfd_open(child)
+                telling[watched] = child, told
+                ready.register(watched, selectors.EVENT_READ)
+
+
+def _tell_end(watched: int, child: int, told: int) -> None:
+    os.close(watched)
+    code = os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
+    with suppress(BrokenPipeError):  # nobody wants to know
+        os.write(told, _NUMBER.pack(code))
+    os.close(told)
+
+
+def _becoming(request: Request, descriptors: list[int]) -> Callable[[], object]:
+    """This process as the program finds it; gives the program."""
+    os.setsid()
+    Path("/proc/self/comm").write_text(_of(request.asked_by))
+    signal.pthread_sigmask(signal.SIG_SETMASK, request.blocked)
+    _inherit(descriptors)
+    os.chdir(request.folder)
+    tempfile.tempdir = None  # is chosen again, by the new environment
+    chosen = os.environ.get(CHOSEN_AT_IMPORT)
+    os.environ.clear()
+    os.environ.update(request.environment)
+    module, _, name = request.main.partition(":")
+    if request.environment.get(CHOSEN_AT_IMPORT) != chosen:
+        code = f"import sys; sys.argv[0] = 'falcon-mnist'; from {module} import {name}; {name}()"
+        os.execv(sys.executable, [sys.executable, "-c", code, *request.arguments])
+    sys.argv = ["falcon-mnist", *request.arguments]
+    sys.stdin, sys.stdout, sys.stderr = _stream(0, "r"), _stream(1, "w"), _stream(2, "w", errors="backslashreplace")
+    program: Callable[[], object] = getattr(importlib.import_module(module), name)
+    return program
+
+
+def _inherit(descriptors: list[int]) -> None:
+    """Standard streams, where to tell of the end, which is not for the program, what asks for others, and the rest."""
+    *streams, told, asking = descriptors[:5]
+    os.close(told)
+    for number, stream in enumerate(streams):
+        os.dup2(stream, number)
+        os.close(stream)
+    global _inherited
+    _inherited = socket.socket(fileno=asking)
+    passed.extend(descriptors[5:])
+
+
+def _of(pid: int) -> str:
+    """The name of the processes that this one had forked."""
+    return f"of-{pid}"
+
+
+def forked_by(pid: int) -> list[int]:
+    """The processes that this one had forked, and that have not ended, in the order of their starts."""
+    found = []
+    with suppress(FileNotFoundError, ProcessLookupError):
+        forker = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[1]
+        for child in Path(f"/proc/{forker}/task/{forker}/children").read_text().split():
+            with suppress(FileNotFoundError, ProcessLookupError):
+                if Path(f"/proc/{child}/comm").read_text().strip() == _of(pid):
+                    found.append(int(child))
+    return found
+
+
+def _stream(number: int, mode: str, **options: Any) -> Any:
+    """As Python opens it: a terminal, and standard error, in lines."""
+    lines = number == 2 or os.isatty(number)
+    return open(number, mode, buffering=1 if lines else -1, closefd=False, **options)
