@@ -293,7 +293,7 @@ def forked_by(pid: int) -> list[int]:
         forker = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[1]
         for child in Path(f"/proc/{forker}/task/{forker}/children").read_text().split():
             with suppress(FileNotFoundError, ProcessLookupError):
-                if Path(f"/proc/{child}/comm").read_text().strip() == _of(pid):
+                if Path(f"/proc/{child}/comm").read_text().strip() == _of(pid) and _state(int(child)) != "Z":
                     found.append(int(child))
     return found
 
