@@ -63,11 +63,11 @@ def execute(store: Store) -> Callable[[], Any]:
     return act
 
 
-def record_epoch(store: Store) -> Callable[[], Any]:
+def record_epochs(store: Store) -> Callable[[], Any]:
     numbers = count(1)
     run_id = make(store).id
     store.claim(run_id, "worker")
-    return lambda: store.record_epoch(run_id, "worker", next(numbers), METRICS)
+    return lambda: store.record_epochs(run_id, "worker", {next(numbers): METRICS})
 
 
 def renew(store: Store) -> Callable[[], Any]:
@@ -77,7 +77,7 @@ def renew(store: Store) -> Callable[[], Any]:
 
 
 @pytest.mark.benchmark(min_rounds=100, max_time=2, warmup=True, warmup_iterations=20)
-@pytest.mark.parametrize("verb", [read, renew, record_epoch, create, execute], ids=lambda verb: verb.__name__)
+@pytest.mark.parametrize("verb", [read, renew, record_epochs, create, execute], ids=lambda verb: verb.__name__)
 def bench_verb(benchmark: Any, store: Store, verb: Callable[[Store], Callable[[], Any]]) -> None:
     benchmark.group = verb.__name__
     benchmark(verb(store))

@@ -84,10 +84,9 @@ def ours(configuration: Configuration, threads: int) -> Epoch:
     state = {name: np.zeros_like(parameters) for name in optimizer.state}
     workspace = kernels.Workspace(net, min(configuration.batch_size, net.micro_batch_rows), training=True)
     rates = np.full(-(-ROWS // configuration.batch_size), configuration.lr, np.float32)
-    return lambda: net.train(
-        parameters, state, images, labels, rows, configuration.batch_size, optimizer, rates, workspace,
-        threads=threads, noise=drawn,
-    )  # fmt: skip
+    batches = kernels.Batches(images, labels, rows, configuration.batch_size)
+    steps = kernels.Steps(optimizer, rates, noise=drawn)
+    return lambda: net.train(parameters, state, batches, steps, workspace, threads=threads)
 
 
 def pytorch(configuration: Configuration, threads: int) -> Epoch:
@@ -114,10 +113,10 @@ def apart(configuration: Configuration) -> float:
     theirs.epoch(rows)
     optimizer, found = optimizers.build(hyperparams), start.copy()
     rates = np.full(-(-ROWS // configuration.batch_size), configuration.lr, np.float32)
-    net.train(
-        found, {name: np.zeros_like(start) for name in optimizer.state}, images, labels, rows,
-        configuration.batch_size, optimizer, rates, kernels.Workspace(net, configuration.batch_size, training=True),
-    )  # fmt: skip
+    batches = kernels.Batches(images, labels, rows, configuration.batch_size)
+    state = {name: np.zeros_like(start) for name in optimizer.state}
+    workspace = kernels.Workspace(net, configuration.batch_size, training=True)
+    net.train(found, state, batches, kernels.Steps(optimizer, rates), workspace)
     wanted = theirs.parameters()
     return float(np.linalg.norm(found - wanted) / np.linalg.norm(wanted - start))
 

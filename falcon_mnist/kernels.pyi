@@ -1,7 +1,7 @@
 """What the compiled kernels offer to Python; shapes and rules stand in the docstrings of kernels/interface."""
 
-from collections.abc import Iterable, Mapping, Sequence
-from typing import Any
+from collections.abc import Callable, Container, Iterable, Mapping, Sequence
+from typing import Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -82,22 +82,28 @@ class Network:
         self,
         parameters: _Floats,
         state: dict[str, _Floats],
-        images: _Images,
-        labels: _Bytes,
-        order: _Rows | None,
-        batch_size: int,
-        optimizer: Optimizer,
-        learning_rates: _Floats,
+        batches: Batches,
+        steps: Steps,
         workspace: Workspace,
         stop: _Bytes | None = None,
         *,
         threads: int = 1,
         loss: float = 0.0,
-        first_step: int = 0,
-        smoothing: float = 0.0,
-        noise: Noise | None = None,
-        epoch: int = 0,
     ) -> tuple[int, float, int]: ...
+
+class Batches(NamedTuple):
+    images: _Images
+    labels: _Bytes
+    order: _Rows | None
+    batch_size: int
+
+class Steps(NamedTuple):
+    optimizer: Optimizer
+    learning_rates: _Floats
+    first_step: int = 0
+    smoothing: float = 0.0
+    noise: Noise | None = None
+    epoch: int = 0
 
 class Noise:
     @property
@@ -162,17 +168,24 @@ def augment(
     *,
     seed: int,
     epoch: int,
-    shift: float = 0.0,
-    rotation: float = 0.0,
-    scale: float = 0.0,
-    shear: float = 0.0,
-    elastic: float = 0.0,
-    smoothness: float = 5.0,
     threads: int = 1,
+    **distortion: float,
 ) -> _Bytes: ...
 def random_words(key: Sequence[int], counter: Sequence[int], count: int) -> npt.NDArray[np.uint32]: ...
 def fma_peak(iterations: int) -> tuple[int, float]: ...
 def cache_bandwidth(iterations: int) -> tuple[int, float]: ...
 def narrow(doubles: npt.NDArray[np.float64], out: _Floats) -> bool: ...
 def within(x: _Floats, high: float) -> bool: ...
-def hard_numbers(document: bytes) -> int: ...
+def read_json(
+    text: bytes,
+    *,
+    numeric: Container[str],
+    scalar: Callable[[bytes], Any],
+    fault: Callable[[tuple[int, ...], int | None, Any], Any] | None = None,
+    most_numbers: int,
+    most_hard: int,
+    most_values: int,
+    most_members: int,
+) -> Any: ...
+
+class TooManyError(Exception): ...

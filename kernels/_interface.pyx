@@ -1,6 +1,8 @@
 # cython: language_level=3, boundscheck=False, wraparound=False, cdivision=True, initializedcheck=False
 """What Python sees of the kernels: every argument is checked here, then a variant's C functions compute."""
 
+from .steps import Batches, Steps
+
 include "isa/table.pxi"
 include "interface/validation.pxi"
 include "interface/augment.pxi"
@@ -8,6 +10,4 @@ include "interface/noise.pxi"
 include "interface/variant.pxi"
 include "interface/optimizer.pxi"
 include "interface/workspace.pxi"
-include "threads/helper.pxi"
 include "interface/network.pxi"
-include "interface/text.pxi"

@@ -83,11 +83,11 @@ class Training:
     def epoch(self, order: Array) -> float:
         """One pass over the rows in that order; returns the mean loss."""
         rates = np.full(-(-len(order) // self._configuration.batch_size), self._configuration.lr, np.float32)
+        batches = kernels.Batches(self._images, self._labels, order, self._configuration.batch_size)
+        steps = kernels.Steps(self._optimizer, rates)
         _, loss, _ = self._network.train(
-            self._parameters, self._state, self._images, self._labels, order, self._configuration.batch_size,
-            self._optimizer, rates, self._workspace,
-            threads=self._threads,
-        )  # fmt: skip
+            self._parameters, self._state, batches, steps, self._workspace, threads=self._threads
+        )
         return float(loss / len(order))
 
     def parameters(self) -> Array:

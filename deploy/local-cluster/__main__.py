@@ -10,6 +10,7 @@ import time
 from pathlib import Path
 
 from cluster import Cluster, running
+from network import NetworkError
 from part import PartError
 
 LOOK_SECONDS = 1.0
@@ -19,6 +20,7 @@ def main() -> None:
     """Start it, say where it is, and keep it until a signal ends it."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--dataset", default="synthetic", help="as FALCON_MNIST_DATASET")
+    parser.add_argument("--namespaces", action="store_true", help="each part in a network namespace; needs root")
     options = parser.parse_args()
     signal.signal(signal.SIGTERM, lambda *_: sys.exit())
     with tempfile.TemporaryDirectory(prefix="mnist-", ignore_cleanup_errors=True) as temporary:
@@ -26,10 +28,10 @@ def main() -> None:
         folder.chmod(0o755)  # PostgreSQL's user goes through it
         print("Starting; this takes half a minute.", flush=True)
         try:
-            with running(folder, dataset=options.dataset) as cluster:
+            with running(folder, dataset=options.dataset, namespaces=options.namespaces) as cluster:
                 describe(cluster)
                 keep(cluster)
-        except PartError as error:
+        except (NetworkError, PartError) as error:
             sys.exit(f"local-cluster: {error}")
         except KeyboardInterrupt:
             print("Ended.")

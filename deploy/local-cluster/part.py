@@ -22,14 +22,13 @@ class PartError(Exception):
 
 @dataclass
 class Part:
-    """`ready` says whether it can be used. It runs as `user`, if one is given."""
+    """`ready` says whether it can be used."""
 
     name: str
     command: Sequence[str | Path]
     log: Path
     ready: Callable[[], bool]
     environment: Mapping[str, str] = field(default_factory=dict)
-    user: str | None = None
     end_by: signal.Signals = signal.SIGTERM
     process: subprocess.Popen[bytes] | None = None
     begin: int = 0  # where in its log the present process began
@@ -43,13 +42,14 @@ class Part:
                 raise PartError(f"{self.name} did not start: {self.log.read_text()[-2000:]}")
             time.sleep(0.1)
             if not self.lives:  # Ray, for one, gives itself 30 seconds, which a busy machine may not
+                self.kill()  # what it has left, which may hold its port
                 self._spawn()
 
     def _spawn(self) -> None:
         with self.log.open("ab") as log:
             self.begin = log.tell()
             self.process = subprocess.Popen(
-                list(map(str, self.command)), env=os.environ | dict(self.environment), cwd="/", user=self.user,
+                list(map(str, self.command)), env=os.environ | dict(self.environment), cwd="/",
                 stdin=subprocess.DEVNULL, stdout=log, stderr=log, start_new_session=True,
             )  # fmt: skip
 
@@ -73,31 +73,33 @@ class Part:
         if self.process is not None:
             self.signal(signal.SIGKILL)
             self.process.wait(END_SECONDS)
+            self.signal(signal.SIGKILL)  # what was started meanwhile
 
     def end(self) -> None:
         """As an operator ends it."""
-        if not self.lives or self.process is None:
-            return
-        everything = self.processes()
-        self.process.send_signal(self.end_by)
-        with contextlib.suppress(subprocess.TimeoutExpired):
-            self.process.wait(END_SECONDS)
-        for pid in everything:
-            with contextlib.suppress(ProcessLookupError):
-                os.kill(pid, signal.SIGKILL)
-        self.process.wait()
+        if self.process is not None and self.lives:
+            self.process.send_signal(self.end_by)
+            with contextlib.suppress(subprocess.TimeoutExpired):
+                self.process.wait(END_SECONDS)
+        self.kill()
 
     def processes(self) -> list[int]:
-        """Its process and all that this has started, children before theirs."""
-        return [] if self.process is None else [self.process.pid, *_descendants(self.process.pid)]
+        """Its process and all that came of it: its descendants, and those of its session whose parent has ended."""
+        found = set() if self.process is None else {self.process.pid}
+        others = _parents_and_sessions()
+        while came := {pid for pid, origins in others.items() if pid not in found and found.intersection(origins)}:
+            found |= came
+        return sorted(found)
 
 
-def _descendants(pid: int) -> list[int]:
-    with contextlib.suppress(FileNotFoundError, ProcessLookupError):
-        threads = list(Path(f"/proc/{pid}/task").iterdir())
-        children = [int(child) for thread in threads for child in (thread / "children").read_text().split()]
-        return [each for child in children for each in (child, *_descendants(child))]
-    return []
+def _parents_and_sessions() -> dict[int, tuple[int, int]]:
+    """Of each process of the machine."""
+    origins = {}
+    for file in Path("/proc").glob("[0-9]*/stat"):
+        with contextlib.suppress(OSError):  # it has ended
+            _, parent, _, session, *_ = file.read_text().rpartition(")")[2].split()
+            origins[int(file.parent.name)] = int(parent), int(session)
+    return origins
 
 
 def free_ports(count: int) -> list[int]:

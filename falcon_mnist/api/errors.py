@@ -56,6 +56,12 @@ KINDS: dict[str, Kind] = {
 # The most characters of a name, of a client's choosing, that an answer repeats.
 MAX_ECHOED = 100
 
+
+def pointer(place: Sequence[str | int]) -> str:
+    """A place in a document as a JSON Pointer (RFC 6901); a long name is cut, for it is the client's to choose."""
+    return "".join("/" + str(step)[:MAX_ECHOED].replace("~", "~0").replace("/", "~1") for step in place)
+
+
 MEDIA_TYPE = "application/problem+json"
 
 
@@ -121,8 +127,6 @@ _KIND_NAMES = {
     "list": "an array",
     "ndarray": "an array",
     "dict": "an object",
-    "Array": "an array",  # simdjson's
-    "Object": "an object",
 }
 
 

@@ -12,9 +12,8 @@ from typing import Any
 import falcon
 import orjson
 
-from falcon_mnist.api.errors import Fault, Problem, invalid_fields
+from falcon_mnist.api.errors import Fault, Problem, invalid_fields, pointer
 from falcon_mnist.api.json_body import decode
-from falcon_mnist.api.schemas import pointer
 from falcon_mnist.api.service import Service
 from falcon_mnist.api.turns import SMALL_BODY
 from falcon_mnist.training.fields import integral

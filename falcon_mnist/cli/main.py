@@ -29,6 +29,7 @@ COMMANDS: dict[str, dict[str, Callable[..., None]]] = {
         "runs": served.runs,
         "watch": served.watch,
         "finish": served.finish,
+        "cancel": served.cancel,
         "sweep": sweeping.sweep,
         "models": served.models,
         "infer": served.infer,

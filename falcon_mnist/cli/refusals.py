@@ -8,6 +8,7 @@ from typing import Any, get_args
 
 from falcon_mnist.api import schemas
 from falcon_mnist.api.errors import Problem
+from falcon_mnist.api.validation import parse
 from falcon_mnist.cli.options import HYPERPARAMETERS
 
 
@@ -18,7 +19,7 @@ class OptionsError(Exception):
 def checked(body: Mapping[str, Any], *, max_parameters: int) -> schemas.CreateModel:
     """The body of `POST /models` that options have made. Raises `OptionsError`."""
     try:
-        return schemas.parse(schemas.CreateModel, body, max_parameters=max_parameters)
+        return parse(schemas.CreateModel, body, max_parameters=max_parameters)
     except Problem as problem:
         raise OptionsError(in_options(problem.faults, body["hyperparams"])) from None
 

@@ -58,7 +58,6 @@ def _executed(service: Service, run: RunRow) -> dict[str, Any]:
     store, settings = service.store, replace(service.settings, workers=1)
     make_queue = partial(Queue, only=run.id)
     executor = Executor(settings, store, BACKENDS[settings.executor], make_queue=make_queue)
-    executor.notify()
 
     def look() -> dict[str, Any]:
         with store.snapshot():
@@ -66,6 +65,7 @@ def _executed(service: Service, run: RunRow) -> dict[str, Any]:
 
     finish, cancel = partial(store.finish, run.id), partial(store.cancel, run.id)
     try:
+        executor.notify()
         return dict(watch.until_succeeded(look, finish, cancel))
     finally:
         executor.stop()

@@ -1,7 +1,8 @@
 // The square to draw on: with a mouse, a finger or a pen, or by dropping a photo of a digit.
 
 import { el } from "./dom.js";
-import { inkOfPhoto, prepare } from "./prepare.js";
+import { inkOfPhoto } from "./photo.js";
+import { prepare } from "./prepare.js";
 
 const SIDE = 280;
 // A pen as thick as those of MNIST, when a digit fills most of the square.
@@ -74,6 +75,9 @@ export function drawingPad(changed) {
     const scale = SIDE / Math.max(picture.width, picture.height);
     const width = Math.max(1, Math.round(picture.width * scale));
     const height = Math.max(1, Math.round(picture.height * scale));
+    paint.imageSmoothingQuality = "high";
+    paint.fillStyle = "white"; // the paper of what is transparent
+    paint.fillRect(0, 0, width, height);
     paint.drawImage(picture, 0, 0, width, height);
     const grey = inkOfPhoto(paint.getImageData(0, 0, width, height).data, width, height);
     const shown = paint.createImageData(width, height);

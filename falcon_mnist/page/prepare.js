@@ -21,14 +21,22 @@ export function prepare(ink, width, height) {
       fitted[row * columns + column] = mean(ink, width, height, x0, y0, x1, y1);
     }
   }
-  return centred(fitted, columns, rows);
+  return centred(full(fitted), columns, rows);
+}
+
+// Thin strokes are grey when they are made small; MNIST's are white.
+function full(fitted) {
+  const least = 0.1 * fitted.reduce((most, value) => Math.max(most, value), 0);
+  const inked = fitted.filter((value) => value > least).sort();
+  const white = inked[Math.floor(0.7 * (inked.length - 1))];
+  return fitted.map((value) => Math.min(1, value / white));
 }
 
 function boundsOf(ink, width, height) {
   let left = width, top = height, right = 0, bottom = 0;
   for (let y = 0; y < height; y++) {
     for (let x = 0; x < width; x++) {
-      if (ink[y * width + x] < 0.1) continue;
+      if (!ink[y * width + x]) continue;
       left = Math.min(left, x);
       right = Math.max(right, x + 1);
       top = Math.min(top, y);
@@ -70,45 +78,3 @@ function centred(fitted, columns, rows) {
 
 // Where the fitted picture begins; it stays within the image.
 const offset = (centre, length) => Math.min(SIDE - length, Math.max(0, Math.round(MIDDLE - centre)));
-
-// The ink of a photo (RGBA bytes): what is darker than its paper, or brighter than its board.
-export function inkOfPhoto(rgba, width, height) {
-  const grey = new Float32Array(width * height);
-  for (let i = 0; i < grey.length; i++) {
-    const [red, green, blue, alpha] = rgba.subarray(4 * i, 4 * i + 4);
-    const shown = 0.299 * red + 0.587 * green + 0.114 * blue;
-    grey[i] = 1 - (shown * alpha + 255 * (255 - alpha)) / 65025; // over white paper, inverted
-  }
-  if (edgeOf(grey, width, height) > 0.5) grey.forEach((value, i) => (grey[i] = 1 - value));
-  const least = threshold(grey);
-  const most = Math.max(least + 0.05, quantile(grey.filter((value) => value > least), 0.8));
-  return grey.map((value) => Math.min(1, Math.max(0, (value - least) / (most - least))));
-}
-
-// The median along the four edges: the background.
-function edgeOf(grey, width, height) {
-  const edge = [];
-  for (let x = 0; x < width; x++) edge.push(grey[x], grey[(height - 1) * width + x]);
-  for (let y = 0; y < height; y++) edge.push(grey[y * width], grey[y * width + width - 1]);
-  return quantile(edge, 0.5);
-}
-
-const quantile = (values, share) => [...values].sort((a, b) => a - b)[Math.floor(share * (values.length - 1))] ?? 0;
-
-// Otsu 1979: the level that parts the values into two groups as far from each other as can be.
-function threshold(grey) {
-  const counts = new Float64Array(256);
-  for (const value of grey) counts[Math.round(value * 255)]++;
-  const sum = counts.reduce((total, count, level) => total + count * level, 0);
-  let below = 0, sumBelow = 0, best = 0, found = 0;
-  for (let level = 0; level < 255; level++) {
-    below += counts[level];
-    sumBelow += counts[level] * level;
-    const above = grey.length - below;
-    if (!below || !above) continue;
-    const apart = sumBelow / below - (sum - sumBelow) / above;
-    const between = below * above * apart * apart;
-    if (between > best) [best, found] = [between, level];
-  }
-  return (found + 0.5) / 255;
-}

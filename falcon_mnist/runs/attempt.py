@@ -10,6 +10,7 @@ import errno
 import logging
 import time
 from collections.abc import Callable, Generator, Iterator, Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from functools import partial
 from typing import Any, TypeVar
@@ -18,8 +19,9 @@ from falcon_mnist import kernels
 from falcon_mnist.clock import SYSTEM_CLOCK, Clock, NewId, new_id
 from falcon_mnist.constants import ACTIVE, Array
 from falcon_mnist.data.dataset import DataError, Dataset
-from falcon_mnist.runs.checkpoints import Checkpoints, CheckpointWriter
+from falcon_mnist.runs.checkpoints import Checkpoint, Checkpoints, CheckpointWriter
 from falcon_mnist.runs.leases import LeaseKeeper
+from falcon_mnist.runs.progress import WRITE_SECONDS, Progress
 from falcon_mnist.storage.database import DatabaseBusyError, DatabaseFullError, DatabaseLostError
 from falcon_mnist.storage.files import DamagedFileError, StorageUnavailableError
 from falcon_mnist.storage.parameter_files import ParameterFiles, file_name
@@ -58,6 +60,7 @@ class Parts:
     clock: Clock = SYSTEM_CLOCK
     new_id: NewId = new_id
     sleep: Callable[[float], None] = time.sleep
+    progress_write_seconds: float = WRITE_SECONDS
 
 
 class Attempt:
@@ -69,6 +72,9 @@ class Attempt:
         self._owner = owner
         self._log_as = {"run_id": run.id}
         self.lease = parts.keep_lease(parts.store, run.id, owner)
+        self._progress = Progress(
+            parts.store, run.id, owner, clock=parts.clock, write_seconds=parts.progress_write_seconds
+        )
 
     def run_to_completion(self) -> Iterator[None]:
         """The steps. The run is left as it is, to be requeued, where the database does not take its end."""
@@ -103,7 +109,8 @@ class Attempt:
             log.warning("run failed: %s: %s", code, cause, extra=self._log_as)
         else:
             log.error("run failed: %s: %s", code, cause, exc_info=code == "internal_error", extra=self._log_as)
-        self._parts.store.fail(self._run.id, self._owner, code, message)
+        with suppress(RunLostError), self._progress.written_with():
+            self._parts.store.fail(self._run.id, self._owner, code, message)
 
     def _train(self) -> Iterator[None]:
         parts, run = self._parts, self._run
@@ -119,7 +126,7 @@ class Attempt:
             current = state.initial_state(net, hyperparams, start)
         writer = CheckpointWriter(
             parts.checkpoints,
-            partial(parts.store.record_checkpoint, run.id, self._owner),
+            self._record_checkpoint,
             run.checkpoint,
             at_once=run.worker_losses > 0,
             clock=parts.clock,
@@ -128,22 +135,26 @@ class Attempt:
         for metrics in parts.train(net, current, images, labels, hyperparams, stop=self.lease.stop):
             yield
             if metrics is not None:
-                parts.store.record_epoch(
-                    run.id, self._owner, current.epoch, metrics._asdict(), best_epoch=current.best_epoch
-                )
+                self._progress.note_epoch(current.epoch, metrics._asdict(), current.best_epoch)
                 log.info("epoch %d finished", current.epoch, extra=self._log_as | metrics._asdict())
+            if self._progress.write_if_due():
                 yield
-                # Not before it has caught up with what was recorded before a crash: the parameters are to be those of
-                # the last epoch in the history.
-                if self.lease.finish and current.epoch >= run.epoch:
-                    break
+            # Not before it has caught up with what was recorded before a crash: the parameters are to be those of the
+            # last epoch in the history.
+            if metrics is not None and self.lease.finish and current.epoch >= run.epoch:
+                break
             yield from writer.maybe_save(current, now=self.lease.drain)
             if self.lease.drain:
                 raise DrainedError
         yield from self._succeed(architecture, current, data)
 
+    def _record_checkpoint(self, checkpoint: Checkpoint | None) -> None:
+        """With the epochs that it has: the history of a run that resumes from it is to have no gap."""
+        with self._progress.written_with():
+            self._parts.store.record_checkpoint(self._run.id, self._owner, checkpoint)
+
     def _settle_basis(self, dataset: dict[str, str]) -> Iterator[None]:
-        """Record the data set and the instruction set of this attempt.
+        """Note the data set and the instruction set of this attempt.
 
         Restart the run if an earlier attempt had others: its end would be that of neither.
         """
@@ -158,8 +169,8 @@ class Attempt:
             yield
             parts.checkpoints.remove(run.checkpoint)
             run.checkpoint, run.epoch = None, 0
-        parts.store.record_basis(run.id, self._owner, dataset=dataset, isa=parts.isa)
-        yield
+        if (run.dataset, run.isa) != (dataset, parts.isa):
+            self._progress.note_basis(dataset, parts.isa)
 
     def _once_storage_answers(self, act: Callable[[], _Result]) -> Generator[None, None, _Result]:
         """What `act` returns; tried again, a step after each time, while the storage is unavailable.
@@ -172,6 +183,7 @@ class Attempt:
                 return act()
             except StorageUnavailableError as error:
                 if not waiting:
+                    self._progress.write()
                     log.error("run waits for its storage: %s", error.strerror, extra=self._log_as)
                 waiting = True
             self._parts.sleep(STORAGE_PAUSE_SECONDS)
@@ -216,14 +228,15 @@ class Attempt:
         written = yield from self._once_storage_answers(write)
         yield
         try:
-            parts.store.succeed(
-                self._run.id,
-                self._owner,
-                param_id,
-                size_bytes=written.size_bytes,
-                sha256=written.sha256,
-                evaluation=evaluation,
-            )
+            with self._progress.written_with():
+                parts.store.succeed(
+                    self._run.id,
+                    self._owner,
+                    param_id,
+                    size_bytes=written.size_bytes,
+                    sha256=written.sha256,
+                    evaluation=evaluation,
+                )
         except DatabaseLostError:
             raise  # the row may be there; if it is not, the file is swept as any that no row names
         except BaseException:

@@ -42,6 +42,12 @@ class Backend(Protocol):
     def kill(self, owner: str) -> None:
         """End the worker of an attempt, whatever it does; the attempt is not told of any more."""
 
+    def kill_silent(self, seconds: float) -> list[str]:
+        """Kill the workers that have shown no sign of life for so long, and say whose they were.
+
+        Asked before the database: a process that is stopped in a transaction may keep everybody from writing to it.
+        """
+
     def problem(self) -> str | None:
         """Why no worker can be started at the moment; None if one can. Any thread may ask."""
 

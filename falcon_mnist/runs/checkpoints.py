@@ -10,6 +10,7 @@ import logging
 from collections.abc import Callable, Iterator
 
 from falcon_mnist.clock import SYSTEM_CLOCK, Clock, NewId, new_id
+from falcon_mnist.storage.database import DatabaseLostError
 from falcon_mnist.storage.files import DamagedFileError, Storage, Written, discard
 from falcon_mnist.storage.parameter_files import decode, encode
 from falcon_mnist.training.state import Scalars, State
@@ -103,6 +104,8 @@ class CheckpointWriter:
         yield
         try:
             self._record(written)
+        except DatabaseLostError:
+            raise  # the row may name it; if it does not, it is swept as any file that no row names
         except BaseException:
             self._checkpoints.remove(written)
             raise

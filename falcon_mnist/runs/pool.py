@@ -10,8 +10,10 @@ import logging
 import multiprocessing
 import signal
 import threading
+import time
 from collections.abc import Callable
 from concurrent.futures import Future
+from dataclasses import dataclass
 from multiprocessing import resource_tracker
 from multiprocessing.context import BaseContext
 
@@ -20,6 +22,7 @@ from pebble import ProcessExpired, ProcessPool
 from falcon_mnist import logs
 from falcon_mnist.runs import worker
 from falcon_mnist.runs.backend import Ended, Outcome
+from falcon_mnist.runs.pulse import Listener, Pulse
 from falcon_mnist.settings import Settings
 
 log = logging.getLogger(__name__)
@@ -30,6 +33,14 @@ CLAIM_SECONDS = (15.0, 240.0)
 
 # How processes are started: the server has threads, which a fork would break.
 SPAWN = multiprocessing.get_context("spawn")
+
+
+@dataclass(frozen=True)
+class Worker:
+    """A pool of one process, and what is heard of it."""
+
+    pool: ProcessPool
+    listener: Listener
 
 
 def end_pool(pool: ProcessPool) -> None:
@@ -61,32 +72,32 @@ class PoolBackend:
         self._end_pool = end_pool
         self._notify = notify
         self._context = context
-        self._idle: list[ProcessPool] = []  # some of them are starting, and take a run as soon as they have
-        self._busy: dict[str, tuple[ProcessPool, Future[None]]] = {}  # by owner
+        self._idle: list[Worker] = []  # some of them are starting, and take a run as soon as they have
+        self._busy: dict[str, tuple[Worker, Future[None]]] = {}  # by owner
         self._ending: list[threading.Thread] = []
         # Processes inherit the mask of the thread that starts them: Ctrl-C is their server's business, also while
         # they start. The tracker is started before, for that unblocks the signal again.
         resource_tracker.ensure_running()
         signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
         for _ in range(self.capacity):
-            pool = self._new_pool()
-            pool.schedule(worker.prepare, args=[settings])
-            self._idle.append(pool)
+            new = self._new_worker()
+            new.pool.schedule(worker.prepare, args=[settings])
+            self._idle.append(new)
 
     def start(self, run_id: str, owner: str) -> None:
         """Have an idle process, or a new one, execute the run."""
         arguments = [self._settings, run_id, owner]
         while self._idle:
-            pool = self._idle.pop()
+            chosen = self._idle.pop()
             try:
-                future = pool.schedule(self._execute, args=arguments)
+                future = chosen.pool.schedule(self._execute, args=arguments)
                 break
             except RuntimeError:  # its process was killed while it was idle
-                self._end(pool)
+                self._end(chosen)
         else:
-            pool = self._new_pool()
-            future = pool.schedule(self._execute, args=arguments)
-        self._busy[owner] = pool, future
+            chosen = self._new_worker()
+            future = chosen.pool.schedule(self._execute, args=arguments)
+        self._busy[owner] = chosen, future
         future.add_done_callback(lambda _: self._notify())
 
     def ended(self) -> list[Ended]:
@@ -95,12 +106,12 @@ class PoolBackend:
         return [Ended(owner, self._outcome(owner)) for owner in over]
 
     def _outcome(self, owner: str) -> Outcome:
-        pool, future = self._busy.pop(owner)
+        was_busy, future = self._busy.pop(owner)
         error = future.exception(timeout=0)
-        if pool.active and not isinstance(error, ProcessExpired):
-            self._idle.append(pool)
+        if was_busy.pool.active and not isinstance(error, ProcessExpired):
+            self._idle.append(was_busy)
         else:
-            self._end(pool)
+            self._end(was_busy)
         if error is None:
             return Outcome.FINISHED
         if isinstance(error, ProcessExpired):
@@ -111,8 +122,17 @@ class PoolBackend:
     def kill(self, owner: str) -> None:
         """End the process of an attempt, and wait for nothing: one that is stopped takes seconds to end."""
         if owner in self._busy:
-            pool, _ = self._busy.pop(owner)
-            self._end(pool)
+            was_busy, _ = self._busy.pop(owner)
+            self._end(was_busy)
+
+    def kill_silent(self, seconds: float) -> list[str]:
+        """As the queue asks for it before each look at the database."""
+        now = time.monotonic()
+        heard = {owner: busy.listener.silent_seconds(now) for owner, (busy, _) in self._busy.items()}
+        silent = [owner for owner, silence in heard.items() if silence > seconds]
+        for owner in silent:
+            self.kill(owner)
+        return silent
 
     def problem(self) -> str | None:
         """None: processes can always be started."""
@@ -120,27 +140,31 @@ class PoolBackend:
 
     def alive(self) -> int:
         """Processes that have been started and not ended."""
-        pools = [*self._idle, *(pool for pool, _ in list(self._busy.values()))]
-        return sum(pool.active for pool in pools)
+        return sum(each.pool.active for each in self._all())
 
     def close(self) -> None:
         """End all processes."""
-        for pool in [*self._idle, *(pool for pool, _ in self._busy.values())]:
-            self._end(pool)
+        for each in self._all():
+            self._end(each)
         self._idle.clear()
         self._busy.clear()
         for thread in self._ending:
             thread.join()
 
-    def _end(self, pool: ProcessPool) -> None:
-        thread = threading.Thread(target=self._end_pool, args=[pool], name="worker-end", daemon=True)
+    def _all(self) -> list[Worker]:
+        return [*self._idle, *(each for each, _ in list(self._busy.values()))]
+
+    def _end(self, ending: Worker) -> None:
+        thread = threading.Thread(target=self._end_pool, args=[ending.pool], name="worker-end", daemon=True)
         self._ending = [thread, *(each for each in self._ending if each.is_alive())]
         thread.start()
 
-    def _new_pool(self) -> ProcessPool:
-        return ProcessPool(
+    def _new_worker(self) -> Worker:
+        pulse = Pulse(self._context)
+        pool = ProcessPool(
             max_workers=1,
             initializer=worker.start_process,
-            initargs=[logs.configured()],
+            initargs=[logs.configured(), pulse],
             context=self._context,
         )
+        return Worker(pool, Listener(pulse))

@@ -86,6 +86,10 @@ class RayBackend:
         if self._attempts.pop(owner, None) is not None:
             self._tell(Kill(owner))
 
+    def kill_silent(self, seconds: float) -> list[str]:
+        """None: nodes share no memory. PostgreSQL ends by itself the transaction of a process that is stopped."""
+        return []
+
     def problem(self) -> str | None:
         """Why there is no cluster."""
         return self._problem

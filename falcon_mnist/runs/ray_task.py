@@ -6,17 +6,14 @@ import contextlib
 import os
 import signal
 import time
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
 from falcon_mnist import logs
 from falcon_mnist.data.dataset import DataError, Dataset
 from falcon_mnist.runs import worker
-from falcon_mnist.runs.attempt import Parts
-from falcon_mnist.runs.checkpoints import Checkpoints
 from falcon_mnist.settings import Settings
-from falcon_mnist.storage.opening import WORKER_WAIT, checkpoint_storage, open_store, parameter_storage
-from falcon_mnist.storage.parameter_files import ParameterFiles
 from falcon_mnist.storage.store import Lease, Store
 from falcon_mnist.training import trainer
 from falcon_mnist.training.threads import Threads
@@ -34,15 +31,12 @@ def execute(
     cut off from the others, can write nothing any more.
     """
     logs.configure(*logging_as)
-    store = open_store(settings, wait=WORKER_WAIT)
-    parts = Parts(
-        store=store,
-        checkpoints=Checkpoints(checkpoint_storage(settings)),
-        parameters=ParameterFiles(parameter_storage(settings)),
+    parts = replace(
+        worker.parts(settings),
         open_data=partial(_given, data),
         train=partial(trainer.train, threads=Threads(cpus)),
     )
-    return worker.execute_with(parts, run_id, owner) or not _requeue_earlier_try(store, run_id, owner)
+    return worker.execute_with(parts, run_id, owner) or not requeue_earlier_try(parts.store, run_id, owner)
 
 
 def _given(data: Dataset | DataError) -> Dataset:
@@ -51,12 +45,10 @@ def _given(data: Dataset | DataError) -> Dataset:
     return data
 
 
-def _requeue_earlier_try(store: Store, run_id: str, owner: str) -> bool:
-    try:
-        run = store.held(run_id, owner)
-        return run is not None and store.requeue_expired(Lease(run_id, owner, run.renewals)) is not None
-    finally:
-        store.close()
+def requeue_earlier_try(store: Store, run_id: str, owner: str) -> bool:
+    """Requeue a run that another try has claimed as the same owner; says whether one had."""
+    run = store.held(run_id, owner)
+    return run is not None and store.requeue_expired(Lease(run_id, owner, run.renewals)) is not None
 
 
 def end(owner: str) -> None:

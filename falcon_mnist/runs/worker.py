@@ -13,6 +13,7 @@ import signal
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
+from functools import cache, partial
 from multiprocessing.process import BaseProcess
 from pathlib import Path
 
@@ -22,6 +23,7 @@ from falcon_mnist.data.dataset import DataError, Dataset
 from falcon_mnist.runs.attempt import Attempt, Parts
 from falcon_mnist.runs.checkpoints import Checkpoints
 from falcon_mnist.runs.leases import LeaseKeeper
+from falcon_mnist.runs.pulse import Pulse
 from falcon_mnist.settings import Settings
 from falcon_mnist.storage.opening import WORKER_WAIT, checkpoint_storage, open_store, parameter_storage
 from falcon_mnist.storage.parameter_files import ParameterFiles
@@ -37,12 +39,13 @@ NICENESS = 10
 _datasets: dict[tuple[str, Path], Dataset] = {}
 
 
-def start_process(logging_as: tuple[int, logs.Style]) -> None:
+def start_process(logging_as: tuple[int, logs.Style], pulse: Pulse) -> None:
     """Prepare a worker process: requests go first, Ctrl-C is its server's business, and it ends with it."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     os.nice(NICENESS)
     logs.configure(*logging_as)
     end_with_parent()
+    pulse.keep_beating()
 
 
 def prepare(settings: Settings) -> None:
@@ -65,30 +68,31 @@ def _watch(parent: BaseProcess) -> None:
 
 def execute(settings: Settings, run_id: str, owner: str) -> None:
     """Claim the run as `owner` and run it to completion; returns at once if it is not queued any more."""
-    store = open_store(settings, wait=WORKER_WAIT)
-    parts = Parts(
-        store=store,
+    execute_with(parts(settings), run_id, owner)
+
+
+@cache
+def parts(settings: Settings) -> Parts:
+    """What attempts work with, kept from run to run: to connect anew would cost a short run much of its time."""
+    return Parts(
+        store=open_store(settings, wait=WORKER_WAIT),
         checkpoints=Checkpoints(checkpoint_storage(settings)),
         parameters=ParameterFiles(parameter_storage(settings)),
-        open_data=lambda: open_data(settings),
+        open_data=partial(open_data, settings),
     )
-    execute_with(parts, run_id, owner)
 
 
 def execute_with(parts: Parts, run_id: str, owner: str) -> bool:
-    """As `execute`, with these parts; closes their store. Says whether the run could be claimed."""
-    try:
-        run = parts.store.claim(run_id, owner)
-        if run is None:
-            return False
-        log.info("run claimed", extra={"run_id": run_id})
-        attempt = Attempt(parts, run, owner)
-        with _beating(attempt.lease, parts.store):
-            for _ in attempt.run_to_completion():
-                pass
-        return True
-    finally:
-        parts.store.close()
+    """As `execute`, with these parts. Says whether the run could be claimed."""
+    run = parts.store.claim(run_id, owner)
+    if run is None:
+        return False
+    log.info("run claimed", extra={"run_id": run_id})
+    attempt = Attempt(parts, run, owner)
+    with _beating(attempt.lease, parts.store):
+        for _ in attempt.run_to_completion():
+            pass
+    return True
 
 
 def open_data(settings: Settings) -> Dataset:
@@ -105,7 +109,9 @@ def _beating(lease: LeaseKeeper, store: Store) -> Iterator[None]:
     over = threading.Event()
 
     def beat() -> None:
-        while not over.wait(WATCH_SECONDS) and lease.beat(WATCH_SECONDS):
+        if over.wait(WATCH_SECONDS):
+            return  # nothing was read: there is no connection
+        while lease.beat(WATCH_SECONDS) and not over.wait(WATCH_SECONDS):
             pass
         store.close()  # this thread's connection
 

@@ -19,8 +19,8 @@ import peewee
 from peewee import EXCLUDED, Case, fn
 
 from falcon_mnist.clock import SYSTEM_CLOCK, Clock, NewId, new_id
-from falcon_mnist.constants import ACTIVE, CANCELLED, FAILED, QUEUED, RUNNING, STATES, SUCCEEDED
-from falcon_mnist.storage import migrations, pruning
+from falcon_mnist.constants import ACTIVE, CANCELLED, FAILED, QUEUED, RUNNING, SUCCEEDED
+from falcon_mnist.storage import counts, migrations, pruning
 from falcon_mnist.storage.database import Database
 from falcon_mnist.storage.files import Storage, Written
 from falcon_mnist.storage.parameter_files import ParameterFiles
@@ -115,6 +115,10 @@ class Store:
     def snapshot(self) -> AbstractContextManager[Any]:
         """All reads within it see the same moment: a run, its epochs and its parameter set fit together."""
         return self._database.snapshot()
+
+    def together(self) -> AbstractContextManager[Any]:
+        """All writes within it are one transaction."""
+        return self._database.writing()
 
     def prepare(self) -> None:
         """Make the cursor key, if the database is not locked: the first list would have to wait for other writers."""
@@ -245,12 +249,13 @@ class Store:
 
     def shown_epochs(self, runs: Sequence[RunRow]) -> dict[str, dict[int, Epoch]]:
         """Run id to the last finished epoch and that of best accuracy, by number, where there are any."""
-        numbers = (EpochRow.epoch == RunRow.epoch) | (EpochRow.epoch == RunRow.best_accuracy_epoch)
-        shown = (EpochRow.run == RunRow.id) & numbers
-        query = _EPOCHS.join(RunRow, on=shown).where(RunRow.id.in_([run.id for run in runs]))
         found: dict[str, dict[int, Epoch]] = {run.id: {} for run in runs}
-        for run_id, *row in query.execute(self._database):
-            found[run_id][row[0]] = Epoch(*row)
+        for number in (RunRow.epoch, RunRow.best_accuracy_epoch):  # each by itself: it is a key of the index
+            shown = (EpochRow.run == RunRow.id) & (EpochRow.epoch == number)
+            for run_id, *row in (
+                _EPOCHS.join(RunRow, on=shown).where(RunRow.id.in_(list(found))).execute(self._database)
+            ):
+                found[run_id][row[0]] = Epoch(*row)
         return found
 
     def cancel(self, run_id: str) -> bool:
@@ -343,6 +348,8 @@ class Store:
 
         One whose worker was lost, in the middle of that run, `MAX_WORKER_LOSSES` times is failed instead.
         """
+        if self.held(run_id, owner) is None:  # most often it has ended: no other writer is to be waited for then
+            return None
         return self._requeue(run_id, _held(run_id, owner), worker_losses=int(worker_lost))
 
     def requeue_expired(self, lease: Lease) -> RunRow | None:
@@ -410,19 +417,23 @@ class Store:
             self._update_held(run_id, owner, epoch=0, best_epoch=0, best_accuracy_epoch=0, checkpoint=None)
             EpochRow.delete().where(EpochRow.run == run_id).execute(self._database)
 
-    def record_epoch(
-        self, run_id: str, owner: str, epoch: int, metrics: Mapping[str, float | None], *, best_epoch: int = 0
+    def record_epochs(
+        self, run_id: str, owner: str, epochs: Mapping[int, Mapping[str, float | None]], *, best_epoch: int = 0
     ) -> None:
-        """Add a finished epoch, counted from 1, with its columns of `Epoch`. Raises `RunLostError`."""
+        """Add finished epochs: by number, counted from 1, their columns of `Epoch`. Raises `RunLostError`."""
         with self._database.writing():
             # After a crash, epochs since the last checkpoint are run again: to the same metrics, which stay.
             greatest = self._database.greatest
-            epochs = {"epoch": greatest(RunRow.epoch, epoch), "best_epoch": greatest(RunRow.best_epoch, best_epoch)}
-            self._update_held(run_id, owner, **epochs)
-            added = EpochRow.insert(run=run_id, epoch=epoch, **metrics).on_conflict_ignore().as_rowcount()
-            if added.execute(self._database):
+            changes = {
+                "epoch": greatest(RunRow.epoch, max(epochs)),
+                "best_epoch": greatest(RunRow.best_epoch, best_epoch),
+            }
+            self._update_held(run_id, owner, **changes)
+            rows = [{"run": run_id, "epoch": epoch, **metrics} for epoch, metrics in epochs.items()]
+            if added := EpochRow.insert_many(rows).on_conflict_ignore().as_rowcount().execute(self._database):
                 self._note_best_accuracy(run_id)
-                self._add_to_totals(Trained(1, int(metrics.get("samples") or 0)))
+                samples = int(epochs[max(epochs)].get("samples") or 0)  # of each: a run's epochs have as many
+                self._add_to_totals(Trained(added, added * samples))
 
     def _note_best_accuracy(self, run_id: str) -> None:
         """Kept in the run, for lists: to find it among a thousand epochs of each run takes too long there."""
@@ -484,10 +495,17 @@ class Store:
         """Every parameter set."""
         return self._all(ParameterRow.select())
 
+    def parameter_ids(self) -> set[str]:
+        """The id of every parameter set."""
+        return {param_id for (param_id,) in ParameterRow.select(ParameterRow.id).tuples().execute(self._database)}
+
     def count_runs(self) -> dict[str, int]:
         """State to number of runs."""
-        query = RunRow.select(RunRow.state, fn.COUNT(RunRow.number)).group_by(RunRow.state)
-        return dict.fromkeys(STATES, 0) | dict(query.tuples().execute(self._database))
+        return counts.count_runs(self._database)
+
+    def count_further(self, *, enough: int = counts.ENOUGH) -> None:
+        """Do what keeps `count_runs` fast, if it is due."""
+        counts.count_further(self._database, enough=enough)
 
     def trained(self) -> Trained:
         """Epochs and samples, counted when their epoch was recorded; 0 for what earlier versions recorded."""

@@ -176,20 +176,19 @@ def _train_segment(job: _Job, segment: Rows, workspace: kernels.Workspace, threa
     _, loss, correct = job.net.train(
         state.parameters,
         {name: state.arrays[name] for name in optimizer.state},
-        job.images,
-        job.labels,
-        segment,
-        hyperparams.batch_size,
-        optimizer,
-        learning_rates(hyperparams, job.steps_per_epoch, first_step, steps),
+        kernels.Batches(job.images, job.labels, segment, hyperparams.batch_size),
+        kernels.Steps(
+            optimizer,
+            learning_rates(hyperparams, job.steps_per_epoch, first_step, steps),
+            first_step,
+            hyperparams.label_smoothing,
+            noise.build(hyperparams),
+            state.epoch,
+        ),
         workspace,
         job.stop,
         threads=threads,
         loss=state.loss,
-        first_step=first_step,
-        smoothing=hyperparams.label_smoothing,
-        noise=noise.build(hyperparams),
-        epoch=state.epoch,
     )
     _check_stop(job.stop)
     state.done += len(segment)

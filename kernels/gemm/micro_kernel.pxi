@@ -15,13 +15,16 @@ cdef struct Operands:
 
 
 cdef inline void accumulate(
-    const int rows, const int vectors, Py_ssize_t k, const float* a, Py_ssize_t rs_a, Py_ssize_t cs_a,
-    const float* b, Py_ssize_t rs_b, vfloat* acc,
+    const int rows, const int vectors, const bint by_columns, Py_ssize_t k, Operands ab, vfloat* acc
 ) noexcept nogil:
     """acc (rows, vectors) += A @ B, in registers: `rows` and `vectors` are literals where this is called.
 
-    One argument more than elsewhere: in a struct, gcc keeps strides that are literals in registers that sums need.
+    So is `by_columns`: one of A's strides is then 1, and gcc keeps no register for it that sums need.
     """
+    cdef Py_ssize_t rs_a = 1 if by_columns else ab.rs_a, cs_a = ab.cs_a if by_columns else 1
+    cdef const float* a = ab.a
+    cdef const float* b = ab.b
+    cdef Py_ssize_t rs_b = ab.rs_b
     cdef vfloat x
     cdef Py_ssize_t p
     cdef int i, j
@@ -70,10 +73,7 @@ cdef inline void micro_kernel(
             for j in range(vectors - 1):
                 acc[i * vectors + j] = scale * vload(c + i * rs_c + j * LANES)
             acc[i * vectors + vectors - 1] = scale * vload_part(c + i * rs_c + end, last)
-    if by_columns:
-        accumulate(rows, vectors, t.k, t.ab.a, 1, t.ab.cs_a, t.ab.b, t.ab.rs_b, acc)
-    else:
-        accumulate(rows, vectors, t.k, t.ab.a, t.ab.rs_a, 1, t.ab.b, t.ab.rs_b, acc)
+    accumulate(rows, vectors, by_columns, t.k, t.ab, acc)
     for i in range(rows):
         for j in range(vectors - 1):
             vstore(c + i * rs_c + j * LANES, acc[i * vectors + j])

@@ -70,14 +70,16 @@ cdef void small_n(
             if p + AHEAD == whole:
                 following = a + (i + NR if i + NR < m else 0) * rs_a
             for step in range(AHEAD):
-                accumulate(DIGITS, 2, 1, b + (p + step) * rs_b, 1, rs_b, &near[turn][step * NR], NR, acc)
+                accumulate(
+                    DIGITS, 2, True, 1, Operands(b + (p + step) * rs_b, 1, rs_b, &near[turn][step * NR], NR), acc
+                )
                 prefetch(following + 2 * step * rs_a + AHEAD, 0, 3)
                 prefetch(following + (2 * step + 1) * rs_a + AHEAD, 0, 3)
                 transpose_block(following, rs_a, step, near[1 - turn])
             turn = 1 - turn
         if whole < k:
             copy(NR, k - whole, a + i * rs_a + whole, rs_a, 1, near[1 - turn], 1, NR)
-            accumulate(DIGITS, 2, k - whole, b + whole * rs_b, 1, rs_b, &near[1 - turn][0], NR, acc)
+            accumulate(DIGITS, 2, True, k - whole, Operands(b + whole * rs_b, 1, rs_b, &near[1 - turn][0], NR), acc)
         for j in range(DIGITS * 2):
             vstore(turned + j * LANES, acc[j])
         copy(DIGITS, NR, turned, NR, 1, c + i * rs_c, cs_c, rs_c)

@@ -134,7 +134,7 @@ cdef class Network:
 
         `parameters` are the flat vector, or what `pack` made of it. `inputs` are float32, or uint8 that count
         as float32(byte / 255). A row's bits depend on that row alone. Where there is a `second` workspace, the
-        process's helper, a parked thread, shares the rows if it is free.
+        second thread, a parked one, shares the rows unless another pass has it.
         """
         cdef Packed packed = self._packed(parameters)
         cdef Job job = self._job("inputs", inputs, None)
@@ -145,11 +145,8 @@ cdef class Network:
             _apart("out", out, "parameters", parameters)
         cdef float* to = <float*>address(out)
         cdef float_mode mode
-        if second is not None and job.n > LEAST_ROWS and lend_helper():
-            try:
-                self._forward_shared(packed, &job, to, workspace, second)
-            finally:
-                _helper.lent = False
+        if second is not None:
+            self._forward_shared(packed, &job, to, workspace, second)
             return out
         with workspace.used_by(self, False):
             job.packed = packed.buffer.data
@@ -170,7 +167,7 @@ cdef class Network:
             job.workspace = &workspace.buffers
             with nogil:
                 mode = enter_float_mode(FLUSH_SUBNORMALS)
-                forward_with_helper(self.table, job, to, &second.buffers)
+                self.table.forward_shared(job, to, &second.buffers)
                 restore_float_mode(mode)
 
     def evaluate(
@@ -209,55 +206,27 @@ cdef class Network:
         return job.metrics.loss, job.metrics.correct
 
     def train(
-        self, parameters, dict state not None, images, labels, order, Py_ssize_t batch_size,
-        Optimizer optimizer not None, learning_rates, Workspace workspace not None, stop=None, *, int threads=1,
-        double loss=0, int64_t first_step=0, double smoothing=0, Noise noise=None, uint32_t epoch=0,
+        self, parameters, dict state not None, batches, steps, Workspace workspace not None, stop=None, *, int threads=1,
+        double loss=0,
     ):
-        """One step of the optimizer for each batch of the rows that `order` (int64) picks, in that order.
+        """One step of the optimizer for each batch: `Batches` and `Steps`, in that order.
 
-        `images` (n, inputs) are uint8, read as float32(byte / 255), or float32; `labels` (n,) uint8. `parameters`
-        and the arrays of `state`, flat float32 by the names of `optimizer.state`, are changed in place, with the
-        gradient of the batch's mean loss. `learning_rates` (batches,) float32 has that of each step. The last batch
-        has the rows that are left. `workspace` is made with `training=True`. `threads` changes no bit.
-        `first_step` counts the steps before this call, `smoothing` (in [0, 1)) spreads that share of each label evenly
-        over all classes. With `noise` each row is drawn anew for this `epoch`; images are then uint8, unless only units
-        are dropped.
+        `parameters` and the arrays of `state`, flat float32 by the names of `optimizer.state`, are changed in place, with
+        the gradient of the batch's mean loss. `workspace` is made with `training=True`. `threads` changes no bit.
 
         Returns (finished batches, loss summed over their rows before each step, correct rows); the sum begins with
         `loss`, so that calls for parts of an epoch, of whole batches each, end with the bits of one for all of
         it. Another thread may set `stop[0]` (uint8): the call ends after the current micro-batch, without the batch
         that it belongs to if that is incomplete.
         """
-        self._parameters("parameters", parameters, True)
-        optimizer.check_state(state, parameters)
-        if not 0 <= smoothing < 1:
-            raise ValueError(f"smoothing must be from 0 to below 1, not {smoothing}")
-        if first_step < 0:
-            raise ValueError(f"first_step must be at least 0, not {first_step}")
-        if batch_size < 1:
-            raise ValueError(f"batch_size must be at least 1, not {batch_size}")
-        cdef Job job = self._labelled_job(images, labels, order, stop)
-        _contiguous("learning_rates", learning_rates, _FLOAT32, 1)
-        job.batch_size = min(batch_size, max(job.n, 1))
-        _same_shape("learning_rates", learning_rates, "the batches", ((job.n + job.batch_size - 1) // job.batch_size,))
-        for name, changed in {"parameters": parameters, **state}.items():  # what was validated must stay as it is
-            for other_name, other in (
-                ("images", images), ("labels", labels), ("order", order), ("learning_rates", learning_rates)
-            ):
-                _apart(name, changed, other_name, other)
+        cdef Job job = self._training_job(parameters, state, batches, steps, stop)
+        cdef Optimizer optimizer = steps.optimizer
         cdef Packed weights = Packed(self, parameters), gradients = None
-        job.task = TRAIN
-        job.metrics.loss = loss
-        job.first_step = first_step
-        job.smoothing = <float>smoothing
-        job.packed = weights.buffer.data
-        job.learning_rates = <const float*>address(learning_rates)
         cdef Draws draws
-        if noise is not None:
-            noise.check(self, images)
-            draws = noise.draws
-            draws.epoch = epoch
-            workspace.lend_drawn(&draws, noise.draws_rows)
+        job.metrics.loss = loss
+        job.packed = weights.buffer.data
+        if steps.noise is not None:
+            _set_draws(&draws, self, batches, steps, workspace)
             job.draws = &draws
         job.update = optimizer.update()
         job.update.weights = weights.buffer.data
@@ -272,6 +241,35 @@ cdef class Network:
         for name, array in zip(optimizer.state, packed, strict=True):
             (<Packed>array).unpack(state[name])
         return (job.done + job.batch_size - 1) // job.batch_size, job.metrics.loss, job.metrics.correct
+
+    cdef Job _training_job(self, parameters, dict state, batches, steps, stop) except *:
+        """A job on all batches, validated; what it changes is still to be set."""
+        self._parameters("parameters", parameters, True)
+        if not isinstance(steps.optimizer, Optimizer):
+            raise TypeError(f"optimizer must be an Optimizer, not {type(steps.optimizer).__name__}")
+        (<Optimizer>steps.optimizer).check_state(state, parameters)
+        if not 0 <= steps.smoothing < 1:
+            raise ValueError(f"smoothing must be from 0 to below 1, not {steps.smoothing}")
+        if steps.first_step < 0:
+            raise ValueError(f"first_step must be at least 0, not {steps.first_step}")
+        if batches.batch_size < 1:
+            raise ValueError(f"batch_size must be at least 1, not {batches.batch_size}")
+        cdef Job job = self._labelled_job(batches.images, batches.labels, batches.order, stop)
+        _contiguous("learning_rates", steps.learning_rates, _FLOAT32, 1)
+        job.task = TRAIN
+        job.batch_size = min(<Py_ssize_t>batches.batch_size, max(job.n, 1))
+        count = (job.n + job.batch_size - 1) // job.batch_size
+        _same_shape("learning_rates", steps.learning_rates, "the batches", (count,))
+        for name, changed in {"parameters": parameters, **state}.items():  # what was validated must stay as it is
+            for other_name, other in (
+                ("images", batches.images), ("labels", batches.labels), ("order", batches.order),
+                ("learning_rates", steps.learning_rates),
+            ):
+                _apart(name, changed, other_name, other)
+        job.learning_rates = <const float*>address(steps.learning_rates)
+        job.first_step = steps.first_step
+        job.smoothing = <float><double>steps.smoothing
+        return job
 
     cdef Packed _packed(self, parameters):
         if isinstance(parameters, Packed):
@@ -313,6 +311,15 @@ cdef class Network:
                 raise ValueError(f"stop must hold one flag, not {stop.size}")
             job.stop = <const uint8_t*>address(stop)
         return job
+
+
+cdef _set_draws(Draws* draws, Network network, batches, steps, Workspace workspace):
+    """What is drawn in these steps, and where it goes."""
+    cdef Noise noise = steps.noise
+    noise.check(network, batches.images)
+    draws[0] = noise.draws
+    draws.epoch = steps.epoch
+    workspace.lend_drawn(draws, noise.draws_rows)
 
 
 cdef _check_layers(tuple layers):

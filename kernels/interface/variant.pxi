@@ -112,6 +112,8 @@ cdef class Variant:
     Workspace = property(lambda self: Workspace)
     Optimizer = property(lambda self: Optimizer)
     Noise = property(lambda self: Noise)
+    Batches = property(lambda self: Batches)
+    Steps = property(lambda self: Steps)
     MAX_THREADS = property(lambda self: MAX_THREADS)
 
     def gemm(self, a, b, out=None, *, double alpha=1, double beta=0):
@@ -392,16 +394,14 @@ cdef class Variant:
             found = self.table.within(n, bits, largest)
         return found
 
-    def augment(
-        self, images, order, out, *, seed, epoch, double shift=0, double rotation=0, double scale=0, double shear=0,
-        double elastic=0, double smoothness=5, int threads=1,
-    ):
+    def augment(self, images, order, out, *, seed, epoch, int threads=1, **distortion):
         """Distort the rows of `images` (n, 784), uint8, that `order` (int64; None: all) picks, to `out`; returns `out`.
 
-        `shift` is in pixels, `rotation` in degrees, `scale` (of width and height) and `shear` are shares: the largest
-        that are drawn, evenly in ±. `elastic` is the factor in pixels of displacements that are uniform noise in ±1,
-        smoothed by a Gaussian of sigma `smoothness`. What is drawn for an image depends on `seed`, `epoch` and its row
-        number alone; neither `threads` nor the instruction set changes a byte.
+        Of the distortion, each 0 unless given, `shift` is in pixels, `rotation` in degrees, `scale` (of width and
+        height) and `shear` are shares: the largest that are drawn, evenly in ±. `elastic` is the factor in pixels of
+        displacements that are uniform noise in ±1, smoothed by a Gaussian of sigma `smoothness` (else 5). What is drawn for
+        an image depends on `seed`, `epoch` and its row number alone; neither `threads` nor the instruction set changes a
+        byte.
 
         Raises `TypeError` or `ValueError` with the name of an argument that does not fit.
         """
@@ -410,10 +410,7 @@ cdef class Variant:
             raise ValueError(f"threads must be from 1 to {THREAD_LIMIT}, not {threads}")
         cdef Augmentation a = _augmented_rows(images, order, out)
         a.seed[0], a.seed[1], a.epoch = seed & 0xFFFFFFFF, seed >> 32, epoch
-        _set_distortion(&a.distortion, {
-            "shift": shift, "rotation": rotation, "scale": scale, "shear": shear, "elastic": elastic,
-            "smoothness": smoothness,
-        })
+        _set_distortion(&a.distortion, distortion)
         if a.n:
             with nogil:
                 self.table.augment(&a, threads)

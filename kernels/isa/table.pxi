@@ -44,6 +44,7 @@ cdef struct Kernels:
     void (*prepare_step)(Update* update, float learning_rate, int64_t step) noexcept nogil
     void (*run)(Job* job, int threads) noexcept nogil
     void (*forward)(Job* job, float* out) noexcept nogil
+    void (*forward_shared)(Job* job, float* out, Buffers* second) noexcept nogil
     bint (*narrow)(Py_ssize_t n, const double* x, float* y) noexcept nogil
     bint (*within)(Py_ssize_t n, const uint32_t* bits, uint32_t largest) noexcept nogil
     void (*augment)(Augmentation* augmentation, int threads) noexcept nogil

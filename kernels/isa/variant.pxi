@@ -30,13 +30,14 @@ include "data/gather.pxi"
 include "training/forward.pxi"
 include "training/backward.pxi"
 include "training/epoch.pxi"
+include "training/forward_rows.pxi"
 include "isa/roofline.pxi"
 
 cdef Kernels _table = Kernels(
     LANES, SPARSE_TILE, packing_floats, sgemm,
     relu_forward, sigmoid_forward, tanh_forward, relu_backward, sigmoid_backward, tanh_backward,
     softmax_rows, softmax_backward_rows, argmax_rows, cross_entropy,
-    add_bias_rows, bias_gradient, apply_updates, prepare_step, run_job, forward_rows,
+    add_bias_rows, bias_gradient, apply_updates, prepare_step, run_job, forward_rows, forward_shared,
     narrow_doubles, bits_within, augment, random_words, fma_chains, cache_passes,
 )
 

@@ -8,6 +8,21 @@ cdef extern from "<math.h>" nogil:
     double sqrt(double x) noexcept
 
 
+cdef void target_logits(
+    Py_ssize_t rows, Py_ssize_t classes, const float* z, const float* chosen, float smoothing, double* out
+) noexcept nogil:
+    """The mean logit of each row by its target: the label's, `chosen`, of which smoothing gives a share to the mean of all."""
+    cdef Py_ssize_t i, j
+    cdef double mean
+    for i in range(rows):
+        out[i] = chosen[i]
+        if smoothing > 0:
+            mean = 0
+            for j in range(classes):
+                mean += z[j * LANES + i]
+            out[i] = (1 - <double>smoothing) * chosen[i] + smoothing * mean / classes
+
+
 cdef void cross_entropy(
     Py_ssize_t rows, Py_ssize_t classes, float* z, const uint8_t* labels, float scale, float smoothing,
     Score* scores,
@@ -19,8 +34,7 @@ cdef void cross_entropy(
     """
     cdef Py_ssize_t i, j
     cdef float[LANES] largest, total, chosen
-    cdef double[LANES] smoothed
-    cdef double mean
+    cdef double[LANES] targets
     cdef float share = smoothing / classes
     cdef int32_t[LANES] best
     for i in range(LANES):
@@ -33,21 +47,13 @@ cdef void cross_entropy(
         for i in range(LANES):
             best[i] = <int32_t>j if z[j * LANES + i] > largest[i] else best[i]
             largest[i] = z[j * LANES + i] if z[j * LANES + i] > largest[i] else largest[i]
-    if smoothing > 0:  # what the label's logit is in the loss, the target's mean logit takes over
-        for i in range(rows):
-            mean = 0
-            for j in range(classes):
-                mean += z[j * LANES + i]
-            smoothed[i] = (1 - <double>smoothing) * chosen[i] + smoothing * mean / classes
-    else:
-        for i in range(rows):
-            smoothed[i] = chosen[i]
+    target_logits(rows, classes, z, chosen, smoothing, targets)
     for j in range(classes):
         for i in range(LANES):
             z[j * LANES + i] = exp_of_negative(z[j * LANES + i] - largest[i])
             total[i] += z[j * LANES + i]
     for i in range(rows):
-        scores[i].loss = log(total[i]) - (smoothed[i] - <double>largest[i])
+        scores[i].loss = log(total[i]) - (targets[i] - <double>largest[i])
         scores[i].correct = best[i] == labels[i]
     for j in range(classes):
         for i in range(LANES):

@@ -54,9 +54,9 @@ cdef inline void linear_tile(const int rows, const int vectors, const Product* p
     while left > 0:
         length = min(left, p.segment)
         if p.rs_a == 1:
-            accumulate(rows, vectors, length, a, 1, p.cs_a, b, p.rs_b, acc)
+            accumulate(rows, vectors, True, length, Operands(a, 1, p.cs_a, b, p.rs_b), acc)
         else:
-            accumulate(rows, vectors, length, a, p.rs_a, 1, b, p.rs_b, acc)
+            accumulate(rows, vectors, False, length, Operands(a, p.rs_a, 1, b, p.rs_b), acc)
         a += p.ld_a
         b += length * p.rs_b
         left -= length

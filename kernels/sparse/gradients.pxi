@@ -19,6 +19,7 @@ cdef struct SparseProduct:
     const float* pixel  # what bytes count as
     Py_ssize_t ld
     Py_ssize_t k  # elements of a row of A
+    Py_ssize_t m  # rows of A
     const float* b  # its rows follow one another
     const Update* update
     Py_ssize_t at
@@ -31,10 +32,10 @@ cdef inline Row row_at(const bint bytes, const SparseProduct* p, Py_ssize_t i) n
 
 
 cdef inline uint64_t scan(
-    const int rows, const bint bytes, const SparseProduct* p, Py_ssize_t i, Py_ssize_t m, uint64_t* masks
+    const int rows, const bint bytes, const SparseProduct* p, Py_ssize_t i, uint64_t* masks
 ) noexcept nogil:
     """Masks of what is not 0 in row i, or in any of i and i + 1 (if there is one); 0 if all of it is 0."""
-    cdef Row one = row_at(bytes, p, i), other = row_at(bytes, p, min(i + 1, m - 1))
+    cdef Row one = row_at(bytes, p, i), other = row_at(bytes, p, min(i + 1, p.m - 1))
     cdef Py_ssize_t j
     cdef uint64_t mask, found = 0
     for j from 0 <= j < p.k by K_BLOCK:
@@ -88,9 +89,9 @@ cdef inline void finish_row(
 
 cdef inline void sparse_tile(
     const int rows, const int vectors, const bint bytes, const bint descends, const SparseProduct* p,
-    const Update* update, Py_ssize_t i, Py_ssize_t m, const uint64_t* masks,
+    const Update* update, Py_ssize_t i, const uint64_t* masks,
 ) noexcept nogil:
-    """The gradients of row i; with two `rows` also those of i + 1, unless that is `m`. `descends` as in `finish_row`."""
+    """The gradients of row i; with two `rows` also those of i + 1, unless there is none. `descends` as in `finish_row`."""
     cdef vfloat acc[2 * TILE_VECTORS]
     cdef Py_ssize_t at = p.at + i * p.rs_c
     cdef int row, v
@@ -99,67 +100,67 @@ cdef inline void sparse_tile(
     if not descends and not update.starts:
         for row in range(rows):
             for v in range(vectors):
-                if i + row < m:
+                if i + row < p.m:
                     acc[row * vectors + v] = accumulated(update, at + row * p.rs_c + place(v, p.panel))
-    accumulate_sparse(rows, vectors, bytes, p, row_at(bytes, p, i), row_at(bytes, p, min(i + 1, m - 1)), masks, acc)
+    accumulate_sparse(rows, vectors, bytes, p, row_at(bytes, p, i), row_at(bytes, p, min(i + 1, p.m - 1)), masks, acc)
     finish_row(vectors, descends, update, at, p.panel, acc)
-    if rows == 2 and i + 1 < m:
+    if rows == 2 and i + 1 < p.m:
         finish_row(vectors, descends, update, at + p.rs_c, p.panel, acc + vectors)
 
 
 cdef inline void sparse_tiles(
-    const int rows, const int vectors, const bint bytes, const bint descends, const SparseProduct* given, Py_ssize_t m
+    const int rows, const int vectors, const bint bytes, const bint descends, const SparseProduct* given
 ) noexcept nogil:
-    """All m rows, one or two at a time: the next are scanned before these are multiplied, so that the CPU overlaps both."""
+    """All rows, one or two at a time: the next are scanned before these are multiplied, so that the CPU overlaps both."""
     cdef uint64_t masks[2][MAX_K_BLOCKS]
     cdef uint64_t here, after
     cdef int turn = 0
     cdef Py_ssize_t i
     cdef SparseProduct p = given[0]
     cdef Update update = p.update[0]  # a copy, or it would be read again after each store
-    after = scan(rows, bytes, &p, 0, m, masks[0])
-    for i from 0 <= i < m by rows:
+    after = scan(rows, bytes, &p, 0, masks[0])
+    for i from 0 <= i < p.m by rows:
         here = after
-        if i + rows < m:
-            after = scan(rows, bytes, &p, i + rows, m, masks[1 - turn])
+        if i + rows < p.m:
+            after = scan(rows, bytes, &p, i + rows, masks[1 - turn])
         if here or not descends:
-            sparse_tile(rows, vectors, bytes, descends, &p, &update, i, m, masks[turn])
+            sparse_tile(rows, vectors, bytes, descends, &p, &update, i, masks[turn])
         turn = 1 - turn
 
 
-cdef inline void sparse_tiles_of(const int vectors, bint bytes, const SparseProduct* p, Py_ssize_t m) noexcept nogil:
-    """`sparse_tiles` with everything but `p` and `m` as constants of the compiler."""
+cdef inline void sparse_tiles_of(const int vectors, bint bytes, const SparseProduct* p) noexcept nogil:
+    """`sparse_tiles` with everything but `p` as constants of the compiler."""
     cdef bint descends = zeros_change_nothing(p.update)
     if bytes and descends:
-        sparse_tiles(2, vectors, True, True, p, m)
+        sparse_tiles(2, vectors, True, True, p)
     elif bytes:
-        sparse_tiles(2, vectors, True, False, p, m)
+        sparse_tiles(2, vectors, True, False, p)
     elif p.k > BLOCK_ROWS or vectors == 1:
-        sparse_tiles(2, vectors, False, False, p, m)
+        sparse_tiles(2, vectors, False, False, p)
     elif descends:
-        sparse_tiles(1, vectors, False, True, p, m)
+        sparse_tiles(1, vectors, False, True, p)
     else:
-        sparse_tiles(1, vectors, False, False, p, m)
+        sparse_tiles(1, vectors, False, False, p)
 
 
-cdef void sparse_panels(int vectors, bint bytes, const SparseProduct* p, Py_ssize_t m) noexcept nogil:
+cdef void sparse_panels(int vectors, bint bytes, const SparseProduct* p) noexcept nogil:
     """`sparse_tiles_of` with `vectors` as a constant of the compiler."""
     if vectors == 1:
-        sparse_tiles_of(1, bytes, p, m)
+        sparse_tiles_of(1, bytes, p)
     elif vectors == 2:
-        sparse_tiles_of(2, bytes, p, m)
+        sparse_tiles_of(2, bytes, p)
     elif vectors == 3:
-        sparse_tiles_of(3, bytes, p, m)
+        sparse_tiles_of(3, bytes, p)
     elif vectors == 4:
-        sparse_tiles_of(4, bytes, p, m)
+        sparse_tiles_of(4, bytes, p)
     elif vectors == 5:
-        sparse_tiles_of(5, bytes, p, m)
+        sparse_tiles_of(5, bytes, p)
     elif vectors == 6 or GRADIENT_VECTORS == 6:
-        sparse_tiles_of(6, bytes, p, m)
+        sparse_tiles_of(6, bytes, p)
     elif vectors == 7:
-        sparse_tiles_of(7, bytes, p, m)
+        sparse_tiles_of(7, bytes, p)
     else:
-        sparse_tiles_of(8, bytes, p, m)
+        sparse_tiles_of(8, bytes, p)
 
 
 cdef void transpose_bytes(
@@ -203,7 +204,8 @@ cdef void sparse_d_weight(
     cdef int vectors, most = GRADIENT_VECTORS if near else HALF_TILE
     cdef bint bytes = x.bytes != NULL
     cdef SparseProduct p = SparseProduct(
-        x, batch.pixel, batch.ld_transposed, batch.rows, batch.block, update, 0, layer.panel, layer.panel * layer.inputs
+        x, batch.pixel, batch.ld_transposed, batch.rows, w.end_row - w.row, batch.block, update, 0, layer.panel,
+        layer.panel * layer.inputs,
     )
     if bytes:
         p.first.bytes += w.row * batch.ld_transposed
@@ -214,7 +216,7 @@ cdef void sparse_d_weight(
         for i in range(batch.rows):
             memcpy(batch.block + i * vectors * LANES, d + i * layer.ld + column, vectors * LANES * sizeof(float))
         p.at = panel_start(layer, column) + w.row * layer.panel
-        sparse_panels(vectors, bytes, &p, w.end_row - w.row)
+        sparse_panels(vectors, bytes, &p)
         column += vectors * LANES
 
 

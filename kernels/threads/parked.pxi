@@ -2,49 +2,65 @@
 
 from libc.stdlib cimport free, malloc
 
+cdef enum HelperState:
+    PARKED
+    CALLED
+    WORKING
+
+
 cdef struct Helper:
     # A parked thread, or one that does a part of a job. It is never freed.
-    int busy
+    int state  # changed under the mutex alone
     pthread_mutex_t mutex
     pthread_cond_t changed
     ThreadPart run
     void* work
     int thread
     int cpu  # of the thread whose job it is, or -1
+    int polls  # of its state, before who waits for it to change sleeps
     Helper* next  # of those that are parked
 
 cdef Helper* _parked = NULL
 cdef pthread_mutex_t _parked_mutex
 
 
-cdef void set_busy(Helper* helper, int busy) noexcept nogil:
+cdef bint change_state(Helper* helper, HelperState before, HelperState after) noexcept nogil:
+    """Whether the state was `before`; then it is `after` now."""
+    cdef bint found
     pthread_mutex_lock(&helper.mutex)
-    atomic_store(&helper.busy, busy, __ATOMIC_SEQ_CST)
-    pthread_cond_broadcast(&helper.changed)
+    found = atomic_load(&helper.state, __ATOMIC_SEQ_CST) == before
+    if found:
+        atomic_store(&helper.state, after, __ATOMIC_SEQ_CST)
+        pthread_cond_broadcast(&helper.changed)
     pthread_mutex_unlock(&helper.mutex)
+    return found
 
 
-cdef void await_busy(Helper* helper, int busy) noexcept nogil:
-    """Return when the helper has begun, or is done. Its own thread waits for the one, that of the job for the other."""
-    cdef int spins
-    for spins in range(SPINS):
-        if atomic_load(&helper.busy, __ATOMIC_SEQ_CST) == busy:
+cdef void await_state(Helper* helper, HelperState state, int polls) noexcept nogil:
+    """Return when the state is that. The helper itself waits to be called, the thread of the job until it has parked."""
+    cdef int turn
+    for turn in range(polls):
+        if atomic_load(&helper.state, __ATOMIC_SEQ_CST) == state:
             return
         spin_pause()
     pthread_mutex_lock(&helper.mutex)
-    while atomic_load(&helper.busy, __ATOMIC_SEQ_CST) != busy:
+    while atomic_load(&helper.state, __ATOMIC_SEQ_CST) != state:
         pthread_cond_wait(&helper.changed, &helper.mutex)
     pthread_mutex_unlock(&helper.mutex)
 
 
 cdef void* helper_main(void* argument) noexcept nogil:
     cdef Helper* helper = <Helper*>argument
+    cdef int polls = 0
     while True:
-        await_busy(helper, True)
+        await_state(helper, CALLED, polls)
+        if not change_state(helper, CALLED, WORKING):
+            continue  # no longer wanted
         start_on_next_cpu(helper.cpu, helper.thread)
         enter_float_mode(FLUSH_SUBNORMALS)
         helper.run(helper.work, helper.thread)
-        set_busy(helper, False)
+        polls = helper.polls
+        change_state(helper, WORKING, PARKED)
 
 
 cdef Helper* new_helper() noexcept nogil:
@@ -75,8 +91,16 @@ cdef Helper* take_helper() noexcept nogil:
     return helper if helper != NULL else new_helper()
 
 
+cdef void call_helper(Helper* helper, ThreadPart run, void* work, int thread, int cpu, int polls) noexcept nogil:
+    """Let it call `run(work, thread)`, beginning on another CPU than `cpu`, or wherever it is if that is -1."""
+    helper.run, helper.work, helper.thread, helper.cpu, helper.polls = run, work, thread, cpu, polls
+    change_state(helper, PARKED, CALLED)
+
+
 cdef void park(Helper* helper) noexcept nogil:
+    """Give a helper back, once it has done what it was called for."""
     global _parked
+    await_state(helper, PARKED, helper.polls)
     pthread_mutex_lock(&_parked_mutex)
     helper.next = _parked
     _parked = helper
@@ -108,11 +132,9 @@ cdef void run_team(Team* team, ThreadPart run, void* work, int threads) noexcept
             break
         team.size += 1
     for i in range(1, team.size):  # from here on the number of threads is known
-        helpers[i].run, helpers[i].work, helpers[i].thread, helpers[i].cpu = run, work, i, cpu
-        set_busy(helpers[i], True)
+        call_helper(helpers[i], run, work, i, cpu, SPINS)
     run(work, 0)
     for i in range(1, team.size):
-        await_busy(helpers[i], False)
         park(helpers[i])
     pthread_cond_destroy(&team.next_round)
     pthread_mutex_destroy(&team.mutex)

@@ -99,25 +99,6 @@ cdef void run_thread(void* work, int thread) noexcept nogil:
             barrier(&job.team)
 
 
-cdef void forward_rows(Job* job, float* out) noexcept nogil:
-    """The outputs of all rows, on this thread alone, to `out` (n, outputs)."""
-    cdef Py_ssize_t first, i, rows
-    cdef const Linear* last = &job.net.linear[job.net.linears - 1]
-    cdef const float* y = output_of(job, last)
-    cdef MicroBatch batch
-    job.task = EVALUATE
-    job.batch_size = job.n
-    job.team.size = 1
-    job.pixel = &PIXEL[0]
-    for first from 0 <= first < job.n by job.workspace.rows:
-        rows = min(job.workspace.rows, job.n - first)
-        job.sparse[0] = first_layer_is_sparse(job, first, rows)
-        batch = gather(job, first, rows, 0, 0)
-        forward(job, &batch, 0)
-        for i in range(rows):
-            memcpy(out + (first + i) * job.net.outputs, y + i * last.ld, job.net.outputs * sizeof(float))
-
-
 cdef void run_job(Job* job, int threads) noexcept nogil:
     """A job of at least one row, on so many threads."""
     if is_set(job.stop):

@@ -8,13 +8,14 @@ from typing import Any
 
 import numpy as np
 import pytest
-from hypothesis import example, given, settings
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from falcon_mnist.api import schemas
 from falcon_mnist.api.errors import KINDS, Fault, Problem, invalid_fields
 from falcon_mnist.api.json_answer import dumps
 from falcon_mnist.api.json_body import FaultAt, decode, matrix, vector
+from falcon_mnist.api.validation import parse
 
 BODIES = (schemas.CreateModel, schemas.StartTraining, schemas.Nothing, schemas.Infer, schemas.InferAdhoc)
 
@@ -42,7 +43,6 @@ def plain(text: str) -> dict[str, Any]:
     return decode(text.encode(), max_numbers=1000)
 
 
-@settings(max_examples=200, deadline=None)
 @given(st.dictionaries(NAMES, VALUES, max_size=5))
 @example({"architecture": {"layers": [[[]], {"type": {}}, {"type": ["linear"]}]}})
 @example({"architecture": {"layers": [{"type": "linear", "in": 10**400, "out": -1}]}})
@@ -52,7 +52,7 @@ def plain(text: str) -> dict[str, Any]:
 def test_any_object_as_any_body_is_parsed_or_refused(body: dict[str, Any]) -> None:
     decoded = plain(json.dumps(body))
     for schema in BODIES:
-        problem = problem_of(lambda schema=schema: schemas.parse(schema, decoded, max_parameters=10_000))
+        problem = problem_of(lambda schema=schema: parse(schema, decoded, max_parameters=10_000))
         if problem is not None:
             assert problem.status in (400, 422)
             assert problem.faults
@@ -63,7 +63,6 @@ def test_any_object_as_any_body_is_parsed_or_refused(body: dict[str, Any]) -> No
             json.dumps(document)
 
 
-@settings(max_examples=200, deadline=None)
 @given(
     st.binary(max_size=60) | st.text(max_size=60).map(str.encode) | VALUES.map(lambda value: json.dumps(value).encode())
 )
@@ -78,7 +77,6 @@ def matrices(elements: st.SearchStrategy[float]) -> st.SearchStrategy[list[list[
     )
 
 
-@settings(max_examples=200, deadline=None)
 @given(matrices(FLOAT32 | st.integers(-(2**70), 2**70)), st.booleans())
 @example([[1e-45, 3.4028234663852886e38, -0.0, 1.1754943508222875e-38]], False)
 def test_a_matrix_is_what_numpy_makes_of_the_numbers(rows: list[list[float]], doubtful: bool) -> None:
@@ -91,7 +89,6 @@ def test_a_matrix_is_what_numpy_makes_of_the_numbers(rows: list[list[float]], do
         assert vector(plain(json.dumps({"b": row}))["b"]).tobytes() == numbers.tobytes()
 
 
-@settings(max_examples=200, deadline=None)
 @given(st.integers(0, 2**32 - 1))
 @example(0x15AE43FD)
 @example(0x95AE43FD)
@@ -172,7 +169,7 @@ def test_many_wide_activations_count_against_the_limit() -> None:
     layers.append({"type": "linear", "in": 100_000, "out": 10})
     body = {"architecture": {"input_size": 784, "layers": layers}}
     with pytest.raises(Problem) as caught:
-        schemas.parse(schemas.CreateModel, body, max_parameters=2_000_000)
+        parse(schemas.CreateModel, body, max_parameters=2_000_000)
     assert [fault.pointer for fault in caught.value.faults] == ["/architecture/layers"]
     assert "values" in caught.value.faults[0].detail
-    schemas.parse(schemas.CreateModel, body, max_parameters=3_000_000)
+    parse(schemas.CreateModel, body, max_parameters=3_000_000)

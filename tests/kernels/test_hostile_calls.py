@@ -48,7 +48,11 @@ def test_labels_that_change_after_they_were_checked_raise(kernels, call):
         "evaluate": lambda: net.evaluate(parameters, images, labels, None, workspace, threads=2),
         "gradients": lambda: net.gradients(parameters, images, labels, None, np.empty_like(parameters), workspace),
         "train": lambda: net.train(
-            parameters, {}, images, labels, None, 8, kernels.Optimizer("sgd"), np.ones(7, np.float32), workspace
+            parameters,
+            {},
+            kernels.Batches(images, labels, None, 8),
+            kernels.Steps(kernels.Optimizer("sgd"), np.ones(7, np.float32)),
+            workspace,
         ),
     }
     before = parameters.copy()

@@ -25,6 +25,17 @@ def arguments(kernels, method):
     }[method]
 
 
+def call(kernels, net, method, given):
+    """A method with these arguments, those of `train` in their groups."""
+    groups = {"batches": kernels.Batches, "steps": kernels.Steps} if method == "train" else {}
+    grouped = {name for group in groups.values() for name in group._fields}
+    made = {
+        name: group(**{field: given[field] for field in group._fields if field in given})
+        for name, group in groups.items()
+    }
+    return getattr(net, method)(**{name: value for name, value in given.items() if name not in grouped}, **made)
+
+
 def f32(*shape):
     return np.zeros(shape, dtype=np.float32)
 
@@ -61,6 +72,8 @@ BAD = [
     (["train"], "learning_rates", lambda good: good["parameters"][:3], ValueError, "shares .* learning_rates"),
     (["train"], "batch_size", lambda good: 0, ValueError, "batch_size must be at least 1, not 0"),
     (["train"], "batch_size", lambda good: -3, ValueError, "batch_size must be at least 1, not -3"),
+    (["train"], "first_step", lambda good: -1, ValueError, "first_step must be at least 0, not -1"),
+    (["train"], "smoothing", lambda good: 1.0, ValueError, "smoothing must be from 0 to below 1, not 1.0"),
     (LEARNING, "images", lambda good: f32(6, 5), ValueError, r"images has shape \(6, 5\), .* needs \(6, 4\)"),
     (LEARNING, "images", lambda good: f32(4), TypeError, "images must be a 2-D float32 or uint8 array, not a 1-D"),
     (LEARNING, "images", lambda good: np.zeros((6, 4)), TypeError, "images must be .* not a 2-D float64 array"),
@@ -118,10 +131,10 @@ BAD = [
 )
 def test_a_bad_argument_is_refused_by_name(kernels, method, name, make, error, words):
     net, good = arguments(kernels, method)
-    getattr(net, method)(**good)
+    call(kernels, net, method, good)
     _, good = arguments(kernels, method)
     good["workspace"] = kernels.Workspace(net, 4, training=True)
     before = good["parameters"].copy()
     with pytest.raises(error, match=words):
-        getattr(net, method)(**(good | {name: make(good)}))
+        call(kernels, net, method, good | {name: make(good)})
     assert same_bits(good["parameters"], before)

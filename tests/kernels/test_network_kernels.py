@@ -153,8 +153,10 @@ def test_the_number_of_threads_changes_no_bit(kernels, random, layers, dtype, de
     net = kernels.Network(layers)
     start, (images, labels) = drawn_parameters(random, net), drawn_rows(random, net, 70, dtype)
     images[random.random(images.shape) > density] = 0
+    # Sixteen wait longest for each other: for images as they are stored with zeros, and as floats without.
+    many = (16,) if (dtype == np.uint8) == (density < 1) else ()
     results = []
-    for threads in (1, 2, 3, 16):
+    for threads in (1, 2, 3, *many):
         gradient, parameters, velocity = np.full_like(start, np.nan), start.copy(), np.zeros_like(start)
         workspace = kernels.Workspace(net, 20, training=True)
         tallies = [

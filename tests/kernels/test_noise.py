@@ -32,10 +32,9 @@ def train(kernels, network, images, labels, noise, *, rows=None, batch=16, threa
     loss, begin = 0.0, parameters.copy()
     for part in np.split(order, segments):
         rates = np.full(-(-len(part) // batch), 0.5, np.float32)
-        _, loss, _ = network.train(
-            parameters, {}, images, labels, part, batch, optimizer, rates, workspace,
-            threads=threads, loss=loss, noise=noise, epoch=EPOCH,
-        )  # fmt: skip
+        batches = kernels.Batches(images, labels, part, batch)
+        steps = kernels.Steps(optimizer, rates, noise=noise, epoch=EPOCH)
+        _, loss, _ = network.train(parameters, {}, batches, steps, workspace, threads=threads, loss=loss)
     return parameters, loss, begin
 
 
@@ -73,7 +72,7 @@ def test_one_step_on_distorted_images_is_that_on_what_augment_makes(kernels):
 @pytest.mark.parametrize("widths", [(), (64,), (64, 130)], ids=str)
 @pytest.mark.parametrize("batch", [1, 16, 48])
 def test_bits_depend_on_neither_threads_nor_micro_batches_nor_segments(kernels, widths, batch):
-    images, labels = pixels_and_labels(96)
+    images, labels = pixels_and_labels(16 if batch == 1 else 96)
     network = network_of(kernels, widths)
     noise = kernels.Noise(seed=SEED, input_dropout=0.1, hidden_dropout=0.5, augmentation=DISTORTION)
     results = {

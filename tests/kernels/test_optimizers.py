@@ -2,7 +2,7 @@
 
 import numpy as np
 import pytest
-from bits import same_bits
+from bits import initial_state, same_bits
 
 from falcon_mnist.kernels import reference
 
@@ -37,10 +37,6 @@ def gradient(step):
     """Of each of the six parameters another size, from 1e-3 to 100."""
     numbers = np.sin(step * np.arange(2, 8)).astype(np.float32)
     return numbers * np.float32(10) ** np.arange(-3, 3).astype(np.float32)
-
-
-def initial_state(optimizer, parameters):
-    return {name: parameters.copy() if name == "average" else np.zeros_like(parameters) for name in optimizer.state}
 
 
 @pytest.mark.parametrize("way", WAYS)
@@ -85,9 +81,8 @@ def test_training_is_a_loop_of_steps_that_decay_no_bias(kernels, random, way, ba
     parameters, state = start.copy(), initial_state(optimizer, start)
     workspace = kernels.Workspace(net, 24, training=True)
     order = random.permutation(60)
-    net.train(
-        parameters, state, images, labels, order, batch_size, optimizer, rates, workspace, first_step=7, smoothing=0
-    )
+    batches = kernels.Batches(images, labels, order, batch_size)
+    net.train(parameters, state, batches, kernels.Steps(optimizer, rates, first_step=7), workspace)
     looped, looped_state, d = start.copy(), initial_state(optimizer, start), np.empty_like(start)
     for step, rate in enumerate(rates):
         rows = order[step * batch_size : (step + 1) * batch_size]
@@ -111,9 +106,9 @@ def test_threads_and_micro_batches_change_no_bit(kernels, random, way, density):
     for rows, threads in ((24, 1), (5, 1), (24, 2), (7, 3), (24, 5)):
         parameters, state = start.copy(), initial_state(optimizer, start)
         workspace = kernels.Workspace(net, rows, training=True)
-        result = net.train(
-            parameters, state, images, labels, None, 24, optimizer, rates, workspace, threads=threads, smoothing=0.1
-        )
+        batches = kernels.Batches(images, labels, None, 24)
+        steps = kernels.Steps(optimizer, rates, smoothing=0.1)
+        result = net.train(parameters, state, batches, steps, workspace, threads=threads)
         ended.append((result, parameters.tobytes(), {name: array.tobytes() for name, array in state.items()}))
     assert all(each == ended[0] for each in ended)
 

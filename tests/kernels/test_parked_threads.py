@@ -24,7 +24,8 @@ def trained(threads):
     parameters, workspace = start.copy(), kernels.Workspace(net, 64, training=True)
     rates = np.full(5, 0.1, np.float32)
     order = np.arange(300)
-    net.train(parameters, {}, images, labels, order, 64, kernels.Optimizer("sgd"), rates, workspace, threads=threads)
+    batches = kernels.Batches(images, labels, order, 64)
+    net.train(parameters, {}, batches, kernels.Steps(kernels.Optimizer("sgd"), rates), workspace, threads=threads)
     return parameters.tobytes()
 
 

@@ -23,6 +23,7 @@ import orjson
 
 from falcon_mnist.api.errors import Problem
 from falcon_mnist.api.request import fingerprint
+from falcon_mnist.api.validation import parse
 
 SCHEMAS = (schemas.CreateModel, schemas.StartTraining, schemas.Infer, schemas.InferAdhoc, schemas.Nothing)
 
@@ -45,7 +46,7 @@ def one_input(data: bytes) -> None:
         return
     for schema in SCHEMAS:
         try:
-            parsed = schemas.parse(schema, document, max_parameters=100_000)
+            parsed = parse(schema, document, max_parameters=100_000)
         except Problem as problem:
             if problem.status not in (400, 422):
                 raise

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 
@@ -10,7 +12,7 @@ import pytest
 from away import AwayFolder
 from serving import SMALL
 
-from falcon_mnist.constants import QUEUED, RUNNING, SUCCEEDED
+from falcon_mnist.constants import FAILED, QUEUED, RUNNING, SUCCEEDED
 from falcon_mnist.data import dataset
 from falcon_mnist.runs.attempt import STORAGE_PAUSE_SECONDS, Attempt, Parts
 from falcon_mnist.runs.checkpoints import Checkpoints
@@ -21,7 +23,9 @@ from falcon_mnist.storage.parameter_files import ParameterFiles
 from falcon_mnist.storage.sqlite import SQLite
 from falcon_mnist.storage.store import Store
 from falcon_mnist.storage.tables import RunRow
+from falcon_mnist.training import trainer
 from falcon_mnist.training.hyperparams import Hyperparams
+from falcon_mnist.training.trainer import DivergedError, Metrics
 
 
 class TroubledStore(Store):
@@ -30,15 +34,26 @@ class TroubledStore(Store):
     busy = False
     full = False
     loses_answer = False
+    recorded = False  # what an answer that is lost would have told of
+
+    @contextmanager
+    def together(self) -> Iterator[None]:
+        with super().together():
+            yield
+        if self.loses_answer and self.recorded:
+            raise DatabaseLostError("server closed the connection unexpectedly")
+
+    def record_checkpoint(self, *args: object) -> None:
+        super().record_checkpoint(*args)  # type: ignore[arg-type]
+        self.recorded = True
 
     def succeed(self, *args: object, **named: object) -> None:
         super().succeed(*args, **named)  # type: ignore[arg-type]
-        if self.loses_answer:
-            raise DatabaseLostError("server closed the connection unexpectedly")
+        self.recorded = True
 
-    def record_epoch(self, *args: object, **named: object) -> None:
+    def record_epochs(self, *args: object, **named: object) -> None:
         self._check()
-        super().record_epoch(*args, **named)  # type: ignore[arg-type]
+        super().record_epochs(*args, **named)  # type: ignore[arg-type]
 
     def fail(self, *args: object) -> bool:
         self._check()
@@ -66,6 +81,7 @@ def parts(tmp_path: Path, digits: Path) -> Iterator[Parts]:
         checkpoints=Checkpoints(LocalFolder(tmp_path / "checkpoints")),
         parameters=ParameterFiles(LocalFolder(tmp_path / "parameters")),
         open_data=lambda: data,
+        progress_write_seconds=0.0,
     )
     store.close()
 
@@ -142,6 +158,73 @@ def test_parameters_stay_where_the_answer_to_their_recording_is_lost(parts: Part
     run_id = queued(parts.store)
     parts.store.loses_answer = True
     completed(parts, run_id)
+
+
+def test_a_checkpoint_stays_where_the_answer_to_its_recording_is_lost(parts: Parts) -> None:
+    assert isinstance(parts.store, TroubledStore)
+    run_id = queued(parts.store)
+    run = parts.store.claim(run_id, "first")
+    assert run is not None
+    attempt = Attempt(parts, run, "first")
+    attempt.lease.drain = parts.store.loses_answer = True
+    for _ in attempt.run_to_completion():
+        pass
+    parts.store.loses_answer = False
+    left = parts.store.requeue(run_id, "first", worker_lost=False)
+    assert left is not None
+    parts.checkpoints.read(left.checkpoint)
+    completed(parts, run_id)
+
+
+def seen_epochs(parts: Parts, run_id: str) -> list[int]:
+    """What the run's row says after each step of an attempt."""
+    run = parts.store.claim(run_id, "worker")
+    assert run is not None
+    rows = [parts.store.run(run_id) for _ in Attempt(parts, run, "worker").run_to_completion()]
+    return [row.epoch for row in rows if row is not None]
+
+
+def test_epochs_that_end_within_a_moment_are_recorded_with_the_end_of_the_run(parts: Parts) -> None:
+    run_id = queued(parts.store)
+    assert set(seen_epochs(replace(parts, progress_write_seconds=math.inf), run_id)) == {0, 3}
+    ended = parts.store.run(run_id)
+    assert ended is not None
+    assert (ended.state, ended.isa) == (SUCCEEDED, parts.isa)
+    assert [epoch.epoch for epoch in parts.store.history(run_id)] == [1, 2, 3]
+    assert set(seen_epochs(parts, queued(parts.store))) == {0, 1, 2, 3}
+
+
+def test_epochs_that_ended_before_a_run_failed_are_recorded(parts: Parts) -> None:
+    def train(*args: object, **named: object) -> Iterator[Metrics | None]:
+        for number, metrics in enumerate(filter(None, trainer.train(*args, **named))):  # type: ignore[arg-type]
+            if number == 2:
+                raise DivergedError("The loss stopped being finite in epoch 3.")
+            yield metrics
+
+    run_id = queued(parts.store)
+    seen_epochs(replace(parts, progress_write_seconds=math.inf, train=train), run_id)
+    failed = parts.store.run(run_id)
+    assert failed is not None
+    assert (failed.state, failed.epoch, failed.error["code"]) == (FAILED, 2, "diverged")
+
+
+def test_a_checkpoint_is_recorded_with_the_epochs_before_it(parts: Parts) -> None:
+    run_id = queued(parts.store)
+    run = parts.store.claim(run_id, "first")
+    assert run is not None
+    attempt = Attempt(replace(parts, progress_write_seconds=math.inf, train=in_whole_epochs), run, "first")
+    attempt.lease.drain = True
+    for _ in attempt.run_to_completion():
+        pass
+    requeued = parts.store.run(run_id)
+    assert requeued is not None
+    assert (requeued.state, requeued.epoch, requeued.checkpoint["epoch"]) == (QUEUED, 1, 1)
+    assert completed(parts, run_id) == completed(parts, queued(parts.store))
+
+
+def in_whole_epochs(*args: object, **named: object) -> Iterator[Metrics | None]:
+    """As `trainer.train`, which can be saved at the end of epochs alone."""
+    return filter(None, trainer.train(*args, **named))  # type: ignore[arg-type]
 
 
 @pytest.fixture

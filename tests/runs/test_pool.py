@@ -7,13 +7,18 @@ import signal
 import threading
 import time
 from collections.abc import Callable
+from contextlib import closing, suppress
 from pathlib import Path
 
 from pebble import ProcessPool
-from serving import ENDLESS, Client, Server, alive, until
+from serving import ENDLESS, PATIENCE, SMALL, Client, Server, alive, until
 
 from falcon_mnist.runs.pool import PoolBackend, end_pool
+from falcon_mnist.runs.queue import Queue
 from falcon_mnist.settings import Settings
+from falcon_mnist.storage.database import DatabaseBusyError
+from falcon_mnist.storage.opening import open_database, open_home, open_store
+from falcon_mnist.storage.store import Store
 
 Serve = Callable[..., Server]
 
@@ -92,3 +97,29 @@ def test_nothing_waits_for_a_worker_that_is_killed() -> None:
     backend.close()
     signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGINT})  # which the backend blocks in its thread
     assert ended == [True]
+
+
+def stop_in_transaction(settings: Settings, run_id: str, owner: str) -> None:
+    """What a worker executes: it holds SQLite's one write lock, and does not go on."""
+    database = open_database(settings.database, wait=PATIENCE)
+    Store(database).claim(run_id, owner)
+    with database.writing():
+        os.kill(os.getpid(), signal.SIGSTOP)
+
+
+def test_a_worker_stopped_in_a_transaction_keeps_nobody_from_writing_for_long(tmp_path: Path) -> None:
+    settings = Settings(home=tmp_path / "home", workers=1)
+    open_home(settings)
+    store = open_store(settings, wait=0.1)
+    run = store.create_run(store.create_model(SMALL, {}), {}, max_queued=1)
+    backend = PoolBackend(settings, lambda: None, execute=stop_in_transaction)
+    queue = Queue(store, backend, lease_seconds=2, silent_seconds=2)
+
+    def lost() -> int:
+        with suppress(DatabaseBusyError):
+            queue.poll()
+        return run_now.worker_losses if (run_now := store.run(run.id)) else 0
+
+    with closing(backend), closing(store):
+        until(lost, "the run has lost its worker")
+    signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGINT})  # which the backend blocks in its thread

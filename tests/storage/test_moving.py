@@ -38,7 +38,7 @@ def fill(place: Path | str) -> Store:
     store.create_model({}, {"odd": "\x7f\u2028\U0001f600"}, key="k", fingerprint="f")
     ended = running(store)
     store.record_basis(ended.id, "worker", dataset=DATASET, isa="avx2")
-    store.record_epoch(ended.id, "worker", 1, METRICS | {"train_loss": 0.1 + 0.2, "seconds": 5e-324})
+    store.record_epochs(ended.id, "worker", {1: METRICS | {"train_loss": 0.1 + 0.2, "seconds": 5e-324}})
     store.record_checkpoint(ended.id, "worker", {"file": "c"})
     store.succeed(ended.id, "worker", "p_0", size_bytes=2**40, sha256="0", evaluation={"loss": 0.1})
     running(store)
@@ -70,7 +70,7 @@ def test_more_rows_than_fit_a_statement_arrive(new_backend: Callable[[], Backend
         epochs = 2 * BATCH + 1
         with old.writing():
             for epoch in range(1, epochs + 1):
-                store.record_epoch(run.id, "worker", epoch, METRICS)
+                store.record_epochs(run.id, "worker", {epoch: METRICS})
         assert copy_rows(old, new, progress=silent)["epochs"] == epochs
         assert len(Store(new).history(run.id)) == epochs
 

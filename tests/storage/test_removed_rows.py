@@ -40,7 +40,7 @@ def remover(store: Store, folders: tuple[LocalFolder, LocalFolder]) -> Remover:
 def succeeded(store: Store, folders: tuple[LocalFolder, LocalFolder], param_id: str = "p_0", notes: str = "") -> RunRow:
     """A run with everything that a run can leave behind."""
     run = running(store)
-    store.record_epoch(run.id, "worker", 1, METRICS)
+    store.record_epochs(run.id, "worker", {1: METRICS})
     checkpoint = folders[1].put("c_0.safetensors", b"state")
     store.record_checkpoint(run.id, "worker", {"file": "c_0.safetensors", **checkpoint._asdict()})
     written = folders[0].put(f"{param_id}.safetensors", b"parameters")
@@ -128,10 +128,10 @@ def test_what_was_trained_stays_counted(
     assert store.trained() == Trained(epochs=0, samples=0)
     run = running(store)
     for epoch in (1, 2, 2):
-        store.record_epoch(run.id, "worker", epoch, METRICS | {"samples": 540})
+        store.record_epochs(run.id, "worker", {epoch: METRICS | {"samples": 540}})
     assert store.trained() == Trained(epochs=2, samples=1080)
     store.restart(run.id, "worker")
-    store.record_epoch(run.id, "worker", 1, METRICS)
+    store.record_epochs(run.id, "worker", {1: METRICS})
     store.fail(run.id, "worker", "diverged", "It did.")
     remover.remove(remove_run, run.id)
     assert store.trained() == Trained(epochs=3, samples=1080)

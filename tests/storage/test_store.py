@@ -35,7 +35,7 @@ WRITES: dict[str, Callable[[Store, str, str], object]] = {
     "renew": lambda store, run, owner: store.renew(run, owner),
     "basis": lambda store, run, owner: store.record_basis(run, owner, dataset=DATASET, isa="avx2"),
     "checkpoint": lambda store, run, owner: store.record_checkpoint(run, owner, CHECKPOINT),
-    "epoch": lambda store, run, owner: store.record_epoch(run, owner, 1, METRICS),
+    "epoch": lambda store, run, owner: store.record_epochs(run, owner, {1: METRICS}),
     "restart": lambda store, run, owner: store.restart(run, owner),
     "succeed": lambda store, run, owner: store.succeed(run, owner, "p_0", size_bytes=1, sha256="0"),
     "fail": lambda store, run, owner: store.fail(run, owner, "diverged", "It did."),
@@ -298,8 +298,8 @@ def test_a_finish_is_told_to_every_worker_that_has_the_run_until_its_end(store: 
 def test_epochs_are_kept_in_order_and_an_epoch_that_is_run_again_changes_nothing(store: Store) -> None:
     run = running(store)
     for epoch in (1, 2, 3):
-        store.record_epoch(run.id, "worker", epoch, METRICS | {"train_loss": float(epoch)})
-    store.record_epoch(run.id, "worker", 2, METRICS | {"train_loss": 9.0})
+        store.record_epochs(run.id, "worker", {epoch: METRICS | {"train_loss": float(epoch)}})
+    store.record_epochs(run.id, "worker", {2: METRICS | {"train_loss": 9.0}})
     assert seen(store, run.id)["epoch"] == 3
     history = store.history(run.id)
     assert [(each.epoch, each.train_loss, each.val_loss) for each in history] == [
@@ -312,9 +312,11 @@ def test_epochs_are_kept_in_order_and_an_epoch_that_is_run_again_changes_nothing
 def test_what_lists_show_of_a_run_is_its_latest_epoch_and_that_of_best_accuracy(store: Store) -> None:
     first, second, third = (running(store) for _ in range(3))
     for epoch, accuracy in enumerate((0.5, 0.75, 0.25, 0.75), start=1):
-        store.record_epoch(first.id, "worker", epoch, METRICS | {"train_loss": float(epoch), "val_accuracy": accuracy})
+        store.record_epochs(
+            first.id, "worker", {epoch: METRICS | {"train_loss": float(epoch), "val_accuracy": accuracy}}
+        )
     for epoch in (1, 2):
-        store.record_epoch(second.id, "worker", epoch, METRICS | {"val_accuracy": None})
+        store.record_epochs(second.id, "worker", {epoch: METRICS | {"val_accuracy": None}})
     runs = [run for each in (first, second, third) if (run := store.run(each.id))]
     assert [run.best_accuracy_epoch for run in runs] == [2, 0, 0]
     shown = store.shown_epochs(runs)
@@ -332,7 +334,7 @@ def test_what_lists_show_of_a_run_is_its_latest_epoch_and_that_of_best_accuracy(
 def test_a_restart_forgets_epochs_and_checkpoint(store: Store) -> None:
     run, other = running(store), running(store)
     for each in (run, other):
-        store.record_epoch(each.id, "worker", 1, METRICS)
+        store.record_epochs(each.id, "worker", {1: METRICS})
     store.record_checkpoint(run.id, "worker", CHECKPOINT)
     store.restart(run.id, "worker")
     after = seen(store, run.id)
@@ -450,3 +452,34 @@ def test_nothing_is_wrong_with_what_the_store_writes(store: Store) -> None:
     store.succeed(run.id, "worker", "p_0", size_bytes=1, sha256="0")
     assert store.faults() == []
     store.check()
+
+
+# Counts
+
+
+def test_runs_are_counted_right_whether_they_were_counted_before_or_not(store: Store) -> None:
+    first, second, third = (running(store) for _ in range(3))
+    for run in (first, second):
+        ENDS[SUCCEEDED if run is first else CANCELLED](store, run.id)
+    before = store.count_runs()
+    store.count_further(enough=1)
+    assert store.count_runs() == before
+    assert {state: number for state, number in before.items() if number} == {SUCCEEDED: 1, CANCELLED: 1, RUNNING: 1}
+    assert store.fail(third.id, "worker", "diverged", "It did.")
+    new_run(store)
+    store.count_further(enough=2)  # only one has ended since
+    store.count_further(enough=1)
+    assert store.count_runs() == {QUEUED: 1, RUNNING: 0, SUCCEEDED: 1, FAILED: 1, CANCELLED: 1}
+
+
+def test_removed_runs_are_not_counted(store: Store) -> None:
+    runs = [running(store) for _ in range(3)]
+    for run in runs:
+        assert store.fail(run.id, "worker", "diverged", "It did.")
+    store.count_further(enough=1)
+    late = running(store)
+    assert store.cancel(late.id)
+    for which, row_id in ((remove_run, runs[0].id), (remove_model, runs[1].model_id), (remove_run, late.id)):
+        assert which(store._database, row_id)
+    assert store.count_runs()[FAILED] == 1
+    assert store.count_runs()[CANCELLED] == 0

@@ -126,7 +126,7 @@ def test_an_expired_run_is_requeued_by_one_observer_and_loses_one_worker(
 def work(backend: Backend, run_id: str) -> None:
     with closing(backend.store()) as store:
         for epoch in range(1, 31):
-            store.record_epoch(run_id, "worker", epoch, METRICS)
+            store.record_epochs(run_id, "worker", {epoch: METRICS})
             assert store.renew(run_id, "worker")
 
 

@@ -19,9 +19,12 @@ def sgd_train(
     """`Network.train` with SGD and the same learning rate at each step."""
     steps = -(-(len(images) if order is None else len(order)) // batch_size)
     optimizer, rates = kernels.Optimizer("sgd", momentum=momentum), np.full(steps, learning_rate, np.float32)
-    return net.train(
-        parameters, state_of(velocity), images, labels, order, batch_size, optimizer, rates, *rest, **options
-    )
+    batches = kernels.Batches(images, labels, order, batch_size)
+    return net.train(parameters, state_of(velocity), batches, kernels.Steps(optimizer, rates), *rest, **options)
+
+
+def initial_state(optimizer, parameters):
+    return {name: parameters.copy() if name == "average" else np.zeros_like(parameters) for name in optimizer.state}
 
 
 def state_of(velocity):

@@ -93,6 +93,7 @@ def execute(settings: Settings, owner: str, *, dialect: Dialect = SQLite, disk: 
         checkpoints=Checkpoints(checkpoints, max_share=math.inf, min_interval_seconds=0.0),
         parameters=ParameterFiles(parameter_storage(settings, disk=disk)),
         open_data=partial(worker.open_data, settings),
+        progress_write_seconds=0.0,
         train=partial(trainer.train, segment_rows=(BATCH_SIZE, BATCH_SIZE)),
     )
     for run_id in store.queued(limit=1):

@@ -10,8 +10,8 @@ from __future__ import annotations
 import atexit
 import gc
 import importlib
+import json
 import os
-import pickle
 import select
 import selectors
 import signal
@@ -22,7 +22,7 @@ import sys
 import tempfile
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from functools import cache
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -49,7 +49,7 @@ class Request:
     environment: dict[str, str]
     folder: str = field(default_factory=os.getcwd)
     asked_by: int = field(default_factory=os.getpid)
-    blocked: set[int] = field(default_factory=lambda: signal.pthread_sigmask(signal.SIG_BLOCK, ()))
+    blocked: list[int] = field(default_factory=lambda: sorted(signal.pthread_sigmask(signal.SIG_BLOCK, ())))
 
 
 class Child(NamedTuple):
@@ -77,7 +77,7 @@ class Program:
         self.returncode: int | None = None
         self.args = [main, *map(str, arguments)]
         self._told, telling = os.pipe()
-        request = pickle.dumps(Request(main, self.args[1:], dict(env)))
+        request = json.dumps(asdict(Request(main, self.args[1:], dict(env)))).encode()
         with open(os.devnull, "rb") as nothing:
             stdin, *others = files
             streams = [nothing.fileno() if stdin is None else stdin, *others]
@@ -207,7 +207,7 @@ def _fork_programs(asked: socket.socket) -> Callable[[], object] | None:
                 message, descriptors, _, _ = socket.recv_fds(asked, _MOST_BYTES, _MOST_DESCRIPTORS)
                 if not message:
                     return None
-                request: Request = pickle.loads(message)
+                request = Request(**json.loads(message))
                 _import_for(request)
                 child = os.fork()
                 if child == 0:

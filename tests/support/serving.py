@@ -12,7 +12,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import closing, contextmanager, suppress
 from http.client import HTTPResponse
 from pathlib import Path
 from typing import Any, Self
@@ -374,6 +374,13 @@ class OnDisk:
             connection.execute(sql)
         connection.close()
 
+    @contextmanager
+    def locked(self) -> Iterator[None]:
+        """While nobody else writes: no process is in the middle of a transaction then."""
+        with closing(sqlite3.connect(self.database, timeout=PATIENCE)) as connection:
+            connection.execute("BEGIN IMMEDIATE")
+            yield
+
     def everything(self) -> tuple[Any, ...]:
         """The rows of each table and the names of all stored files, but for those that workers write by themselves."""
         tables = ("models", "runs", "parameter_sets")
@@ -462,11 +469,12 @@ class Server:
 
 def children(pid: int) -> list[int]:
     """The ids of the processes that this one has started and that have not ended."""
-    try:
-        threads = list(Path(f"/proc/{pid}/task").iterdir())
-        return [int(child) for thread in threads for child in (thread / "children").read_text().split()]
-    except FileNotFoundError:
-        return []
+    found: list[int] = []
+    with suppress(FileNotFoundError):
+        for thread in Path(f"/proc/{pid}/task").iterdir():
+            with suppress(FileNotFoundError, ProcessLookupError):  # this thread has ended since
+                found += map(int, (thread / "children").read_text().split())
+    return found
 
 
 def command_line(pid: int) -> bytes:

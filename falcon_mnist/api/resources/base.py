@@ -8,7 +8,7 @@ from typing import Any, ClassVar
 
 import falcon
 
-from falcon_mnist.api import schemas
+from falcon_mnist.api import validation
 from falcon_mnist.api.errors import Fault, Problem, invalid_fields
 from falcon_mnist.api.json_answer import dumps
 from falcon_mnist.api.request import JSON, read_query
@@ -41,9 +41,9 @@ class Resource:
             cls.on_head = on_get  # type: ignore[attr-defined]
 
     def _parse(
-        self, schema: type[schemas.Body], body: Mapping[str, Any], *, sent: Mapping[str, Any] | None = None
-    ) -> schemas.Body:
-        return schemas.parse(schema, body, max_parameters=self._service.settings.max_parameters, sent=sent)
+        self, schema: type[validation.Body], body: Mapping[str, Any], *, sent: Mapping[str, Any] | None = None
+    ) -> validation.Body:
+        return validation.parse(schema, body, max_parameters=self._service.settings.max_parameters, sent=sent)
 
     def _model(self, model_id: str) -> ModelRow:
         if model := self._service.store.model(model_id):

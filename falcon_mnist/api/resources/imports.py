@@ -11,7 +11,7 @@ import falcon
 
 from falcon_mnist.api import schemas
 from falcon_mnist.api.auth import READ, WRITE
-from falcon_mnist.api.errors import Fault, Problem, invalid_fields
+from falcon_mnist.api.errors import Fault, Problem, invalid_fields, pointer
 from falcon_mnist.api.json_body import decode
 from falcon_mnist.api.request import JSON, fingerprint, read_body, read_idempotency_key, read_query
 from falcon_mnist.api.resources.base import Resource, answer
@@ -69,7 +69,7 @@ class ParameterSets(Resource):
         try:
             imported = imports.parse(body, activation)
         except ExchangeError as error:
-            fault = Fault(schemas.pointer([error.tensor]) if error.tensor else "", error.fault)
+            fault = Fault(pointer([error.tensor]) if error.tensor else "", error.fault)
             raise invalid_fields([fault], structural=True) from None
         except ActivationError as error:
             raise invalid_fields([Fault("/activation", str(error))]) from None

@@ -12,6 +12,7 @@ from falcon_mnist.api.errors import Problem
 from falcon_mnist.api.request import fingerprint, read_idempotency_key, read_json, read_query
 from falcon_mnist.api.resources.base import Resource, answer, unknown_model
 from falcon_mnist.api.resources.lists import read_page
+from falcon_mnist.api.validation import overriding
 from falcon_mnist.storage.removal import remove_model
 from falcon_mnist.storage.tables import ModelRow
 from falcon_mnist.training.hyperparams import normalised
@@ -82,7 +83,7 @@ class Training(Resource):
         """Queue a run; it outlives the request."""
         body = read_json(req, self._service, optional=True)
         model = self._model(model_id)
-        whole = schemas.overriding(model.hyperparams, body)
+        whole = overriding(model.hyperparams, body)
         wanted = self._parse(schemas.StartTraining, whole, sent=body)
         read_query(req)
         self._check_start(wanted.start_from, model)

@@ -11,7 +11,7 @@ import numpy.typing as npt
 
 from falcon_mnist.api import schemas
 from falcon_mnist.api.auth import READ
-from falcon_mnist.api.errors import Fault, invalid_fields
+from falcon_mnist.api.errors import Fault, invalid_fields, pointer
 from falcon_mnist.api.json_answer import dumps
 from falcon_mnist.api.json_body import FaultAt, decode, matrix, vector
 from falcon_mnist.api.request import BINARY, JSON, read_body
@@ -127,7 +127,7 @@ def _at(place: str, read: Callable[[], npt.NDArray[Any]]) -> npt.NDArray[Any]:
     except TensorError as error:
         raise invalid_fields([Fault(place, str(error))]) from None
     except FaultAt as fault:
-        raise invalid_fields([Fault(place + "/data" + schemas.pointer(fault.place), fault.detail)]) from None
+        raise invalid_fields([Fault(place + "/data" + pointer(fault.place), fault.detail)]) from None
 
 
 def _binary(wanted: schemas.OpenInference, names: list[str]) -> frozenset[str]:

@@ -1,4 +1,4 @@
-"""`models`, `runs`, `watch`, `finish` and `infer`, against a running server."""
+"""`models`, `runs`, `watch`, `finish`, `cancel` and `infer`, against a running server."""
 
 from __future__ import annotations
 
@@ -70,6 +70,13 @@ def finish(run_id: remote.RunId, *, as_json: remote.AsJson = False, client: Any)
     epoch, epochs = run["epoch"] + 1, run["epochs_total"]
     line = f"Run {run_id} ends after epoch {epoch} of {epochs}, and keeps what it has learned by then."
     remote.show(run, as_json=as_json, lines=[line])
+
+
+@remote.with_client
+def cancel(run_id: remote.RunId, *, as_json: remote.AsJson = False, client: Any) -> None:
+    """End a queued or running run, and keep nothing of it."""
+    run = client.cancel(run_id)
+    remote.show(run, as_json=as_json, lines=[f"Run {run_id} is cancelled."])
 
 
 @remote.with_client
