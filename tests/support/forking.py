@@ -25,10 +25,11 @@ from contextlib import suppress
 from dataclasses import asdict, dataclass, field
 from functools import cache
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 # What programs import. Not what looks at the environment or at the terminal as it is imported, as `cli.console` does.
 IMPORTED = ("falcon_mnist.app", "falcon_mnist.server.serve", "falcon_mnist.client", "pebble", "typer", "rich.progress")
+IMPORTED_FOR = {"s3": "s3fs", "gs": "gcsfs"}
 # The instruction set is chosen when the kernels are imported: another one takes an interpreter of its own.
 CHOSEN_AT_IMPORT = "FALCON_MNIST_ISA"
 
@@ -49,6 +50,14 @@ class Request:
     folder: str = field(default_factory=os.getcwd)
     asked_by: int = field(default_factory=os.getpid)
     blocked: list[int] = field(default_factory=lambda: sorted(signal.pthread_sigmask(signal.SIG_BLOCK, ())))
+
+
+class Child(NamedTuple):
+    """A program, as the process that has forked it sees it."""
+
+    pid: int
+    told: int  # where to tell of its end
+    asked_by: int
 
 
 class Program:
@@ -185,40 +194,58 @@ def serve(descriptor: int) -> None:
 
 
 def _fork_programs(asked: socket.socket) -> Callable[[], object] | None:
-    telling: dict[int, tuple[int, int]] = {}  # by the descriptor of a child: its id, and where to tell of its end
+    children: dict[int, Child] = {}  # by their descriptors
     with asked, selectors.DefaultSelector() as ready:
         ready.register(asked, selectors.EVENT_READ)
         while True:
             for key, _ in ready.select():
-                if key.fd in telling:
+                if key.fd in children:
                     ready.unregister(key.fd)
-                    _tell_end(key.fd, *telling.pop(key.fd))
+                    os.close(key.fd)
+                    _end(children.pop(key.fd), children)
                     continue
                 message, descriptors, _, _ = socket.recv_fds(asked, _MOST_BYTES, _MOST_DESCRIPTORS)
                 if not message:
                     return None
+                request = Request(**json.loads(message))
+                _import_for(request)
                 child = os.fork()
                 if child == 0:
-                    for unused in telling.items():
-                        os.close(unused[0])
-                        os.close(unused[1][1])
-                    return _becoming(Request(**json.loads(message)), descriptors)
+                    for watched, other in children.items():
+                        os.close(watched)
+                        os.close(other.told)
+                    return _becoming(request, descriptors)
                 told = descriptors.pop(3)
                 for descriptor in descriptors:
                     os.close(descriptor)
                 with suppress(BrokenPipeError):  # who asked is gone
                     os.write(told, _NUMBER.pack(child))
                 watched = os.pidfd_open(child)
-                telling[watched] = child, told
+                children[watched] = Child(child, told, request.asked_by)
                 ready.register(watched, selectors.EVENT_READ)
 
 
-def _tell_end(watched: int, child: int, told: int) -> None:
-    os.close(watched)
-    code = os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
+def _import_for(request: Request) -> None:
+    """What is slow to import and few programs need is imported for the first of them, and then by no other."""
+    scheme = request.environment.get("FALCON_MNIST_STORAGE_URL", "").partition("://")[0]
+    if scheme in IMPORTED_FOR:
+        with suppress(ImportError):  # the program says so
+            importlib.import_module(IMPORTED_FOR[scheme])
+
+
+def _end(child: Child, others: dict[int, Child]) -> None:
+    """Tell who asked for it. What it asked for sees by itself that it is gone, but for what is stopped."""
+    code = os.waitstatus_to_exitcode(os.waitpid(child.pid, 0)[1])
     with suppress(BrokenPipeError):  # nobody wants to know
-        os.write(told, _NUMBER.pack(code))
-    os.close(told)
+        os.write(child.told, _NUMBER.pack(code))
+    os.close(child.told)
+    for other in others.values():
+        if other.asked_by == child.pid and _state(other.pid) == "T":
+            os.kill(other.pid, signal.SIGKILL)
+
+
+def _state(pid: int) -> str:
+    return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0]
 
 
 def _becoming(request: Request, descriptors: list[int]) -> Callable[[], object]:
@@ -266,7 +293,7 @@ def forked_by(pid: int) -> list[int]:
         forker = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[1]
         for child in Path(f"/proc/{forker}/task/{forker}/children").read_text().split():
             with suppress(FileNotFoundError, ProcessLookupError):
-                if Path(f"/proc/{child}/comm").read_text().strip() == _of(pid):
+                if Path(f"/proc/{child}/comm").read_text().strip() == _of(pid) and _state(int(child)) != "Z":
                     found.append(int(child))
     return found
 
