@@ -18,16 +18,23 @@ out = Console(highlight=False)
 err = Console(stderr=True, highlight=False)
 
 _SHADES = " .:-=+*#%@"
+# Names of files and answers of servers may hold what a terminal obeys.
+_CONTROLS = {code: "\N{REPLACEMENT CHARACTER}" for code in (*range(32), *range(127, 160)) if code not in b"\n\t"}
 
 
 def say(line: str) -> None:
-    """Print a line as it is: no markup, no wrapping."""
-    out.print(line, markup=False, soft_wrap=True)
+    """Print a line as it is: no markup, no wrapping, no control characters."""
+    out.print(line.translate(_CONTROLS), markup=False, soft_wrap=True)
+
+
+def complain(sentence: str) -> None:
+    """Print on standard error what is wrong, in the same way."""
+    err.print(f"falcon-mnist: {sentence}".translate(_CONTROLS), markup=False, soft_wrap=True)
 
 
 def say_cells(*cells: str) -> None:
     """Print a line for programs, its cells parted by tabs, which Rich would make blanks of."""
-    print("\t".join(cells), file=out.file, flush=True)
+    print("\t".join(cells).translate(_CONTROLS), file=out.file, flush=True)
 
 
 def epoch_line(epoch: Mapping[str, Any]) -> str:

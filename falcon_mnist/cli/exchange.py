@@ -45,7 +45,7 @@ def bring(client: Client, file: Path, activation: str | None) -> Imported:
     try:
         data = json.loads(file.read_bytes()) if file.suffix == ".json" else file.read_bytes()
         return client.import_parameters(data, activation=activation)
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise ImportedFileError(f"{file} is not JSON: {error}") from None
     except ClientError as error:
         for fault in error.details:

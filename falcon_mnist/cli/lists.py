@@ -48,11 +48,13 @@ def show(names: Row, rows: Sequence[Row]) -> None:
             console.say_cells(*row)
         return
     table = Table(box=None, pad_edge=False, header_style="bold")
-    for number, name in enumerate(names):
-        table.add_column(name, overflow="fold", no_wrap=number == 0)  # an id stays in one piece
+    for name in names:
+        table.add_column(name, no_wrap=True)
     for row in rows:
         table.add_row(*row, style=next((STYLES[cell] for cell in row if cell in STYLES), None))
-    console.out.print(table if rows else "There is none.")
+    # As wide as its cells, also where the terminal is not: that wraps a line without cutting the ids for copying.
+    table.width = table.__rich_measure__(console.out, console.out.options.update(max_width=10_000)).maximum
+    console.out.print(table if rows else "There is none.", crop=False)
 
 
 def widths(architecture: Architecture) -> str:

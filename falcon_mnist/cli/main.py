@@ -75,7 +75,7 @@ def main() -> int:
 
         if (sentence := _sentence(error)) is None:
             raise
-        console.err.print(f"falcon-mnist: {sentence}", soft_wrap=True, markup=False)
+        console.complain(sentence)
         return INTERRUPTED if isinstance(error, InterruptedRunError) else 1
     return 0
 

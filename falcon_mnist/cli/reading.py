@@ -33,7 +33,7 @@ def prepared(files: Sequence[Path]) -> tuple[list[Path], Bytes]:
         except (pictures.PictureError, OSError) as error:
             fault = f"{file}: {error.strerror}" if isinstance(error, OSError) and error.strerror else str(error)
             if len(files) > 1:
-                console.err.print(f"falcon-mnist: {fault}", markup=False, soft_wrap=True)
+                console.complain(str(fault))
     if not digits:
         raise NothingReadError(fault if len(files) == 1 else "there is no picture to read")
     return seen, np.array(digits)

@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-from rich.table import Table
+from rich.table import Column, Table
 
 from falcon_mnist.cli import console
 from falcon_mnist.constants import ACTIVE
@@ -76,7 +76,8 @@ def _cell(count: int, *, right: bool, worst: int) -> str:
 
 def recipes(items: Sequence[Mapping[str, Any]]) -> Table:
     """The recipes with what they reached."""
-    table = Table("recipe", "network", "test error", "seconds", "what it is")
+    name, network = Column("recipe", no_wrap=True), Column("network", overflow="fold")  # names are typed again: whole
+    table = Table(name, network, "test error", "seconds", "what it is")
     for item in items:
         layers = item["architecture"]["layers"]
         widths = [784, *(layer["out"] for layer in layers if layer["type"] == "linear")]

@@ -43,12 +43,31 @@ def unanswered(url: httpx.URL, fault: httpx.RequestError) -> ClientError:
     return ClientError(NOT_UNDERSTOOD, f"what answers at {url} is not this API ({reason})")
 
 
+class MissingMemberError(ClientError, KeyError):
+    """An answer without a member that was asked of it: as the run of a server of another version."""
+
+
+class Answer(dict[str, Any]):
+    """An object in an answer."""
+
+    def __missing__(self, name: str) -> Any:
+        raise MissingMemberError(NOT_UNDERSTOOD, f"the server's answer has no member {name!r}: is it this API?")
+
+
 def read_json(response: httpx.Response, length: int | None = None) -> Any:
-    """The JSON of an answer, of its first `length` bytes. Raises `ClientError`."""
+    """The JSON object of an answer, of its first `length` bytes. Raises `ClientError`."""
     try:
-        return json.loads(response.content[:length])
-    except ValueError:
-        raise ClientError(NOT_UNDERSTOOD, f"what answers at {response.url} is not this API: it is no JSON") from None
+        found = json.loads(response.content[:length], object_hook=Answer)
+    except (ValueError, RecursionError):
+        raise not_this_api(response, "it is no JSON") from None
+    if not isinstance(found, dict):
+        raise not_this_api(response, "it is no JSON object")
+    return found
+
+
+def not_this_api(response: httpx.Response, reason: str) -> ClientError:
+    """The error of an answer that this API does not give."""
+    return ClientError(NOT_UNDERSTOOD, f"what answers at {response.url} is not this API: {reason}")
 
 
 def refused(response: httpx.Response) -> ClientError:
@@ -58,7 +77,8 @@ def refused(response: httpx.Response) -> ClientError:
         problem = response.json()
         message = str(problem.get("detail") or problem.get("error") or message)
         code = str(problem.get("type") or code).rpartition(":")[2]
-        details = [Fault(pointer=fault["pointer"], detail=fault["detail"]) for fault in problem.get("errors", ())]
-    except (ValueError, KeyError, AttributeError, TypeError):
+        faults = problem.get("errors", ())
+        details = [Fault(pointer=str(fault["pointer"]), detail=str(fault["detail"])) for fault in faults]
+    except (ValueError, KeyError, AttributeError, TypeError, RecursionError):
         pass  # not one of ours
     return ClientError(code, message, status=response.status_code, details=details)

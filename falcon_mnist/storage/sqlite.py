@@ -153,6 +153,11 @@ class SQLite(Database, peewee.SqliteDatabase):
         with _telling():
             super().commit()
 
+    def rollback(self) -> None:
+        """Nothing where SQLite has rolled back by itself, as on a full disk: an error here would hide that one."""
+        if self.connection().in_transaction:  # type: ignore[no-untyped-call]
+            super().rollback()
+
 
 @contextmanager
 def _telling() -> Iterator[None]:

@@ -50,6 +50,13 @@ def test_lists_are_tables_on_a_terminal(client: Client, trained: Document, tmp_p
     assert trained["param_id"] in row
 
 
+def test_a_narrow_terminal_cuts_no_cell(client: Client, trained: Document, tmp_path: Path) -> None:
+    status, shown = run_on_terminal(client, tmp_path, "runs", "--model", trained["model_id"], columns=50)
+    assert status == 0
+    _, row = shown.splitlines()
+    assert {trained["run_id"], "succeeded", "3/3", trained["param_id"]} <= set(row.split())
+
+
 def test_a_run_is_watched_by_lines_in_a_pipe(client: Client, trained: Document, tmp_path: Path) -> None:
     *epochs, last = lines(client, tmp_path, "watch", trained["run_id"])
     assert [line.partition(":")[0] for line in epochs] == ["Epoch 1", "Epoch 2", "Epoch 3"]

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import io
 import json
 import subprocess
 from pathlib import Path
 
 import forking
+from rich.console import Console
 from serving import environment
+
+from falcon_mnist.cli import report
 
 
 def run(home: Path, digits: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
@@ -39,3 +43,6 @@ def test_recipes_are_listed(tmp_path: Path, digits: Path) -> None:
     items = json.loads(run(tmp_path / "home", digits, "recipes", "--json").stdout)
     assert all(item["name"] in table for item in items)
     assert {"architecture", "hyperparams", "source", "errors"} <= items[0].keys()
+    shown = io.StringIO()
+    Console(width=60, file=shown).print(report.recipes(items))
+    assert all(item["name"] in shown.getvalue() for item in items)

@@ -229,3 +229,40 @@ def test_methods_say_what_they_take_and_do() -> None:
         if not name.startswith("_"):
             assert getattr(client, name).__doc__
             assert getattr(Client, name).__doc__
+
+
+NO_ANSWERS = [b"", b"<html>", b"[]", b"null", b"5", b'"text"', b"[" * 100_000, b"\xff"]
+
+
+@pytest.mark.parametrize("content", NO_ANSWERS, ids=range(len(NO_ANSWERS)))
+def test_what_is_no_object_is_not_this_api(ask: Callable[..., Any], content: bytes) -> None:
+    with pytest.raises(ClientError, match="not this API") as caught:
+        ask(Script(httpx.Response(200, content=content)), lambda client: client.status())
+    assert caught.value.code == "not-understood"
+
+
+def test_a_member_that_an_answer_lacks_is_named(ask: Callable[..., Any]) -> None:
+    run = ask(Script(httpx.Response(200, json={"metrics": {}})), lambda client: client.run("r_1"))
+    for wanted in (run, run["metrics"]):
+        with pytest.raises(ClientError, match="no member 'epoch'"):
+            wanted["epoch"]
+    with pytest.raises(KeyError):  # as of any dictionary
+        run["param_id"]
+    assert "param_id" not in run
+    assert run.get("param_id") is None
+
+
+STRANGE_REFUSALS = [
+    b"[" * 100_000,
+    b'{"errors": [{"pointer": 5, "detail": null}]}',
+    b'{"detail": {}, "errors": [{"pointer": [], "detail": {}}]}',
+    b'{"errors": 5}',
+    b'{"errors": [5]}',
+]
+
+
+@pytest.mark.parametrize("content", STRANGE_REFUSALS, ids=range(len(STRANGE_REFUSALS)))
+def test_a_refusal_in_no_known_form_is_an_error_all_the_same(ask: Callable[..., Any], content: bytes) -> None:
+    with pytest.raises(ClientError) as caught:
+        ask(Script(httpx.Response(422, content=content)), lambda client: client.run("r_1"))
+    assert str(caught.value).startswith("the server answered 422: ")

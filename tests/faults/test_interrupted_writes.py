@@ -18,7 +18,7 @@ CRASHING = Path(__file__).parents[1] / "support" / "crashing.py"
 def everything(digits: Path, tmp_path_factory: pytest.TempPathFactory) -> list[Document]:
     command = [sys.executable, str(CRASHING), str(tmp_path_factory.mktemp("crashing")), str(digits)]
     variables = {name: value for name, value in os.environ.items() if not name.startswith("FALCON_MNIST_")}
-    ran = subprocess.run(command, capture_output=True, text=True, timeout=2 * PATIENCE, env=variables, check=False)
+    ran = subprocess.run(command, capture_output=True, text=True, timeout=6 * PATIENCE, env=variables, check=False)
     assert ran.returncode == 0, ran.stderr
     return [json.loads(line) for line in ran.stdout.splitlines()]
 

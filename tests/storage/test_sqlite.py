@@ -50,6 +50,18 @@ def test_a_full_disk_is_told_as_such(path: Path) -> None:
     database.close()
 
 
+def test_a_full_disk_within_a_transaction_is_told_as_such(path: Path) -> None:
+    """SQLite ends the transaction by itself then, so there is nothing left to roll back."""
+    database = SQLite(path, wait=1)
+    migrate(database)
+    database.execute_sql(f"PRAGMA max_page_count = {database.pragma('page_count')}")
+    with pytest.raises(DatabaseFullError), database.atomic():
+        database.execute_sql("INSERT INTO meta VALUES ('key', ?)", ("x" * 100_000,))
+    with database.atomic():
+        database.execute_sql("INSERT INTO meta VALUES ('key', 'x')")
+    database.close()
+
+
 def test_what_is_no_database_is_told_in_one_sentence(path: Path) -> None:
     path.write_bytes(b"no database" * 1000)
     with pytest.raises(DatabaseFileError, match=r"^[^\n]+restore a backup[^\n]+$"):

@@ -25,10 +25,10 @@ def run(client: Client, home: Path, *arguments: object) -> subprocess.CompletedP
     return forking.run(*arguments, env=against(client, home), timeout=PATIENCE)
 
 
-def run_on_terminal(client: Client, home: Path, *arguments: object) -> tuple[int, str]:
-    """A command on a terminal of 120 columns: its status, and all that it has shown, without what moves the cursor."""
+def run_on_terminal(client: Client, home: Path, *arguments: object, columns: int = 120) -> tuple[int, str]:
+    """A command on a terminal: its status, and all that it has shown, without what moves the cursor."""
     ours, its = pty.openpty()
-    variables = against(client, home, COLUMNS="120", LINES="40", TERM="xterm-256color")
+    variables = against(client, home, COLUMNS=str(columns), LINES="40", TERM="xterm-256color")
     process = forking.Program(forking.COMMAND, *arguments, env=variables, files=(its, its, its))
     os.close(its)
     shown = b""

@@ -101,6 +101,6 @@ def infer(
         remote.show(reading.document(files, found), as_json=as_json, lines=reading.lines(files, found))
     for warning in found.warnings:
         first = files[warning["rows"][0]]
-        console.err.print(f"falcon-mnist: {first}: {warning['detail']}", markup=False, soft_wrap=True)
+        console.complain(f"{first}: {warning['detail']}")
     if len(files) < len(images):
         raise typer.Exit(1)
