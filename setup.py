@@ -24,7 +24,7 @@ COMMON = [
 AVX2 = ["-mavx2", "-mfma", "-mbmi", "-mbmi2"]
 AVX512 = [*AVX2, "-mavx512f", "-mavx512bw", "-mavx512dq", "-mavx512vl", "-mprefer-vector-width=512"]
 VARIANTS = {"baseline": [], "avx2": AVX2, "avx512": AVX512}
-SOURCES = [str(path) for path in sorted(Path("kernels").rglob("*")) if path.suffix in (".pxi", ".h")]
+SOURCES = [path for path in sorted(Path("kernels").rglob("*")) if path.suffix in (".pxi", ".h")]
 
 NO_COMPILER = (
     "falcon-mnist needs a C compiler and Python's header files to build its kernels, and {what}: install them "
@@ -73,7 +73,7 @@ def extension(name: str, flags: list[str]) -> Extension:
         define_macros=[("NPY_NO_DEPRECATED_API", "NPY_2_0_API_VERSION")],
         extra_compile_args=flags,
         extra_link_args=["-pthread"],
-        depends=SOURCES,
+        depends=[str(path) for path in SOURCES if name == "json" or path.parent.name != "json"],
     )
 
 
@@ -82,6 +82,7 @@ setup(
     ext_modules=cythonize(
         [
             extension("interface", ["-O1", "-g0"]),
+            extension("json", COMMON),
             *(extension(name, [*COMMON, *flags]) for name, flags in VARIANTS.items()),
         ],
         include_path=["kernels"],

@@ -29,6 +29,8 @@ from falcon_mnist.data.dataset import Dataset
 from falcon_mnist.settings import Settings
 from falcon_mnist.training import network
 
+pytest_plugins = ["pytest_benchmark.plugin"]
+
 ARCHITECTURE = CONFIGURATIONS["784-128-10"].architecture
 
 

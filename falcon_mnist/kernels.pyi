@@ -1,6 +1,6 @@
 """What the compiled kernels offer to Python; shapes and rules stand in the docstrings of kernels/interface."""
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Container, Iterable, Mapping, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -176,4 +176,16 @@ def fma_peak(iterations: int) -> tuple[int, float]: ...
 def cache_bandwidth(iterations: int) -> tuple[int, float]: ...
 def narrow(doubles: npt.NDArray[np.float64], out: _Floats) -> bool: ...
 def within(x: _Floats, high: float) -> bool: ...
-def hard_numbers(document: bytes) -> int: ...
+def read_json(
+    text: bytes,
+    *,
+    numeric: Container[str],
+    scalar: Callable[[bytes], Any],
+    fault: Callable[[tuple[int, ...], int | None, Any], Any] | None = None,
+    most_numbers: int,
+    most_hard: int,
+    most_values: int,
+    most_members: int,
+) -> Any: ...
+
+class TooManyError(Exception): ...

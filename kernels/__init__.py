@@ -5,6 +5,7 @@ The variant is chosen once, at import: the best that was built and that the CPU 
 `reference` holds a NumPy twin of each kernel.
 
     interface/   what Python calls: checks, networks, workspaces, optimizers; one extension, `_interface`
+    json/        JSON with its arrays of numbers to float32; one extension, `_json`
     gemm/ sparse/ layers/ optimizers/ threads/ training/ data/    the kernels, one extension for each instruction set
     isa/         vector types, and the table of C functions through which the interface calls a variant
 """
@@ -23,9 +24,9 @@ from ._interface import (
     Variant,
     Workspace,
     cpu_variants,
-    hard_numbers,
     use,
 )
+from ._json import TooManyError, read_json
 from .steps import Batches, Steps
 
 __all__ = [
@@ -36,9 +37,10 @@ __all__ = [
     "Optimizer",
     "Packed",
     "Steps",
+    "TooManyError",
     "Variant",
     "Workspace",
-    "hard_numbers",
+    "read_json",
 ]
 
 _VARIABLE = "FALCON_MNIST_ISA"

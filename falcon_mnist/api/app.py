@@ -17,6 +17,7 @@ import peewee
 from falcon_mnist.api import errors
 from falcon_mnist.api.auth import AuthMiddleware
 from falcon_mnist.api.errors import Problem
+from falcon_mnist.api.memory import keep_freed
 from falcon_mnist.api.operations import OPERATIONS
 from falcon_mnist.api.request import JSON
 from falcon_mnist.api.resources.base import unknown_parameters
@@ -43,6 +44,7 @@ App: TypeAlias = "falcon.App[falcon.Request, falcon.Response]"  # in quotes: gen
 
 def build_app(service: Service) -> App:
     """The WSGI application on a service that is open already."""
+    keep_freed()
     app: App = falcon.App()
     auth = AuthMiddleware(service.tokens)
     app.add_middleware(RequestMiddleware(service))

@@ -127,8 +127,6 @@ _KIND_NAMES = {
     "list": "an array",
     "ndarray": "an array",
     "dict": "an object",
-    "Array": "an array",  # simdjson's
-    "Object": "an object",
 }
 
 

@@ -1,25 +1,18 @@
 """Bodies decoded: JSON to plain objects, in which every clean array of numbers is already float32.
 
-simdjson parses the whole body and flattens arrays of numbers straight into a buffer. Where a fault could be lost by
-that (see `_Decoder`), a small body is decoded again into plain lists, in which `matrix` and `vector` find the first
-fault; a large one is searched in place, or refused.
-
-simdjson and orjson hold the GIL while they parse, 0.1 to 0.3 s for 60 MB. So bodies that would take longer are
-recognised before that, by counts of their bytes.
+`kernels.read_json` reads a body in one pass, with its arrays of numbers straight into float32. What is not clean JSON
+for it is decoded again into plain lists, for the place and the words of the fault; a large body is refused instead.
 """
 
 from __future__ import annotations
 
-import contextlib
 import json
 import math
-import threading
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 import orjson
-import simdjson
 
 from falcon_mnist import kernels
 from falcon_mnist.api.errors import Problem, kind_of
@@ -37,22 +30,18 @@ _MAX_PLAIN = 200_000
 _SMALL_BODY = 8 * 2**20
 # A larger body than this, room for 512 rows in all digits of a double, is not decoded into plain lists.
 _MAX_EXAMINED = 12 * 2**20
-# More values than 512 rows have. Python's decoder, which takes 0.2 us for each, reads no more; and where there are
-# more, simdjson's buffers, 25 bytes for each, are not kept.
+# More values than 512 rows have. Python's decoder, which takes 0.2 us for each, reads no more.
 _ROWS_OF_VALUES = 500_000
-# "Hard" are numbers of more than 19 digits: simdjson takes up to 10 us for one, and 0.02 us for any other.
+# "Hard" are numbers of more than 19 digits: up to 1 us for one, and 0.01 us for any other.
 _MAX_HARD = 30_000
-# The most characters in a double's shortest form, without its exponent: 0.00012345678901234567.
-_LONGEST = 22
-
-# simdjson looks a member up from the first on, so that many take quadratic time. A valid body has some hundred in all.
+# Each may have a fault of its own in the answer. A valid body has some hundred in all.
 _MAX_MEMBERS = 1000
 _MAX_MEMBERS_IN_ALL = 20_000
 
 _PIECE = 2**18  # bytes
 
 # The members of bodies that hold large arrays of numbers.
-_NUMERIC = frozenset({"inputs", "W", "b"})
+_NUMERIC = frozenset({"inputs", "data", "W", "b"})
 
 
 class FaultAt(ValueError):
@@ -72,57 +61,55 @@ def decode(body: bytes, *, max_numbers: int) -> dict[str, Any]:
     Raises a 400 `Problem` if the body is not UTF-8, not JSON, not an object, or holds more than `max_numbers`
     numbers or `_MAX_PLAIN` other values.
     """
-    brackets = _count(body, b"[")
-    if brackets > max_numbers or (len(body) > _SMALL_BODY and _count(body, b",") > max_numbers):
-        raise Problem("invalid-json", f"The body holds more than {max_numbers} values.")
-    hard = _is_hard(body)
-    if hard and len(body) > _SMALL_BODY:
-        detail = f"The body holds more than {_MAX_HARD} numbers with more digits than a double has, which is 17."
-        raise Problem("invalid-json", detail)
-    document = None if hard else _decode_flat(body, brackets)
-    if document is None:
-        _refuse_too_many(body, brackets)
+    large = len(body) > _SMALL_BODY
+    try:
+        document = kernels.read_json(
+            body,
+            numeric=_NUMERIC,
+            scalar=orjson.loads,
+            fault=_fault if len(body) > _MAX_EXAMINED else None,
+            most_numbers=max_numbers if large else len(body),
+            most_hard=_MAX_HARD if large else len(body),
+            most_values=_MAX_PLAIN,
+            most_members=_MAX_MEMBERS,
+        )
+    except kernels.TooManyError as error:
+        raise _too_many(str(error), max_numbers) from None
+    except ValueError:
+        _refuse_too_many(body)
         document = _decode_plainly(body)
     if not isinstance(document, dict):
         raise Problem("invalid-json", f"The body must be a JSON object, but is {kind_of(document)}.")
     return document
 
 
-def _decode_flat(body: bytes, brackets: int) -> Any:
-    """The document with flat arrays; None if it is not JSON, or not certain to be free of faults."""
-    try:
-        return _Decoder(body, brackets).document
-    except (ValueError, TypeError, RuntimeError):
-        return None
+def _too_many(what: str, max_numbers: int) -> Problem:
+    details = {
+        "numbers": f"The body holds more than {max_numbers} values.",
+        "hard": f"The body holds more than {_MAX_HARD} numbers with more digits than a double has, which is 17.",
+        "values": f"The body holds more than {_MAX_PLAIN} values that are no numbers in {', '.join(sorted(_NUMERIC))}.",
+        "members": f"An object in the body has more than {_MAX_MEMBERS} members.",
+    }
+    return Problem("invalid-json", details[what])
 
 
-def _is_hard(body: bytes) -> bool:
-    """Whether simdjson would take seconds for the body's numbers."""
-    if len(body) < 20 * _MAX_HARD:
-        return False
-    if len(body) > _SMALL_BODY and _long_numbers(body) > _MAX_HARD:
-        return True
-    return _count(body, b"e") + _count(body, b"E") >= _MAX_HARD and kernels.hard_numbers(body) > _MAX_HARD
+def _fault(place: tuple[int, ...], width: int | None, found: Any) -> FaultAt:
+    """Of what stands in place of a number (without a width), or of a row of so many numbers."""
+    if width is None:
+        return FaultAt(f"must be a number, but is {kind_of(found)}", *place)
+    if type(found) is int:
+        return FaultAt(f"must have {width or 'some'} numbers, but has {found}", *place)
+    return FaultAt(f"must be an array of numbers, but is {kind_of(found)}", *place)
 
 
-def _long_numbers(body: bytes) -> int:
-    """How many numbers have more digits than a double needs."""
-    found = 0
-    for start in range(0, len(body), 2**20):
-        piece = np.frombuffer(body, np.uint8, count=min(2**20, len(body) - start), offset=start)
-        others = np.flatnonzero(piece - ord(".") > ord("9") - ord("."))  # unsigned: what is below "." wraps around
-        found += int(np.count_nonzero(np.diff(others) > _LONGEST + 1))
-    return found
-
-
-def _refuse_too_many(body: bytes, brackets: int) -> None:
+def _refuse_too_many(body: bytes) -> None:
     """Raise a 400 `Problem` for what is not clean and too large to look for the fault in it."""
-    if brackets > _MAX_PLAIN:
+    if _count(body, b"[") > _MAX_PLAIN:
         detail = f"it holds more than {_MAX_PLAIN} arrays, too many to look for the fault in them"
         raise Problem("invalid-json", f"The body is not clean JSON, and {detail}.")
     if len(body) > _MAX_EXAMINED:
         detail = f"it is larger than {_MAX_EXAMINED} bytes, too large to look for the fault in it"
-        raise Problem("invalid-json", f"The body is not clean JSON, or has a member twice, and {detail}.")
+        raise Problem("invalid-json", f"The body is not clean JSON, and {detail}.")
     if len(body) > _MAX_MEMBERS_IN_ALL and max(_count(body, b":"), _count(body, b"{")) > _MAX_MEMBERS_IN_ALL:
         raise Problem("invalid-json", f"The body holds more than {_MAX_MEMBERS_IN_ALL} members.")
 
@@ -141,119 +128,10 @@ def _count(body: bytes, byte: bytes) -> int:
     return found
 
 
-class _Decoder:
-    """One body through simdjson.
-
-    Flattening loses two faults: an array among numbers (`[1, [2]]` flattens to two numbers), and rows of unequal
-    length. So the lengths are compared, and the arrays that were seen must be as many as there are `[` in the body (a
-    string may hold some). Any doubt is a `ValueError`, and the body goes to the plain decoder.
-    """
-
-    _kept = threading.local()
-
-    def __init__(self, body: bytes, brackets: int) -> None:
-        self._large = len(body) > _MAX_EXAMINED
-        self._arrays = 0
-        self._values = 0
-        self._faulty = False  # whether a fault was found; the arrays in that one are not counted
-        root = self._parse(body)
-        self.document = self._plain(root)
-        if self._arrays != brackets and not self._faulty:
-            raise ValueError("a bracket is not accounted for")
-
-    @classmethod
-    def _parse(cls, body: bytes) -> Any:
-        """The document, by a parser whose buffers are kept for the thread's next body unless they would be large."""
-        if len(body) <= 2**20 or (len(body) <= _SMALL_BODY and _count(body, b",") <= _ROWS_OF_VALUES):
-            parser = getattr(cls._kept, "parser", None)
-            if parser is not None:
-                with contextlib.suppress(RuntimeError):  # the document before is still referenced
-                    return parser.parse(body)
-            cls._kept.parser = simdjson.Parser()
-            return cls._kept.parser.parse(body)
-        return simdjson.Parser().parse(body)
-
-    def _plain(self, value: Any) -> Any:
-        if isinstance(value, simdjson.Object):
-            if len(value) > _MAX_MEMBERS:
-                raise Problem("invalid-json", f"An object in the body has more than {_MAX_MEMBERS} members.")
-            self._visit(len(value))
-            keys = list(value)  # items() would turn every array into a list
-            if len(set(keys)) != len(keys) or "\0" in "".join(keys):
-                raise ValueError("a member stands there twice, or has a name that value[key] would cut off")
-            return {key: self._member(key, value[key]) for key in keys}
-        if isinstance(value, simdjson.Array):
-            self._arrays += 1
-            self._visit(len(value))
-            return [self._plain(entry) for entry in value]
-        return value
-
-    def _visit(self, values: int) -> None:
-        self._values += values
-        if self._values > _MAX_PLAIN:
-            detail = f"more than {_MAX_PLAIN} values that are no numbers in {', '.join(sorted(_NUMERIC))}"
-            raise Problem("invalid-json", f"The body holds {detail}.")
-
-    def _member(self, key: str, value: Any) -> Any:
-        if key in _NUMERIC and isinstance(value, simdjson.Array):
-            try:
-                return self._numbers(value)
-            except (ValueError, TypeError):
-                if not self._large:
-                    raise
-                self._faulty = True
-                return _fault_in(value)
-        return self._plain(value)
-
-    def _numbers(self, values: simdjson.Array) -> npt.NDArray[Any]:
-        """A float32 array; float64 where some number is beyond float32, for `matrix` and `vector` to find it."""
-        shape = [len(values)]
-        self._arrays += 1
-        if len(values) and isinstance(values[0], simdjson.Array):
-            shape.append(len(values[0]))
-            self._arrays += len(values)
-            if any(not isinstance(row, simdjson.Array) or len(row) != shape[1] for row in values):
-                raise ValueError("ragged rows")
-        doubles = np.frombuffer(values.as_buffer(of_type="d"), dtype=np.float64)
-        if not doubles.size:
-            raise ValueError("empty")
-        numbers = _rounded(doubles)
-        return (doubles if numbers is None else numbers).reshape(shape)
-
-
 def _rounded(doubles: npt.NDArray[np.float64]) -> Array | None:
     """The nearest float32 of each (ties to even); None if one rounds to infinity."""
     numbers = np.empty(doubles.size, dtype=np.float32)
     return numbers if kernels.narrow(doubles, numbers) else None
-
-
-def _fault_in(values: simdjson.Array) -> FaultAt:
-    """The first fault of an array that cannot be flattened into a matrix or a vector."""
-    first = values[0] if len(values) else None
-    if not isinstance(first, simdjson.Array):
-        return _fault_in_row(values) or FaultAt("must have some numbers, but has 0")
-    for index, row in enumerate(values):
-        if not isinstance(row, simdjson.Array):
-            return FaultAt(f"must be an array of numbers, but is {kind_of(row)}", index)
-        if len(row) != len(first) or not len(row):
-            return FaultAt(f"must have {len(first) or 'some'} numbers, but has {len(row)}", index)
-        if not _is_flat(row) and (fault := _fault_in_row(row, index)):
-            return fault
-    raise ValueError("there is no fault to be found")
-
-
-def _is_flat(row: simdjson.Array) -> bool:
-    try:
-        return len(np.frombuffer(row.as_buffer(of_type="d"), dtype=np.float64)) == len(row)
-    except (ValueError, TypeError):
-        return False
-
-
-def _fault_in_row(row: simdjson.Array, *place: int) -> FaultAt | None:
-    for index, entry in enumerate(row):
-        if type(entry) not in _NUMBERS:
-            return FaultAt(f"must be a number, but is {kind_of(entry)}", *place, index)
-    return None
 
 
 def _decode_plainly(body: bytes) -> Any:

@@ -369,7 +369,12 @@ class ServiceStatus(Answer):
     """How the service is doing; requests are those of the last minute that the answering process has answered."""
 
     token: Annotated[Literal["read", "write"], Field(description="What the token that asked may do.")]
-    workers: Annotated[int, Field(ge=1, description="Runs that train at the same time.")]
+    workers: Annotated[
+        int,
+        Field(
+            ge=0, description="Runs that train at the same time; on Ray the CPUs of its cluster, 0 while it is away."
+        ),
+    ]
     runs: RunCounts
     dataset: Annotated[Dataset | None, Field(description="Null before a worker or a command has made it.")]
     isa: str

@@ -44,6 +44,11 @@ class Service:
         self.store.close()
 
     @property
+    def workers(self) -> int:
+        """How many runs train at the same time: on Ray no more than its cluster has CPUs, none while it is away."""
+        return self.settings.workers if self.settings.executor == "pool" else self.executor.workers_alive()
+
+    @property
     def max_numbers(self) -> int:
         """More values than this stand in no valid body."""
         return self.settings.max_parameters + 1_000_000

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import ctypes
 import logging
-import multiprocessing
-import os
 import socket
 import sys
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from functools import partial
+from multiprocessing.context import BaseContext
 from typing import Any
 
 from falcon_mnist import logs
@@ -20,7 +20,8 @@ from falcon_mnist.inference.figures import SharedFigures
 from falcon_mnist.inference.removals import Removals
 from falcon_mnist.runs.elsewhere import ExecutorElsewhere, Notices
 from falcon_mnist.runs.executor import Executor
-from falcon_mnist.runs.worker import end_with
+from falcon_mnist.runs.pool import SPAWN
+from falcon_mnist.runs.worker import end_with_parent
 from falcon_mnist.server.balance import Balance
 from falcon_mnist.server.serve import EXIT_SECONDS, make_server, run_until_signalled
 from falcon_mnist.server.supervisor import Supervisor
@@ -42,14 +43,23 @@ class Shared:
     connections: Any
     cache: Any
     metrics: Any
+    make_executor: Callable[..., Executor]
     notices: Notices = field(default_factory=Notices)
-    supervisor: int = field(default_factory=os.getpid)
     logging_as: tuple[int, logs.Style] = field(default_factory=logs.configured)
 
 
-def run(settings: Settings, sockets: list[socket.socket]) -> bool:
-    """Serve in `settings.processes` processes until SIGINT or SIGTERM; says whether all have ended well."""
-    count, array = settings.processes, multiprocessing.get_context("spawn").RawArray
+def run(
+    settings: Settings,
+    sockets: list[socket.socket],
+    *,
+    context: BaseContext = SPAWN,
+    make_executor: Callable[..., Executor] = Executor,
+) -> bool:
+    """Serve in `settings.processes` processes until SIGINT or SIGTERM; says whether all have ended well.
+
+    `make_executor` stands in a module that a new process can import.
+    """
+    count, array = settings.processes, SPAWN.RawArray
     shared = Shared(
         settings,
         sockets,
@@ -57,13 +67,14 @@ def run(settings: Settings, sockets: list[socket.socket]) -> bool:
         connections=array(ctypes.c_uint64, count),
         cache=array(ctypes.c_double, SharedFigures.doubles(count)),
         metrics=array(ctypes.c_ubyte, Metrics.memory_bytes(count)),
+        make_executor=make_executor,
     )
-    return Supervisor(count, _serve, shared, exit_seconds=PATIENCE_SECONDS).run()
+    return Supervisor(count, _serve, shared, exit_seconds=PATIENCE_SECONDS, context=context).run()
 
 
 def _serve(number: int, shared: Shared) -> None:
     """Be one of them."""
-    end_with(shared.supervisor)
+    end_with_parent()
     logs.configure(*shared.logging_as)
     try:
         service = _open(number, shared)
@@ -85,7 +96,7 @@ def _open(number: int, shared: Shared) -> Service:
     if number > 0:
         elsewhere = ExecutorElsewhere(shared.notices)
         return open_with(make_executor=lambda *_: elsewhere)
-    service = open_with()
+    service = open_with(make_executor=shared.make_executor)
     if isinstance(service.executor, Executor):
         shared.notices.pass_on(service.executor)
     return service

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import errno
+import socket
 import sys
+from collections.abc import Callable
 from urllib.parse import quote
 
 from falcon_mnist import kernels
@@ -24,6 +26,7 @@ def run(
     allow_weak_tokens: bool = False,
     drain_seconds: float = DRAIN_SECONDS,
     exit_seconds: float = EXIT_SECONDS,
+    run_processes: Callable[[Settings, list[socket.socket]], bool] = processes.run,
 ) -> None:
     """Serve, and say where. Raises `SettingsError` if the address cannot be served at.
 
@@ -49,7 +52,7 @@ def run(
         run_until_signalled(server, service, drain_seconds=drain_seconds, exit_seconds=exit_seconds)
         return
     service.close()
-    if not processes.run(service.settings, sockets):
+    if not run_processes(service.settings, sockets):
         sys.exit(1)
 
 

@@ -48,15 +48,23 @@ def read(path: Path) -> Bytes:
             if upright.has_transparency_data:
                 paper = Image.new("RGBA", upright.size, "white")
                 upright = Image.alpha_composite(paper, upright.convert("RGBA"))
-            grey = upright.convert("L")
+            deep = upright.mode[0] in "IF"  # more than 8 bits a pixel, which "L" would cut off instead of scale
+            grey = upright.convert("F" if deep else "L")
+            grey = grey.reduce(max(1, max(grey.size) // (4 * LARGEST_SIDE)))  # before a pixel takes four bytes and more
     except UnidentifiedImageError:
         raise PictureError(f"{path} is no picture") from None
     except (Image.DecompressionBombError, OSError, SyntaxError, ValueError) as error:
         raise PictureError(f"{path} cannot be read as a picture: {error}") from None
     try:
-        return prepare(np.asarray(grey, np.float32) / 255)
+        return prepare(_stretched(np.asarray(grey)) if deep else np.asarray(grey, np.float32) / 255)
     except PictureError as error:
         raise PictureError(f"{path}: {error}") from None
+
+
+def _stretched(picture: Grey) -> Grey:
+    """White is what is brightest: how bright that is, these files do not say."""
+    bright = np.nan_to_num(picture, posinf=0).clip(0)
+    return bright / (bright.max() or 1)
 
 
 def prepare(picture: Grey) -> Bytes:

@@ -21,6 +21,8 @@ log = logging.getLogger(__name__)
 # How often the queue is polled without being told to: runs may come from, or be lost by, another server.
 POLL_SECONDS = 1.0
 SWEEP_SECONDS = 300.0
+# Of the time, with a million files.
+SWEEP_SHARE = 0.01
 # How long workers may take to save their runs when the server ends.
 DRAIN_SECONDS = 8.0
 
@@ -122,15 +124,18 @@ class Executor:
         On a thread of its own: a storage may take long, and the queue looks after leases.
         """
         while True:
+            started = time.monotonic()
             self._try("abandoned files could not be deleted", self._sweep_files)
+            self._try("runs could not be counted", self._store.count_further)
+            pause = max(self._sweep_seconds, (time.monotonic() - started) / SWEEP_SHARE)
             self._store.close()  # this thread's connection
-            if self._stopping.wait(self._sweep_seconds):
+            if self._stopping.wait(pause):
                 return
 
     def _sweep_files(self) -> None:
         store = self._store
         database = store.identity if self._settings.storage_url else ""  # nobody else is told of a home's own folder
-        self._parameters.sweep({file_name(row.id) for row in store.all_parameters()}, database=database)
+        self._parameters.sweep({file_name(param_id) for param_id in store.parameter_ids()}, database=database)
         self._checkpoints.sweep({checkpoint["file"] for checkpoint in store.recorded_checkpoints()}, database=database)
 
     def _try(self, what: str, act: Callable[[], object]) -> bool:

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import logging
 import multiprocessing
-import os
 import signal
 import threading
 import time
@@ -16,6 +15,7 @@ from collections.abc import Callable
 from concurrent.futures import Future
 from dataclasses import dataclass
 from multiprocessing import resource_tracker
+from multiprocessing.context import BaseContext
 
 from pebble import ProcessExpired, ProcessPool
 
@@ -30,6 +30,9 @@ log = logging.getLogger(__name__)
 # A worker that has not claimed its run after the first of these is replaced: to start one takes a second or two. On a
 # busy machine it takes longer, so the limit doubles with each that is replaced, up to the second, until one claims.
 CLAIM_SECONDS = (15.0, 240.0)
+
+# How processes are started: the server has threads, which a fork would break.
+SPAWN = multiprocessing.get_context("spawn")
 
 
 @dataclass(frozen=True)
@@ -61,13 +64,14 @@ class PoolBackend:
         *,
         execute: Callable[[Settings, str, str], None] = worker.execute,
         end_pool: Callable[[ProcessPool], None] = end_pool,
+        context: BaseContext = SPAWN,
     ) -> None:
         self.capacity = settings.workers
         self._settings = settings
         self._execute = execute  # as `worker.execute`, and of a module that a new process can import
         self._end_pool = end_pool
         self._notify = notify
-        self._context = multiprocessing.get_context("spawn")  # the server has threads, which fork would break
+        self._context = context
         self._idle: list[Worker] = []  # some of them are starting, and take a run as soon as they have
         self._busy: dict[str, tuple[Worker, Future[None]]] = {}  # by owner
         self._ending: list[threading.Thread] = []
@@ -160,7 +164,7 @@ class PoolBackend:
         pool = ProcessPool(
             max_workers=1,
             initializer=worker.start_process,
-            initargs=[os.getpid(), logs.configured(), pulse],
+            initargs=[logs.configured(), pulse],
             context=self._context,
         )
         return Worker(pool, Listener(pulse))

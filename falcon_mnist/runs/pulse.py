@@ -7,6 +7,8 @@ import time
 from multiprocessing.context import BaseContext
 
 BEAT_SECONDS = 0.5
+# A process whose pulse has not beaten for so long is taken for stopped.
+SILENT_SECONDS = 15.0
 # What a look at a pulse counts for at most: who watches may have been stopped as well, by Ctrl-Z for instance.
 LOOK_SECONDS = 3.0
 

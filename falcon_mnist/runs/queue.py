@@ -15,6 +15,7 @@ from falcon_mnist.clock import SYSTEM_CLOCK, Clock
 from falcon_mnist.constants import QUEUED
 from falcon_mnist.runs.backend import Backend, Ended, Outcome
 from falcon_mnist.runs.leases import LEASE_SECONDS, LeaseObserver
+from falcon_mnist.runs.pulse import SILENT_SECONDS
 from falcon_mnist.storage.store import Store
 from falcon_mnist.storage.tables import RunRow
 
@@ -49,6 +50,7 @@ class Queue:
         clock: Clock = SYSTEM_CLOCK,
         new_owner: Callable[[], str] = new_owner,
         lease_seconds: float = LEASE_SECONDS,
+        silent_seconds: float = SILENT_SECONDS,
         claim_seconds: tuple[float, float] | None = None,
         only: str | None = None,
     ) -> None:
@@ -60,7 +62,7 @@ class Queue:
         self._leases = LeaseObserver(store, clock=clock, seconds=lease_seconds)
         self._first_claim_seconds, self._most_claim_seconds = claim_seconds or backend.claim_seconds
         self._claim_seconds = self._first_claim_seconds
-        self._lease_seconds = lease_seconds
+        self._lease_seconds, self._silent_seconds = lease_seconds, silent_seconds
         self._assignments: dict[str, Assignment] = {}  # by owner
         self._ended: list[Ended] = []  # told by the backend once, and not yet requeued: the database may be locked
         self._paused_until = float("-inf")
@@ -96,7 +98,7 @@ class Queue:
 
     def _kill_silent(self) -> None:
         """End our workers that are stopped: one may keep everybody from the database. Their leases run out as ever."""
-        for owner in self._backend.kill_silent(self._lease_seconds):
+        for owner in self._backend.kill_silent(self._silent_seconds):
             run_id = self._assignments[owner].run_id
             log.error("worker killed: it showed no sign of life", extra={"run_id": run_id})
 

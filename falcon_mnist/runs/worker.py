@@ -7,13 +7,14 @@ the run is no longer this worker's (it was cancelled, or requeued), and has it s
 from __future__ import annotations
 
 import logging
+import multiprocessing
 import os
 import signal
 import threading
-import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from functools import cache, partial
+from multiprocessing.process import BaseProcess
 from pathlib import Path
 
 from falcon_mnist import logs
@@ -30,7 +31,7 @@ from falcon_mnist.storage.store import Store
 
 log = logging.getLogger(__name__)
 
-# How soon a cancelled run stops computing, one to be saved is, and a worker whose server is gone ends.
+# How soon a cancelled run stops computing, and one to be saved is.
 WATCH_SECONDS = 0.5
 # Training gives way to requests: on a busy CPU a worker gets about a tenth of what the server wants.
 NICENESS = 10
@@ -38,12 +39,12 @@ NICENESS = 10
 _datasets: dict[tuple[str, Path], Dataset] = {}
 
 
-def start_process(parent: int, logging_as: tuple[int, logs.Style], pulse: Pulse) -> None:
+def start_process(logging_as: tuple[int, logs.Style], pulse: Pulse) -> None:
     """Prepare a worker process: requests go first, Ctrl-C is its server's business, and it ends with it."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     os.nice(NICENESS)
     logs.configure(*logging_as)
-    end_with(parent)
+    end_with_parent()
     pulse.keep_beating()
 
 
@@ -55,14 +56,13 @@ def prepare(settings: Settings) -> None:
             _datasets[settings.dataset, settings.home] = found
 
 
-def end_with(parent: int) -> None:
+def end_with_parent() -> None:
     """End this process when the one that started it is gone, whatever it computes."""
-    threading.Thread(target=_watch, args=(parent,), name="parent-watch", daemon=True).start()
+    threading.Thread(target=_watch, args=[multiprocessing.parent_process()], name="parent-watch", daemon=True).start()
 
 
-def _watch(parent: int) -> None:
-    while os.getppid() == parent:
-        time.sleep(WATCH_SECONDS)
+def _watch(parent: BaseProcess) -> None:
+    parent.join()
     os._exit(1)
 
 

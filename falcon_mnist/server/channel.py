@@ -25,6 +25,9 @@ if TYPE_CHECKING:
 
 # So long may pass without a byte of an answer being read; then its connection is closed.
 READ_SECONDS = 10.0
+# The thread that reads from all connections answers at once for so long in a round; the rest of the round's requests
+# go to others. So where many connections ask, or each for much, none waits for all: some 100 answers of one row.
+AT_ONCE_SECONDS = 0.02
 
 
 class Refusal(ErrorTask):  # type: ignore[misc]
@@ -95,7 +98,7 @@ class Channel(HTTPChannel):  # type: ignore[misc]
     def takes_at_once(self) -> bool:
         """Whether the request that has just come in is answered by this thread, the one that reads."""
         request = self.requests[0]
-        reads = self._reader == threading.get_ident()
+        reads = self._reader == threading.get_ident() and self.server.answered_seconds < AT_ONCE_SECONDS
         self._due_at_once = reads and request.error is None and self.server.may_be_quick(request)
         return self._due_at_once
 
@@ -103,6 +106,7 @@ class Channel(HTTPChannel):  # type: ignore[misc]
         request = self.requests[0]
         self._due_at_once = False
         self._answers_at_once = threading.get_ident()
+        start = time.perf_counter()
         try:
             self.service()
         except NotAtOnce:
@@ -110,6 +114,7 @@ class Channel(HTTPChannel):  # type: ignore[misc]
             self.server.task_dispatcher.add_task(self)
         finally:
             self._answers_at_once = 0
+            self.server.answered_seconds += time.perf_counter() - start
 
     @staticmethod
     def task_class(channel: Channel, request: RequestParser) -> Task:

@@ -36,6 +36,7 @@ class Listener(TcpWSGIServer):  # type: ignore[misc]
     max_body_bytes: int
     may_be_quick: Callable[[RequestParser], bool]
     io_thread = 0  # which reads and writes
+    answered_seconds = 0.0  # that this thread has spent on answers since it last waited
     balance: Balance | None = None  # with other processes that listen at the same socket
     accepts_from = 0.0  # by the monotonic clock
     _told = False
@@ -143,6 +144,8 @@ class Listeners:
         for listener in self.listeners:
             listener.io_thread = threading.get_ident()
         while self._map:
+            for listener in self.listeners:
+                listener.answered_seconds = 0.0
             wasyncore.poll2(self._wait_seconds(), self._map)
 
     def _wait_seconds(self) -> float:

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import logging
-import multiprocessing
 import signal
 import time
 from collections.abc import Callable
 from multiprocessing import resource_tracker
+from multiprocessing.context import BaseContext
 from multiprocessing.process import BaseProcess
 from typing import Any
 
@@ -26,11 +26,18 @@ class Supervisor:
     `serve` stands in a module that a new process can import, calls `note_signals`, and returns after SIGTERM.
     """
 
-    def __init__(self, count: int, serve: Callable[..., None], *arguments: Any, exit_seconds: float) -> None:
+    def __init__(
+        self,
+        count: int,
+        serve: Callable[..., None],
+        *arguments: Any,
+        exit_seconds: float,
+        context: BaseContext,
+    ) -> None:
         self._serve = serve
         self._arguments = arguments
         self._exit_seconds = exit_seconds
-        self._context = multiprocessing.get_context("spawn")
+        self._context = context
         resource_tracker.ensure_running()  # before signals are blocked: to start it unblocks them again
         self._started: list[float] = [0.0] * count
         self._processes = [self._start(number) for number in range(count)]
@@ -49,7 +56,7 @@ class Supervisor:
 
     def _start(self, number: int) -> BaseProcess:
         self._started[number] = time.monotonic()
-        process = self._context.Process(
+        process: BaseProcess = self._context.Process(  # type: ignore[attr-defined]
             target=self._serve, args=(number, *self._arguments), name=f"server process {number}"
         )
         # It inherits the mask: neither signal ends it before it can end well.

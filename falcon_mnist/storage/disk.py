@@ -5,19 +5,11 @@ from __future__ import annotations
 import os
 from contextlib import AbstractContextManager
 from pathlib import Path
-from typing import Any, BinaryIO
-
-from fsspec.implementations.local import LocalFileSystem
+from typing import BinaryIO
 
 
 class Disk:
-    """Raises `OSError`. A file's bytes survive a power failure from `sync` on, its name from `sync_folder` on.
-
-    Reads and lists through fsspec, as another backend would; writes by itself, because fsspec syncs nothing.
-    """
-
-    def __init__(self) -> None:
-        self._files = LocalFileSystem()
+    """Raises `OSError`. A file's bytes survive a power failure from `sync` on, its name from `sync_folder` on."""
 
     def is_folder(self, path: Path) -> bool:
         """Whether there is a folder of this name."""
@@ -54,13 +46,13 @@ class Disk:
 
     def read(self, path: Path, limit: int) -> bytes:
         """The first `limit` bytes of a file, in one read."""
-        data: bytes = self._files.cat_file(str(path), end=limit)
-        return data
+        with path.open("rb") as file:
+            return file.read(limit)
 
     def files(self, folder: Path) -> list[tuple[str, float]]:
         """The names of a folder's files, and when they were last written, in seconds since 1970."""
-        found: list[dict[str, Any]] = self._files.ls(str(folder), detail=True)
-        return [(Path(info["name"]).name, info["mtime"]) for info in found if info["type"] == "file"]
+        with os.scandir(folder) as entries:
+            return [(entry.name, entry.stat().st_mtime) for entry in entries if entry.is_file(follow_symlinks=False)]
 
 
 def _private(path: str, flags: int) -> int:

@@ -111,6 +111,8 @@ STEPS: tuple[tuple[str, ...], ...] = (
             (SELECT epoch FROM epochs WHERE run_id = runs.id AND val_accuracy IS NOT NULL
                 ORDER BY val_accuracy DESC, epoch LIMIT 1), 0)""",
     ),
+    # A model may have most of a million runs, of which few are in the state that is asked for.
+    ("CREATE INDEX runs_by_model_and_state ON runs (model_id, state, number)",),
 )
 
 

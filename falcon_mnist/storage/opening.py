@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager
 from importlib.util import find_spec
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import peewee
 
@@ -17,7 +17,6 @@ from falcon_mnist.storage.database import Database, DatabaseFileError
 from falcon_mnist.storage.disk import SYSTEM_DISK, Disk
 from falcon_mnist.storage.files import LocalFolder, Storage
 from falcon_mnist.storage.migrations import STEPS, SchemaError, migrate, version
-from falcon_mnist.storage.object_store import ObjectStore, connect_gcs, connect_s3
 from falcon_mnist.storage.private import make_private, tighten
 from falcon_mnist.storage.sqlite import SQLite
 from falcon_mnist.storage.store import Store
@@ -109,14 +108,14 @@ def _explaining(database: Database) -> Iterator[None]:
 
 
 class _Kind(NamedTuple):
-    """An object store: the package that fsspec needs for it, and which extra of ours brings that."""
+    """An object store: the package that fsspec needs for it, which extra of ours brings that, and what connects."""
 
     package: str
     extra: str
-    connect: Callable[[], Any]
+    connect: str
 
 
-_OBJECT_STORES = {"s3": _Kind("s3fs", "s3", connect_s3), "gs": _Kind("gcsfs", "gcs", connect_gcs)}
+_OBJECT_STORES = {"s3": _Kind("s3fs", "s3", "connect_s3"), "gs": _Kind("gcsfs", "gcs", "connect_gcs")}
 
 
 def parameter_storage(
@@ -124,7 +123,7 @@ def parameter_storage(
 ) -> Storage:
     """Where parameter files are; of a bucket's, this machine keeps copies if `cached`. Raises `SettingsError`."""
     storage = _storage(settings, "parameters", clock, disk)
-    if cached and isinstance(storage, ObjectStore):
+    if cached and not isinstance(settings.storage, Path):
         return CachedStorage(storage, Cache(settings.cached_parameters))
     return storage
 
@@ -142,4 +141,7 @@ def _storage(settings: Settings, name: str, clock: Clock, disk: Disk) -> Storage
     kind = _OBJECT_STORES[scheme]
     if find_spec(kind.package) is None:
         raise SettingsError(f"FALCON_MNIST_STORAGE_URL needs {kind.package}: pip install 'falcon-mnist[{kind.extra}]'")
-    return ObjectStore(f"{prefix}/{name}", kind.connect, clock=clock)
+    # Brings fsspec, which a folder does not need: every command and every worker would wait for it.
+    from falcon_mnist.storage import object_store
+
+    return object_store.ObjectStore(f"{prefix}/{name}", getattr(object_store, kind.connect), clock=clock)

@@ -13,6 +13,7 @@ from functools import partial
 from typing import Any, NamedTuple
 
 from falcon_mnist.constants import ACTIVE
+from falcon_mnist.storage.counts import uncount
 from falcon_mnist.storage.database import Database
 from falcon_mnist.storage.files import Storage, discard
 from falcon_mnist.storage.parameter_files import ParameterFiles
@@ -82,7 +83,7 @@ def remove_run(database: Database, run_id: str) -> Removed | None:
 def remove_parameters(database: Database, param_id: str) -> Removed | None:
     """Delete the rows of a parameter set, whose run stays; None if there is no such set. Raises `InUseError`."""
     with database.writing_alone():
-        of_no_run = RunRow.id.is_null()
+        of_no_run = RunRow.id == ""  # for which an index is asked: `IS NULL` would be asked of each run
         removed = _remove(database, runs=of_no_run, sets=ParameterRow.id == param_id)
         return removed if removed.param_ids else None
 
@@ -95,6 +96,7 @@ def _remove(database: Database, *, runs: Any, sets: Any) -> Removed:
         database
     )
     ParameterRow.delete().where(sets).execute(database)
+    uncount(database, runs)
     EpochRow.delete().where(EpochRow.run.in_(RunRow.select(RunRow.id).where(runs))).execute(database)
     RunRow.delete().where(runs).execute(database)
     return Removed(len(found), param_ids, tuple(run.checkpoint["file"] for run in found if run.checkpoint))

@@ -19,8 +19,8 @@ import peewee
 from peewee import EXCLUDED, Case, fn
 
 from falcon_mnist.clock import SYSTEM_CLOCK, Clock, NewId, new_id
-from falcon_mnist.constants import ACTIVE, CANCELLED, FAILED, QUEUED, RUNNING, STATES, SUCCEEDED
-from falcon_mnist.storage import migrations, pruning
+from falcon_mnist.constants import ACTIVE, CANCELLED, FAILED, QUEUED, RUNNING, SUCCEEDED
+from falcon_mnist.storage import counts, migrations, pruning
 from falcon_mnist.storage.database import Database
 from falcon_mnist.storage.files import Storage, Written
 from falcon_mnist.storage.parameter_files import ParameterFiles
@@ -249,12 +249,13 @@ class Store:
 
     def shown_epochs(self, runs: Sequence[RunRow]) -> dict[str, dict[int, Epoch]]:
         """Run id to the last finished epoch and that of best accuracy, by number, where there are any."""
-        numbers = (EpochRow.epoch == RunRow.epoch) | (EpochRow.epoch == RunRow.best_accuracy_epoch)
-        shown = (EpochRow.run == RunRow.id) & numbers
-        query = _EPOCHS.join(RunRow, on=shown).where(RunRow.id.in_([run.id for run in runs]))
         found: dict[str, dict[int, Epoch]] = {run.id: {} for run in runs}
-        for run_id, *row in query.execute(self._database):
-            found[run_id][row[0]] = Epoch(*row)
+        for number in (RunRow.epoch, RunRow.best_accuracy_epoch):  # each by itself: it is a key of the index
+            shown = (EpochRow.run == RunRow.id) & (EpochRow.epoch == number)
+            for run_id, *row in (
+                _EPOCHS.join(RunRow, on=shown).where(RunRow.id.in_(list(found))).execute(self._database)
+            ):
+                found[run_id][row[0]] = Epoch(*row)
         return found
 
     def cancel(self, run_id: str) -> bool:
@@ -347,6 +348,8 @@ class Store:
 
         One whose worker was lost, in the middle of that run, `MAX_WORKER_LOSSES` times is failed instead.
         """
+        if self.held(run_id, owner) is None:  # most often it has ended: no other writer is to be waited for then
+            return None
         return self._requeue(run_id, _held(run_id, owner), worker_losses=int(worker_lost))
 
     def requeue_expired(self, lease: Lease) -> RunRow | None:
@@ -492,10 +495,17 @@ class Store:
         """Every parameter set."""
         return self._all(ParameterRow.select())
 
+    def parameter_ids(self) -> set[str]:
+        """The id of every parameter set."""
+        return {param_id for (param_id,) in ParameterRow.select(ParameterRow.id).tuples().execute(self._database)}
+
     def count_runs(self) -> dict[str, int]:
         """State to number of runs."""
-        query = RunRow.select(RunRow.state, fn.COUNT(RunRow.number)).group_by(RunRow.state)
-        return dict.fromkeys(STATES, 0) | dict(query.tuples().execute(self._database))
+        return counts.count_runs(self._database)
+
+    def count_further(self, *, enough: int = counts.ENOUGH) -> None:
+        """Do what keeps `count_runs` fast, if it is due."""
+        counts.count_further(self._database, enough=enough)
 
     def trained(self) -> Trained:
         """Epochs and samples, counted when their epoch was recorded; 0 for what earlier versions recorded."""

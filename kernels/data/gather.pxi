@@ -97,6 +97,7 @@ cdef MicroBatch own_parts(Job* job, Py_ssize_t first, Py_ssize_t rows, int threa
     batch.by_rows = job.task == EVALUATE and rows >= LANES * job.team.size
     batch.row = <Row*>own
     batch.hidden = batch.row + workspace.rows
+    batch.next = batch.hidden + workspace.rows
     batch.transposed = <uint8_t*>(own + workspace.transposed_at)
     batch.ld_transposed = workspace.ld_transposed
     batch.labels = <uint8_t*>(own + workspace.labels_at)
@@ -105,6 +106,22 @@ cdef MicroBatch own_parts(Job* job, Py_ssize_t first, Py_ssize_t rows, int threa
     batch.x = workspace.x
     batch.ld = job.net.ld
     return batch
+
+
+cdef void prefetch_next(const Job* job, MicroBatch* batch) noexcept nogil:
+    """Prefetch the rows of the next micro-batch, or leave it to a forward pass that goes through all rows of this one.
+
+    There each line is asked for between two sums; all of them at once are more than a CPU asks for at a time.
+    """
+    cdef Py_ssize_t i, after = batch.first + batch.rows
+    cdef Py_ssize_t count = min(batch.rows, job.n - after) if not draws_rows(job) else 0
+    cdef bint later = batch.sparse[0] and job.rows.bytes != NULL and by_columns(job, batch, &job.net.linear[0])
+    memcpy(batch.next, batch.row, batch.rows * sizeof(Row))
+    for i in range(count):
+        if later:
+            batch.next[i] = row_of(job, after + i)
+        else:
+            prefetch_row(job.net, row_of(job, after + i))
 
 
 cdef MicroBatch gather(Job* job, Py_ssize_t first, Py_ssize_t rows, int turn, int thread) noexcept nogil:
@@ -122,10 +139,9 @@ cdef MicroBatch gather(Job* job, Py_ssize_t first, Py_ssize_t rows, int turn, in
             batch.row[i].bytes = job.draws.drawn[turn] + i * job.net.inputs
     if job.labels != NULL:
         gather_labels(job, first, &batch)
-    for i in range(min(rows, job.n - first - rows) if not draws_rows(job) else 0):
-        prefetch_row(job.net, row_of(job, first + rows + i))
     batch.sparse[0] = sparse
     batch.sparse_gradient[job.net.linears - 1] = False  # d_logits have no zeros
+    prefetch_next(job, &batch)
     if sparse and job.task != EVALUATE and rows > 1:
         first_weight_rows(job, &batch, thread, &begin, &end)
         for i from 0 <= i < rows by SQUARE:

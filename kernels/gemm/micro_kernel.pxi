@@ -24,6 +24,7 @@ cdef inline void accumulate(
     cdef Py_ssize_t rs_a = 1 if by_columns else ab.rs_a, cs_a = ab.cs_a if by_columns else 1
     cdef const float* a = ab.a
     cdef const float* b = ab.b
+    cdef Py_ssize_t rs_b = ab.rs_b
     cdef vfloat x
     cdef Py_ssize_t p
     cdef int i, j
@@ -33,7 +34,7 @@ cdef inline void accumulate(
             for j in range(vectors):
                 acc[i * vectors + j] = vfma(x, vload(b + j * LANES), acc[i * vectors + j])
         a += cs_a
-        b += ab.rs_b
+        b += rs_b
 
 
 cdef struct Tile:

@@ -42,7 +42,7 @@ cdef void _lay_out_own(Buffers* b, const Net* net, const Kernels* table, bint tr
     """Set where a thread's own parts are."""
     cdef Py_ssize_t used = 0, learning = training
     cdef bint sparse = net.sparse_inputs > 0 or net.widest_sparse > 0
-    _take(&used, 2 * b.rows * sizeof(Row) // 4)
+    _take(&used, 3 * b.rows * sizeof(Row) // 4)
     b.transposed_at = _take(&used, learning * b.ld_transposed * net.sparse_inputs // 4)
     b.labels_at = _take(&used, b.rows // 4 + 1)
     b.sums_at = _take(&used, sparse * min(b.rows, <Py_ssize_t>BLOCK_ROWS) * table.sparse_tile)

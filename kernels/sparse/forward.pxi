@@ -1,9 +1,11 @@
 # Sparse products for forward passes and d_input: all rows of A with K_BLOCK rows of B, which stay in the cache.
 
 cdef struct SparseBlock:
-    # C (count, up to SPARSE_TILE) += A @ B, of A's rows the elements from `first` on, K_BLOCK of them. B's columns lie in
-    # panels of two vectors, `panel` floats apart, with leading dimension NR, or of one vector with rs_b; C's is SPARSE_TILE.
+    # C (count, vectors * LANES) += A @ B, of A's rows the elements from `first` on, K_BLOCK of them. B's columns lie in
+    # panels of two vectors, `panel` floats apart, with leading dimension NR, or of one vector with rs_b; C's rows follow
+    # one another.
     const Row* rows
+    const Row* next  # of bytes: rows whose elements from `first` on are prefetched meanwhile
     const float* pixel  # what bytes count as
     Py_ssize_t count
     Py_ssize_t k  # elements of a whole row
@@ -17,7 +19,7 @@ cdef struct SparseBlock:
 cdef inline void sparse_block(const int vectors, const bint bytes, const SparseBlock* given) noexcept nogil:
     """All rows, each in turn; the next row's mask is made before this one is multiplied."""
     cdef SparseBlock p = given[0]
-    cdef vfloat acc[TILE_VECTORS]
+    cdef vfloat acc[WIDEST_TILE]
     cdef vfloat x
     cdef uint64_t mask, after = mask_at(bytes, &p.rows[0], p.k, p.k, p.first)
     cdef Py_ssize_t i, j
@@ -30,9 +32,11 @@ cdef inline void sparse_block(const int vectors, const bint bytes, const SparseB
         mask = after
         if i + 1 < p.count:
             after = mask_at(bytes, &p.rows[i + 1], p.k, p.k, p.first)
+        if bytes:
+            prefetch(p.next[i].bytes + p.first, 0, 3)
         if mask == 0 and p.first > 0:
             continue
-        c = p.c + i * SPARSE_TILE
+        c = p.c + i * vectors * LANES
         for v in range(vectors):
             acc[v] = vload(c + v * LANES) if p.first > 0 else vbroadcast(0)
         while mask:
@@ -62,19 +66,24 @@ cdef inline void sparse_block_of(int vectors, const bint bytes, const SparseBloc
         sparse_block(6, bytes, p)
     elif vectors == 7:
         sparse_block(7, bytes, p)
+    elif vectors == 8:
+        sparse_block(8, bytes, p)
+    elif vectors == 9:
+        sparse_block(9, bytes, p)
     else:
-        sparse_block(TILE_VECTORS, bytes, p)
+        sparse_block(WIDEST_TILE, bytes, p)
 
 
 cdef void sparse_forward(
     const Linear* layer, const float* packed, const MicroBatch* batch, const Row* rows, Py_ssize_t count,
     Py_ssize_t column, int vectors,
 ) noexcept nogil:
-    """`batch.sums` (count, SPARSE_TILE) = X @ W for up to BLOCK_ROWS rows, `vectors` vectors of columns from `column` on."""
+    """`batch.sums` (count, vectors * LANES) = X @ W for up to BLOCK_ROWS rows, and columns from `column` on."""
     cdef Py_ssize_t k_block
     cdef SparseBlock p
     p.rows, p.pixel, p.count, p.k, p.rs_b, p.c = rows, batch.pixel, count, layer.inputs, layer.panel, batch.sums
     p.panel = layer.panel * layer.inputs
+    p.next = batch.next + (rows - batch.row)
     p.b = packed + panel_start(layer, column)
     for k_block from 0 <= k_block < layer.inputs by K_BLOCK:
         p.first = k_block

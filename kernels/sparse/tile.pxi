@@ -8,7 +8,7 @@
 # In each, A @ B, the non-zeros of a row of A pick rows of B. Every fma loads a vector of B, and the element of A: loads
 # are the limit. So B has to come from the first-level cache, and a tile sums many vectors at once.
 #
-# Forward and d_input: a block of B is K_BLOCK rows by SPARSE_TILE columns, 32 KiB at most. All rows of A go through it one
+# Forward and d_input: a block of B is K_BLOCK rows by a tile's columns, 40 KiB at most. All rows of A go through it one
 # by one; between blocks their sums lie in memory of the thread's own, not in the output, which other threads have read
 # (`sparse_block`).
 #
@@ -27,13 +27,15 @@
 cdef extern from *:
     """
     #define TILE_VECTORS 8
+    #define WIDEST_TILE 10
     #define HALF_TILE (TILE_VECTORS / 2)
-    #define SPARSE_TILE (TILE_VECTORS * LANES)
+    #define SPARSE_TILE (WIDEST_TILE * LANES)
     """
     enum:
         TILE_VECTORS  # vectors that are summed at once, of one row
+        WIDEST_TILE  # where that saves a tile, and so a walk over all masks
         HALF_TILE  # of the gradient of one image, or of many
-        SPARSE_TILE  # sparse tile width, in columns
+        SPARSE_TILE  # the widest sparse tile, in columns
 
 
 cdef inline Py_ssize_t place(int v, Py_ssize_t panel) noexcept nogil:
@@ -46,3 +48,11 @@ cdef inline int vectors_of(int most, Py_ssize_t columns) noexcept nogil:
     cdef Py_ssize_t left = columns // LANES, tiles = (left + most - 1) // most
     cdef Py_ssize_t vectors = (left + tiles - 1) // tiles
     return <int>min(left, vectors + vectors % 2)
+
+
+cdef inline int tile_vectors(Py_ssize_t columns) noexcept nogil:
+    """Vectors of the next tile of a forward pass, or of d_input: of 144 columns nine at once, of 192 twice six."""
+    cdef Py_ssize_t left = columns // LANES
+    if (left + WIDEST_TILE - 1) // WIDEST_TILE < (left + TILE_VECTORS - 1) // TILE_VECTORS:
+        return vectors_of(WIDEST_TILE, columns)
+    return vectors_of(TILE_VECTORS, columns)

@@ -103,7 +103,7 @@ cdef void sparse_d_activations(
     for row from 0 <= row < batch.rows by BLOCK_ROWS:
         end = min(batch.rows, row + BLOCK_ROWS)
         sparse_d_input(layer, job.packed, batch, row, end - row, first, inputs, vectors)
-        activations_backward(job, layer - 1, batch.sums, SPARSE_TILE, Block(row, end, first, first + columns))
+        activations_backward(job, layer - 1, batch.sums, vectors * LANES, Block(row, end, first, first + columns))
 
 
 cdef void d_input(Job* job, const MicroBatch* batch, int index, int thread) noexcept nogil:
@@ -123,7 +123,7 @@ cdef void d_input(Job* job, const MicroBatch* batch, int index, int thread) noex
             batch.hidden[i] = Row(NULL, d_output_of(job, layer) + i * layer.ld)
     while first < end:
         if skip:
-            vectors = vectors_of(TILE_VECTORS, end - first)
+            vectors = tile_vectors(end - first)
             columns = vectors * LANES
         columns = min(end - first, columns)
         for i in range(batch.rows):

@@ -96,7 +96,7 @@ cdef void sparse_activations(
     for row from block.row <= row < end by BLOCK_ROWS:
         block.row, block.end_row = row, min(end, row + BLOCK_ROWS)
         sparse_forward(layer, job.packed, batch, rows + row, block.end_row - row, block.column, vectors)
-        bias_and_activations(job, batch, layer, batch.sums, SPARSE_TILE, block)
+        bias_and_activations(job, batch, layer, batch.sums, vectors * LANES, block)
 
 
 cdef void choose_sparse(const Job* job, MicroBatch* batch, int index, Py_ssize_t first, Py_ssize_t end) noexcept nogil:
@@ -143,7 +143,7 @@ cdef void forward(Job* job, MicroBatch* batch, int thread) noexcept nogil:
         end = block.end_column
         while block.column < end:  # one panel after the other, while what was computed is in a cache
             if batch.sparse[index]:
-                vectors = vectors_of(TILE_VECTORS, end - block.column)
+                vectors = tile_vectors(end - block.column)
                 block.end_column = block.column + vectors * LANES
                 sparse_activations(job, batch, index, block, vectors)
             else:

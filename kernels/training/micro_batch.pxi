@@ -10,6 +10,7 @@ cdef struct MicroBatch:
     const float* pixel  # (256,), what bytes count as
     # The thread's own part of the workspace:
     Row* row  # (rows,)
+    Row* next  # (rows,): what the forward pass of the first layer prefetches, rows of the next micro-batch, or these
     Row* hidden  # (rows,): of the input, or of the d_output, of the layer that is computed
     uint8_t* transposed  # (inputs, ld_transposed)
     Py_ssize_t ld_transposed

@@ -15,7 +15,7 @@ cdef bint by_columns(const Job* job, const MicroBatch* batch, const Linear* laye
     cdef Py_ssize_t least = layer.panel
     if layer == &job.net.linear[0] and layer.sparse and job.batch_size >= FIRST_ROWS * job.team.size:
         least = FIRST_VECTORS * LANES
-    return not batch.by_rows and layer.padded >= least * job.team.size
+    return not batch.by_rows and (job.team.size == 1 or layer.padded >= least * job.team.size)
 
 
 cdef void thread_columns(

@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from hypothesis import example, given, settings
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from falcon_mnist.api import schemas
@@ -43,7 +43,6 @@ def plain(text: str) -> dict[str, Any]:
     return decode(text.encode(), max_numbers=1000)
 
 
-@settings(max_examples=200, deadline=None)
 @given(st.dictionaries(NAMES, VALUES, max_size=5))
 @example({"architecture": {"layers": [[[]], {"type": {}}, {"type": ["linear"]}]}})
 @example({"architecture": {"layers": [{"type": "linear", "in": 10**400, "out": -1}]}})
@@ -64,7 +63,6 @@ def test_any_object_as_any_body_is_parsed_or_refused(body: dict[str, Any]) -> No
             json.dumps(document)
 
 
-@settings(max_examples=200, deadline=None)
 @given(
     st.binary(max_size=60) | st.text(max_size=60).map(str.encode) | VALUES.map(lambda value: json.dumps(value).encode())
 )
@@ -79,7 +77,6 @@ def matrices(elements: st.SearchStrategy[float]) -> st.SearchStrategy[list[list[
     )
 
 
-@settings(max_examples=200, deadline=None)
 @given(matrices(FLOAT32 | st.integers(-(2**70), 2**70)), st.booleans())
 @example([[1e-45, 3.4028234663852886e38, -0.0, 1.1754943508222875e-38]], False)
 def test_a_matrix_is_what_numpy_makes_of_the_numbers(rows: list[list[float]], doubtful: bool) -> None:
@@ -92,7 +89,6 @@ def test_a_matrix_is_what_numpy_makes_of_the_numbers(rows: list[list[float]], do
         assert vector(plain(json.dumps({"b": row}))["b"]).tobytes() == numbers.tobytes()
 
 
-@settings(max_examples=200, deadline=None)
 @given(st.integers(0, 2**32 - 1))
 @example(0x15AE43FD)
 @example(0x95AE43FD)

@@ -34,7 +34,7 @@ def test_requests_at_the_same_time_never_mix(client: Client, trained: Document, 
     asked = []
     for seed in range(40):
         rows, param_id = pixels((1, 2, 160, 160, 160)[seed % 5], seed=seed), (trained, another)[seed % 2]["param_id"]
-        if seed % 3:
+        if seed % 3 == 0:
             body = json.dumps({"param_id": param_id, "inputs": (rows / 255).tolist()})
             asked.append({"content": body, "headers": {"Content-Type": "application/json"}})
         else:

@@ -91,11 +91,8 @@ def test_no_schema_names_a_keyword_that_json_schema_does_not_have(document: Docu
 # Anything at all
 
 
-def tries(count: int) -> settings:
-    """As many examples; a failing one is shown as it was found, as each smaller one is a request as well."""
-    phases = (Phase.explicit, Phase.reuse, Phase.generate)
-    return settings(max_examples=count, deadline=None, suppress_health_check=list(HealthCheck), phases=phases)
-
+# A failing one is shown as it was found, as each smaller one is a request as well.
+AS_FOUND = settings(suppress_health_check=list(HealthCheck), phases=(Phase.explicit, Phase.reuse, Phase.generate))
 
 JSON_VALUES = st.recursive(
     st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False, allow_infinity=False) | st.text(),
@@ -163,7 +160,7 @@ def bent_bodies(draw: st.DrawFn) -> tuple[str, Any]:
     return path, body
 
 
-@tries(150)
+@AS_FOUND
 @given(bent_bodies())
 def test_a_body_that_the_server_takes_is_one_that_the_description_takes(client: Client, bent: tuple[str, Any]) -> None:
     path, body = bent
@@ -176,13 +173,13 @@ def test_a_body_that_the_server_takes_is_one_that_the_description_takes(client: 
         assert response.json()["errors"]
 
 
-@tries(60)
+@AS_FOUND
 @given(st.sampled_from(sorted(BODIES)), st.binary(max_size=40) | st.text().map(str.encode))
 def test_no_bytes_are_more_than_a_refused_body(client: Client, path: str, content: bytes) -> None:
     assert client.post(path, content=content).status_code == 400
 
 
-@tries(60)
+@AS_FOUND
 @given(
     st.sampled_from(["/api/runs/r_0", "/api/params/{param_id}", "/api/models/{model_id}/runs", "/api/openapi.json"]),
     st.dictionaries(st.sampled_from(["limit", "cursor", "format", "x"]) | st.text(max_size=5), st.text(max_size=30)),

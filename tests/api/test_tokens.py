@@ -5,13 +5,13 @@ from __future__ import annotations
 import logging
 import os
 import stat
-import subprocess
 from collections.abc import Callable
 from pathlib import Path
 from typing import BinaryIO
 
+import forking
 import pytest
-from serving import COMMANDS, READ, SMALL, WRITE, Client, Document, OnDisk, Server, environment, pixels, until
+from serving import READ, SMALL, WRITE, Client, Document, OnDisk, Server, environment, pixels, until
 
 from falcon_mnist.api.auth import Holder, Tokens
 from falcon_mnist.api.token_rules import check_address, weaknesses
@@ -240,14 +240,12 @@ def test_long_tokens_in_a_private_file_have_no_weakness(tmp_path: Path) -> None:
 
 def test_serve_refuses_weak_tokens_on_other_addresses_in_one_sentence(tmp_path: Path, digits: Path) -> None:
     variables = environment(tmp_path / "home", tokens="short", dataset=digits)
-    command = [str(COMMANDS / "falcon-mnist"), "serve", "--host", "192.0.2.1", "--port", "0"]  # no address of ours
-    refused = subprocess.run(command, env=variables, capture_output=True, text=True, timeout=60)
+    command = ("serve", "--host", "192.0.2.1", "--port", 0)  # no address of ours
+    refused = forking.run(*command, env=variables, timeout=60)
     assert refused.returncode != 0
     assert "--allow-weak-tokens" in refused.stderr
     assert "Traceback" not in refused.stderr
-    allowed = subprocess.run(
-        [*command, "--allow-weak-tokens"], env=variables, capture_output=True, text=True, timeout=60
-    )
+    allowed = forking.run(*command, "--allow-weak-tokens", env=variables, timeout=60)
     assert "cannot listen at 192.0.2.1" in allowed.stderr
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import tracemalloc
 from pathlib import Path
 
 import numpy as np
@@ -124,3 +125,32 @@ def test_a_picture_that_ends_too_soon_is_a_sentence(tmp_path: Path) -> None:
     path.write_bytes(whole[: len(whole) // 2])
     with pytest.raises(PictureError, match=r"half\.png cannot be read as a picture"):
         read(path)
+
+
+@pytest.mark.parametrize(
+    ("dtype", "white"), [(np.uint16, 65535), (np.uint16, 4095), (np.int32, 2**24), (np.float32, 1)]
+)
+def test_a_picture_of_more_than_8_bits_a_pixel_is_read_like_one_of_8(tmp_path: Path, dtype: type, white: int) -> None:
+    paper = 1 - 0.8 * large(SEVEN / 255)  # ink is grey: cut off at 255, it would be as white as its paper
+    deep = tmp_path / "deep.tiff"
+    Image.fromarray((paper * white).astype(dtype)).save(deep)
+    assert np.allclose(read(deep), read(save(tmp_path, paper)), atol=1)
+
+
+def test_a_picture_with_numbers_that_are_none_is_refused_or_read(tmp_path: Path) -> None:
+    deep = tmp_path / "deep.tiff"
+    Image.fromarray(np.full((40, 40), np.nan, np.float32)).save(deep)
+    with pytest.raises(PictureError, match="no digit"):
+        read(deep)
+
+
+def test_a_large_picture_of_few_bytes_takes_little_memory(tmp_path: Path) -> None:
+    """Its pixels are counted as bytes, not as the floats of 4 bytes and more that they would become."""
+    large = tmp_path / "large.png"
+    Image.new("L", (8000, 8000), 255).save(large)
+    tracemalloc.start()
+    with pytest.raises(PictureError, match="no digit"):
+        read(large)
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert peak < 8000 * 8000

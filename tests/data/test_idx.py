@@ -8,7 +8,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from falcon_mnist.data import idx
@@ -132,7 +132,6 @@ def mutated(data: bytes) -> st.SearchStrategy[bytes]:
 ANYTHING = st.binary(max_size=64) | mutated(whole(IMAGES, 1)) | mutated(whole(LABELS, 20))
 
 
-@settings(deadline=None, max_examples=300)
 @given(data=ANYTHING, kind=st.sampled_from([IMAGES, LABELS]))
 def test_any_bytes_are_data_or_refused(data: bytes, kind: Kind):
     try:
@@ -142,7 +141,6 @@ def test_any_bytes_are_data_or_refused(data: bytes, kind: Kind):
     assert idx.header(kind, len(rows)) + rows.tobytes() == data
 
 
-@settings(deadline=None, max_examples=300)
 @given(
     packed=ANYTHING.map(gzip.compress) | mutated(gzip.compress(whole(LABELS, 20))) | ANYTHING,
     kind=st.sampled_from([IMAGES, LABELS]),

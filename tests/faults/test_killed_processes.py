@@ -166,7 +166,7 @@ def test_nothing_outlives_a_server_that_is_killed(start: Start, at: str) -> None
         if at == "idle":
             client.wait(run_id)
         until(lambda: server.workers(), "there are workers")
-    left = children(server.process.pid)
+    left = [*children(server.process.pid), *server.workers()]
     kill(server.process.pid)
     server.stop(None)
     for pid in left:

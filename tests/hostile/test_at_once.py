@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import threading
+import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from typing import Any
@@ -14,6 +15,7 @@ from raw_http import Raw, request
 from waitress import wasyncore
 
 from falcon_mnist.api.at_once import KEY, NotAtOnce
+from falcon_mnist.server.channel import AT_ONCE_SECONDS
 from falcon_mnist.server.listener import Listeners
 
 LARGE = 20_000_000  # bytes, more than a connection takes without a reader
@@ -42,6 +44,10 @@ def server() -> Iterator[Listeners]:
 def _ask(connection: Raw, method: str, path: str, body: bytes = b"") -> bytes:
     """The body of an answer that says how long it is."""
     connection.send(request(method, path, body=body))
+    return _answer(connection)
+
+
+def _answer(connection: Raw) -> bytes:
     received = b""
     while b"\r\n\r\n" not in received:
         received += connection.receive(seconds=10)
@@ -92,6 +98,31 @@ def test_a_client_that_does_not_read_an_answer_holds_nobody(server: Listeners) -
             assert _ask(other, "POST", "/", b"body").startswith(b"body ")
         for _ in range(3):
             assert reads_later.status() == 200
+
+
+def test_slow_answers_of_one_round_are_shared_with_other_threads() -> None:
+    """Else whoever comes next waits for all of them."""
+    begun, go_on = threading.Event(), threading.Event()
+
+    def application(environ: dict[str, Any], start_response: Callable[..., Any]) -> list[bytes]:
+        if environ["PATH_INFO"] == "/held":
+            begun.set()
+            assert go_on.wait(10)
+        if KEY in environ:
+            time.sleep(AT_ONCE_SECONDS)
+        return _application(environ, start_response)
+
+    with served(application, may_be_quick=lambda request: request.command == "POST") as server, ExitStack() as stack:
+        held, *connections = [stack.enter_context(Raw(server.addresses[0])) for _ in range(4)]
+        for connection in connections:
+            assert _ask(connection, "GET", "/")
+        held.send(request("POST", "/held", body=b"body"))
+        assert begun.wait(10)
+        for connection in connections:  # all of them are ready when the thread that reads goes on
+            connection.send(request("POST", "/", body=b"body"))
+        go_on.set()
+        threads = [_answer(connection).removeprefix(b"body ") for connection in (held, *connections)]
+        assert sum(thread == threads[0] for thread in threads) == 2
 
 
 def test_all_connections_that_wait_are_accepted_together() -> None:

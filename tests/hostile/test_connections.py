@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 import itertools
-import os
 import re
 import resource
-import subprocess
 import sys
 import threading
 import time
@@ -16,6 +14,7 @@ from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
+import forking
 import pytest
 from in_process import served
 from raw_http import HEALTH, Gauge, Raw, request
@@ -290,9 +289,9 @@ def test_a_get_that_expects_to_be_told_to_continue_is_answered(client: Client) -
         assert connection.status() == 200
 
 
-def test_a_full_temporary_folder_is_a_503(client: Client, temporary: Path, trained: Document) -> None:
+def test_a_full_temporary_folder_is_a_503(client: Client, target: Server, trained: Document) -> None:
     """And others' answers are not spoilt: here by a bound on the size of the server's files, which it sees as full."""
-    pid = next(iter(_servers(temporary)))
+    pid = target.process.pid
     before = resource.prlimit(pid, resource.RLIMIT_FSIZE)
     resource.prlimit(pid, resource.RLIMIT_FSIZE, (2**20, before[1]))
     try:
@@ -305,20 +304,6 @@ def test_a_full_temporary_folder_is_a_503(client: Client, temporary: Path, train
         assert client.get(f"/api/params/{trained['param_id']}").status_code == 200
     finally:
         resource.prlimit(pid, resource.RLIMIT_FSIZE, before)
-
-
-def _servers(temporary: Path) -> list[int]:
-    """The ids of the processes whose temporary files lie there, oldest first."""
-    needle = f"TMPDIR={temporary}".encode()
-    found = []
-    for process in Path("/proc").iterdir():
-        if process.name.isdigit() and int(process.name) != os.getpid():
-            try:
-                if needle in (process / "environ").read_bytes() and b"serve" in (process / "cmdline").read_bytes():
-                    found.append(int(process.name))
-            except OSError:
-                continue
-    return sorted(found)
 
 
 @pytest.mark.parametrize("limit", [64, 256])
@@ -347,8 +332,8 @@ def test_a_server_without_descriptors_to_spare_stays_well(tmp_path: Path, digits
 
 @pytest.mark.parametrize("host", ["*", "localhost", "127.0.0.1"])
 def test_it_serves_on_every_address_of_its_host(tmp_path: Path, digits: Path, host: str) -> None:
-    command = (str(Path(sys.executable).parent / "falcon-mnist"), "serve", "--port", "0", "--host", host)
-    server = Server(environment(tmp_path / "home", dataset=digits, workers=1), *command)
+    variables = environment(tmp_path / "home", dataset=digits, workers=1)
+    server = Server(variables, main=forking.COMMAND, arguments=("serve", "--port", "0", "--host", host))
     try:
         output = until(lambda: re.search(r":(\d+)/api", server.output()), "the server prints its address")
         with Raw(f"http://127.0.0.1:{output[1]}") as connection:
@@ -359,15 +344,8 @@ def test_it_serves_on_every_address_of_its_host(tmp_path: Path, digits: Path, ho
 
 
 def test_a_host_that_is_none_is_one_sentence(tmp_path: Path, digits: Path) -> None:
-    command = [str(Path(sys.executable).parent / "falcon-mnist"), "serve", "--port", "0", "--host", "no such host"]
-    ran = subprocess.run(
-        command,
-        env=environment(tmp_path / "home", dataset=digits),
-        capture_output=True,
-        text=True,
-        timeout=PATIENCE,
-        check=False,
-    )
+    variables = environment(tmp_path / "home", dataset=digits)
+    ran = forking.run("serve", "--port", "0", "--host", "no such host", env=variables, timeout=PATIENCE)
     assert ran.returncode == 1
     assert ran.stderr.count("\n") == 1
     assert "Traceback" not in ran.stderr

@@ -18,7 +18,7 @@ import numpy as np
 import orjson
 import pytest
 from raw_http import Gauge
-from serving import JSON, READ, SAFETENSORS, SMALL, WRITE, Client, Document, Server, architecture, environment
+from serving import JSON, PLAIN, READ, SAFETENSORS, SMALL, WRITE, Client, Document, Server, architecture, environment
 
 ONCE = 8
 MEMORY = 900 * 2**20
@@ -54,7 +54,7 @@ def at_once(server: Server, method: str, path: str, content: bytes | None = None
     def ask() -> int:
         given = {"Authorization": f"Bearer {READ}", "Content-Type": JSON} | headers
         with (
-            httpx.Client(timeout=60, trust_env=False) as http,
+            httpx.Client(timeout=60, **PLAIN) as http,
             http.stream(method, url + path, content=content, headers=given) as answer,
         ):
             for _ in answer.iter_raw():

@@ -259,7 +259,7 @@ def test_a_sum_over_k_may_be_cut_anywhere(kernels, random, shape, alpha):
 
 
 @given(data=st.data())
-@settings(max_examples=120, deadline=None, derandomize=True)
+@settings(deadline=None, derandomize=True)  # under an emulator these tests have no conftest.py but their own
 @pytest.mark.parametrize("isa", supported())
 def test_any_shape_any_strides_any_factors(isa, data):
     kernels = variant(isa)

@@ -89,7 +89,8 @@ def test_constructors_take_the_parameters_of_the_stub():
 
 
 def test_every_variant_has_all_that_the_package_takes_from_one(kernels):
-    for name in set(STUBBED) - {"UnsupportedIsaError", "isa", "supported", "variant", "hard_numbers", "Variant"}:
+    apart = {"UnsupportedIsaError", "isa", "supported", "variant", "Variant", "read_json", "TooManyError"}
+    for name in set(STUBBED) - apart:
         assert hasattr(kernels, name)
         if name in FUNCTIONS:
             assert getattr(package, name) == getattr(variant(isa()), name)

@@ -28,7 +28,7 @@ LIBRARIES = {"address": "libasan.so", "undefined": "libubsan.so", "thread": "lib
 OPTIONS = {
     "ASAN_OPTIONS": "detect_leaks=0:handle_segv=0:allocator_may_return_null=1",
     "UBSAN_OPTIONS": "print_stacktrace=1",
-    "TSAN_OPTIONS": "halt_on_error=1:report_signal_unsafe=0:allocator_may_return_null=1",
+    "TSAN_OPTIONS": "die_after_fork=0:halt_on_error=1:report_signal_unsafe=0:allocator_may_return_null=1",
 }
 # They reach every kernel, threads from several callers, and calls that are refused; more would take hours.
 TESTS = [f"tests/kernels/test_{name}.py" for name in ("every_kernel", "parked_threads", "hostile_calls")]

@@ -7,8 +7,8 @@ from collections.abc import Callable
 import pytest
 from interrupting import LONG, parameter_bytes
 from ray_cluster import RayCluster
-from serving import Client, Server, until
-from several import spawned
+from serving import Client, Server
+from several import both_started
 
 from falcon_mnist.app import BACKENDS
 
@@ -50,7 +50,4 @@ def serve_each(request: pytest.FixtureRequest, serve: Serve) -> Serve:
 @pytest.fixture
 def pair(serve: Serve) -> Server:
     """A server of two processes."""
-    server = serve(processes=2)
-    server.url()
-    until(lambda: len(spawned(server.process.pid)) == 2, "both are started")
-    return server
+    return both_started(serve(processes=2))

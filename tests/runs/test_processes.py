@@ -11,11 +11,13 @@ import sys
 from collections.abc import Callable
 from pathlib import Path
 
+import forking
 import pytest
 from interrupting import interrupted, parameter_bytes
 from serving import (
     COMMANDS,
     ENDLESS,
+    PATIENCE,
     WRITE,
     Client,
     Server,
@@ -78,7 +80,7 @@ def test_sigterm_ends_the_server_and_its_workers_and_the_next_resumes_the_run(se
 
 def test_ctrl_c_in_the_terminal_ends_the_server_and_its_workers(serve: Serve) -> None:
     """It goes to the whole process group: the workers leave it to their server."""
-    server = serve(workers=2)
+    server = serve(str(COMMANDS / "falcon-mnist"), "serve", "--port", "0", workers=2)
     with Client(server.url()) as client:
         runs = [client.train(client.model(ENDLESS)) for _ in range(2)]
         for run_id in runs:
@@ -198,9 +200,7 @@ def test_a_setting_that_cannot_be_used_ends_the_command_with_one_sentence(
     tmp_path: Path, variable: str, value: str
 ) -> None:
     variables = environment(tmp_path / "home", tokens=None) | {f"FALCON_MNIST_{variable}": value}
-    ran = subprocess.run(
-        [COMMANDS / "falcon-mnist", "serve", "--port", "0"], env=variables, capture_output=True, text=True, check=False
-    )
+    ran = forking.run("serve", "--port", "0", env=variables, timeout=PATIENCE)
     assert ran.returncode == 1
     assert ran.stdout == ""
     assert ran.stderr.startswith("falcon-mnist: ")
@@ -211,9 +211,7 @@ def test_a_setting_that_cannot_be_used_ends_the_command_with_one_sentence(
 def test_a_port_that_is_taken_is_said_in_one_sentence(serve: Serve, tmp_path: Path) -> None:
     port = serve().url().rpartition(":")[2]
     variables = environment(tmp_path / "other")
-    ran = subprocess.run(
-        [COMMANDS / "falcon-mnist", "serve", "--port", port], env=variables, capture_output=True, text=True, check=False
-    )
+    ran = forking.run("serve", "--port", port, env=variables, timeout=PATIENCE)
     assert ran.returncode == 1
     assert ran.stderr.startswith("falcon-mnist: ")
     assert ran.stderr.count("\n") == 1

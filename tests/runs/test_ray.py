@@ -9,7 +9,7 @@ from collections.abc import Callable
 
 import pytest
 from interrupting import interrupted, parameter_bytes
-from ray_cluster import RayCluster
+from ray_cluster import CPUS, RayCluster
 from serving import ENDLESS, PATIENCE, Client, Server, alive, children, command_line, until
 
 Serve = Callable[..., Server]
@@ -23,12 +23,20 @@ def ready(client: Client) -> dict[str, str]:
     return answer
 
 
+def workers(client: Client) -> tuple[int, int]:
+    """How many runs train at the same time, by `/api/status` and by `/metrics`."""
+    lines = client.get("/metrics").text.splitlines()
+    [gauge] = [line.split()[1] for line in lines if line.startswith("falcon_mnist_workers ")]
+    return client.get("/api/status").json()["workers"], int(float(gauge))
+
+
 def test_a_server_whose_cluster_is_gone_stays_and_its_run_goes_on_when_it_is_back(
     serve_with_ray: Serve, ray_cluster: RayCluster, undisturbed: bytes
 ) -> None:
-    server = serve_with_ray()
+    server = serve_with_ray(workers=5)  # which is the pool's setting
     with Client(server.url()) as client:
         until(lambda: ready(client) == {"status": "ready"}, "the cluster has answered")
+        assert workers(client) == (CPUS, CPUS)
         run_id, _ = interrupted(client, server)
         ray_cluster.kill()
         until(lambda: ready(client) == {"status": "ready", "runs": "waiting"}, "the server has noticed")
@@ -86,4 +94,5 @@ def test_a_server_that_finds_no_cluster_serves_and_ends(serve: Serve, monkeypatc
             until(lambda: "Ray cannot be reached: ConnectionRefusedError" in server.log(), "the log says why")
             assert ready(client) == {"status": "ready", "runs": "waiting"}
             assert client.run(queued)["state"] == "queued"
+            assert workers(client) == (0, 0)
         assert server.stop() == 0

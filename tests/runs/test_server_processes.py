@@ -25,7 +25,7 @@ from serving import (
     pixels,
     until,
 )
-from several import EXECUTES, OTHER, clients, only, spawned
+from several import EXECUTES, OTHER, both_started, clients, only, spawned
 
 Serve = Callable[..., Server]
 
@@ -44,8 +44,8 @@ def parameters(client: Client, run: Document) -> bytes:
 
 def family(server: Server) -> list[int]:
     """All that a server started, and what these have started."""
-    servers = children(server.process.pid)
-    return [*servers, *(pid for child in servers for pid in children(child))]
+    servers = spawned(server.process.pid)
+    return [*children(server.process.pid), *servers, *(pid for child in servers for pid in spawned(child))]
 
 
 def test_a_run_that_any_process_has_queued_is_executed_by_the_first(pair: Server) -> None:
@@ -74,7 +74,7 @@ def test_what_one_process_removes_no_other_answers_from(pair: Server) -> None:
 def test_replaced_tokens_hold_in_all_processes(serve: Serve, tmp_path: Path) -> None:
     tokens = tmp_path / "tokens"
     tokens.write_text(f"{WRITE}\n")
-    server = serve(processes=2, tokens=None, tokens_file=tokens)
+    server = both_started(serve(processes=2, tokens=None, tokens_file=tokens))
     with clients(server) as asked:
         replacing = tmp_path / "new"
         replacing.write_text(f"{READ} read\n")
@@ -113,8 +113,9 @@ def test_a_process_that_is_killed_is_replaced_and_no_run_is_lost(pair: Server, u
 
 
 @pytest.mark.parametrize("how", [signal.SIGTERM, signal.SIGINT])
-def test_a_signal_ends_all_processes_and_saves_the_runs(pair: Server, how: signal.Signals) -> None:
+def test_a_signal_ends_all_processes_and_saves_the_runs(serve: Serve, how: signal.Signals) -> None:
     """Ctrl-C goes to all of them, SIGTERM to the parent; each answers the request that has begun to come in."""
+    pair = both_started(serve(str(COMMANDS / "falcon-mnist"), "serve", "--port", "0", "--processes", "2"))
     body = json.dumps({"architecture": SMALL}).encode()
     head = (
         f"POST /api/models HTTP/1.1\r\nHost: here\r\nAuthorization: Bearer {WRITE}\r\n"

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
-from falcon_mnist.storage.database import DatabaseBusyError, DatabaseFullError
+import peewee
+
+from falcon_mnist.storage.database import DatabaseBusyError, DatabaseFullError, DatabaseLostError
 from falcon_mnist.storage.migrations import migrate
 from falcon_mnist.storage.sqlite import SQLite
 
@@ -26,14 +29,23 @@ class Pause:
     over: Callable[[], bool] = lambda: False  # whether to wait no longer
 
 
+TROUBLES = ("busy", "full", "lost", "unanswered", "locked")
+
+
 class SimulatedDatabase(SQLite):
-    """SQLite in memory, for all processes. A write may find it locked or full, and a process may end in a commit."""
+    """SQLite in memory, for all processes. A write may find it locked or full, and a process may end in a commit.
+
+    As PostgreSQL's, a connection may be lost, at a COMMIT too, and a row may be skipped because another has locked it.
+    """
 
     def __init__(self, world: World) -> None:
         super().__init__(None, wait=0)
         self._world = world
         self.busy = 0.0  # the share of writes that finds it so
         self.full = 0.0
+        self.lost = 0.0  # the share of statements that lose the connection
+        self.unanswered = 0.0  # the share of commits that lose it
+        self.locked = 0.0  # the share of rows that another transaction has locked
         self.crash_in_commit: Process | None = None
         self.acting: Process | None = None
         self.pause: Pause | None = None
@@ -42,37 +54,51 @@ class SimulatedDatabase(SQLite):
     @property
     def in_trouble(self) -> bool:
         """Whether writes may fail now."""
-        return bool(self.busy or self.full)
+        return bool(self.busy or self.full or self.lost or self.unanswered)
+
+    def unless_locked(self, query: Any) -> Any:
+        """SKIP LOCKED: another transaction, that comes to nothing, may have locked the row."""
+        return query.where(peewee.SQL("FALSE")) if self._world.chance(self.locked) else query
 
     def execute_sql(self, sql: str, params: Any = None) -> Any:
-        """Reads always work."""
+        """Reads find it neither locked nor full."""
         writes = not sql.startswith("SELECT")
         self._maybe_pause(writes=writes)
         if writes:
             self._find_trouble()
-        return super().execute_sql(sql, params)
+        self._maybe_lose_connection()
+        if not writes or raw(self).in_transaction:
+            return super().execute_sql(sql, params)
+        with self._maybe_losing_answer():
+            return super().execute_sql(sql, params)
 
     def begin(self, lock_type: str | None = None) -> None:
         """Takes the lock, if it can be had."""
         self._maybe_pause(writes=True)
         self._find_trouble()
+        self._maybe_lose_connection()
         super().begin(lock_type)
 
     def commit(self) -> None:
-        """May find no room; a crash comes before it or after it."""
+        """May find no room; a crash, or a lost answer, comes before it or after it."""
         if self._world.chance(self.full):
             raise DatabaseFullError("simulated")
         crashes = self.crash_in_commit is not None and self.crash_in_commit is self.acting
-        if not crashes or self._world.chance(0.5):
-            super().commit()
+        with self._maybe_losing_answer():
+            if not crashes or self._world.chance(0.5):
+                super().commit()
         if crashes:
             self._crash()
+
+    def rollback(self) -> None:
+        """Nothing where the answer to a commit was lost."""
+        if raw(self).in_transaction:
+            super().rollback()
 
     def _crash(self) -> None:
         process, self.crash_in_commit = self.crash_in_commit, None
         assert process is not None
-        if raw(self).in_transaction:
-            self.rollback()
+        self.rollback()
         process.crash()
         raise Crashed
 
@@ -98,6 +124,20 @@ class SimulatedDatabase(SQLite):
         self.acting = process
         if not process.alive:
             raise Crashed
+
+    def _maybe_lose_connection(self) -> None:
+        if self.lost and self._world.chance(self.lost):
+            raise DatabaseLostError("simulated")
+
+    @contextmanager
+    def _maybe_losing_answer(self) -> Iterator[None]:
+        """What is committed may have happened, or not; the process learns neither."""
+        loses = self.unanswered and self._world.chance(self.unanswered)
+        if loses and self._world.chance(0.5):
+            raise DatabaseLostError("simulated, before")
+        yield
+        if loses:
+            raise DatabaseLostError("simulated, after")
 
     def _find_trouble(self) -> None:
         if self.busy and self._world.chance(self.busy):

@@ -30,6 +30,9 @@ class Faults(Striking):
             self._slow_bucket,
             self._lock_database,
             self._fill_database,
+            self._lose_database,
+            self._lose_answers,
+            self._lock_rows,
             self._jump,
             self._drain,
         ]
@@ -105,6 +108,15 @@ class Faults(Striking):
     def _fill_database(self) -> None:
         self._promises.allowed.add("disk_full")
         self._trouble_database("full")
+
+    def _lose_database(self) -> None:
+        self._trouble_database("lost")
+
+    def _lose_answers(self) -> None:
+        self._trouble_database("unanswered")
+
+    def _lock_rows(self) -> None:
+        self._trouble_database("locked")
 
     def _trouble_database(self, trouble: str) -> None:
         for worker in self._shared.living():

@@ -32,6 +32,7 @@ class Promises:
         self._seen = (-1, -1)
         self._rows = Rows(set(), {}, {}, {})
         self._losses: dict[str, int] = {}  # run to losses, by our own count
+        self._claimed: dict[str, Worker] = {}  # run to the worker that has claimed it last
         self._renewed: dict[str, float] = {}  # run to when its lease was last renewed, or its owner changed
         self._removing: list[str] = []  # what a server is removing now
         self._gone: set[str] = set()  # what was removed
@@ -131,9 +132,16 @@ class Promises:
             claims = before.state == QUEUED and run.state == RUNNING and run.owner == actor.name
             held = before.state == RUNNING and before.owner == actor.name
             check(claims or held, f"{actor.name} changes {run.id}, which is {before.owner}'s")
+            if claims:
+                self._claimed[run.id] = actor
+            else:
+                its_own = self._claimed[run.id] is actor or actor.requeues
+                check(its_own, f"{actor.name} changes {run.id}, which another worker of this name has claimed")
         losses = self._losses.get(run.id, 0)
         if isinstance(actor, Server) and before.state == RUNNING and run.owner != before.owner:
             losses += self._expected_losses(before, actor)
+        if isinstance(actor, Worker) and actor.requeues and run.owner != before.owner:
+            losses += not before.checkpointed_since_claim
         self._losses[run.id] = losses
         check(run.worker_losses == losses, f"{run.id} counts {run.worker_losses} losses of {losses}")
         if run.error:
@@ -148,12 +156,12 @@ class Promises:
         outcome = server.backend.told.get(before.owner)
         if outcome is None and server.doing != "poll":
             return 0
-        worker = next(each for each in self._shared.workers if each.name == before.owner)
+        hit = any(worker.hit for worker in self._shared.workers if worker.name == before.owner)
         if outcome is None:
             unrenewed = self._shared.world.now - self._renewed[before.id]
-            check(unrenewed > LEASE_SECONDS, f"{worker.name} loses {before.id} {unrenewed:.1f} s after it renewed")
-        counted = outcome is Outcome.LOST if outcome else not before.checkpointed_since_claim
-        check(not counted or worker.hit, f"{worker.name} counts as lost, and nothing had happened to it")
+            check(unrenewed > LEASE_SECONDS, f"{before.owner} loses {before.id} {unrenewed:.1f} s after it renewed")
+        counted = outcome in (Outcome.LOST, Outcome.FAILED) if outcome else not before.checkpointed_since_claim
+        check(not counted or hit, f"{before.owner} counts as lost, and nothing had happened to it")
         return int(counted)
 
     def _check_result(self, made: ParameterSet) -> None:

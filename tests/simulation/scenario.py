@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
-from falcon_mnist.runs.pool import CLAIM_SECONDS
+from falcon_mnist.runs.ray_backend import RayBackend
 from falcon_mnist.storage.files import ABANDONED_SECONDS
 
 from .bucket import SharedBucket
 from .clients import Clients
-from .database import SimulatedDatabase
+from .database import TROUBLES, SimulatedDatabase
 from .disk import SharedDisk
 from .faults import MOST_JUMP, Faults
 from .files import Files, recorded_files
 from .promises import Promises
 from .races import Races
+from .ray_cluster import RayCluster
+from .ray_faults import RayFaults
 from .servers import Server
 from .shared import Shared
 from .stored import check
@@ -20,7 +22,7 @@ from .world import Machine, Process, World
 
 FAULTY_SECONDS = (10.0, 40.0)
 # After the last fault: each run may first lose its lease, wait for a worker that hangs, and be trained behind others.
-QUIET_SECONDS = 300.0 + CLAIM_SECONDS[1]
+QUIET_SECONDS = 300.0 + RayBackend.claim_seconds[1]
 
 
 class Scenario:
@@ -29,10 +31,12 @@ class Scenario:
     def __init__(self, seed: int) -> None:
         self.world = World(seed)
         self.shared = Shared(self.world, SimulatedDatabase(self.world), SharedDisk(), SharedBucket())
+        if self.world.chance(0.4):
+            self.shared.ray = RayCluster(self.shared)
         self.promises = Promises(self.shared)
         self.servers: list[Server] = []
         parts = (self.shared, self.promises, self.servers)
-        self.fault_kinds = [*Faults(*parts).kinds(), *Races(*parts).kinds()]
+        self.fault_kinds = [*Faults(*parts).kinds(), *Races(*parts).kinds(), *RayFaults(*parts).kinds()]
         self.clients = Clients(*parts)
         self._names = 0
         self._faulty_seconds = self.world.random.uniform(*FAULTY_SECONDS)
@@ -85,7 +89,8 @@ class Scenario:
         self.shared.quiet = True
         self.shared.disk.full = False
         self.shared.bucket.away = self.shared.bucket.slow = 0.0
-        self.shared.database.busy = self.shared.database.full = 0.0
+        for trouble in TROUBLES:
+            setattr(self.shared.database, trouble, 0.0)
         self.shared.database.crash_in_commit = None
 
     def _over(self) -> bool:

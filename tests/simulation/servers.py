@@ -13,6 +13,7 @@ from falcon_mnist.storage.parameter_files import ParameterFiles
 from falcon_mnist.storage.removal import Remover
 
 from .files import Files
+from .ray_driver import Driver
 from .shared import Shared
 from .workers import TROUBLE, Basis, Worker
 from .world import Crashed, Machine, Process
@@ -81,7 +82,10 @@ class Server(Process):
         self.doing = ""  # what the queue was last asked for
         self.draining = False
         basis = Basis(random.choice(shared.datasets), random.choice(shared.isas))
-        self.backend = SimulatedBackend(shared, self.machine, basis, random.choice([1, 1, 2]))
+        if shared.ray is not None:
+            self.backend: SimulatedBackend | Driver = Driver(shared.ray, self, basis.dataset)
+        else:
+            self.backend = SimulatedBackend(shared, self.machine, basis, random.choice([1, 1, 2]))
         self._shared = shared
         self._owners = 0
         self._queue = Queue(self.store, self.backend, clock=self.machine.clock, new_owner=self._new_owner)

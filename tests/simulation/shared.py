@@ -15,6 +15,7 @@ from .disk import SharedDisk
 from .world import Machine, Process, World
 
 if TYPE_CHECKING:
+    from .ray_cluster import RayCluster
     from .workers import Worker
 
 
@@ -29,6 +30,7 @@ class Shared:
 
     def __post_init__(self) -> None:
         self.workers: list[Worker] = []  # living or not
+        self.ray: RayCluster | None = None  # without one, servers have workers of their own
         self.quiet = False  # no faults any more
         # What servers may have: an attempt on another data set or instruction set than the one before starts anew.
         random = self.world.random

@@ -38,6 +38,7 @@ class Worker(Process):
         self.hit = shared.database.in_trouble
         self.run_id = run_id
         self.outcome: Outcome | None = None
+        self.requeues = False  # whether it requeues what an earlier try of it has claimed
         self._shared = shared
         self.files = Files(shared, self, machine)
         self._parts = Parts(
@@ -70,12 +71,15 @@ class Worker(Process):
         if not self.alive:
             return
         if with_run is None:
-            self.end(Outcome.FINISHED)
+            self._claimed_by_another()
             return
         self._attempt = Attempt(self._parts, with_run, self.name)
         self._steps = self._attempt.run_to_completion()
         self.after(self.world.random.uniform(0.1, 1), self._step)
         self.after(WATCH_SECONDS, self._beat)
+
+    def _claimed_by_another(self) -> None:
+        self.end(Outcome.FINISHED)
 
     def _step(self) -> None:
         if self._do(self._next) is self:

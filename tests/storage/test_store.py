@@ -452,3 +452,34 @@ def test_nothing_is_wrong_with_what_the_store_writes(store: Store) -> None:
     store.succeed(run.id, "worker", "p_0", size_bytes=1, sha256="0")
     assert store.faults() == []
     store.check()
+
+
+# Counts
+
+
+def test_runs_are_counted_right_whether_they_were_counted_before_or_not(store: Store) -> None:
+    first, second, third = (running(store) for _ in range(3))
+    for run in (first, second):
+        ENDS[SUCCEEDED if run is first else CANCELLED](store, run.id)
+    before = store.count_runs()
+    store.count_further(enough=1)
+    assert store.count_runs() == before
+    assert {state: number for state, number in before.items() if number} == {SUCCEEDED: 1, CANCELLED: 1, RUNNING: 1}
+    assert store.fail(third.id, "worker", "diverged", "It did.")
+    new_run(store)
+    store.count_further(enough=2)  # only one has ended since
+    store.count_further(enough=1)
+    assert store.count_runs() == {QUEUED: 1, RUNNING: 0, SUCCEEDED: 1, FAILED: 1, CANCELLED: 1}
+
+
+def test_removed_runs_are_not_counted(store: Store) -> None:
+    runs = [running(store) for _ in range(3)]
+    for run in runs:
+        assert store.fail(run.id, "worker", "diverged", "It did.")
+    store.count_further(enough=1)
+    late = running(store)
+    assert store.cancel(late.id)
+    for which, row_id in ((remove_run, runs[0].id), (remove_model, runs[1].model_id), (remove_run, late.id)):
+        assert which(store._database, row_id)
+    assert store.count_runs()[FAILED] == 1
+    assert store.count_runs()[CANCELLED] == 0

@@ -21,6 +21,7 @@ import errno
 import hashlib
 import logging
 import math
+import multiprocessing
 import os
 import signal
 import time
@@ -28,6 +29,8 @@ from collections.abc import Iterator
 from functools import partial
 from pathlib import Path
 from typing import Any, BinaryIO
+
+import forked_workers
 
 from falcon_mnist import logs
 from falcon_mnist.app import open_service
@@ -42,6 +45,7 @@ from falcon_mnist.runs.queue import Queue
 from falcon_mnist.settings import Settings
 from falcon_mnist.storage.database import Database, DatabaseFullError
 from falcon_mnist.storage.disk import Disk
+from falcon_mnist.storage.files import Written
 from falcon_mnist.storage.opening import WORKER_WAIT, checkpoint_storage, database_at, open_database, parameter_storage
 from falcon_mnist.storage.parameter_files import ParameterFiles
 from falcon_mnist.storage.sqlite import SQLite
@@ -96,20 +100,17 @@ def dialect(place: Path | str, *, wait: float) -> Database:
     return FullDatabase(place, wait=wait) if isinstance(place, Path) else database_at(place, wait=wait)
 
 
-class HoldingStore(Store):
-    """A store that waits before it records a file."""
+class HoldingParameters(ParameterFiles):
+    """Waits before what was written is recorded."""
 
-    def record_checkpoint(self, *args: Any) -> None:
-        hold("hold-saved")
-        super().record_checkpoint(*args)
-
-    def succeed(self, *args: Any, **named: Any) -> None:
+    def write(self, *args: Any) -> Written:
+        written = super().write(*args)
         hold("hold-written")
-        super().succeed(*args, **named)
+        return written
 
 
 class HoldingCheckpoints(Checkpoints):
-    """One run's checkpoints, one after each batch: waits when one is recorded and the one before is removed."""
+    """One run's checkpoints, one after each batch: waits before one is recorded, and when the one before is removed."""
 
     written: Checkpoint | None = None
     at = "nowhere"
@@ -117,6 +118,7 @@ class HoldingCheckpoints(Checkpoints):
     def write(self, state: State) -> Checkpoint:
         self.at = f"{state.epoch}-{state.done}"
         self.written = super().write(state)
+        hold("hold-saved")
         return self.written
 
     def remove(self, checkpoint: Checkpoint | None) -> None:
@@ -130,7 +132,9 @@ def train(
 ) -> Iterator[trainer.Metrics | None]:
     """As `trainer.train`, in segments of one batch."""
     if on("deadly"):
-        os.kill(os.getppid(), signal.SIGKILL)
+        server = multiprocessing.parent_process()
+        assert server
+        os.kill(server.pid, signal.SIGKILL)
         os.kill(os.getpid(), signal.SIGKILL)
     hold(f"hold-{state.epoch}-{state.done}")  # where it resumes
     compute()
@@ -150,9 +154,9 @@ def execute(settings: Settings, run_id: str, owner: str) -> None:
     """As `worker.execute`."""
     checkpoints = checkpoint_storage(settings, disk=FullDisk())
     parts = Parts(
-        store=HoldingStore(open_database(settings.database, wait=WORKER_WAIT, dialect=dialect)),
+        store=Store(open_database(settings.database, wait=WORKER_WAIT, dialect=dialect)),
         checkpoints=HoldingCheckpoints(checkpoints, max_share=math.inf, min_interval_seconds=0.0),
-        parameters=ParameterFiles(parameter_storage(settings, disk=FullDisk())),
+        parameters=HoldingParameters(parameter_storage(settings, disk=FullDisk())),
         open_data=partial(worker.open_data, settings),
         progress_write_seconds=0.0,
         train=train,
@@ -170,7 +174,8 @@ class FaultyExecutor(Executor):
         super().__init__(
             settings,
             store,
-            partial(PoolBackend, execute=execute),
+            # Forked workers start too soon to be taken for broken.
+            partial(PoolBackend if on("brief-claims") else forked_workers.backend, execute=execute),
             make_queue=partial(
                 Queue,
                 lease_seconds=2.0 if on("brief-leases") else LEASE_SECONDS,

@@ -40,7 +40,7 @@ class Faulty(Server):
         self._switches.mkdir(parents=True, exist_ok=True)
         for name in faults:
             self.switch(name)
-        super().__init__(variables, main="faulty:main", arguments=())
+        super().__init__(variables, main="faulty:main")
 
     def switch(self, name: str, on: bool = True) -> None:
         if on:

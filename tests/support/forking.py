@@ -10,8 +10,8 @@ from __future__ import annotations
 import atexit
 import gc
 import importlib
+import json
 import os
-import pickle
 import select
 import selectors
 import signal
@@ -20,20 +20,22 @@ import struct
 import subprocess
 import sys
 import tempfile
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from functools import cache
+from pathlib import Path
 from typing import Any
 
 # What programs import. Not what looks at the environment or at the terminal as it is imported, as `cli.console` does.
-IMPORTED = ("falcon_mnist.app", "falcon_mnist.server.serve", "falcon_mnist.client", "typer", "rich.progress")
+IMPORTED = ("falcon_mnist.app", "falcon_mnist.server.serve", "falcon_mnist.client", "pebble", "typer", "rich.progress")
 # The instruction set is chosen when the kernels are imported: another one takes an interpreter of its own.
 CHOSEN_AT_IMPORT = "FALCON_MNIST_ISA"
 
 COMMAND = "falcon_mnist.cli.entry:main"
 
 _MOST_BYTES = 2**20
+_MOST_DESCRIPTORS = 32
 _NUMBER = struct.Struct("i")
 
 
@@ -45,22 +47,33 @@ class Request:
     arguments: list[str]
     environment: dict[str, str]
     folder: str = field(default_factory=os.getcwd)
+    asked_by: int = field(default_factory=os.getpid)
+    blocked: list[int] = field(default_factory=lambda: sorted(signal.pthread_sigmask(signal.SIG_BLOCK, ())))
 
 
 class Program:
-    """A running program, with what `subprocess.Popen` offers of its life. `files` are its three standard streams."""
+    """A running program, with what `subprocess.Popen` offers of its life. `files` are its three standard streams.
+
+    `passed` are more descriptors for it, which it finds in `forking.passed`.
+    """
 
     def __init__(
-        self, main: str, *arguments: object, env: Mapping[str, str], files: tuple[int | None, int, int]
+        self,
+        main: str,
+        *arguments: object,
+        env: Mapping[str, str],
+        files: tuple[int | None, int, int],
+        passed: Sequence[int] = (),
     ) -> None:
         self.returncode: int | None = None
         self.args = [main, *map(str, arguments)]
         self._told, telling = os.pipe()
-        request = pickle.dumps(Request(main, self.args[1:], dict(env)))
+        request = json.dumps(asdict(Request(main, self.args[1:], dict(env)))).encode()
         with open(os.devnull, "rb") as nothing:
             stdin, *others = files
             streams = [nothing.fileno() if stdin is None else stdin, *others]
-            socket.send_fds(_forker(), [request], [*streams, telling])
+            forker = _forker()
+            socket.send_fds(forker, [request], [*streams, telling, forker.fileno(), *passed])
         os.close(telling)
         self.pid = self._read()
 
@@ -92,6 +105,10 @@ class Program:
             self.returncode = self._read()
             os.close(self._told)
         return self.returncode
+
+    def ended(self) -> int:
+        """A descriptor of the caller's that can be read once it has ended."""
+        return os.dup(self._told)
 
     def _read(self) -> int:
         told = os.read(self._told, _NUMBER.size)
@@ -125,9 +142,15 @@ def run_raw(
         return subprocess.CompletedProcess(program.args, code, stdout.read(), stderr.read())
 
 
+passed: list[int] = []
+_inherited: socket.socket | None = None
+
+
 @cache
 def _forker() -> socket.socket:
-    """A connection to the process that forks programs, one for each that asks; it ends with this one."""
+    """A connection to the process that forks programs; it ends with the first that has asked for it."""
+    if _inherited is not None:
+        return _inherited
     ours, its = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
     for end in (ours, its):
         end.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, _MOST_BYTES)
@@ -141,8 +164,9 @@ def _forker() -> socket.socket:
     its.close()
 
     def end() -> None:
-        ours.close()
+        process.terminate()  # programs that still run keep its socket open
         process.wait()
+        ours.close()
 
     atexit.register(end)
     return ours
@@ -170,7 +194,7 @@ def _fork_programs(asked: socket.socket) -> Callable[[], object] | None:
                     ready.unregister(key.fd)
                     _tell_end(key.fd, *telling.pop(key.fd))
                     continue
-                message, descriptors, _, _ = socket.recv_fds(asked, _MOST_BYTES, 4)
+                message, descriptors, _, _ = socket.recv_fds(asked, _MOST_BYTES, _MOST_DESCRIPTORS)
                 if not message:
                     return None
                 child = os.fork()
@@ -178,11 +202,12 @@ def _fork_programs(asked: socket.socket) -> Callable[[], object] | None:
                     for unused in telling.items():
                         os.close(unused[0])
                         os.close(unused[1][1])
-                    return _becoming(pickle.loads(message), descriptors)
-                *streams, told = descriptors
-                for stream in streams:
-                    os.close(stream)
-                os.write(told, _NUMBER.pack(child))
+                    return _becoming(Request(**json.loads(message)), descriptors)
+                told = descriptors.pop(3)
+                for descriptor in descriptors:
+                    os.close(descriptor)
+                with suppress(BrokenPipeError):  # who asked is gone
+                    os.write(told, _NUMBER.pack(child))
                 watched = os.pidfd_open(child)
                 telling[watched] = child, told
                 ready.register(watched, selectors.EVENT_READ)
@@ -199,12 +224,11 @@ def _tell_end(watched: int, child: int, told: int) -> None:
 def _becoming(request: Request, descriptors: list[int]) -> Callable[[], object]:
     """This process as the program finds it; gives the program."""
     os.setsid()
-    *streams, told = descriptors
-    os.close(told)
-    for number, stream in enumerate(streams):
-        os.dup2(stream, number)
-        os.close(stream)
+    Path("/proc/self/comm").write_text(_of(request.asked_by))
+    signal.pthread_sigmask(signal.SIG_SETMASK, request.blocked)
+    _inherit(descriptors)
     os.chdir(request.folder)
+    tempfile.tempdir = None  # is chosen again, by the new environment
     chosen = os.environ.get(CHOSEN_AT_IMPORT)
     os.environ.clear()
     os.environ.update(request.environment)
@@ -216,6 +240,35 @@ def _becoming(request: Request, descriptors: list[int]) -> Callable[[], object]:
     sys.stdin, sys.stdout, sys.stderr = _stream(0, "r"), _stream(1, "w"), _stream(2, "w", errors="backslashreplace")
     program: Callable[[], object] = getattr(importlib.import_module(module), name)
     return program
+
+
+def _inherit(descriptors: list[int]) -> None:
+    """Standard streams, where to tell of the end, which is not for the program, what asks for others, and the rest."""
+    *streams, told, asking = descriptors[:5]
+    os.close(told)
+    for number, stream in enumerate(streams):
+        os.dup2(stream, number)
+        os.close(stream)
+    global _inherited
+    _inherited = socket.socket(fileno=asking)
+    passed.extend(descriptors[5:])
+
+
+def _of(pid: int) -> str:
+    """The name of the processes that this one had forked."""
+    return f"of-{pid}"
+
+
+def forked_by(pid: int) -> list[int]:
+    """The processes that this one had forked, and that have not ended, in the order of their starts."""
+    found = []
+    with suppress(FileNotFoundError, ProcessLookupError):
+        forker = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[1]
+        for child in Path(f"/proc/{forker}/task/{forker}/children").read_text().split():
+            with suppress(FileNotFoundError, ProcessLookupError):
+                if Path(f"/proc/{child}/comm").read_text().strip() == _of(pid):
+                    found.append(int(child))
+    return found
 
 
 def _stream(number: int, mode: str, **options: Any) -> Any:

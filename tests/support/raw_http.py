@@ -11,7 +11,7 @@ from types import TracebackType
 from typing import Self
 
 import httpx
-from serving import PATIENCE, Server, until
+from serving import PATIENCE, PLAIN, Server, until
 
 HEALTH = b"GET /healthz HTTP/1.1\r\nHost: here\r\n\r\n"
 
@@ -158,7 +158,7 @@ class Gauge:
         return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
 
     def _watch(self) -> None:
-        with httpx.Client(timeout=PATIENCE, trust_env=False) as client:
+        with httpx.Client(timeout=PATIENCE, **PLAIN) as client:
             while not self._over.is_set():
                 try:
                     client.get(self._url + "/healthz").raise_for_status()

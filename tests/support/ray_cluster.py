@@ -10,7 +10,7 @@ import subprocess
 import sys
 import tempfile
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from importlib.util import find_spec
 from pathlib import Path
 
@@ -50,6 +50,7 @@ class RayCluster:
             *(f"--port={self._port}", f"--ray-client-server-port={self._client_port}", f"--temp-dir={self._folder}"),
             *(f"--node-ip-address={self._host}", "--min-worker-port=0", "--max-worker-port=0"),
             *(f"--num-cpus={CPUS}", f"--object-store-memory={OBJECT_STORE_BYTES}"),
+            *("--no-monitor", "--include-log-monitor=false"),  # processes that take seconds of a CPU to start
         ]
         with (self._folder / "log").open("ab") as log:
             self._process = subprocess.Popen(command, stdout=log, stderr=log, start_new_session=True)
@@ -57,6 +58,8 @@ class RayCluster:
     def _answers(self) -> bool:
         assert self._process is not None
         if self._process.poll() is not None:  # Ray gives itself 30 seconds, which a busy machine may not
+            with suppress(ProcessLookupError):
+                os.killpg(self._process.pid, signal.SIGKILL)  # what it has left, which may hold its port
             self._spawn()
         with socket.socket() as connection:
             return connection.connect_ex((self._host, self._port)) == 0 and bool(self._raylets())

@@ -42,6 +42,9 @@ PROBLEM = "application/problem+json"
 BINARY = "application/octet-stream"
 SAFETENSORS = "application/vnd.safetensors"
 
+# Clients without TLS, proxies and certificates, which take 20 ms of a CPU to read.
+PLAIN: dict[str, Any] = {"verify": False, "trust_env": False}
+
 Document = dict[str, Any]
 
 # The hyperparameters of a model that names none.
@@ -96,11 +99,15 @@ def pixels(rows: int, seed: int = 1) -> np.ndarray:
 
 
 def until(condition: Callable[[], Any], what: str, patience: float = PATIENCE) -> Any:
-    """The first true value of `condition`, asked again and again; fails if none comes in `patience` seconds."""
-    end = time.monotonic() + patience
+    """The first true value of `condition`, asked again and again; fails if none comes in `patience` seconds.
+
+    The longer it has waited, the longer it waits until it asks again: what is waited for needs the CPU.
+    """
+    begin = time.monotonic()
     while not (value := condition()):
-        assert time.monotonic() < end, f"waited in vain until {what}"
-        time.sleep(0.02)
+        waited = time.monotonic() - begin
+        assert waited < patience, f"waited in vain until {what}"
+        time.sleep(min(0.1, max(0.005, waited / 8)))
     return value
 
 
@@ -209,7 +216,7 @@ class Checking(httpx.HTTPTransport):
     """The network, with every answer held against the contract and against a description."""
 
     def __init__(self, description: Description) -> None:
-        super().__init__()
+        super().__init__(**PLAIN)
         self._description = description
 
     def handle_request(self, request: httpx.Request) -> httpx.Response:
@@ -230,7 +237,7 @@ class Client:
     def __init__(self, url: str, token: str = WRITE) -> None:
         self.url = httpx.URL(url)
         self.token = token
-        self._http = httpx.Client(base_url=url, timeout=PATIENCE, trust_env=False)
+        self._http = httpx.Client(base_url=url, timeout=PATIENCE, **PLAIN)
         self.description = Description(self._ask("GET", "/api/openapi.json").json())
         self.api = ApiClient(url, token, timeout=PATIENCE, retries=0, transport=Checking(self.description))
 
@@ -402,14 +409,14 @@ def environment(home: Path, **settings: object) -> dict[str, str]:
 
 
 class Server:
-    """`falcon-mnist serve` in a process of its own, or what `main`, or `command`, names."""
+    """A server in a process of its own: one as `falcon-mnist serve` starts, or what `main`, or `command`, names."""
 
     def __init__(
         self,
         variables: Mapping[str, str],
         *command: str,
-        main: str = forking.COMMAND,
-        arguments: Sequence[str] = ("serve", "--port", "0"),
+        main: str = "forked_workers:serve",
+        arguments: Sequence[str] = (),
     ) -> None:
         self.home = Path(variables["FALCON_MNIST_HOME"])
         self.on_disk = OnDisk(self.home)
@@ -445,7 +452,8 @@ class Server:
 
     def workers(self) -> list[int]:
         """The ids of its worker processes."""
-        return [pid for pid in children(self.process.pid) if b"spawn_main" in command_line(pid)]
+        spawned = [pid for pid in children(self.process.pid) if b"spawn_main" in command_line(pid)]
+        return spawned + forking.forked_by(self.process.pid)
 
     def stop(self, how: signal.Signals | None = signal.SIGTERM) -> int:
         """End it, or wait for its end, and give its exit code; no token may have come into its log."""

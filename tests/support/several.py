@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+import forking
 from serving import Client, Server, children, command_line, until
 
 # The first executes the runs.
@@ -16,7 +17,14 @@ EXECUTES, OTHER = 0, 1
 
 def spawned(pid: int) -> list[int]:
     """The processes that this one started to serve or to train, in the order of their starts."""
-    return [child for child in children(pid) if b"spawn_main" in command_line(child)]
+    return [child for child in children(pid) if b"spawn_main" in command_line(child)] + forking.forked_by(pid)
+
+
+def both_started(server: Server) -> Server:
+    """The server, of two processes, once it has started them."""
+    server.url()
+    until(lambda: len(spawned(server.process.pid)) == 2, "both are started")
+    return server
 
 
 def stopped(pid: int) -> bool:

@@ -76,7 +76,7 @@ class Facts(Collector):
             "falcon_mnist", "What runs here.", {"version": version("falcon-mnist"), "isa": kernels.isa()}
         )
         yield _gauge("queue_limit", "Queued runs from which on more are refused.", settings.max_queued_runs)
-        yield _gauge("workers", "Runs that this server trains at the same time.", settings.workers)
+        yield _gauge("workers", "Runs that train at the same time.", self._service.workers)
         yield _gauge("workers_alive", "Workers of this server that live, busy or idle.", executor.workers_alive())
         cache = self._service.predictors.figures()  # of all its processes
         yield _counter("cache_hits", "Parameter sets found in the cache.", cache.hits)

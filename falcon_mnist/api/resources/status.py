@@ -36,7 +36,7 @@ class ServiceStatus(Resource):
         read_query(req)
         document = {
             "token": req.context.holder.scope,
-            "workers": self._service.settings.workers,
+            "workers": self._service.workers,
             "runs": self._service.store.count_runs(),
             "dataset": self._dataset(),
             "isa": kernels.isa(),

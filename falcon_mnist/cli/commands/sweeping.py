@@ -80,7 +80,7 @@ def sweep(
         texts["hidden"] = hidden
     texts = {"hidden": "128"} | texts if texts else USUAL if trials is None else USUAL_RANGES
     chooser = choosers.chooser(texts, trials)
-    plan = sweeping.Plan(chooser, activation, name, together or client.status()["workers"])
+    plan = sweeping.Plan(chooser, activation, name, together or max(1, client.status()["workers"]))
     signal.signal(signal.SIGINT, signal.default_int_handler)
     try:
         with leaderboard.shown(chooser, quiet=as_json) as show:
