@@ -39,7 +39,7 @@ def sentence_of(entry: ErrorDetails) -> str:
         "extra_forbidden": "is not a known member",
         "union_tag_not_found": "is required and must name the kind of layer",
         "too_long": f"must have at most {context.get('max_length')} entries",
-        "too_short": f"must have at least {context.get('min_length')} entries",
+        "too_short": "must not be empty",  # no list is bounded in another way
         "string_too_long": f"must have at most {context.get('max_length')} characters",
         "finite_number": "must be finite",
         "greater_than": f"must be greater than {context.get('gt')}{found}",

@@ -5,6 +5,7 @@ It only looks: whatever it finds, it makes, changes and downloads nothing.
 
 from __future__ import annotations
 
+import os
 import shutil
 import sqlite3
 import time
@@ -48,6 +49,7 @@ class Finding(NamedTuple):
 
 def examine(settings: Settings, *, progress: Progress) -> Iterator[Finding]:
     """Run every check."""
+    yield _home(settings)
     yield from _space(settings)
     yield _token(settings)
     yield _instruction_set()
@@ -84,6 +86,17 @@ def _stored(settings: Settings, store: Store, progress: Progress) -> Iterator[Fi
             yield _runs(store, lost=len(set(leases) & set(store.leases())))
     finally:
         store.close()
+
+
+def _home(settings: Settings) -> Finding:
+    """Whether this user can make files in the home, or in the folder in which it will be made."""
+    home = settings.home
+    there = next(path for path in (home, *home.parents) if os.path.lexists(path))
+    if not there.is_dir():
+        return Finding("home", f"{there} is not a folder", "name a folder in FALCON_MNIST_HOME")
+    if not os.access(there, os.W_OK | os.X_OK):
+        return Finding("home", f"{there} cannot be written", "give it to this user, or name another: FALCON_MNIST_HOME")
+    return Finding("home", str(home))
 
 
 def _space(settings: Settings) -> Iterator[Finding]:

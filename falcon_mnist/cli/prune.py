@@ -53,8 +53,9 @@ def prune(settings: Settings, older_than: timedelta, keep_best: int, *, ask: boo
 def _plan(runs: list[Ended], before: str, keep_best: int) -> list[str]:
     states = Counter(run.state for run in runs)
     counted = ", ".join(f"{number} {state}" for state, number in sorted(states.items())) or "none"
-    megabytes = sum(run.size_bytes or 0 for run in runs) / 1e6
-    lines = [f"Runs that ended before {before[:16]}Z: {counted}. Their parameter files take {megabytes:.1f} MB."]
+    lines = [f"Runs that ended before {before[:16]}Z: {counted}."]
+    if runs:
+        lines[0] += f" Their parameter files take {sum(run.size_bytes or 0 for run in runs) / 1e6:.1f} MB."
     if keep_best:
         lines.append(f"The {keep_best} with the best validation accuracy of all are kept.")
     shown = runs[:20]

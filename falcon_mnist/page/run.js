@@ -22,7 +22,7 @@ export async function showRun(main, signal, list) {
   const mistakes = el("div");
   const weights = el("div");
   const below = el("div");
-  main.append(head, el("div", { class: "charts" }, loss.element, accuracy.element, rate.element), mistakes, weights, below);
+  const charts = el("div", { class: "charts" }, loss.element, accuracy.element, rate.element);
   let shown = "";
   let first = null; // the run that all of the page is about
   const seen = { weights: false, mistakes: false };
@@ -44,6 +44,7 @@ export async function showRun(main, signal, list) {
       run, model: models[i], className: `run-${i}`,
       name: `${network(models[i].architecture)} ${ids[i].slice(2, 6)}`,
     }));
+    if (!shown) main.append(head, charts, mistakes, weights, below); // not before it is known that there is such a run
     if (now !== shown) show(entries);
     shown = now;
     first = runs[0];

@@ -35,6 +35,11 @@ class Database(peewee.Database, ABC):
     # What `{serial}` and so on stand for in the statements of `migrations`.
     column_types: ClassVar[Mapping[str, str]]
 
+    @property
+    def name(self) -> str:
+        """As messages call it."""
+        return str(self.database)
+
     @abstractmethod
     def create(self) -> None:
         """Make the database if there is none, private to this user. Raises `OSError`."""

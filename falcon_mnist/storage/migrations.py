@@ -136,7 +136,7 @@ def migrate(database: Database, steps: tuple[tuple[str, ...], ...] = STEPS) -> i
         found = version(database)
         if found > len(steps):
             raise SchemaError(
-                f"{database.database} has schema version {found}, but this falcon-mnist knows only "
+                f"{database.name} has schema version {found}, but this falcon-mnist knows only "
                 f"{len(steps)}: start the version that wrote it, or a newer one"
             )
         database.execute_sql("CREATE TABLE IF NOT EXISTS meta (key TEXT PRIMARY KEY, value TEXT NOT NULL)")

@@ -53,7 +53,7 @@ def copy_rows(source: Database, target: Database, *, progress: Progress) -> dict
     """
     with source.writing_alone(), target.writing_alone():
         if any(table.select().limit(1).first(target) for table in TABLES):
-            raise MoveError(f"{target.database} has rows already: move to a database that is new")
+            raise MoveError(f"{target.name} has rows already: move to a database that is new")
         for row in Meta.select().where(Meta.key != "schema_version").execute(source):
             key = Meta.insert(key=row.key, value=row.value)
             key.on_conflict(conflict_target=[Meta.key], preserve=[Meta.value]).execute(target)

@@ -75,7 +75,7 @@ def look_at_store(settings: Settings) -> Store | None:
         return None
     if found != len(STEPS):
         raise SchemaError(
-            f"{database.database} has schema version {found}, and this falcon-mnist works with {len(STEPS)}: "
+            f"{database.name} has schema version {found}, and this falcon-mnist works with {len(STEPS)}: "
             + ("start a server, which migrates it" if found < len(STEPS) else "start the version that wrote it")
         )
     return Store(database)
@@ -104,7 +104,7 @@ def _explaining(database: Database) -> Iterator[None]:
         yield
     except peewee.DatabaseError as error:
         advice = database.advice(error)
-        raise DatabaseFileError(f"the database {database.database} cannot be used ({error}): {advice}") from error
+        raise DatabaseFileError(f"the database {database.name} cannot be used ({error}): {advice}") from error
 
 
 class _Kind(NamedTuple):

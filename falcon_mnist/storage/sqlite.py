@@ -60,6 +60,11 @@ class SQLite(Database, peewee.SqliteDatabase):
         }
         super().__init__(str(path or ":memory:"), pragmas=pragmas, timeout=wait)
 
+    @property
+    def name(self) -> str:
+        """The file, and not the URL by which it may be opened."""
+        return str(self.path or self.database)
+
     def create(self) -> None:
         """Make the file, whose mode SQLite gives to its `-wal` and `-shm` as well."""
         if self.path is None:

@@ -242,6 +242,13 @@ def test_doctor_says_what_to_do_about_each_damage(home: Path, digits: Path) -> N
     assert "Traceback" not in ran.stderr
 
 
+def test_doctor_says_that_a_home_is_no_folder(tmp_path: Path, digits: Path) -> None:
+    (tmp_path / "file").touch()
+    ran = command(tmp_path / "file", "doctor", dataset=digits)
+    assert ran.returncode == 1
+    assert "file is not a folder" in ran.stdout
+
+
 @pytest.mark.parametrize("page", ["one", "all", "first"])
 def test_a_damaged_database_is_said_and_not_thrown(home: Path, digits: Path, page: str) -> None:
     path = home / "falcon-mnist.db"

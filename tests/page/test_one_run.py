@@ -74,3 +74,4 @@ def test_the_curl_commands_start_the_same_run(site: Site, trained: Document, ope
 def test_a_run_that_is_not_there_is_said(open_page: OpenPage) -> None:
     page = open_page(fragment="#/runs/r_0")
     expect(page.get_by_role("alert")).to_have_text("There is no run with this run_id.")
+    expect(page.get_by_role("figure")).to_have_count(0)

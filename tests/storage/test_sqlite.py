@@ -82,5 +82,6 @@ def test_any_file_name_can_be_looked_at(tmp_path: Path, name: str) -> None:
     made.close()
     looking = SQLite(tmp_path / name, wait=1, read_only=True)
     assert version(looking) == len(STEPS)
+    assert looking.name == str(tmp_path / name)
     looking.close()
     assert [each.name for each in tmp_path.iterdir()] == [name]
