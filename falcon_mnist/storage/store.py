@@ -208,7 +208,8 @@ class Store:
                 raise Conflict(Refused.MODEL_REMOVED, "There is no model with this model_id any more.")
             if start_from is not None and self.parameters(start_from) is None:
                 raise Conflict(Refused.START_REMOVED, "There is no parameter set start_from any more.")
-            for active in RunRow.select().where(of_model, RunRow.state.in_(ACTIVE)).execute(self._database):
+            unfinished = RunRow.select().where(of_model, RunRow.state.in_(ACTIVE)).order_by(RunRow.number)
+            for active in self._all(unfinished):
                 if (normalised(active.hyperparams), active.start_from) != (normalised(hyperparams), start_from):
                     raise Conflict(
                         Refused.OTHER_HYPERPARAMS,

@@ -110,7 +110,7 @@ def test_numbers_may_lie_in_one_list_or_in_rows_and_what_is_unknown_is_left_alon
     ("body", "said"),
     [
         ({}, "inputs.*required"),
-        ({"inputs": []}, "inputs.*at least 1"),
+        ({"inputs": []}, "inputs.*must not be empty"),
         ({"inputs": [tensor(), tensor()]}, "inputs.*at most 1"),
         ({"inputs": [tensor(name="image")]}, "/inputs/0.*pixels"),
         ({"inputs": [tensor(datatype="FP64")]}, "FP32 or UINT8"),

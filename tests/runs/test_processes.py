@@ -115,7 +115,7 @@ def test_a_run_that_loses_its_worker_again_and_again_has_failed(serve_each: Serv
         run_id = client.train(client.model(ENDLESS))
         for loss in (1, 2, 3):
             client.wait(run_id, "running")
-            (worker,) = until(server.workers, "there is a worker")
+            (worker,) = until(lambda: len(found := server.workers()) == 1 and found, "there is one worker")
             os.kill(worker, signal.SIGKILL)
             noted = "SELECT worker_losses FROM runs"
             until(lambda loss=loss, noted=noted: server.on_disk.query(noted) == [(loss,)], "the loss is noted")

@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pytest
 from faulty_servers import expire
+from interrupting import LONG, saved
 from serving import (
     COMMANDS,
     ENDLESS,
@@ -28,8 +29,6 @@ from serving import (
 from several import EXECUTES, OTHER, both_started, clients, only, spawned
 
 Serve = Callable[..., Server]
-
-LONG = {"architecture": SMALL, "hyperparams": {"epochs": 400, "batch_size": 32, "optimizer": {"momentum": 0.9}}}
 
 
 @pytest.fixture(scope="module")
@@ -90,7 +89,7 @@ def test_a_process_that_is_killed_is_replaced_and_no_run_is_lost(pair: Server, u
     with clients(pair) as asked:
         kept = asked[1 - number]
         run_id = kept.train(kept.model(LONG))
-        until(lambda: kept.run(run_id)["epoch"] >= 1, "an epoch has ended")
+        until(lambda: saved(kept, run_id), "it has been saved")
         workers = spawned(before[EXECUTES])
         os.kill(before[number], signal.SIGKILL)
         assert kept.get("/readyz", token=None).status_code == 200

@@ -5,10 +5,13 @@ from __future__ import annotations
 import os
 import signal
 
-from serving import SMALL, Client, Document, Server, until
+from serving import Client, Document, Server, architecture, until
 
-# Long enough to be interrupted after its first epoch, and soon over.
-LONG = {"architecture": SMALL, "hyperparams": {"epochs": 100, "batch_size": 32, "optimizer": {"momentum": 0.9}}}
+# Long enough to be interrupted when it has been saved once, which it is after a second, and soon over.
+LONG = {
+    "architecture": architecture(1024),
+    "hyperparams": {"epochs": 100, "batch_size": 4, "optimizer": {"lr": 0.01, "momentum": 0.9}},
+}
 
 
 def parameter_bytes(client: Client, run: Document) -> bytes:
@@ -16,12 +19,17 @@ def parameter_bytes(client: Client, run: Document) -> bytes:
     return client.get(f"/api/params/{run['param_id']}?format=safetensors").content
 
 
+def saved(client: Client, run_id: str) -> bool:
+    """Whether there is a checkpoint, or all is over."""
+    return client.get(f"/api/runs/{run_id}/snapshot").status_code == 200 or client.run(run_id)["state"] == "succeeded"
+
+
 def interrupted(client: Client, server: Server) -> tuple[str, int]:
     """The long run in the middle of its training, and the worker that is at it, stopped in its tracks."""
     model_id = client.model(LONG)
     while True:
         run_id = client.train(model_id)
-        until(lambda run_id=run_id: client.run(run_id)["epoch"] >= 1, "an epoch has ended")
+        until(lambda run_id=run_id: saved(client, run_id), "it has been saved")
         for worker in server.workers():
             os.kill(worker, signal.SIGSTOP)
             if client.run(run_id)["state"] == "running":
