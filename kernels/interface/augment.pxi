@@ -37,7 +37,8 @@ def _elastic_matrices(double alpha, double sigma):
     gaussian = weights[abs(np.arange(SIDE)[:, None] - np.arange(SIDE))].T
     values, vectors = np.linalg.eigh(gaussian)
     rank = 4 * -(-int((values > _NEGLIGIBLE * values[-1]).sum()) // 4)
-    values, vectors = values[-rank:], vectors[:, -rank:] * np.sign(vectors[0, -rank:])
+    largest = slice(SIDE - rank, None)
+    values, vectors = values[largest], vectors[:, largest] * np.sign(vectors[0, largest])
     restore = alpha * vectors * values
     bits = min(20, int(np.floor(np.log2(16383 / abs(restore).max()))))
     smooth = np.zeros((SIDE, LINE))
