@@ -40,12 +40,10 @@ def test_runs_whose_workers_are_killed_go_on_from_their_checkpoints(start: Start
         first, second = (client.train(client.model(RUN)) for _ in range(2))
         for run_id in (first, second):
             server.wait_held(run_id)
-        workers = server.workers()
-        assert len(workers) == 2
+        workers = until(lambda: len(found := server.workers()) == 2 and found, "there are two workers")
         kill(workers[0])
         until(lambda: sum(server.logged("resuming run at epoch 3", run) for run in (first, second)) == 1, "one goes on")
-        workers = server.workers()
-        assert len(workers) == 2
+        workers = until(lambda: len(found := server.workers()) == 2 and found, "there are two workers")
         kill(*workers)
         until(lambda: sum(server.logged("resuming run at epoch 3", run) for run in (first, second)) == 3, "both go on")
         server.switch(HOLD, on=False)

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import forking
 import pytest
+from interrupting import LONG
 from postgres import Cluster
 from serving import SMALL, Client, Document, Server, environment, kind, pixels, until
 
@@ -15,7 +16,6 @@ from falcon_mnist.storage.opening import open_database
 from falcon_mnist.storage.store import Store
 
 # Long enough to be disturbed.
-RUN: Document = {"architecture": SMALL, "hyperparams": {"epochs": 200}}
 ROWS = (pixels(3) / 255).tolist()
 
 
@@ -43,7 +43,7 @@ def parameters(client: Client, run: Document) -> object:
 
 def in_the_middle(client: Client) -> str:
     """A run that has finished some epochs, and not all."""
-    run_id = client.train(client.model(RUN))
+    run_id = client.train(client.model(LONG))
     until(lambda: client.run(run_id)["epoch"] >= 5, "the run has finished five epochs")
     assert client.run(run_id)["state"] == "running"
     return run_id
@@ -51,7 +51,7 @@ def in_the_middle(client: Client) -> str:
 
 def test_what_one_server_trains_another_serves(start: Callable[[str], Server]) -> None:
     with Client(start("one").url()) as one, Client(start("two").url()) as two:
-        run = one.trained(RUN)
+        run = one.trained(LONG)
         assert two.run(run["run_id"]) == run
         outputs = [client.infer(run["param_id"], ROWS)["outputs"] for client in (one, two)]
         assert outputs[0] == outputs[1]
@@ -60,13 +60,13 @@ def test_what_one_server_trains_another_serves(start: Callable[[str], Server]) -
 
 
 def test_a_restart_of_the_database_costs_no_run(client: Client, cluster: Cluster) -> None:
-    undisturbed = client.wait(client.train(client.model(RUN)), "succeeded")
+    undisturbed = client.wait(client.train(client.model(LONG)), "succeeded")
     run_id = in_the_middle(client)
     cluster.stop()
     cluster.start()
     run = client.wait(run_id, "succeeded")
     assert parameters(client, run) == parameters(client, undisturbed)
-    assert [each["epoch"] for each in run["history"]] == list(range(1, 201))
+    assert [each["epoch"] for each in run["history"]] == list(range(1, 101))
 
 
 def test_while_the_database_is_away_requests_are_told_to_come_back(client: Client, cluster: Cluster) -> None:
@@ -96,7 +96,7 @@ def test_a_server_ends_while_the_database_is_away_and_the_next_resumes_its_run(
         cluster.start()
     with Client(start("home").url()) as client:
         run = client.wait(run_id, "succeeded")
-        assert [each["epoch"] for each in run["history"]] == list(range(1, 201))
+        assert [each["epoch"] for each in run["history"]] == list(range(1, 101))
 
 
 def test_a_home_moves_from_sqlite_with_all_that_it_has(
@@ -105,7 +105,7 @@ def test_a_home_moves_from_sqlite_with_all_that_it_has(
     home, key = tmp_path / "home", {"headers": {"Idempotency-Key": "k"}}
     before = serve(home=home)
     with Client(before.url()) as client:
-        run = client.trained(RUN)
+        run = client.trained(LONG)
         model = client.post("/api/models", {"architecture": SMALL}, **key).json()
         runs = [client.train(run["model_id"]) for _ in range(3)]
         page = client.get(f"/api/models/{run['model_id']}/runs?limit=1").json()
