@@ -376,7 +376,7 @@ class OnDisk:
 
     @contextmanager
     def locked(self) -> Iterator[None]:
-        """While nobody else writes: no process is in the middle of a transaction then."""
+        """While nobody else writes: who is stopped in the middle of a transaction keeps all others from writing."""
         with closing(sqlite3.connect(self.database, timeout=PATIENCE)) as connection:
             connection.execute("BEGIN IMMEDIATE")
             yield

@@ -36,9 +36,10 @@ def stopped(pid: int) -> bool:
 def only(server: Server, pid: int) -> Iterator[None]:
     """Whatever is new goes to this process of the server: the others are stopped meanwhile."""
     others = [other for other in spawned(server.process.pid) if other != pid]
-    for other in others:
-        os.kill(other, signal.SIGSTOP)
-        until(lambda other=other: stopped(other), "it has stopped")
+    with server.on_disk.locked():
+        for other in others:
+            os.kill(other, signal.SIGSTOP)
+            until(lambda other=other: stopped(other), "it has stopped")
     try:
         yield
     finally:
