@@ -383,7 +383,7 @@ class Store:
                 [RunRow.number == self._database.unless_locked(queued)],
                 state=RUNNING,
                 owner=owner,
-                renewals=0,
+                renewals=RunRow.renewals + 1,  # no lease is as an earlier one: a retry on Ray has the same owner
                 checkpointed_since_claim=False,
                 started_at=fn.COALESCE(RunRow.started_at, self._not_before(RunRow.created_at)),
             )

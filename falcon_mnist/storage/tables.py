@@ -86,7 +86,7 @@ class RunRow(Table):
     error = JSONText(null=True)
     checkpoint = JSONText(null=True)
     owner = TextField(null=True)  # of a running run: the name under which a worker claimed it, used once
-    renewals = IntegerField(default=0)  # how often that worker has renewed its lease
+    renewals = IntegerField(default=0)  # grows with each claim, and whenever its worker renews the lease
     drain = BooleanField(default=False)  # whether that worker is to save the run and requeue it
     finish = BooleanField(default=False)  # whether it is to succeed at the end of the epoch under way
     worker_losses = IntegerField(default=0)

@@ -111,6 +111,14 @@ def test_while_the_database_is_locked_no_lease_runs_out(scene: Scene, tmp_path_f
     assert locked.requeued_after(LEASE_SECONDS) == []
 
 
+def test_a_second_claim_of_the_same_owner_is_another_lease(scene: Scene) -> None:
+    """A task that Ray tries again keeps its owner."""
+    scene.requeued_after(0)
+    scene.store.requeue(scene.run_id, "worker", worker_lost=False)
+    scene.store.claim(scene.run_id, "worker")
+    assert scene.requeued_after(LEASE_SECONDS + 1) == []
+
+
 def test_observers_whose_clocks_differ_agree_with_the_worker(scene: Scene) -> None:
     """No time stands in a lease: each counts how long it has seen the same number of renewals, by its own clock."""
     now = 0.0

@@ -137,4 +137,4 @@ def test_workers_that_write_at_once_lose_nothing(in_processes: Processes, backen
         store.claim(run.id, "worker")
     in_processes(work, *((backend, run.id) for run in runs))
     assert [len(store.history(run.id)) for run in runs] == [30] * len(runs)
-    assert {(lease.renewals, seen(store, lease.run_id)["state"]) for lease in store.leases()} == {(30, RUNNING)}
+    assert {(lease.renewals, seen(store, lease.run_id)["state"]) for lease in store.leases()} == {(31, RUNNING)}
