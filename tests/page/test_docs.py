@@ -76,5 +76,8 @@ def test_behind_a_prefix_that_a_proxy_strips_it_works(site: Site, open_page: Ope
     page.get_by_role("button", name="Try it out").click()
     page.get_by_role("button", name="Execute").click()
     expect(page.locator(".live-responses-table .response-col_status").last).to_contain_text("200")
-    since = asked.index(f"{site.url}/digits-for-all/docs")  # the page before may still have asked for its icon
-    assert all(address.startswith((f"{site.url}/digits-for-all/", "data:")) for address in asked[since:])
+    since = asked.index(f"{site.url}/digits-for-all/docs")
+    late = f"{site.url}/page/icon.svg"  # that of the page before, which may ask for it whenever it likes
+    assert all(
+        address.startswith((f"{site.url}/digits-for-all/", "data:")) for address in asked[since:] if address != late
+    )
