@@ -16,6 +16,7 @@ import postgres
 import pytest
 import ray_cluster as ray_cluster_
 from buckets import Bucket, buckets
+from needed import skip_if
 from serving import LIMITED_BODY, READ, WRITE, Client, Document, OnDisk, Server, environment, write_digits
 from xdist.scheduler import LoadScopeScheduling
 
@@ -78,9 +79,7 @@ def pytest_xdist_make_scheduler(config: pytest.Config, log: object) -> ByModule:
 @pytest.fixture(scope="session")
 def cluster() -> Iterator[postgres.Cluster]:
     """A PostgreSQL server of this session. Where there is none the test is skipped, which CI does not allow."""
-    if missing := postgres.missing():
-        assert "CI" not in os.environ, missing
-        pytest.skip(missing)
+    skip_if(postgres.missing())
     with postgres.cluster() as running:
         yield running
 
@@ -102,9 +101,7 @@ def gs() -> Iterator[Callable[[], Bucket]]:
 @pytest.fixture(scope="session")
 def ray_cluster() -> Iterator[ray_cluster_.RayCluster]:
     """A Ray cluster of this session. Where Ray is not installed the test is skipped, which CI does not allow."""
-    if missing := ray_cluster_.missing():
-        assert "CI" not in os.environ, missing
-        pytest.skip(missing)
+    skip_if(ray_cluster_.missing())
     with ray_cluster_.cluster() as running:
         yield running
 

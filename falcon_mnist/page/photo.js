@@ -116,7 +116,7 @@ function withoutDirt(ink, width, height) {
 const sum = (values) => values.reduce((total, value) => total + value, 0);
 
 // Of no values at all 0.
-function quantile(values, share) {
+export function quantile(values, share) {
   const sorted = Float64Array.from(values).sort();
   return sorted[Math.floor(share * (sorted.length - 1))] ?? 0;
 }

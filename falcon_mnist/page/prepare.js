@@ -1,6 +1,8 @@
 // Pictures made as those of MNIST were: white ink on black, fitted into 20 × 20 with its proportions, and put into
 // 28 × 28 so that its centre of mass is in the middle. No browser's own scaling is used, for each does it differently.
 
+import { quantile } from "./photo.js";
+
 const SIDE = 28, BOX = 20;
 // MNIST's centres of mass are at pixel 14, counted from 0.
 const MIDDLE = 14;
@@ -27,8 +29,7 @@ export function prepare(ink, width, height) {
 // Thin strokes are grey when they are made small; MNIST's are white.
 function full(fitted) {
   const least = 0.1 * fitted.reduce((most, value) => Math.max(most, value), 0);
-  const inked = fitted.filter((value) => value > least).sort();
-  const white = inked[Math.floor(0.7 * (inked.length - 1))];
+  const white = quantile(fitted.filter((value) => value > least), 0.7);
   return fitted.map((value) => Math.min(1, value / white));
 }
 

@@ -85,7 +85,7 @@ class RunRow(Table):
     isa = TextField(null=True)  # the instruction set that it trains with: another one would give other bits
     error = JSONText(null=True)
     checkpoint = JSONText(null=True)
-    owner = TextField(null=True)  # of a running run: the name under which a worker claimed it, used once
+    owner = TextField(null=True)  # of a running run: the name under which a worker, or a task on Ray, claimed it
     renewals = IntegerField(default=0)  # grows with each claim, and whenever its worker renews the lease
     drain = BooleanField(default=False)  # whether that worker is to save the run and requeue it
     finish = BooleanField(default=False)  # whether it is to succeed at the end of the epoch under way

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import shutil
 from collections.abc import Iterator
 from pathlib import Path
@@ -10,6 +9,7 @@ from pathlib import Path
 import pytest
 from browsing import OpenPage, Site
 from drawn import write_drawn_digits
+from needed import skip_if
 from serving import READ, WRITE, Client, Document, architecture
 
 from falcon_mnist.app import open_service
@@ -17,8 +17,7 @@ from falcon_mnist.server.serve import running
 from falcon_mnist.settings import Settings
 
 CHROMIUM = shutil.which("chromium")
-if CHROMIUM is None and "CI" not in os.environ:
-    pytest.skip("chromium is not installed (on Debian: apt install chromium)", allow_module_level=True)
+skip_if(None if CHROMIUM else "chromium is not installed (on Debian: apt install chromium)")
 
 from playwright.sync_api import Browser, Page, expect, sync_playwright  # noqa: E402
 

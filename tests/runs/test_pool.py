@@ -6,9 +6,10 @@ import os
 import signal
 import threading
 import time
-from collections.abc import Callable
-from contextlib import closing, suppress
+from collections.abc import Callable, Iterator
+from contextlib import closing, contextmanager, suppress
 from pathlib import Path
+from typing import Any
 
 from pebble import ProcessPool
 from serving import ENDLESS, PATIENCE, SMALL, Client, Server, alive, until
@@ -76,6 +77,17 @@ def test_a_killed_idle_worker_is_replaced_at_once(serve: Serve) -> None:
     assert server.stop() == 0
 
 
+@contextmanager
+def backend_of(settings: Settings, **parts: Any) -> Iterator[PoolBackend]:
+    """A backend that this thread makes, and which blocks Ctrl-C there; ended, and unblocked, with the block."""
+    backend = PoolBackend(settings, lambda: None, **parts)
+    try:
+        yield backend
+    finally:
+        backend.close()
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGINT})
+
+
 def sleep(settings: Settings, run_id: str, owner: str) -> None:
     """What a worker executes: nothing that ends."""
     time.sleep(3600)
@@ -89,13 +101,11 @@ def test_nothing_waits_for_a_worker_that_is_killed() -> None:
         ended.append(go_on.wait(10))
         end_pool(pool)
 
-    backend = PoolBackend(Settings(workers=1), lambda: None, execute=sleep, end_pool=end)
-    backend.start("r_1", "owner")
-    backend.kill("owner")
-    assert backend.alive() == 0
-    go_on.set()
-    backend.close()
-    signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGINT})  # which the backend blocks in its thread
+    with backend_of(Settings(workers=1), execute=sleep, end_pool=end) as backend:
+        backend.start("r_1", "owner")
+        backend.kill("owner")
+        assert backend.alive() == 0
+        go_on.set()
     assert ended == [True]
 
 
@@ -112,14 +122,12 @@ def test_a_worker_stopped_in_a_transaction_keeps_nobody_from_writing_for_long(tm
     open_home(settings)
     store = open_store(settings, wait=0.1)
     run = store.create_run(store.create_model(SMALL, {}), {}, max_queued=1)
-    backend = PoolBackend(settings, lambda: None, execute=stop_in_transaction)
-    queue = Queue(store, backend, lease_seconds=2, silent_seconds=2)
+    with closing(store), backend_of(settings, execute=stop_in_transaction) as backend:
+        queue = Queue(store, backend, lease_seconds=2, silent_seconds=2)
 
-    def lost() -> int:
-        with suppress(DatabaseBusyError):
-            queue.poll()
-        return run_now.worker_losses if (run_now := store.run(run.id)) else 0
+        def lost() -> int:
+            with suppress(DatabaseBusyError):
+                queue.poll()
+            return run_now.worker_losses if (run_now := store.run(run.id)) else 0
 
-    with closing(backend), closing(store):
         until(lost, "the run has lost its worker")
-    signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGINT})  # which the backend blocks in its thread
