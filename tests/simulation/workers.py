@@ -55,6 +55,7 @@ class Worker(Process):
             progress_write_seconds=1.5,  # of some epochs, one and of others several are recorded at a time
         )
         self.slow_seconds = 0.0  # how long the next step takes besides
+        self._beats = 0
         self.fails_with: Exception | None = None  # what its next training step raises
 
         self._isa = basis.isa
@@ -64,6 +65,13 @@ class Worker(Process):
             if self.fails_with is not None:
                 raise self.fails_with
             yield metrics
+
+    @property
+    def beats(self) -> int:
+        """As `Pulse.beats`."""
+        if self.awake:
+            self._beats += 1
+        return self._beats
 
     def claim(self) -> None:
         """Claim the run, and start both threads."""
