@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import NamedTuple
+
 from falcon_mnist.runs.backend import Ended, Outcome
 from falcon_mnist.runs.ray_backend import RayBackend
 
@@ -12,13 +14,20 @@ from .world import Process
 DRIVER_SECONDS = (1.0, 15.0)  # until another driver is there
 
 
+class Told(NamedTuple):
+    """How a server was told that an attempt ended, and when."""
+
+    outcome: Outcome
+    at: float
+
+
 class Driver:
     """The backend of one server, and the driver process that stands between it and the cluster."""
 
     claim_seconds = RayBackend.claim_seconds
 
     def __init__(self, cluster: RayCluster, server: Process, dataset: str) -> None:
-        self.told: dict[str, Outcome] = {}
+        self.told: dict[str, Told] = {}
         self._cluster = cluster
         self._world = cluster.world
         self._server = server
@@ -49,7 +58,7 @@ class Driver:
     def ended(self) -> list[Ended]:
         """As `RayBackend.ended`."""
         over, self._over = self._over, []
-        self.told |= dict(over)
+        self.told |= {owner: Told(outcome, self._world.now) for owner, outcome in over}
         return over
 
     def kill(self, owner: str) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from falcon_mnist.runs.backend import Ended, Outcome
+from falcon_mnist.runs.backend import Ended
 from falcon_mnist.runs.executor import DRAIN_SECONDS
 from falcon_mnist.runs.pool import CLAIM_SECONDS
 from falcon_mnist.runs.pulse import Listener
@@ -14,7 +14,7 @@ from falcon_mnist.storage.parameter_files import ParameterFiles
 from falcon_mnist.storage.removal import Remover
 
 from .files import Files
-from .ray_driver import Driver
+from .ray_driver import Driver, Told
 from .shared import Shared
 from .workers import TROUBLE, Basis, Worker
 from .world import Crashed, Machine, Process
@@ -31,7 +31,7 @@ class SimulatedBackend:
 
     def __init__(self, shared: Shared, machine: Machine, basis: Basis, capacity: int) -> None:
         self.capacity = capacity
-        self.told: dict[str, Outcome] = {}  # all that `ended` has returned
+        self.told: dict[str, Told] = {}  # all that `ended` has returned
         self.workers: dict[str, Worker] = {}
         self._listeners: dict[str, Listener] = {}
         self._shared, self._machine, self._basis = shared, machine, basis
@@ -52,7 +52,7 @@ class SimulatedBackend:
         over = [Ended(owner, worker.outcome) for owner, worker in self.workers.items() if worker.outcome]
         for owner, outcome in over:
             del self.workers[owner], self._listeners[owner]
-            self.told[owner] = outcome
+            self.told[owner] = Told(outcome, self._shared.world.now)
         return over
 
     def kill(self, owner: str) -> None:
