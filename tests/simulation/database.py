@@ -35,6 +35,7 @@ class Hold:
 
     process: Process
     seconds: float
+    at_start: Callable[[], object]
     over: Callable[[], bool]
 
 
@@ -129,11 +130,15 @@ class SimulatedDatabase(SQLite):
         self.wait(process, pause.seconds, pause.over)
 
     def _maybe_hold(self) -> None:
-        """Stop with the lock in hand; before the transaction begins, as all processes have one connection here."""
+        """Stop with the lock in hand; before the transaction begins, as all processes have one connection here.
+
+        Not while another process waits: that could go on only when this one does.
+        """
         hold = self.hold
-        if hold is None or hold.process is not self.acting:
+        if hold is None or hold.process is not self.acting or self._world.waiting:
             return
         self.hold, self._holder = None, hold.process
+        hold.at_start()
         self._world.note(f"{hold.process.name} is stopped in a transaction")
         try:
             self.wait(hold.process, hold.seconds, hold.over)

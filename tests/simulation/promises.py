@@ -162,6 +162,9 @@ class Promises:
         hit = any(worker.hit for worker in self._shared.workers if worker.name == before.owner)
         if outcome is None:
             unrenewed = self._shared.world.now - self._renewed[before.id]
+            waited = self._claimed_at[before.id] - self._claimed[before.id].started_at
+            if unrenewed <= LEASE_SECONDS and waited > server.backend.claim_seconds[0]:
+                return 0  # it was about to be replaced, as it had not claimed its run
             check(unrenewed > LEASE_SECONDS, f"{before.owner} loses {before.id} {unrenewed:.1f} s after it renewed")
         counted = outcome in (Outcome.LOST, Outcome.FAILED) if outcome else not before.checkpointed_since_claim
         check(not counted or hit, f"{before.owner} counts as lost, and nothing had happened to it")

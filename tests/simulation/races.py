@@ -123,10 +123,12 @@ class Races(Striking):
         if self._shared.ray is not None:
             return  # runs with PostgreSQL, which ends such a transaction
         for worker in self._one(self._shared.living(), "stop in a transaction"):
-            for process in [*self._shared.living(), *self._servers]:
-                process.hit = True  # as nobody can renew a lease
             seconds = self._world.random.choice(HOLD_SECONDS)
-            self._shared.database.hold = Hold(worker, seconds, over=partial(self._is_alone, worker))
+            self._shared.database.hold = Hold(worker, seconds, self._hit_all, over=partial(self._is_alone, worker))
+
+    def _hit_all(self) -> None:
+        for process in [*self._shared.living(), *self._servers]:
+            process.hit = True  # as nobody can renew a lease
 
     def _is_alone(self, worker: Worker) -> bool:
         return not worker.alive or not any(server.started(worker) for server in self._servers if server.alive)

@@ -8,6 +8,7 @@ from typing import Any, NamedTuple, TypeVar
 from falcon_mnist.runs.attempt import Attempt, Parts
 from falcon_mnist.runs.backend import Outcome
 from falcon_mnist.runs.checkpoints import Checkpoints
+from falcon_mnist.runs.pulse import BEAT_SECONDS
 from falcon_mnist.storage.database import DatabaseBusyError, DatabaseFullError
 from falcon_mnist.storage.parameter_files import ParameterFiles
 
@@ -37,6 +38,7 @@ class Worker(Process):
         super().__init__(shared.world, owner)
         self.hit = shared.database.in_trouble
         self.run_id = run_id
+        self.started_at = shared.world.now
         self.outcome: Outcome | None = None
         self.requeues = False  # whether it requeues what an earlier try of it has claimed
         self._shared = shared
@@ -55,7 +57,6 @@ class Worker(Process):
             progress_write_seconds=1.5,  # of some epochs, one and of others several are recorded at a time
         )
         self.slow_seconds = 0.0  # how long the next step takes besides
-        self._beats = 0
         self.fails_with: Exception | None = None  # what its next training step raises
 
         self._isa = basis.isa
@@ -68,10 +69,8 @@ class Worker(Process):
 
     @property
     def beats(self) -> int:
-        """As `Pulse.beats`."""
-        if self.awake:
-            self._beats += 1
-        return self._beats
+        """As `Pulse.beats`: one that is stopped shows the same at each look."""
+        return 1 + int(self.world.now / BEAT_SECONDS) if self.awake else 1
 
     def claim(self) -> None:
         """Claim the run, and start both threads."""
