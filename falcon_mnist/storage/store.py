@@ -375,9 +375,14 @@ class Store:
 
     # Runs, as workers see them
 
-    def claim(self, run_id: str, owner: str) -> RunRow | None:
-        """The run, from now on `owner`'s and running; None if it was not queued any more."""
+    def claim(self, run_id: str, owner: str, renewals: int | None = None) -> RunRow | None:
+        """The run, from now on `owner`'s and running; None if it was not queued any more.
+
+        With the number of `renewals` that the run had earlier, None also if it was claimed since.
+        """
         queued = RunRow.select(RunRow.number).where(RunRow.id == run_id, RunRow.state == QUEUED)
+        if renewals is not None:
+            queued = queued.where(RunRow.renewals == renewals)
         with self._database.writing():
             claimed = self._update(
                 [RunRow.number == self._database.unless_locked(queued)],

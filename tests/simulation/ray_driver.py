@@ -7,6 +7,7 @@ from typing import NamedTuple
 from falcon_mnist.runs.backend import Ended, Outcome
 from falcon_mnist.runs.ray_backend import RayBackend
 
+from .database import raw
 from .ray_cluster import LOOK_SECONDS, RayCluster, Task
 from .workers import Worker
 from .world import Process
@@ -52,7 +53,9 @@ class Driver:
 
     def start(self, run_id: str, owner: str) -> None:
         """Hand it to Ray."""
-        task = self._tasks[owner] = Task(run_id, owner, self._dataset)
+        database = raw(self._cluster.shared.database)
+        (renewals,) = database.execute("SELECT renewals FROM runs WHERE id = ?", (run_id,)).fetchone() or (0,)
+        task = self._tasks[owner] = Task(run_id, owner, renewals, self._dataset)
         self._cluster.place(task)
 
     def ended(self) -> list[Ended]:

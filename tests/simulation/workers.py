@@ -40,6 +40,7 @@ class Worker(Process):
         self.run_id = run_id
         self.started_at = shared.world.now
         self.outcome: Outcome | None = None
+        self.renewals: int | None = None  # as `Store.claim`
         self.requeues = False  # whether it requeues what an earlier try of it has claimed
         self._shared = shared
         self.files = Files(shared, self, machine)
@@ -74,7 +75,7 @@ class Worker(Process):
 
     def claim(self) -> None:
         """Claim the run, and start both threads."""
-        with_run = self._do(lambda: self._parts.store.claim(self.run_id, self.name))
+        with_run = self._do(lambda: self._parts.store.claim(self.run_id, self.name, self.renewals))
         if not self.alive:
             return
         if with_run is None:
