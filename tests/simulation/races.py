@@ -124,11 +124,12 @@ class Races(Striking):
             return  # runs with PostgreSQL, which ends such a transaction
         for worker in self._one(self._shared.living(), "stop in a transaction"):
             seconds = self._world.random.choice(HOLD_SECONDS)
-            self._shared.database.hold = Hold(worker, seconds, self._hit_all, over=partial(self._is_alone, worker))
+            self._shared.database.hold = Hold(worker, seconds, self._hit_all, over=partial(self._goes_on, worker))
 
     def _hit_all(self) -> None:
         for process in [*self._shared.living(), *self._servers]:
             process.hit = True  # as nobody can renew a lease
 
-    def _is_alone(self, worker: Worker) -> bool:
-        return not worker.alive or not any(server.started(worker) for server in self._servers if server.alive)
+    def _goes_on(self, worker: Worker) -> bool:
+        """Another fault may have woken it; and if the server that started it is gone, nobody could end it."""
+        return worker.awake or not any(server.started(worker) for server in self._servers if server.alive)
