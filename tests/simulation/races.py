@@ -131,5 +131,9 @@ class Races(Striking):
             process.hit = True  # as nobody can renew a lease
 
     def _goes_on(self, worker: Worker) -> bool:
-        """Another fault may have woken it; and if the server that started it is gone, nobody could end it."""
-        return worker.awake or not any(server.started(worker) for server in self._servers if server.alive)
+        """Or has ended. Another fault may have woken it; and if its server is gone, nobody could end it."""
+        return (
+            not worker.alive
+            or worker.awake
+            or not any(server.started(worker) for server in self._servers if server.alive)
+        )
