@@ -1,7 +1,7 @@
-"""How far one machine goes: the figures from which docs/scaling.md reckons for many.
+"""How far one machine goes: the figures, and what they make of many machines (`estimate`).
 
     python bench/scale.py                   # runs an hour, requests a second, and what a run writes
-    python bench/scale.py --runs 60 --write # puts the tables into docs/scaling.md
+    python bench/scale.py --runs 60 --write # puts both tables into docs/scaling.md
 
 Runs are of 784-64-10 for 3 epochs, on 1, 2 and 4 workers. Requests are `/infer` of one row over 8 connections to each
 server process, from one driver on the same machine: with as many servers as CPUs, they share these with it.
@@ -21,6 +21,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from configurations import digits, write_folder
+from estimate import estimate
 from load import CASES, TOKEN, Trained, drive, free_port, started, train
 from readme import machine, markdown, put_into
 from sweep import EPOCHS, NETWORK, SCALING, service
@@ -44,15 +45,15 @@ class Counting(SQLite):
         super().begin(lock_type)
 
 
-def run_rates(folder: Path, runs: int) -> Iterator[tuple[str, str]]:
+def run_rates(folder: Path, runs: int) -> Iterator[tuple[str, float]]:
     for workers in (1, 2, 4):
         with service(folder / f"with-{workers}", workers, "pool", "") as sweep:
             sweep(workers)
             seconds, _ = sweep(runs)
-        yield f"runs an hour, {workers} worker{'s' * (workers > 1)}", f"{runs / seconds * 3600:,.0f}"
+        yield f"runs an hour, {workers} worker{'s' * (workers > 1)}", runs / seconds * 3600
 
 
-def costs(folder: Path, runs: int) -> Iterator[tuple[str, str]]:
+def costs(folder: Path, runs: int) -> Iterator[tuple[str, float]]:
     """What one run writes, from its request to its end."""
     settings = Settings(home=folder / "costs", dataset=str(folder / "digits"), workers=1)
     settings.home.mkdir()
@@ -72,10 +73,10 @@ def costs(folder: Path, runs: int) -> Iterator[tuple[str, str]]:
         trained = statistics.median(
             sum(e.seconds or 0 for e in store.history(run.id)) for run in store.runs(limit=runs)
         )
-        yield "write transactions a run", f"{statistics.median(commits):.0f}"
-        yield "bytes of rows a run", f"{settings.database.stat().st_size / runs:,.0f}"
-        yield "bytes of files a run", f"{stored / runs:,.0f}"
-        yield "seconds of training a run, on one worker", f"{trained:.2f}"
+        yield "write transactions a run", statistics.median(commits)
+        yield "bytes of rows a run", settings.database.stat().st_size / runs
+        yield "bytes of files a run", stored / runs
+        yield "seconds of training a run, on one worker", trained
 
 
 @contextmanager
@@ -92,7 +93,7 @@ def servers(home: Path, nodes: int, processes: int) -> Iterator[list[str]]:
         yield urls
 
 
-def request_rates(home: Path, seconds: int) -> Iterator[tuple[str, str]]:
+def request_rates(home: Path, seconds: int) -> Iterator[tuple[str, float]]:
     images = dataset.load("synthetic", home).test_images
     trained: Trained | None = None
     for nodes, processes in ((1, 1), (1, 2), (2, 1)):
@@ -101,7 +102,7 @@ def request_rates(home: Path, seconds: int) -> Iterator[tuple[str, str]]:
             name = (
                 f"requests a second, {nodes} API node{'s' * (nodes > 1)} of {processes} process{'es' * (processes > 1)}"
             )
-            yield name, f"{rate(urls, trained, processes, seconds):,.0f}"
+            yield name, rate(urls, trained, processes, seconds)
 
 
 def rate(urls: list[str], trained: Trained, processes: int, seconds: int) -> float:
@@ -131,20 +132,26 @@ def main() -> None:
             (folder / f"with-{workers}").mkdir()
             (folder / f"with-{workers}" / "digits").symlink_to(folder / "digits")
         (folder / "requests").mkdir(mode=0o700)
-        rows = []
+        measured: dict[str, float] = {}
         for figures in (costs(folder, options.runs), run_rates(folder, options.runs),
                         request_rates(folder / "requests", options.seconds)):  # fmt: skip
             for name, figure in figures:
-                rows.append([name, figure])
-                print(f"{name}: {figure}; load {os.getloadavg()[0]:.1f}", file=sys.stderr, flush=True)
+                measured[name] = figure
+                print(f"{name}: {shown(figure)}; load {os.getloadavg()[0]:.1f}", file=sys.stderr, flush=True)
     command = f"python bench/scale.py --runs {options.runs} --seconds {options.seconds}"
     lines = [
-        *markdown(["", "measured"], rows), "",
+        *markdown(["", "measured"], [[name, shown(figure)] for name, figure in measured.items()]), "",
         f"{machine()}; load {os.getloadavg()[0]:.1f} at the end; `{command}`.",
     ]  # fmt: skip
-    print("\n".join(lines))
+    print("\n".join([*lines, "", *estimate(measured)]))
     if options.write:
         put_into(SCALING, "scale", lines)
+        put_into(SCALING, "estimate", estimate(measured))
+
+
+def shown(figure: float) -> str:
+    """Seconds have decimals, everything else is large or whole."""
+    return f"{figure:,.0f}" if figure >= 1.5 else f"{figure:.2f}"
 
 
 if __name__ == "__main__":

@@ -130,7 +130,7 @@ def ray_tune(folder: Path, address: str) -> Iterator[Sweep]:
 
 
 def check(accuracies: list[float]) -> None:
-    assert min(accuracies) > 0.9, accuracies
+    assert min(accuracies) > 0.8, accuracies  # of ten digits, also of the synthetic ones
 
 
 def main() -> None:

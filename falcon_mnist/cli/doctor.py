@@ -31,6 +31,7 @@ from falcon_mnist.storage.migrations import SchemaError
 from falcon_mnist.storage.opening import checkpoint_storage, look_at_store, parameter_storage
 from falcon_mnist.storage.parameter_files import ParameterFiles
 from falcon_mnist.storage.private import open_to_others
+from falcon_mnist.storage.stopped_writer import stopped_writer
 from falcon_mnist.storage.store import Store
 
 # Room for a data set, its unpacking, and some hundred parameter sets.
@@ -66,8 +67,16 @@ def examine(settings: Settings, *, progress: Progress) -> Iterator[Finding]:
         if store is None:
             yield Finding("database", "none yet: the first `falcon-mnist serve` or `train` makes one")
         else:
+            yield from _writer(settings)
             yield from _stored(settings, store, progress)
     yield _dataset(settings, progress)
+
+
+def _writer(settings: Settings) -> Iterator[Finding]:
+    """Who keeps all others from writing, and will not stop doing so by itself."""
+    if isinstance(settings.database, Path) and (process := stopped_writer(settings.database)):
+        found = f"process {process} was stopped in the middle of a write, which keeps all others from writing"
+        yield Finding("database", found, f"let it go on, or end it: kill -CONT {process}, or kill -KILL {process}")
 
 
 def _stored(settings: Settings, store: Store, progress: Progress) -> Iterator[Finding]:

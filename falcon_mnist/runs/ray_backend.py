@@ -145,7 +145,7 @@ class RayBackend:
             case Ended(owner) if self._attempts.pop(owner, None) is not None:
                 self._over.append(message)
             case Unreachable(reason):
-                self._note_problem(f"Ray cannot be reached: {reason}")
+                self._note_problem(f"Ray cannot be used: {reason}")
 
     def _watch_driver(self) -> None:
         now = time.monotonic()

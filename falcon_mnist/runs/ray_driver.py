@@ -26,7 +26,7 @@ import numpy as np
 from falcon_mnist import logs
 from falcon_mnist.data import dataset
 from falcon_mnist.data.dataset import DataError, Dataset
-from falcon_mnist.runs import ray_task
+from falcon_mnist.runs import ray_nodes, ray_task
 from falcon_mnist.runs.backend import Ended, Outcome
 from falcon_mnist.runs.ray_messages import Cluster, Kill, Placed, Start, Unreachable
 from falcon_mnist.settings import Settings
@@ -140,15 +140,16 @@ class Driver:
             os._exit(1)
 
     def _look(self) -> Cluster:
-        nodes = [int(node["Resources"].get("CPU", 0)) for node in self._nodes()]
+        alive = ray_nodes.alive(self.ray.nodes())
+        if reason := ray_nodes.unshared(self._settings.database, alive, socket.gethostname()):
+            self._tell(Unreachable(reason))
+            os._exit(1)
+        nodes = [ray_nodes.cpus(node) for node in alive]
         self._widest = max(nodes, default=1)
         free = self.ray.available_resources().get("CPU", 0)
         ours = sum(cpus for _, cpus in list(self._tasks.values()))
         self._used_by_others.append(max(0, round(sum(nodes) - free - ours)))
         return Cluster(sum(nodes), min(self._used_by_others))
-
-    def _nodes(self) -> list[dict[str, Any]]:
-        return [node for node in self.ray.nodes() if node["Alive"]]
 
     # Data
 
@@ -217,7 +218,7 @@ class Driver:
         if task is None:
             return
         self.ray.cancel(task, force=True)
-        for node in self._nodes():
+        for node in ray_nodes.alive(self.ray.nodes()):
             there = self.ray.util.scheduling_strategies.NodeAffinitySchedulingStrategy(node["NodeID"], soft=False)
             self._end.options(num_cpus=0, max_retries=RETRIES, scheduling_strategy=there).remote(owner)
 

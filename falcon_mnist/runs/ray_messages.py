@@ -36,6 +36,6 @@ class Placed(NamedTuple):
 
 
 class Unreachable(NamedTuple):
-    """To the server, before the driver ends: why there is no cluster."""
+    """To the server, before the driver ends: why there is no cluster, or none that can execute these runs."""
 
     reason: str

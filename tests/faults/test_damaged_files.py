@@ -19,6 +19,7 @@ import forking
 import pytest
 from faulty_servers import HOLD, RUN, Faulty, check_whole, expire, followed, kill, parameters
 from serving import PATIENCE, Client, alive, architecture, environment, kind, pixels, until
+from writers import stop, writer
 
 from falcon_mnist.storage.files import ABANDONED_SECONDS
 from falcon_mnist.storage.opening import open_database
@@ -240,6 +241,15 @@ def test_doctor_says_what_to_do_about_each_damage(home: Path, digits: Path) -> N
     for advice in ("chmod 600", file.stem, "train its run again", "start a server", "FALCON_MNIST_DATASET"):
         assert advice in ran.stdout
     assert "Traceback" not in ran.stderr
+
+
+def test_doctor_names_the_process_that_was_stopped_while_it_wrote(home: Path, digits: Path) -> None:
+    with writer(home / "falcon-mnist.db") as process:
+        stop(process)
+        ran = command(home, "doctor", tokens=None, dataset=digits)
+    assert ran.returncode == 1
+    assert f"process {process} was stopped in the middle of a write" in ran.stdout
+    assert f"kill -CONT {process}" in ran.stdout
 
 
 def test_doctor_says_that_a_home_is_no_folder(tmp_path: Path, digits: Path) -> None:

@@ -1,10 +1,10 @@
 """Two servers on one home behind nginx with TLS, just as docs/operations.md says ("Several servers on one home").
 
-    python -m tests.long proxy [--seconds 10]      # needs nginx and openssl
+    python -m tests.long proxy [--seconds 10]      # needs nginx and openssl; a minute
 
 The example is taken from that document; only ports and paths are changed. Through the proxy a model is created and
 trained, then threads send requests of several kinds and sizes. Any answer that is not the one that a server
-gives directly, or any error, ends the program.
+gives directly, or any error, ends the program; also while one server is stopped, and after the other was killed.
 """
 
 from __future__ import annotations
@@ -15,6 +15,7 @@ import os
 import re
 import shlex
 import shutil
+import signal
 import ssl
 import subprocess
 import sys
@@ -22,7 +23,8 @@ import tempfile
 import threading
 import time
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
 
 import httpx
@@ -44,7 +46,7 @@ def example(folder: Path, ports: dict[int, int]) -> str:
     (text,) = re.findall(r"```nginx\n(.*?)```", section(), re.DOTALL)
     for written, port in ports.items():
         text, count = re.subn(rf"(?<=[ :]){written}\b(?=[ ;])", str(port), text)
-        assert count == 1, f"port {written} stands {count} times in the example"
+        assert count, f"port {written} is not in the example"
     return re.sub(r"/\S+/(mnist\.\w+);", rf"{folder}/\1;", text).replace("listen ", "listen 127.0.0.1:")
 
 
@@ -83,8 +85,6 @@ def nginx(folder: Path, ports: dict[int, int]) -> Iterator[str]:
         finally:
             process.terminate()
             process.wait(timeout=30)
-        complaints = (folder / "log").read_text()
-        assert not complaints, complaints
 
 
 def client(base: str, folder: Path) -> httpx.Client:
@@ -146,6 +146,18 @@ def cpu_seconds(pid: int) -> float:
     )
 
 
+def disturbed(by: signal.Signals, process: int, drive: Callable[[], Counter]) -> Counter:
+    """What is seen while a server is lost under load; afterwards it goes on, if it can."""
+    loss = threading.Timer(1, os.kill, [process, by])
+    loss.start()
+    try:
+        return drive()
+    finally:
+        loss.join()
+        with contextlib.suppress(ProcessLookupError):
+            os.kill(process, signal.SIGCONT)
+
+
 def main() -> None:
     """Start everything, train and infer through the proxy, say what was answered."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
@@ -181,10 +193,20 @@ def main() -> None:
         before = [cpu_seconds(pid) for _, pid in servers]
         seen = drive(base, folder, param_id, answers[0], options.seconds)
         used = [cpu_seconds(pid) - start for (_, pid), start in zip(servers, before, strict=True)]
+        complaints = (folder / "log").read_text()
+        assert not complaints, complaints
+        (_, first), (_, second) = servers
+        with_one = [
+            disturbed(signal.SIGSTOP, first, partial(drive, base, folder, param_id, answers[0], options.seconds)),
+            disturbed(signal.SIGKILL, second, partial(drive, base, folder, param_id, answers[0], options.seconds)),
+        ]
     print(
         f"{seen['right']} right answers through nginx with TLS, {sum(seen.values()) - seen['right']} others", end="; "
     )
     print(f"the servers used {used[0]:.1f} and {used[1]:.1f} s of CPU time")
+    print(f"{with_one[0]['right']} while one was stopped, {with_one[1]['right']} after the other was killed")
+    if any(set(each) != {"right"} for each in with_one):
+        sys.exit(f"a server that was lost was noticed: {with_one}")
     if set(seen) != {"right"} or min(used) < 0.1 * max(used):
         sys.exit(f"that is not as it should be: {dict(seen)}")
 

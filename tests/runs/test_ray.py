@@ -91,7 +91,7 @@ def test_a_server_that_finds_no_cluster_serves_and_ends(serve: Serve, monkeypatc
         server = serve(executor="ray")
         with Client(server.url()) as client:
             queued = client.train(client.model(epochs=1))
-            until(lambda: "Ray cannot be reached: ConnectionRefusedError" in server.log(), "the log says why")
+            until(lambda: "Ray cannot be used: ConnectionRefusedError" in server.log(), "the log says why")
             assert ready(client) == {"status": "ready", "runs": "waiting"}
             assert client.run(queued)["state"] == "queued"
             assert workers(client) == (0, 0)
