@@ -8,18 +8,26 @@ import sys
 import threading
 import time
 from collections import deque
+from collections.abc import Mapping
+from datetime import UTC, datetime
 from typing import Any, Literal, TextIO
 
+import orjson
 from pythonjsonlogger.orjson import OrjsonFormatter
 
 Style = Literal["json", "text"]
 
 access = logging.getLogger("falcon_mnist.access")
 
+_ANSWERED = "request"  # the event
+
 # How long a line of the access log may wait for others.
 BATCH_SECONDS = 0.02
 # So many lines may wait for a slow disk; then each request waits for it.
 MOST_LINES = 10_000
+
+# Takes lines of the access log as JSON, where that is how they are written.
+_batch: BatchHandler | None = None
 
 # What this process does, so that its workers can do the same.
 _configured: tuple[int, Style] = (logging.WARNING, "text")
@@ -44,9 +52,13 @@ class BatchHandler(logging.Handler):
     def emit(self, record: logging.LogRecord) -> None:
         """Take a record; where very many wait, write them now."""
         try:
-            self._lines.append(self.format(record) + "\n")
+            self.take(self.format(record))
         except Exception:
             self.handleError(record)
+
+    def take(self, line: str) -> None:
+        """Take a line that is formatted already."""
+        self._lines.append(line + "\n")
         if not self._some.is_set():
             self._some.set()
             if self._thread is None:
@@ -91,7 +103,7 @@ def style(wanted: str) -> Style:
 
 def configure(level: int, style: Style) -> None:
     """Send records of `level` and above to standard error."""
-    global _configured
+    global _configured, _batch
     _configured = level, style
     formatter = (
         _json() if style == "json" else TextFormatter(coloured=sys.stderr.isatty() and "NO_COLOR" not in os.environ)
@@ -101,11 +113,24 @@ def configure(level: int, style: Style) -> None:
         handler.setFormatter(formatter)
     access.handlers[:] = [batch] if level <= logging.INFO else []
     access.propagate = not access.handlers
+    _batch = batch if access.handlers and style == "json" else None
     root = logging.getLogger()
     root.handlers[:] = [at_once]
     root.setLevel(level)
     for name, least in _LIBRARIES.items():
         logging.getLogger(name).setLevel(least)
+
+
+def answered(facts: Mapping[str, object]) -> None:
+    """Log an answer to a request.
+
+    As JSON it is written here: a record that is made and then taken apart takes a quarter of a small inference.
+    """
+    if _batch is None:
+        access.info(_ANSWERED, extra=facts)
+        return
+    known = {"event": _ANSWERED, "level": "INFO", "logger": access.name}
+    _batch.take(orjson.dumps({**known, **facts, "time": datetime.now(UTC)}).decode())
 
 
 def configured() -> tuple[int, Style]:

@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import io
 import logging
+import re
+import sys
 import threading
 from collections.abc import Iterator
 
+import orjson
 import pytest
 
 from falcon_mnist import logs
@@ -76,3 +79,20 @@ def test_a_disk_that_is_behind_is_told(disk: Disk, monkeypatch: pytest.MonkeyPat
     disk.may_write.set()
     handler.flush()
     assert not logs.is_behind()
+
+
+def test_an_answer_is_the_same_line_whether_it_is_a_record_or_not(monkeypatch: pytest.MonkeyPatch) -> None:
+    before, stream = logs.configured(), io.StringIO()
+    monkeypatch.setattr(sys, "stderr", stream)
+    facts = {"request_id": "a", "method": "GET", "path": "/\u00e9", "status": 200, "ms": 0.25, "run_id": "r"}
+    try:
+        logs.configure(logging.INFO, "json")
+        logs.access.info("request", extra=facts)
+        logs.answered(facts)
+        logs.access.handlers[0].flush()
+    finally:
+        logs.configure(*before)
+    first, second = ({**orjson.loads(line)} for line in stream.getvalue().splitlines())
+    assert list(first) == list(second)
+    assert re.sub(r"\d", "0", first.pop("time")) == re.sub(r"\d", "0", second.pop("time"))
+    assert first == second

@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import itertools
 import logging
 import re
 import time
-import uuid
 from functools import partial
 from typing import TypeAlias
 
@@ -15,6 +13,7 @@ import orjson
 import peewee
 
 from falcon_mnist.api import errors
+from falcon_mnist.api.answered import ANSWER_HEADERS, Answered, request_id_of
 from falcon_mnist.api.auth import AuthMiddleware
 from falcon_mnist.api.errors import Problem
 from falcon_mnist.api.memory import keep_freed
@@ -22,22 +21,12 @@ from falcon_mnist.api.operations import OPERATIONS
 from falcon_mnist.api.request import JSON
 from falcon_mnist.api.resources.base import unknown_parameters
 from falcon_mnist.api.service import Service
-from falcon_mnist.logs import access
 from falcon_mnist.storage.files import DamagedFileError, StorageUnavailableError
 from falcon_mnist.storage.parameter_files import param_id_of
 from falcon_mnist.storage.removal import InUseError
 from falcon_mnist.storage.store import Conflict, Refused, Store
 
 log = logging.getLogger(__name__)
-
-# Of every answer that does not say otherwise. The API answers programs: nothing of it is to be rendered, framed,
-# sniffed, kept or told to other sites.
-DEFAULT_HEADERS = (
-    ("X-Content-Type-Options", "nosniff"),
-    ("Content-Security-Policy", "default-src 'none'; frame-ancestors 'none'"),
-    ("Referrer-Policy", "no-referrer"),
-    ("Cache-Control", "no-store"),
-)
 
 App: TypeAlias = "falcon.App[falcon.Request, falcon.Response]"  # in quotes: generic only from Falcon 4.2 on
 
@@ -71,8 +60,7 @@ class RequestMiddleware:
     def __init__(self, service: Service) -> None:
         self._executor = service.executor
         self._bodies = service.limits.bodies
-        self._traffic = service.traffic
-        self._metrics = service.metrics
+        self._answered = Answered(service)
         self._started = False
 
     def process_request(self, req: falcon.Request, resp: falcon.Response) -> None:
@@ -92,21 +80,13 @@ class RequestMiddleware:
         """After everything else; a large body's turn is over."""
         if turn := getattr(req.context, "turn", 0):
             self._bodies.release(turn)
-        for name, value in DEFAULT_HEADERS:
+        for name, value in ANSWER_HEADERS:
             if resp.get_header(name) is None:
                 resp.set_header(name, value)
         start = getattr(req.context, "start", None)  # missing if Falcon refused the request before
-        milliseconds = 0.0 if start is None else (time.perf_counter() - start) * 1e3
-        self._traffic.add(milliseconds)
-        self._metrics.answered(req, resp, milliseconds / 1e3)
+        seconds = 0.0 if start is None else time.perf_counter() - start
         probed = getattr(resource, "is_probe", False) and resp.status_code < 400
-        if not probed and access.isEnabledFor(logging.INFO):
-            access.info("request", extra=_facts(req, resp, milliseconds))
-
-
-def _facts(req: falcon.Request, resp: falcon.Response, milliseconds: float) -> dict[str, object]:
-    facts = {"method": req.method, "path": req.path, "status": resp.status_code, "ms": round(milliseconds, 2)}
-    return _ids(req) | facts
+        self._answered(_ids(req), req.method, req.path, req.uri_template, resp.status_code, seconds, quietly=probed)
 
 
 def _ids(req: falcon.Request) -> dict[str, object]:
@@ -115,23 +95,9 @@ def _ids(req: falcon.Request) -> dict[str, object]:
     return {"request_id": getattr(req.context, "request_id", None)} | made
 
 
-_PLAIN = re.compile(r"[A-Za-z0-9._-]{1,64}")
-
-
-# Random once, then counted: asking the system for each one would give up the GIL, and with it the CPU.
-_PROCESS = uuid.uuid4().hex[:20]
-_numbers = itertools.count()
-
-
-def new_request_id() -> str:
-    """An id that no other request has."""
-    return f"{_PROCESS}{next(_numbers):012x}"
-
-
 def _identify(req: falcon.Request, resp: falcon.Response) -> str:
     if "request_id" not in req.context:
-        sent = req.env.get("HTTP_X_REQUEST_ID")
-        req.context.request_id = sent if sent and _PLAIN.fullmatch(sent) else new_request_id()
+        req.context.request_id = request_id_of(req.env.get("HTTP_X_REQUEST_ID"))
         resp.set_header("X-Request-ID", req.context.request_id)
     return str(req.context.request_id)
 

@@ -43,8 +43,8 @@ class Metrics(Collector):
         self._own.take(os.getpid())
         self._lock = threading.Lock()
         self._series: dict[Labels, Any] = {_labels(name): series for name, series in self._own.series().items()}
-        # The same series, by what a request has at hand: the status may be a number or a text.
-        self._found: dict[tuple[str, str | None, object], Any] = {}
+        # The same series, by what a request has at hand.
+        self._found: dict[tuple[str, str | None, int], Any] = {}
         self._others = self._series.get(_OTHERS) or self._add(_OTHERS)
 
     @staticmethod
@@ -52,10 +52,10 @@ class Metrics(Collector):
         """What so many processes need."""
         return processes * part_bytes(_WIDTH)
 
-    def answered(self, req: falcon.Request, resp: falcon.Response, seconds: float) -> None:
+    def answered(self, method: str, route: str | None, status: int, seconds: float) -> None:
         """Count a request."""
         with self._lock:
-            series = self._found.get((req.method, req.uri_template, resp.status)) or self._find(req, resp)
+            series = self._found.get((method, route, status)) or self._find(method, route, status)
             series[bisect_left(BUCKETS, seconds)] += 1
             series[-1] += seconds
 
@@ -83,13 +83,13 @@ class Metrics(Collector):
                 sums[_labels(name)] = [one + other for one, other in zip(before, series, strict=True)]
         return sums
 
-    def _find(self, req: falcon.Request, resp: falcon.Response) -> Any:
+    def _find(self, method: str, route: str | None, status: int) -> Any:
         """Paths and methods that do not exist share a series: clients could invent any number of them."""
-        known = req.method in falcon.HTTP_METHODS
-        labels = (req.method if known else "other", req.uri_template or "none", str(resp.status_code))
+        known = method in falcon.HTTP_METHODS
+        labels = (method if known else "other", route or "none", str(status))
         series = self._series.get(labels) or self._add(labels)
         if known:
-            self._found[req.method, req.uri_template, resp.status] = series
+            self._found[method, route, status] = series
         return series
 
     def _add(self, labels: Labels) -> Any:

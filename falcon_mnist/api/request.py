@@ -21,6 +21,8 @@ from falcon_mnist.training.fields import integral
 JSON = "application/json"
 BINARY = "application/octet-stream"
 
+Params = Mapping[str, str | list[str]]  # of a query; a list where one is given more than once
+
 _KEY = re.compile(r"[\x21-\x7e]{1,255}")
 
 
@@ -63,10 +65,15 @@ def _too_large(limit: int) -> Problem:
 
 
 def read_query(req: falcon.Request, *names: str) -> dict[str, str]:
-    """The query parameters, all of them among `names` and given once; raises a 422 `Problem`."""
+    """The query parameters of a request, as `known_query`."""
+    return known_query(req.params, *names)
+
+
+def known_query(params: Params, *names: str) -> dict[str, str]:
+    """Query parameters that are all among `names` and given once; raises a 422 `Problem`."""
     faults = []
     given: dict[str, str] = {}
-    for name, value in req.params.items():
+    for name, value in params.items():
         if name not in names:
             known = f"known are {', '.join(names)}" if names else "there are none here"
             faults.append(Fault(pointer([name]), f"is not a known query parameter: {known}"))

@@ -13,8 +13,9 @@ from rich.table import Table
 from rich.text import Text
 
 from falcon_mnist.cli import console, curves, watch
-from falcon_mnist.client import Client
+from falcon_mnist.client import Client, ClientError
 from falcon_mnist.client.answers import Epoch, Run
+from falcon_mnist.client.errors import NOT_UNDERSTOOD
 from falcon_mnist.constants import SUCCEEDED
 
 HEIGHT, LEAST_WIDTH, MOST_WIDTH = 9, 20, 60  # of a picture, in characters
@@ -34,16 +35,27 @@ def newest(client: Client) -> str:
 
 def follow(client: Client, run_id: str, *, quiet: bool = False) -> Run:
     """Show a run until it has ended; returns it, or raises `RunError` where it did not succeed."""
-    if quiet:
-        run = client.wait(run_id)
-    elif console.out.is_terminal:
-        with _live() as show:
-            run = client.wait(run_id, progress=show)
-    else:
-        with watch.shown() as line:
-            run = client.wait(run_id, progress=line)
-    watch.check(run)
+    with _understood():
+        if quiet:
+            run = client.wait(run_id)
+        elif console.out.is_terminal:
+            with _live() as show:
+                run = client.wait(run_id, progress=show)
+        else:
+            with watch.shown() as line:
+                run = client.wait(run_id, progress=line)
+        watch.check(run)
     return run
+
+
+@contextmanager
+def _understood() -> Iterator[None]:
+    """Raises `ClientError` where a run has members of other types than this API's, which nobody has checked."""
+    try:
+        yield
+    except (TypeError, ValueError, AttributeError) as error:
+        sentence = f"the server's answer has a member of another type ({error}): is it this API?"
+        raise ClientError(NOT_UNDERSTOOD, sentence) from None
 
 
 @contextmanager

@@ -11,7 +11,7 @@ from typing import Any, NoReturn
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
 
 from falcon_mnist.cli import console
-from falcon_mnist.constants import ACTIVE, CANCELLED, FAILED, QUEUED
+from falcon_mnist.constants import ACTIVE, CANCELLED, FAILED, QUEUED, SUCCEEDED
 
 POLL_SECONDS = 0.2
 STOPPING = "Stopping after this epoch, to keep what was learned. Ctrl-C again cancels the run."
@@ -69,6 +69,8 @@ def check(run: Mapping[str, Any]) -> None:
         raise RunError("the run was cancelled")
     if run["state"] == FAILED:
         raise RunError(f"the run failed: {run['error']['message']}")
+    if run["state"] != SUCCEEDED:
+        raise RunError(f"{run['state']!r} is no state of a run: is it this API?")
 
 
 @contextmanager

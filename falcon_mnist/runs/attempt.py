@@ -249,13 +249,13 @@ def _code_and_message(error: Exception) -> tuple[str, str]:
     if isinstance(error, DivergedError):
         return "diverged", str(error)
     if isinstance(error, DataError):
-        return "no_dataset", "The data set cannot be used; the server's log says why."
+        return "no_dataset", "The data set cannot be used; the log says why."
     if isinstance(error, DamagedFileError):  # a damaged checkpoint is no error: the run restarts
-        return "start_unavailable", "The parameter set in start_from cannot be read; the server's log says why."
+        return "start_unavailable", "The parameter set in start_from cannot be read; the log says why."
     if isinstance(error, MemoryError):
         return "out_of_memory", "There was not enough memory to train this network."
     if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT):
         return "disk_full", "There was no room on the server's disk for the parameters."
     if isinstance(error, DatabaseFullError):
         return "disk_full", "There was no room on the server's disk for the database."
-    return "internal_error", f"The worker failed ({type(error).__name__}); the server's log says why."
+    return "internal_error", f"The worker failed ({type(error).__name__}); the log says why."

@@ -13,12 +13,10 @@ from waitress.channel import HTTPChannel
 from waitress.task import ErrorTask, Task
 from waitress.utilities import BadRequest, RequestEntityTooLarge, ServerNotImplemented
 
-from falcon_mnist.api.app import DEFAULT_HEADERS, new_request_id
-from falcon_mnist.api.at_once import KEY as AT_ONCE
-from falcon_mnist.api.at_once import NotAtOnce
-from falcon_mnist.logs import access
+from falcon_mnist import logs
+from falcon_mnist.api.answered import ANSWER_HEADERS, new_request_id
 from falcon_mnist.server.parser import RequestParser, StorageFull
-from falcon_mnist.server.task import AnswerTask
+from falcon_mnist.server.task import AnswerTask, head
 
 if TYPE_CHECKING:
     from falcon_mnist.server.listener import Listener
@@ -36,11 +34,11 @@ class Refusal(ErrorTask):  # type: ignore[misc]
     def execute(self) -> None:
         """Write it."""
         request_id = new_request_id()
-        self.response_headers += [("X-Request-ID", request_id), *DEFAULT_HEADERS]
+        self.response_headers += [("X-Request-ID", request_id), *ANSWER_HEADERS]
         if isinstance(self.request.error, StorageFull):
             self.response_headers.append(("Retry-After", "10"))
         super().execute()
-        access.info("request", extra={"request_id": request_id, "status": self.request.error.code})
+        logs.answered({"request_id": request_id, "status": self.request.error.code})
 
 
 class Channel(HTTPChannel):  # type: ignore[misc]
@@ -54,7 +52,6 @@ class Channel(HTTPChannel):  # type: ignore[misc]
     _waits_for_reader = False  # whether the next request is kept back until the answer before it has left
     _reader = 0  # the thread that is in `handle_read`
     _due_at_once = False  # that thread is to answer the request that it has read
-    _answers_at_once = 0  # that thread, while it does
 
     def __init__(self, *arguments: Any, **more: Any) -> None:
         self._parsing = threading.Lock()  # held while a thread of the dispatcher parses `unread`
@@ -99,29 +96,32 @@ class Channel(HTTPChannel):  # type: ignore[misc]
         """Whether the request that has just come in is answered by this thread, the one that reads."""
         request = self.requests[0]
         reads = self._reader == threading.get_ident() and self.server.answered_seconds < AT_ONCE_SECONDS
-        self._due_at_once = reads and request.error is None and self.server.may_be_quick(request)
+        self._due_at_once = reads and not self.unread and request.error is None and self.server.may_be_quick(request)
         return self._due_at_once
 
     def _answer_at_once(self) -> None:
+        """Without a task; what is not answered so is a task for another thread, which also meets each failure."""
         request = self.requests[0]
         self._due_at_once = False
-        self._answers_at_once = threading.get_ident()
         start = time.perf_counter()
         try:
-            self.service()
-        except NotAtOnce:
-            request.get_body_stream().seek(0)
+            answer = self.server.answer_at_once(request)
+        except Exception:
+            answer = None
+        if answer is None:
+            request.get_body_stream().seek(0)  # it may have been read
             self.server.task_dispatcher.add_task(self)
-        finally:
-            self._answers_at_once = 0
-            self.server.answered_seconds += time.perf_counter() - start
+        else:
+            request.close()
+            with self.requests_lock:
+                self.requests.clear()
+            self._send_at_once(head("200 OK", answer.headers, time.time()) + answer.data)
+        self.server.answered_seconds += time.perf_counter() - start
 
     @staticmethod
     def task_class(channel: Channel, request: RequestParser) -> Task:
         """The task that answers a request."""
         task = AnswerTask(channel, request)
-        if channel._answers_at_once == threading.get_ident():
-            task.get_environment()[AT_ONCE] = True
         if not request.body_kept and request.expect_continue:
             task.close_on_finish = True  # its client may send the body all the same
         return task
@@ -160,15 +160,16 @@ class Channel(HTTPChannel):  # type: ignore[misc]
 
     def write_soon(self, data: bytes) -> int:
         """Buffer a part of an answer once the buffer is below its high watermark. Raises `ClientDisconnected`."""
-        if self._answers_at_once == threading.get_ident():
-            self._send_at_once(data)
-            return len(data)
         self._wait_for_reader()
         return int(super().write_soon(data))
 
     def _send_at_once(self, data: bytes) -> None:
         """Send, in the I/O thread, and leave for later what the client does not take yet."""
-        sent = 0 if self.total_outbufs_len else self.send(data, do_close=False)
+        try:
+            sent = self.send(data, do_close=False)
+        except OSError:
+            self.will_close = True
+            return
         if sent < len(data):
             super().write_soon(data[sent:])
 

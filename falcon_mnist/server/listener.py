@@ -14,6 +14,7 @@ from waitress import wasyncore
 from waitress.adjustments import Adjustments
 from waitress.server import TcpWSGIServer
 
+from falcon_mnist.api.at_once import Answer
 from falcon_mnist.server.balance import GIVE_WAY_SECONDS, Balance
 from falcon_mnist.server.channel import Channel
 from falcon_mnist.server.dispatcher import Dispatcher
@@ -35,6 +36,7 @@ class Listener(TcpWSGIServer):  # type: ignore[misc]
     admits: Callable[[str], bool]
     max_body_bytes: int
     may_be_quick: Callable[[RequestParser], bool]
+    answer_at_once: Callable[[RequestParser], Answer | None]
     io_thread = 0  # which reads and writes
     answered_seconds = 0.0  # that this thread has spent on answers since it last waited
     balance: Balance | None = None  # with other processes that listen at the same socket
@@ -107,9 +109,13 @@ class Listeners:
         max_body_bytes: int,
         adjustments: dict[str, Any],
         may_be_quick: Callable[[RequestParser], bool] = lambda _: False,
+        answer_at_once: Callable[[RequestParser], Answer | None] = lambda _: None,
         balance: Balance | None = None,
     ) -> None:
-        """`sockets` become the server's own; with `balance`, other processes listen at them too."""
+        """`sockets` become the server's own; with `balance`, other processes listen at them too.
+
+        What `may_be_quick` is given to `answer_at_once`, in the thread that reads; None leaves it to the application.
+        """
         self._map: dict[int, Any] = {}
         self._adjustments = Adjustments(**adjustments)
         self.task_dispatcher = Dispatcher()
@@ -125,7 +131,7 @@ class Listeners:
                 sockinfo=(listening.family, listening.type, listening.proto, listening.getsockname()),
             )
             listener.admits, listener.max_body_bytes, listener.balance = admits, max_body_bytes, balance
-            listener.may_be_quick = may_be_quick
+            listener.may_be_quick, listener.answer_at_once = may_be_quick, answer_at_once
             self.listeners.append(listener)
         self.task_dispatcher.set_thread_count(self._adjustments.threads)
 

@@ -60,6 +60,7 @@ class RequestParser(HTTPRequestParser):  # type: ignore[misc]
     path = ""  # waitress wants to name it also where it could not be read
     body_rcv: Any = None
     body_kept = True
+    is_plain = False  # whether the head is read at once, by `plain_head`
     _too_many_headers = False
 
     def __init__(self, adjustments: Any, reader: Reader) -> None:
@@ -107,6 +108,7 @@ class RequestParser(HTTPRequestParser):  # type: ignore[misc]
     def _take(self, head: plain_head.Head) -> None:
         """Set what `parse_header` sets."""
         self.command, self.request_uri, self.path, self.query, self.headers, self.content_length = head
+        self.is_plain = True
         self.version = "1.1"
         self.url_scheme = self.adj.url_scheme
         self.proxy_scheme = self.proxy_netloc = self.fragment = ""

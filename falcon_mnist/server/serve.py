@@ -13,8 +13,8 @@ from contextlib import contextmanager
 from typing import Any
 
 from falcon_mnist import logs
-from falcon_mnist.api import at_once
 from falcon_mnist.api.app import build_app
+from falcon_mnist.api.at_once import AtOnce, may_be_quick
 from falcon_mnist.api.service import Service
 from falcon_mnist.server.balance import Balance
 from falcon_mnist.server.descriptors import connection_limit
@@ -70,7 +70,8 @@ def make_server(service: Service, sockets: list[socket.socket], balance: Balance
             sockets,
             admits=service.tokens.admits,
             max_body_bytes=service.settings.max_body_bytes,
-            may_be_quick=lambda request: at_once.may_be_quick(request) and not logs.is_behind(),
+            may_be_quick=lambda request: may_be_quick(request) and not logs.is_behind(),
+            answer_at_once=AtOnce(service),
             adjustments=ADJUSTMENTS
             | {
                 "max_request_body_size": service.settings.max_body_bytes + _PATIENCE_BYTES,

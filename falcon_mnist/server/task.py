@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from functools import lru_cache
 
 from waitress.task import WSGITask
@@ -17,8 +18,7 @@ class AnswerTask(WSGITask):  # type: ignore[misc]
         """The first lines of an answer."""
         if not self._is_plain():
             return bytes(super().build_response_header())
-        lines = [f"HTTP/1.1 {self.status}", *map(": ".join, self.response_headers), _date(int(self.start_time))]
-        return "\r\n".join(lines).encode("latin-1")
+        return head(str(self.status), self.response_headers, self.start_time)
 
     def write(self, data: bytes) -> None:
         """Write a part of the body, the first together with the head."""
@@ -38,6 +38,12 @@ class AnswerTask(WSGITask):  # type: ignore[misc]
             and self.request.headers.get("CONNECTION", "").lower() != "close"
             and self.has_body
         )
+
+
+def head(status: str, headers: Iterable[tuple[str, str]], now: float) -> bytes:
+    """The first lines of an answer, with its date."""
+    lines = [f"HTTP/1.1 {status}", *map(": ".join, headers), _date(int(now))]
+    return "\r\n".join(lines).encode("latin-1")
 
 
 @lru_cache(1)

@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
+import io
 import json
 from dataclasses import replace
 from types import SimpleNamespace
-from typing import Any
+from typing import Any, cast
 
+import orjson
 import pytest
-from falcon.testing import Result, TestClient
+from falcon.testing import TestClient
 from serving import BINARY, READ, Document, architecture, pixels
 
 from falcon_mnist.api.app import build_app
-from falcon_mnist.api.at_once import KEY, NotAtOnce, may_be_quick
+from falcon_mnist.api.at_once import Answer, AtOnce, Request, may_be_quick
+from falcon_mnist.api.request import JSON
 from falcon_mnist.api.service import Service
 from falcon_mnist.clock import Clock
 from falcon_mnist.inference.predictors import LOOK_SECONDS, Predictors
@@ -24,22 +27,28 @@ class Asked:
     def __init__(self, service: Service, trained: Document) -> None:
         self.now = 0.0
         clock = Clock(monotonic=lambda: self.now)
-        self.predictors = Predictors(service.store, service.files, clock=clock)
-        self._client = TestClient(build_app(replace(service, predictors=self.predictors)))
+        self.service = replace(service, predictors=Predictors(service.store, service.files, clock=clock))
+        self.answer = AtOnce(self.service)
         self._param_id = trained["param_id"]
 
-    def post(self, *, rows: int = 1, token: str = READ, at_once: bool = True, **members: Any) -> Result:
-        body = {"param_id": self._param_id, "inputs": (pixels(rows) / 255).tolist()} | members
-        headers = {"Authorization": f"Bearer {token}", "Content-Type": "application/json"}
-        extras = {KEY: True} if at_once else {}
-        return self._client.simulate_post("/api/infer", body=json.dumps(body), headers=headers, extras=extras)
+    def body(self, *, rows: int = 1, **members: Any) -> bytes:
+        return json.dumps({"param_id": self._param_id, "inputs": (pixels(rows) / 255).tolist()} | members).encode()
 
-    def post_bytes(self, rows: int) -> Result:
-        headers = {"Authorization": f"Bearer {READ}", "Content-Type": BINARY}
-        query = {"param_id": self._param_id, "dtype": "uint8"}
-        return self._client.simulate_post(
-            "/api/infer", body=pixels(rows).tobytes(), params=query, headers=headers, extras={KEY: True}
-        )
+    def post(self, *, rows: int = 1, token: str = READ, media_type: str = JSON, **members: Any) -> Answer | None:
+        return self.answer(_request(self.body(rows=rows, **members), token, media_type))
+
+    def post_bytes(self, rows: int, query: str = "dtype=uint8") -> Answer | None:
+        return self.answer(_request(pixels(rows).tobytes(), READ, BINARY, f"param_id={self._param_id}&{query}"))
+
+    def load(self) -> None:
+        """As the application does for a request."""
+        assert self.service.predictors.get(self._param_id)
+
+
+def _request(body: bytes, token: str, media_type: str, query: str = "") -> Any:
+    headers = {"AUTHORIZATION": f"Bearer {token}", "CONTENT_TYPE": media_type}
+    stream = {"get_body_stream": lambda: io.BytesIO(body)}
+    return SimpleNamespace(path="/api/infer", query=query, headers=headers, **stream)
 
 
 @pytest.fixture
@@ -49,39 +58,54 @@ def asked(service: tuple[Service, str], trained: Document) -> Asked:
 
 def test_parameters_that_are_not_loaded_or_not_looked_for_lately_are_left_to_another_thread(asked: Asked) -> None:
     for _ in range(2):
-        with pytest.raises(NotAtOnce):
-            asked.post()
-    alone = asked.post(at_once=False).json
-    for _ in range(2):
-        answer = asked.post().json
-        assert answer["outputs"] == alone["outputs"]
+        assert asked.post() is None
+    asked.load()
+    assert asked.post()
     asked.now += LOOK_SECONDS + 1
-    with pytest.raises(NotAtOnce):
-        asked.post()
-    assert asked.post(at_once=False).status_code == 200
-    assert asked.post_bytes(3).status_code == 200
+    assert asked.post() is None
+    asked.load()
+    assert asked.post_bytes(3)
 
 
-def test_a_refusal_takes_no_time(asked: Asked) -> None:
-    assert asked.post(token="no-token-of-ours").status_code == 401
-    assert asked.post(inputs=[[1]]).status_code == 422
-    assert asked.post(more=1).status_code == 422
-
-
-def test_many_faults_are_left_to_another_thread(asked: Asked) -> None:
+def test_what_is_refused_is_left_to_the_application(asked: Asked) -> None:
+    asked.load()
+    assert asked.post(token="no-token-of-ours") is None
+    assert asked.post(media_type="text/plain") is None
+    assert asked.post(inputs=[[1]]) is None
+    assert asked.post(more=1) is None
+    assert asked.post_bytes(1, "dtype=uint9") is None
     many = {f"name{number}": 1 for number in range(100)}
-    for members in (many, {"return": many}):
-        with pytest.raises(NotAtOnce):
-            asked.post(**members)
-        assert asked.post(at_once=False, **members).status_code == 422
+    assert asked.post(**{"return": many}) is None
+    assert asked.answer(_request(b"no JSON", READ, JSON)) is None
 
 
-def test_a_large_network_is_left_to_another_thread(asked: Asked, client: Any, service: tuple[Service, str]) -> None:
-    wide = client.trained({"architecture": architecture(3000), "hyperparams": {"epochs": 1}})
-    large = Asked(service[0], wide)
-    assert large.post(at_once=False).status_code == 200
-    with pytest.raises(NotAtOnce):
-        large.post()
+def test_a_large_network_is_left_to_another_thread(client: Any, service: tuple[Service, str]) -> None:
+    large = Asked(service[0], client.trained({"architecture": architecture(3000), "hyperparams": {"epochs": 1}}))
+    large.load()
+    assert large.post() is None
+
+
+def test_an_answer_at_once_is_that_of_the_application_and_counts_as_one(asked: Asked) -> None:
+    asked.load()
+    counted = _count(asked.service)
+    body, headers = asked.body(rows=2), {"Authorization": f"Bearer {READ}", "Content-Type": JSON}
+    usual = TestClient(build_app(asked.service)).simulate_post("/api/infer", body=body, headers=headers)
+    at_once = asked.post(rows=2)
+    assert at_once
+    ours, theirs = dict(at_once.headers), dict(usual.headers)
+    document = orjson.loads(at_once.data)
+    assert ours.pop("content-length") == str(len(at_once.data))
+    assert ours.pop("x-request-id") != theirs.pop("x-request-id")
+    assert ours == {name: value for name, value in theirs.items() if name != "content-length"}
+    assert document | {"latency_ms": 0} == usual.json | {"latency_ms": 0}
+    assert _count(asked.service) == counted + 2
+
+
+def _count(service: Service) -> float:
+    """How many inferences have succeeded."""
+    samples = [sample for family in service.metrics.collect() for sample in family.samples]
+    labels = {"method": "POST", "route": "/api/infer", "code": "200", "le": "+Inf"}
+    return sum(sample.value for sample in samples if sample.labels == labels)
 
 
 @pytest.mark.parametrize(
@@ -94,8 +118,13 @@ def test_a_large_network_is_left_to_another_thread(asked: Asked, client: Any, se
         (False, {"command": "GET"}),
         (False, {"path": "/api/infer_adhoc"}),
         (False, {"query": "a=1&" * 1000}),
+        (False, {"is_plain": False}),
+        (False, {"body_kept": False}),
+        (False, {"connection_close": True}),
+        (False, {"headers": {"CONTENT_ENCODING": "gzip"}}),
     ],
 )
 def test_only_a_small_inference_may_be_quick(request_: dict[str, object], *, quick: bool) -> None:
-    asked = {"command": "POST", "path": "/api/infer", "query": "", "content_length": 3000} | request_
-    assert may_be_quick(SimpleNamespace(**asked)) is quick
+    usual = {"command": "POST", "path": "/api/infer", "query": "", "headers": {}, "content_length": 3000}
+    asked = usual | {"is_plain": True, "body_kept": True, "connection_close": False} | request_
+    assert may_be_quick(cast("Request", SimpleNamespace(**asked))) is quick

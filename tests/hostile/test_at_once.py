@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import re
+import socket
+import struct
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -12,32 +14,46 @@ from typing import Any
 import pytest
 from in_process import make, served
 from raw_http import Raw, request
+from serving import until
 from waitress import wasyncore
 
-from falcon_mnist.api.at_once import KEY, NotAtOnce
+from falcon_mnist.api.at_once import Answer
 from falcon_mnist.server.channel import AT_ONCE_SECONDS
 from falcon_mnist.server.listener import Listeners
+from falcon_mnist.server.parser import RequestParser
 
 LARGE = 20_000_000  # bytes, more than a connection takes without a reader
 
 
 def _application(environ: dict[str, Any], start_response: Callable[..., Any]) -> list[bytes]:
-    """Answers with the body and the thread's name; slow ones not at once, large ones with many bytes."""
+    """Answers with the body and the thread's name, and at one path with many bytes."""
     body = environ["wsgi.input"].read()
-    if environ["PATH_INFO"] == "/slow" and KEY in environ:
-        raise NotAtOnce
-    if environ["PATH_INFO"] == "/wrong":
-        raise ValueError
-    answer = (
-        b"x" * LARGE if environ["PATH_INFO"] == "/large" else body + b" " + threading.current_thread().name.encode()
-    )
+    answer = b"x" * LARGE if environ["PATH_INFO"] == "/large" else _answer_to(body)
     start_response("200 OK", [("Content-Length", str(len(answer)))])
     return [answer]
 
 
+def _at_once(request: RequestParser) -> Answer | None:
+    """The same, but for what is slow; and it fails at one path."""
+    body = request.get_body_stream().read()
+    if request.path == "/slow":
+        return None
+    if request.path == "/wrong":
+        raise ValueError
+    answer = b"x" * LARGE if request.path == "/large" else _answer_to(body)
+    return Answer([("content-length", str(len(answer)))], answer)
+
+
+def _answer_to(body: bytes) -> bytes:
+    return body + b" " + threading.current_thread().name.encode()
+
+
+POSTS = {"may_be_quick": lambda request: request.command == "POST", "answer_at_once": _at_once}
+
+
 @pytest.fixture
 def server() -> Iterator[Listeners]:
-    with served(_application, may_be_quick=lambda request: request.command == "POST") as server:
+    with served(_application, **POSTS) as server:
         yield server
 
 
@@ -77,11 +93,32 @@ def test_what_turns_out_slow_is_answered_by_another_thread_from_its_beginning(se
             assert thread not in _ask(connection, "POST", "/", b"body")
 
 
-def test_a_failure_is_an_answer_and_ends_its_own_connection_alone(server: Listeners) -> None:
-    with Raw(server.addresses[0]) as failing, Raw(server.addresses[0]) as other:
-        failing.send(request("POST", "/wrong", body=b"body"))
-        assert failing.status() == 500
-        assert failing.closed()
+def test_a_failure_leaves_the_request_to_the_application_and_its_connection_alone(server: Listeners) -> None:
+    with Raw(server.addresses[0]) as connection:
+        assert _ask(connection, "POST", "/wrong", b"body").startswith(b"body waitress")
+        assert _ask(connection, "POST", "/", b"body").startswith(b"body ")
+
+
+def test_requests_that_come_together_are_answered_in_their_order(server: Listeners) -> None:
+    with Raw(server.addresses[0]) as connection:
+        connection.send(b"".join(request("POST", "/", body=b"body %d" % number) for number in range(5)))
+        received = b""
+        while received.count(b"body ") < 5:
+            received += connection.receive(seconds=10)
+        assert re.findall(rb"body (\d)", received) == [b"%d" % number for number in range(5)]
+
+
+def test_a_client_that_is_gone_when_it_is_answered_harms_no_other() -> None:
+    def leave(asked: RequestParser) -> Answer | None:
+        if asked.path == "/leave":
+            gone.socket.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))  # it is reset
+            gone.socket.close()
+        return _at_once(asked)
+
+    with served(_application, **POSTS | {"answer_at_once": leave}) as server, Raw(server.addresses[0]) as other:
+        gone = Raw(server.addresses[0])
+        gone.send(request("POST", "/leave", body=b"body"))
+        until(lambda: len(server.channels) == 1, "the connection is closed")
         assert _ask(other, "POST", "/", b"body").startswith(b"body ")
 
 
@@ -104,15 +141,14 @@ def test_slow_answers_of_one_round_are_shared_with_other_threads() -> None:
     """Else whoever comes next waits for all of them."""
     begun, go_on = threading.Event(), threading.Event()
 
-    def application(environ: dict[str, Any], start_response: Callable[..., Any]) -> list[bytes]:
-        if environ["PATH_INFO"] == "/held":
+    def slowly(asked: RequestParser) -> Answer | None:
+        if asked.path == "/held":
             begun.set()
             assert go_on.wait(10)
-        if KEY in environ:
-            time.sleep(AT_ONCE_SECONDS)
-        return _application(environ, start_response)
+        time.sleep(AT_ONCE_SECONDS)
+        return _at_once(asked)
 
-    with served(application, may_be_quick=lambda request: request.command == "POST") as server, ExitStack() as stack:
+    with served(_application, **POSTS | {"answer_at_once": slowly}) as server, ExitStack() as stack:
         held, *connections = [stack.enter_context(Raw(server.addresses[0])) for _ in range(4)]
         for connection in connections:
             assert _ask(connection, "GET", "/")

@@ -2,22 +2,31 @@
 
 from __future__ import annotations
 
-from typing import Any, ClassVar
+from collections.abc import Mapping
+from typing import Any, ClassVar, NamedTuple
 
 import falcon
 import numpy as np
 import numpy.typing as npt
 
-from falcon_mnist.api import at_once, schemas
+from falcon_mnist.api import schemas, validation
 from falcon_mnist.api.auth import READ
 from falcon_mnist.api.errors import Fault, invalid_fields
 from falcon_mnist.api.json_body import decode
-from falcon_mnist.api.request import BINARY, JSON, read_body, read_json, read_query
+from falcon_mnist.api.request import BINARY, JSON, Params, known_query, read_body, read_json, read_query
 from falcon_mnist.api.resources.base import Resource, answer, unknown_parameters
 from falcon_mnist.api.service import Service
 from falcon_mnist.constants import MAX_ROWS, PIXELS, Array
 from falcon_mnist.inference import likeness
 from falcon_mnist.inference import predictors as inference
+
+
+class Wanted(NamedTuple):
+    """What a request asks for."""
+
+    param_id: str
+    rows: Array | npt.NDArray[np.uint8]  # (n, 784)
+    returns: schemas.Return
 
 
 class Inference(Resource):
@@ -29,21 +38,14 @@ class Inference(Resource):
         """Infer with a stored parameter set, from JSON or binary rows."""
         media_type, body = read_body(req, self._service, JSON, BINARY)
         if media_type == BINARY:
-            param_id, rows, returns = _binary_request(req, body)
+            wanted = wanted_by_bytes(body, req.params)
         else:
             document = decode(body, max_numbers=self._service.max_numbers)
-            at_once.check_members(req.env, document)
-            wanted = self._parse(schemas.Infer, document)
-            read_query(req)
-            param_id, rows, returns = wanted.param_id, wanted.inputs, wanted.returns
-        predictors = self._service.predictors
-        predictor = predictors.loaded(param_id)
-        at_once.check_work(req.env, len(rows), predictor)
-        predictor = predictor or predictors.get(param_id)
+            wanted = wanted_by_json(self._service, document, req.params)
+        predictor = self._service.predictors.get(wanted.param_id)
         if predictor is None:
             raise unknown_parameters()
-        of = {"model_id": predictor.model_id, "param_id": param_id}
-        answer(resp, of | _prediction(self._service, predictor, rows, returns))
+        answer(resp, answer_of(self._service, predictor, wanted))
 
 
 class AdhocInference(Resource):
@@ -60,9 +62,16 @@ class AdhocInference(Resource):
         answer(resp, _prediction(self._service, predictor, wanted.inputs, wanted.returns))
 
 
-def _binary_request(req: falcon.Request, body: bytes) -> tuple[str, Array | npt.NDArray[np.uint8], schemas.Return]:
+def wanted_by_json(service: Service, document: Mapping[str, Any], params: Params) -> Wanted:
+    """What a decoded body asks for; raises a `Problem`."""
+    wanted = validation.parse(schemas.Infer, document, max_parameters=service.settings.max_parameters)
+    known_query(params)
+    return Wanted(wanted.param_id, wanted.inputs, wanted.returns)
+
+
+def wanted_by_bytes(body: bytes, params: Params) -> Wanted:
     """The rows of a binary body, and what its query says of them; raises a 422 `Problem`."""
-    query = read_query(req, "param_id", "dtype", "return")
+    query = known_query(params, "param_id", "dtype", "return")
     faults = []
     if "param_id" not in query:
         faults.append(Fault("/param_id", "is required"))
@@ -87,7 +96,13 @@ def _binary_request(req: falcon.Request, body: bytes) -> tuple[str, Array | npt.
             row, column = divmod(int(np.flatnonzero(~np.isfinite(rows))[0]), PIXELS)
             raise invalid_fields([Fault(f"/inputs/{row}/{column}", "must be finite")])
     returns = schemas.Return(**{name: name in names for name in schemas.Return.model_fields})
-    return query["param_id"], rows.reshape(count, PIXELS), returns
+    return Wanted(query["param_id"], rows.reshape(count, PIXELS), returns)
+
+
+def answer_of(service: Service, predictor: inference.Predictor, wanted: Wanted) -> dict[str, Any]:
+    """The answer to a request; raises as `predict`."""
+    of = {"model_id": predictor.model_id, "param_id": wanted.param_id}
+    return of | _prediction(service, predictor, wanted.rows, wanted.returns)
 
 
 def _prediction(
