@@ -57,7 +57,9 @@ cdef inline vfloat sgd_weights(const Update* update, Py_ssize_t at, vfloat gradi
     return vfma(vbroadcast(-update.learning_rate), gradient, w)
 
 
-cdef inline vfloat adam_weights(const Update* update, Py_ssize_t at, vfloat gradient) noexcept nogil:
+cdef inline vfloat adam_weights(
+    const OptimizerKind kind, const Update* update, Py_ssize_t at, vfloat gradient
+) noexcept nogil:
     """Adam (Kingma and Ba 2015, algorithm 1, in the form of the end of section 2); AdamW (Loshchilov and Hutter 2019).
 
     m += (1 - beta1) * (g - m); v = beta2 * v + (1 - beta2) * g^2; w -= step_size * m / (moment_scale * sqrt(v) + eps).
@@ -65,7 +67,7 @@ cdef inline vfloat adam_weights(const Update* update, Py_ssize_t at, vfloat grad
     """
     cdef vfloat w = vload(update.weights + at)
     cdef vfloat m = vload(update.state[FIRST_MOMENT] + at), v = vload(update.state[SECOND_MOMENT] + at)
-    if update.params.kind == ADAM:
+    if kind == ADAM:
         gradient = vfma(vbroadcast(update.weight_decay), w, gradient)
     else:
         w = vfma(vbroadcast(-update.learning_rate * update.weight_decay), w, w)
@@ -80,32 +82,46 @@ cdef inline vfloat adam_weights(const Update* update, Py_ssize_t at, vfloat grad
     ) + vbroadcast(0))  # + 0, so that a step of -0 changes no sign, as none does
 
 
-cdef inline void update_vector(const Update* update, Py_ssize_t at, vfloat gradient) noexcept nogil:
-    """Apply any rule to one vector of parameters."""
-    cdef vfloat weights, average
-    if update.params.kind == SGD:
-        weights = sgd_weights(update, at, gradient)
-    else:
-        weights = adam_weights(update, at, gradient)
-    vstore(update.weights + at, weights)
-    if update.state[AVERAGE] != NULL:
-        average = vload(update.state[AVERAGE] + at)
-        vstore(update.state[AVERAGE] + at, vfma(vbroadcast(update.average_share), weights - average, average))
+cdef inline void update_each(
+    const OptimizerKind kind, const bint averages, const Update* update, Py_ssize_t at, Py_ssize_t ld,
+    Py_ssize_t rows, Py_ssize_t columns, const float* gradients,
+) noexcept nogil:
+    """Apply a rule that the compiler knows, to whole vectors of parameters (rows, columns)."""
+    cdef Py_ssize_t i, j, here
+    cdef vfloat weights, average, gradient
+    for i in range(rows):
+        for j from 0 <= j < columns by LANES:
+            here = at + i * ld + j
+            gradient = vload(gradients + i * columns + j)
+            if kind == SGD:
+                weights = sgd_weights(update, here, gradient)
+            else:
+                weights = adam_weights(kind, update, here, gradient)
+            vstore(update.weights + here, weights)
+            if averages:
+                average = vload(update.state[AVERAGE] + here)
+                average = vfma(vbroadcast(update.average_share), weights - average, average)
+                vstore(update.state[AVERAGE] + here, average)
 
 
 cdef void update_block(
-    Update update, Py_ssize_t at, Py_ssize_t ld, int rows, int vectors, const float* gradients
+    Update update, Py_ssize_t at, Py_ssize_t ld, Py_ssize_t rows, Py_ssize_t columns, const float* gradients
 ) noexcept nogil:
-    """Apply any rule; the gradients (rows, vectors * LANES) lie without gaps.
+    """Apply any rule; the gradients (rows, columns), whole vectors, lie without gaps.
 
     Takes a copy: behind a pointer to the caller's, it would read that again after each store of its own.
     """
-    cdef Py_ssize_t here
-    cdef int i, j
-    for i in range(rows):
-        for j in range(vectors):
-            here = at + i * ld + j * LANES
-            update_vector(&update, here, vload(gradients + (i * vectors + j) * LANES))
+    cdef bint averages = update.state[AVERAGE] != NULL
+    if ld == columns:  # the parameters lie without gaps too
+        columns, rows = rows * columns, 1
+    if update.params.kind == SGD:
+        update_each(SGD, averages, &update, at, ld, rows, columns, gradients)
+    elif update.params.kind == ADAM:
+        update_each(ADAM, averages, &update, at, ld, rows, columns, gradients)
+    elif averages:
+        update_each(ADAMW, True, &update, at, ld, rows, columns, gradients)
+    else:
+        update_each(ADAMW, False, &update, at, ld, rows, columns, gradients)
 
 
 cdef inline void apply_update(
@@ -130,7 +146,7 @@ cdef inline void apply_update(
         return
     for i in range(rows * vectors):
         vstore(block + i * LANES, gradients[i] + vbroadcast(0))
-    update_block(update[0], at, ld, rows, vectors, block)
+    update_block(update[0], at, ld, rows, vectors * LANES, block)
 
 
 cdef inline void apply_vector(const Update* update, Py_ssize_t at, vfloat gradient) noexcept nogil:

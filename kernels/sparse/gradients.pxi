@@ -71,96 +71,116 @@ cdef inline void accumulate_sparse(
                 acc[v] = vfma(x, b, acc[v])
 
 
-cdef inline void finish_row(
-    const int vectors, const bint descends, const Update* update, Py_ssize_t at, Py_ssize_t panel,
-    const vfloat* gradients
-) noexcept nogil:
-    """Store or apply a row's gradients. `descends`: all there is to do is plain gradient descent."""
-    cdef int v
-    if descends:
-        for v in range(vectors):
-            descend(update.weights + at + place(v, panel), vbroadcast(-update.learning_rate), gradients[v])
-        return
-    if vectors >= 2:
-        apply_update(vectors // 2, 2, update, at, panel, gradients)
-    if vectors % 2:
-        apply_update(1, 1, update, at + vectors // 2 * panel, 0, gradients + vectors - 1)
-
-
 cdef inline void sparse_tile(
-    const int rows, const int vectors, const bint bytes, const bint descends, const SparseProduct* p,
-    const Update* update, Py_ssize_t i, const uint64_t* masks,
+    const int rows, const int vectors, const bint bytes, const Finish finish, const SparseProduct* p,
+    const Update* update, Py_ssize_t i, const uint64_t* masks, float* waiting,
 ) noexcept nogil:
-    """The gradients of row i; with two `rows` also those of i + 1, unless there is none. `descends` as in `finish_row`."""
+    """The gradients of row i; with two `rows` also those of i + 1, unless there is none."""
     cdef vfloat acc[2 * TILE_VECTORS]
     cdef Py_ssize_t at = p.at + i * p.rs_c
     cdef int row, v
     for v in range(rows * vectors):
         acc[v] = vbroadcast(0)
-    if not descends and not update.starts:
+    if finish != DESCEND and not update.starts:
         for row in range(rows):
             for v in range(vectors):
                 if i + row < p.m:
                     acc[row * vectors + v] = accumulated(update, at + row * p.rs_c + place(v, p.panel))
     accumulate_sparse(rows, vectors, bytes, p, row_at(bytes, p, i), row_at(bytes, p, min(i + 1, p.m - 1)), masks, acc)
-    finish_row(vectors, descends, update, at, p.panel, acc)
+    if finish == WAIT:
+        for row in range(rows):
+            for v in range(vectors):
+                vstore(waiting_at(vectors, v, i % WAITING_ROWS + row, waiting), acc[row * vectors + v] + vbroadcast(0))
+        return
+    finish_row(vectors, finish == DESCEND, update, at, p.panel, acc)
     if rows == 2 and i + 1 < p.m:
-        finish_row(vectors, descends, update, at + p.rs_c, p.panel, acc + vectors)
+        finish_row(vectors, finish == DESCEND, update, at + p.rs_c, p.panel, acc + vectors)
 
 
 cdef inline void sparse_tiles(
-    const int rows, const int vectors, const bint bytes, const bint descends, const SparseProduct* given
+    const int rows, const int vectors, const bint bytes, const Finish finish, const SparseProduct* given
 ) noexcept nogil:
     """All rows, one or two at a time: the next are scanned before these are multiplied, so that the CPU overlaps both."""
+    cdef float[WAITING_ROWS * TILE_VECTORS * LANES] waiting
     cdef uint64_t masks[2][MAX_K_BLOCKS]
     cdef uint64_t here, after
     cdef int turn = 0
-    cdef Py_ssize_t i
+    cdef Py_ssize_t i, end, done
     cdef SparseProduct p = given[0]
     cdef Update update = p.update[0]  # a copy, or it would be read again after each store
     after = scan(rows, bytes, &p, 0, masks[0])
     for i from 0 <= i < p.m by rows:
         here = after
-        if i + rows < p.m:
-            after = scan(rows, bytes, &p, i + rows, masks[1 - turn])
-        if here or not descends:
-            sparse_tile(rows, vectors, bytes, descends, &p, &update, i, masks[turn])
+        end = min(i + rows, p.m)
+        if end < p.m:
+            after = scan(rows, bytes, &p, end, masks[1 - turn])
+        if here or finish != DESCEND:
+            sparse_tile(rows, vectors, bytes, finish, &p, &update, i, masks[turn], waiting)
+        if finish == WAIT and (end % WAITING_ROWS == 0 or end == p.m):
+            done = (end - 1) // WAITING_ROWS * WAITING_ROWS
+            update_waiting(vectors, &update, p.at + done * p.rs_c, p.rs_c, p.panel, end - done, waiting)
         turn = 1 - turn
 
 
-cdef inline void sparse_tiles_of(const int vectors, bint bytes, const SparseProduct* p) noexcept nogil:
+cdef inline void sparse_tiles_of(
+    const int vectors, const bint bytes, const Finish finish, const SparseProduct* p
+) noexcept nogil:
     """`sparse_tiles` with everything but `p` as constants of the compiler."""
-    cdef bint descends = zeros_change_nothing(p.update)
-    if bytes and descends:
-        sparse_tiles(2, vectors, True, True, p)
-    elif bytes:
-        sparse_tiles(2, vectors, True, False, p)
-    elif p.k > BLOCK_ROWS or vectors == 1:
-        sparse_tiles(2, vectors, False, False, p)
-    elif descends:
-        sparse_tiles(1, vectors, False, True, p)
+    if bytes or vectors == 1 or p.k > BLOCK_ROWS:
+        sparse_tiles(2, vectors, bytes, finish, p)
     else:
-        sparse_tiles(1, vectors, False, False, p)
+        sparse_tiles(1, vectors, bytes, finish, p)
 
 
-cdef void sparse_panels(int vectors, bint bytes, const SparseProduct* p) noexcept nogil:
+cdef inline void sparse_panels(int vectors, const bint bytes, const Finish finish, const SparseProduct* p) noexcept nogil:
     """`sparse_tiles_of` with `vectors` as a constant of the compiler."""
     if vectors == 1:
-        sparse_tiles_of(1, bytes, p)
+        sparse_tiles_of(1, bytes, finish, p)
     elif vectors == 2:
-        sparse_tiles_of(2, bytes, p)
+        sparse_tiles_of(2, bytes, finish, p)
     elif vectors == 3:
-        sparse_tiles_of(3, bytes, p)
+        sparse_tiles_of(3, bytes, finish, p)
     elif vectors == 4:
-        sparse_tiles_of(4, bytes, p)
+        sparse_tiles_of(4, bytes, finish, p)
     elif vectors == 5:
-        sparse_tiles_of(5, bytes, p)
+        sparse_tiles_of(5, bytes, finish, p)
     elif vectors == 6 or GRADIENT_VECTORS == 6:
-        sparse_tiles_of(6, bytes, p)
+        sparse_tiles_of(6, bytes, finish, p)
     elif vectors == 7:
-        sparse_tiles_of(7, bytes, p)
+        sparse_tiles_of(7, bytes, finish, p)
     else:
-        sparse_tiles_of(8, bytes, p)
+        sparse_tiles_of(8, bytes, finish, p)
+
+
+cdef void descend_panels(int vectors, const SparseProduct* p) noexcept nogil:
+    if p.first.bytes != NULL:
+        sparse_panels(vectors, True, DESCEND, p)
+    else:
+        sparse_panels(vectors, False, DESCEND, p)
+
+
+cdef void apply_panels(int vectors, const SparseProduct* p) noexcept nogil:
+    if p.first.bytes != NULL:
+        sparse_panels(vectors, True, APPLY, p)
+    else:
+        sparse_panels(vectors, False, APPLY, p)
+
+
+cdef void wait_panels(int vectors, const SparseProduct* p) noexcept nogil:
+    if p.first.bytes != NULL:
+        sparse_panels(vectors, True, WAIT, p)
+    else:
+        sparse_panels(vectors, False, WAIT, p)
+
+
+cdef void finish_panels(int vectors, const SparseProduct* p) noexcept nogil:
+    """Each way to finish in a function of its own: all in one, gcc made worse code of each."""
+    if zeros_change_nothing(p.update):
+        descend_panels(vectors, p)
+    elif p.update.applies and not p.update.params.plain:
+        wait_panels(vectors, p)
+    else:
+        apply_panels(vectors, p)
 
 
 cdef void transpose_bytes(
@@ -216,68 +236,5 @@ cdef void sparse_d_weight(
         for i in range(batch.rows):
             memcpy(batch.block + i * vectors * LANES, d + i * layer.ld + column, vectors * LANES * sizeof(float))
         p.at = panel_start(layer, column) + w.row * layer.panel
-        sparse_panels(vectors, bytes, &p)
-        column += vectors * LANES
-
-
-cdef inline void outer_product(
-    const int vectors, const bint descends, const Linear* layer, const MicroBatch* batch, const float* d, Block w,
-    Py_ssize_t column, const Update* given,
-) noexcept nogil:
-    """`sparse_outer_product` for `vectors` columns."""
-    cdef vfloat row[HALF_TILE]
-    cdef vfloat gradient[HALF_TILE]
-    cdef vfloat value
-    cdef Row bytes = batch.row[0]
-    cdef const float* pixel = batch.pixel
-    cdef Update update = given[0]
-    cdef Py_ssize_t k_block, i, at, start = panel_start(layer, column)
-    cdef Py_ssize_t panel = layer.panel * layer.inputs
-    cdef uint64_t mask
-    cdef int v
-    for v in range(vectors):
-        row[v] = vload(d + column + v * LANES)
-    for k_block from w.row <= k_block < w.end_row by K_BLOCK:
-        mask = mask_at(True, &bytes, w.end_row, layer.inputs, k_block)
-        if not descends:
-            mask = ~<uint64_t>0 >> max(0, K_BLOCK - (w.end_row - k_block))
-        while mask:
-            i = k_block + trailing_zeros(mask)
-            mask &= mask - 1
-            value = vbroadcast(element(True, pixel, &bytes, i))
-            at = start + i * layer.panel
-            for v in range(vectors):
-                gradient[v] = vfma(
-                    value, row[v], vbroadcast(0) if descends else accumulated(&update, at + place(v, panel))
-                )
-            finish_row(vectors, descends, &update, at, panel, gradient)
-
-
-cdef inline void outer_products(
-    const int vectors, bint descends, const Linear* layer, const MicroBatch* batch, const float* d, Block w,
-    Py_ssize_t column, const Update* update,
-) noexcept nogil:
-    if descends:
-        outer_product(vectors, True, layer, batch, d, w, column, update)
-    else:
-        outer_product(vectors, False, layer, batch, d, w, column, update)
-
-
-cdef void sparse_outer_product(
-    const Linear* layer, const MicroBatch* batch, const float* d, Block w, const Update* update
-) noexcept nogil:
-    """The weight gradient of a micro-batch of one row x (inputs,): block w of G = x.T @ d."""
-    cdef Py_ssize_t column = w.column
-    cdef bint descends = zeros_change_nothing(update)
-    cdef int vectors
-    while column < w.end_column:
-        vectors = vectors_of(HALF_TILE, w.end_column - column)
-        if vectors == 1:
-            outer_products(1, descends, layer, batch, d, w, column, update)
-        elif vectors == 2:
-            outer_products(2, descends, layer, batch, d, w, column, update)
-        elif vectors == 3:
-            outer_products(3, descends, layer, batch, d, w, column, update)
-        else:
-            outer_products(HALF_TILE, descends, layer, batch, d, w, column, update)
+        finish_panels(vectors, &p)
         column += vectors * LANES

@@ -95,6 +95,29 @@ def test_training_is_a_loop_of_steps_that_decay_no_bias(kernels, random, way, ba
     assert all(same_bits(state[name], looped_state[name]) for name in state)
 
 
+@pytest.mark.parametrize("way", ["nesterov", "adam-decay", "adamw-decay", "adamw-decay-averaged"])
+@pytest.mark.parametrize("width", [1, 16, 37, 48, 80, 96, 112, 128, 144])
+@pytest.mark.parametrize("inputs", [16, 33, 70])
+def test_each_parameter_of_any_layer_gets_the_step_of_its_gradient(kernels, random, way, width, inputs):
+    kind, params = (WAYS | AVERAGED)[way]
+    optimizer = kernels.Optimizer(kind, **params)
+    network = kernels.Network([("linear", inputs, width)])
+    pixels = (random.integers(1, 256, (24, inputs)) * (random.random((24, inputs)) < 0.2)).astype(np.uint8)
+    labels = np.zeros(24, np.uint8)
+    parameters = random.standard_normal(network.parameter_count).astype(np.float32)
+    ((at, _, bias_at),) = network.slices
+    looped, d = parameters.copy(), np.empty_like(parameters)
+    state, looped_state = initial_state(optimizer, parameters), initial_state(optimizer, parameters)
+    workspace = kernels.Workspace(network, 24, training=True)
+    network.gradients(looped, pixels, labels, None, d, workspace)
+    weights = slice(at, bias_at)
+    kernels.apply_update(looped[weights], d[weights], {k: v[weights] for k, v in looped_state.items()}, optimizer, 0.01)
+    batches = kernels.Batches(pixels, labels, None, 24)
+    network.train(parameters, state, batches, kernels.Steps(optimizer, np.full(1, 0.01, np.float32)), workspace)
+    assert same_bits(parameters[weights], looped[weights])
+    assert all(same_bits(state[name][weights], looped_state[name][weights]) for name in state)
+
+
 @pytest.mark.parametrize("way", ["nesterov", "adam-decay", "adamw", "momentum-averaged", "adamw-averaged"])
 @pytest.mark.parametrize("density", [0.2, 1.0], ids=["mostly zeros", "no zeros"])
 def test_threads_and_micro_batches_change_no_bit(kernels, random, way, density):
