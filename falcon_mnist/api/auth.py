@@ -30,16 +30,16 @@ log = logging.getLogger(__name__)
 # The access that an operation declares; the last two are also the scopes of tokens.
 PUBLIC, READ, WRITE = "public", "read", "write"
 
-# Under these first steps of a path, a stranger does not learn which paths there are.
+# Unknown paths below these answer 401 without a token, not 404: so nobody without one learns which paths exist.
 _PROTECTED = ("api", "v2")
 
-# How often, at most, the file of tokens is looked at: not for each request, because that asks the system, and
-# meanwhile another thread takes the GIL.
+# The token file is checked for changes at most this often. Checking at each request would cost a system call, during
+# which another thread takes the GIL.
 LOOK_SECONDS = 0.1
 
 
 class Token(NamedTuple):
-    """A token: what it may do, and a name for it that tells nobody what it is."""
+    """A token, what it may do, and a name for logs that does not reveal it: its line or number."""
 
     secret: str
     scope: str
@@ -99,7 +99,7 @@ class Tokens:
         return self.holder(bearer(authorization)) is not None
 
     def _reread_if_replaced(self) -> None:
-        """A file that cannot be used leaves the last good tokens in force, and says so once."""
+        """If the new file cannot be used, the tokens stay as they are, and one line in the log says so."""
         if self._file is None or time.monotonic() < self._next_look:
             return
         self._next_look = time.monotonic() + LOOK_SECONDS
@@ -139,7 +139,7 @@ class AuthMiddleware:
             raise Problem("read-only-token", "This token may only read and infer.")
 
     def unknown_path(self, req: falcon.Request, resp: falcon.Response, **parameters: str) -> None:
-        """A sink for what no operation has: 404, and 401 first where a stranger may not tell."""
+        """Falcon's sink for paths that no route matches: 404, but below `_PROTECTED` 401 without a valid token."""
         if req.path.lstrip("/").partition("/")[0] in _PROTECTED:
             self._authenticate(req)
         raise Problem("unknown-path", "There is nothing at this path.")
@@ -158,7 +158,7 @@ def _of_environment(settings: Settings) -> list[Token]:
 
 
 def token_to_enter_with(settings: Settings) -> str:
-    """The first token that may write, or where none may, that may read. Makes none; raises `SettingsError`."""
+    """The first token with scope write, or else the first one. Raises `SettingsError` if there is none yet."""
     file = settings.tokens_file or settings.made_token
     if not settings.tokens and file == settings.made_token and not file.exists():
         raise SettingsError("there is no token yet: `falcon-mnist serve` makes one when it first starts")
@@ -180,7 +180,10 @@ def bearer(authorization: str) -> str:
 
 
 def _access(resource: object, method: str) -> str | None:
-    """What the resource declares for the method. One that it has not (405, OPTIONS) tells only what it allows."""
+    """The access that the resource declares for the method; None if the method declares none.
+
+    A method that the resource lacks (405, OPTIONS) only tells the allowed methods: public if any of them is, else read.
+    """
     declared: Mapping[str, str] = getattr(resource, "access", {})
     access = declared.get("GET" if method == "HEAD" else method)
     if access is None and not hasattr(resource, f"on_{method.lower()}"):
@@ -224,10 +227,9 @@ def _reason(error: Exception) -> str:
 
 
 def _made(path: Path, disk: Disk) -> Path:
-    """The file of the token that is made at first start; of two servers that start at once, one makes it.
+    """Make the token file if there is none. Of two servers that start at the same time, one makes it.
 
-    It is on the disk before anybody sees it: after a power failure, an empty file would keep the next server from
-    starting.
+    It is linked to its name after it is synced: an empty file, after a power failure, would keep servers from starting.
     """
     if not path.exists():
         make_private(path.parent, disk)
@@ -236,7 +238,7 @@ def _made(path: Path, disk: Disk) -> Path:
         with disk.create(temporary) as file:
             file.write(f"{secrets.token_urlsafe(32)}\n".encode())
             disk.sync(file)
-        with contextlib.suppress(FileExistsError, FileNotFoundError):  # another made it, and perhaps swept ours
+        with contextlib.suppress(FileExistsError, FileNotFoundError):  # another server made it, and removed ours below
             os.link(temporary, path)
         disk.sync_folder(path.parent)
     for left in path.parent.glob(".token.*.tmp"):  # ours, and those of starts that were killed

@@ -10,7 +10,8 @@ from pydantic import BaseModel
 from pydantic.json_schema import models_json_schema
 
 from falcon_mnist.api import errors
-from falcon_mnist.api import responses as answers
+from falcon_mnist.api import inference_responses as inference_answers
+from falcon_mnist.api import service_responses as service_answers
 from falcon_mnist.api.auth import PUBLIC
 from falcon_mnist.api.request import BINARY, JSON
 from falcon_mnist.api.resources.base import Resource
@@ -95,10 +96,8 @@ _HEADERS: dict[str, dict[str, Any]] = {
 def document(operations: tuple[Operation, ...]) -> dict[str, Any]:
     """The OpenAPI document of these operations."""
     models = [(model, "validation") for op in operations for model in (op.answer, op.body) if model]
-    _, definitions = models_json_schema(
-        [*models, (answers.ProblemDocument, "validation"), (answers.OpenInferenceError, "validation")],  # type: ignore[list-item]
-        ref_template="#/components/schemas/{model}",
-    )
+    models += [(service_answers.ProblemDocument, "validation"), (inference_answers.OpenInferenceError, "validation")]
+    _, definitions = models_json_schema(models, ref_template="#/components/schemas/{model}")  # type: ignore[arg-type]
     paths: dict[str, dict[str, Any]] = {}
     for operation in operations:
         paths.setdefault(operation.path, {})[operation.method] = _operation(operation)
@@ -162,9 +161,9 @@ def _responses(operation: Operation) -> dict[str, Any]:
         kinds.append("unauthorized")
     theirs = errors.of_open_inference(operation.path)
     content = (
-        {JSON: {"schema": _reference(answers.OpenInferenceError)}}
+        {JSON: {"schema": _reference(inference_answers.OpenInferenceError)}}
         if theirs
-        else {errors.MEDIA_TYPE: {"schema": _reference(answers.ProblemDocument)}}
+        else {errors.MEDIA_TYPE: {"schema": _reference(service_answers.ProblemDocument)}}
     )
     titles: dict[int, list[str]] = {}
     for kind in kinds:

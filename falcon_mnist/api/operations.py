@@ -6,8 +6,10 @@ from typing import ClassVar
 
 import falcon
 
+from falcon_mnist.api import inference_responses as inference_answers
 from falcon_mnist.api import openapi, schemas
 from falcon_mnist.api import responses as answers
+from falcon_mnist.api import service_responses as service_answers
 from falcon_mnist.api.auth import READ
 from falcon_mnist.api.openapi import Operation
 from falcon_mnist.api.request import read_query
@@ -64,7 +66,7 @@ _MODELS = (
     ),
     Operation(
         "/api/recipes", recipes.Recipes, "get", "listRecipes", "List networks that are known to do well.",
-        200, answers.Recipes, ("invalid-fields",),
+        200, service_answers.Recipes, ("invalid-fields",),
     ),
 )  # fmt: skip
 
@@ -134,7 +136,8 @@ _PARAMETERS = (
     Operation(
         "/api/params/{param_id}/evaluation", evaluations.Evaluation, "get", "showEvaluation",
         "Show what trained parameters reach on the test images.",
-        200, answers.Evaluation, ("unknown-parameters", "no-test-data", "invalid-fields", "damaged-parameters", "busy"),
+        200, inference_answers.Evaluation,
+        ("unknown-parameters", "no-test-data", "invalid-fields", "damaged-parameters", "busy"),
         headers=("If-None-Match",),
     ),
 )  # fmt: skip
@@ -142,37 +145,37 @@ _PARAMETERS = (
 _INFERENCE = (
     Operation(
         "/api/infer", inference.Inference, "post", "infer", "Infer with trained parameters.",
-        200, answers.Prediction, (*_FIELDS, "unknown-parameters", "damaged-parameters"),
+        200, inference_answers.Prediction, (*_FIELDS, "unknown-parameters", "damaged-parameters"),
         body=schemas.Infer, query=("param_id", "dtype", "return"),
     ),
     Operation(
         "/api/infer_adhoc", inference.AdhocInference, "post", "inferAdhoc", "Infer with the parameters in the body.",
-        200, answers.AdhocPrediction, (*_FIELDS, "invalid-architecture"), body=schemas.InferAdhoc,
+        200, inference_answers.AdhocPrediction, (*_FIELDS, "invalid-architecture"), body=schemas.InferAdhoc,
     ),
     Operation(
         "/v2", open_inference.Server, "get", "openInferenceServer", "Open Inference Protocol: what answers.",
-        200, answers.OpenInferenceServer, (),
+        200, inference_answers.OpenInferenceServer, (),
     ),
     Operation(
         "/v2/health/live", open_inference.Live, "get", "openInferenceLive", "Whether the process lives.",
-        200, answers.Status, (),
+        200, service_answers.Status, (),
     ),
     Operation(
         "/v2/health/ready", open_inference.Ready, "get", "openInferenceReady", "Whether requests can be served.",
-        200, answers.Status, ("not-ready",),
+        200, service_answers.Status, ("not-ready",),
     ),
     Operation(
         "/v2/models/{param_id}", open_inference.Model, "get", "openInferenceModel", "The tensors of a parameter set.",
-        200, answers.OpenInferenceModel, ("unknown-parameters",),
+        200, inference_answers.OpenInferenceModel, ("unknown-parameters",),
     ),
     Operation(
         "/v2/models/{param_id}/ready", open_inference.ModelReady, "get", "openInferenceModelReady",
         "Whether a parameter set is there.",
-        200, answers.OpenInferenceReady, ("unknown-parameters",),
+        200, inference_answers.OpenInferenceReady, ("unknown-parameters",),
     ),
     Operation(
         "/v2/models/{param_id}/infer", open_inference.ModelInfer, "post", "openInfer", "Infer, by that protocol.",
-        200, answers.OpenInferenceAnswer, (*_FIELDS, "unknown-parameters", "damaged-parameters"),
+        200, inference_answers.OpenInferenceAnswer, (*_FIELDS, "unknown-parameters", "damaged-parameters"),
         body=schemas.OpenInference,
     ),
 )  # fmt: skip
@@ -180,15 +183,15 @@ _INFERENCE = (
 _SERVICE = (
     Operation(
         "/api/digits/{part}", digits.Digits, "get", "listDigits", "Show digits of the data set: of train or test.",
-        200, answers.Digits, ("unknown-path", "no-test-data", "invalid-fields"), query=("indices",),
+        200, service_answers.Digits, ("unknown-path", "no-test-data", "invalid-fields"), query=("indices",),
     ),
     Operation(
         "/api/version", status.Version, "get", "version", "Show what runs here.",
-        200, answers.Version, ("invalid-fields",),
+        200, service_answers.Version, ("invalid-fields",),
     ),
     Operation(
         "/api/status", status.ServiceStatus, "get", "status", "Show how the service is doing.",
-        200, answers.ServiceStatus, ("invalid-fields",),
+        200, service_answers.ServiceStatus, ("invalid-fields",),
     ),
     Operation(
         "/api/openapi.json", Description, "get", "describe", "This document.", 200, None, ("invalid-fields",),
@@ -215,11 +218,11 @@ _SERVICE = (
         200, None, ("invalid-fields",), media_types=(metrics.MEDIA_TYPE,),
     ),
     Operation(
-        "/healthz", health.Health, "get", "health", "Whether the process lives.", 200, answers.Status, (),
+        "/healthz", health.Health, "get", "health", "Whether the process lives.", 200, service_answers.Status, (),
     ),
     Operation(
         "/readyz", health.Readiness, "get", "readiness", "Whether requests can be served.",
-        200, answers.Status, ("not-ready",),
+        200, service_answers.Status, ("not-ready",),
     ),
 )  # fmt: skip
 

@@ -1,4 +1,8 @@
-"""What the service answers, for its description; tests hold the live answers against these."""
+"""JSON answers about what is stored: models, runs and parameter sets. `Answer` is the base of all answers.
+
+Pydantic models, for the OpenAPI document alone: resources build their answers as dictionaries, and tests check those
+against these models.
+"""
 
 from __future__ import annotations
 
@@ -6,24 +10,22 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from falcon_mnist.constants import CLASSES, MAX_ROWS
-from falcon_mnist.inference.likeness import MOST_WARNED
 from falcon_mnist.training.architecture import Architecture
-from falcon_mnist.training.evaluation import MOST_MISTAKES
 from falcon_mnist.training.hyperparams import Hyperparams
 
 Numbers = list[float]
 Timestamp = Annotated[str, Field(json_schema_extra={"format": "date-time"})]
 Checksum = Annotated[str, Field(pattern="^sha256:[0-9a-f]{64}$")]
-
-
 ModelId = Annotated[str, Field(pattern="^m_[0-9a-f]{32}$")]
 RunId = Annotated[str, Field(pattern="^r_[0-9a-f]{32}$")]
 ParamId = Annotated[str, Field(pattern="^p_[0-9a-f]{32}$")]
 
 
-def _sometimes() -> Any:
-    """A member that not every answer has: not required in the schema, and without a default there."""
+def sometimes() -> Any:
+    """The default of a member that only some answers have: never null, and not required in the schema.
+
+    A plain default of None would stand in the schema; one from a factory does not.
+    """
     return Field(default_factory=lambda: None)
 
 
@@ -120,8 +122,8 @@ class RunSummary(Answer):
     created_at: Timestamp
     started_at: Timestamp | None
     finished_at: Timestamp | None
-    param_id: ParamId = _sometimes()
-    error: RunError = _sometimes()
+    param_id: ParamId = sometimes()
+    error: RunError = sometimes()
 
 
 class RunState(RunSummary):
@@ -141,8 +143,8 @@ class LayerParameters(Answer):
     """`W` (rows: in, columns: out) and `b` of a linear layer; a layer of another type has neither."""
 
     type: Literal["linear", "relu", "sigmoid", "tanh", "softmax"]
-    W: list[Numbers] = _sometimes()
-    b: Numbers = _sometimes()
+    W: list[Numbers] = sometimes()
+    b: Numbers = sometimes()
 
 
 class NetworkParameters(Answer):
@@ -194,218 +196,3 @@ class Snapshot(Answer):
     model_id: ModelId
     epoch: Annotated[int, Field(ge=0)]
     parameters: NetworkParameters
-
-
-class Digits(Answer):
-    """Digits of a data set of `count`: each image 784 bytes row by row, 0 (background) to 255 (ink)."""
-
-    dataset: Dataset
-    count: Annotated[int, Field(ge=1)]
-    images: list[list[Annotated[int, Field(ge=0, le=255)]]]
-    labels: list[Annotated[int, Field(ge=0, lt=CLASSES)]]
-
-
-class OpenInferenceError(Answer):
-    """An error of the Open Inference Protocol."""
-
-    error: str
-
-
-class OpenInferenceServer(Answer):
-    """What answers under `/v2`."""
-
-    name: str
-    version: str
-    extensions: list[str]
-
-
-class TensorMetadata(Answer):
-    """A tensor of a model; -1 stands for any size."""
-
-    name: str
-    datatype: Literal["FP32", "INT64"]
-    shape: list[int]
-
-
-class OpenInferenceModel(Answer):
-    """A parameter set as a model of that protocol. `pixels` may also be UINT8."""
-
-    name: ParamId
-    platform: str
-    inputs: list[TensorMetadata]
-    outputs: list[TensorMetadata]
-
-
-class OpenInferenceReady(Answer):
-    """A parameter set that infers."""
-
-    name: ParamId
-    ready: Literal[True]
-
-
-class OutputTensor(Answer):
-    """An output: its numbers in one list, or how many bytes of them follow the JSON."""
-
-    name: str
-    datatype: Literal["FP32", "INT64"]
-    shape: list[int]
-    data: list[float] | None = None
-    parameters: dict[str, int] | None = None
-
-
-class OpenInferenceAnswer(Answer):
-    """Outputs in the order in which they were asked for; `id` is that of the request."""
-
-    id: str | None = None
-    model_name: ParamId
-    outputs: list[OutputTensor]
-
-
-_Row = Annotated[Numbers, Field(min_length=CLASSES, max_length=CLASSES)]
-
-
-class Outputs(Answer):
-    """Exactly what was asked for, one entry for each input row."""
-
-    labels: Annotated[list[Annotated[int, Field(ge=0, lt=CLASSES)]], Field(max_length=MAX_ROWS)] = _sometimes()
-    probabilities: Annotated[list[_Row], Field(max_length=MAX_ROWS)] = _sometimes()
-    logits: Annotated[list[_Row], Field(max_length=MAX_ROWS)] = _sometimes()
-
-
-class RowWarning(Answer):
-    """Rows that do not look like MNIST's digits, so that what is answered for them means little."""
-
-    code: Annotated[
-        Literal["range", "polarity", "centre"],
-        Field(
-            description="range: pixels are not 0 to 1, or hardly any is ink; polarity: the background is bright; "
-            "centre: the centre of mass is not in the middle."
-        ),
-    ]
-    rows: Annotated[list[Annotated[int, Field(ge=0, lt=MAX_ROWS)]], Field(min_length=1, max_length=MOST_WARNED)]
-    detail: Annotated[str, Field(description="What the first of these rows has, and what a digit has.")]
-
-
-class AdhocPrediction(Answer):
-    """Outputs, the time of the forward pass alone, and `warnings` where rows do not look like digits."""
-
-    outputs: Outputs
-    latency_ms: Annotated[float, Field(ge=0)]
-    warnings: Annotated[list[RowWarning], Field(min_length=1, max_length=3)] = _sometimes()
-
-
-class Prediction(AdhocPrediction):
-    """Outputs of a stored parameter set."""
-
-    model_id: ModelId
-    param_id: ParamId
-
-
-class Mistake(Answer):
-    """A test image that the network takes for another digit."""
-
-    index: Annotated[int, Field(ge=0)]
-    label: Annotated[int, Field(ge=0, lt=CLASSES)]
-    predicted: Annotated[int, Field(ge=0, lt=CLASSES)]
-    confidence: float | None
-
-
-_Counts = Annotated[list[Annotated[int, Field(ge=0)]], Field(min_length=CLASSES, max_length=CLASSES)]
-
-
-class Evaluation(Answer):
-    """What a parameter set reaches on all test images."""
-
-    param_id: ParamId
-    dataset: Dataset
-    loss: Annotated[float | None, Field(description="Mean cross-entropy; null if it is not finite.")]
-    accuracy: Annotated[float, Field(ge=0, le=1)]
-    confusion: Annotated[
-        list[_Counts], Field(min_length=CLASSES, max_length=CLASSES, description="Rows are the true labels.")
-    ]
-    mistakes: Annotated[
-        list[Mistake], Field(max_length=MOST_MISTAKES, description="The surest first, 1,000 of them at most.")
-    ]
-
-
-class NamedRecipe(Answer):
-    """A network and hyperparameters that are known to do well: a body for `POST /models`, and what they reached."""
-
-    name: str
-    purpose: str
-    source: str
-    architecture: Architecture
-    hyperparams: Hyperparams
-    errors: Annotated[list[float], Field(description="Percent of the test images, one for each seed measured.")]
-    seconds: Annotated[list[float], Field(description="Of training, on all cores of `machine`.")]
-    machine: str | None
-
-
-class Recipes(Answer):
-    """All of them."""
-
-    items: list[NamedRecipe]
-
-
-class Version(Answer):
-    """The versions of the package and of the database's schema; `isa` is the instruction set of the kernels."""
-
-    version: str
-    schema_version: Annotated[int, Field(ge=1)]
-    isa: str
-
-
-class RunCounts(Answer):
-    """How many runs are in each state."""
-
-    queued: Annotated[int, Field(ge=0)]
-    running: Annotated[int, Field(ge=0)]
-    succeeded: Annotated[int, Field(ge=0)]
-    failed: Annotated[int, Field(ge=0)]
-    cancelled: Annotated[int, Field(ge=0)]
-
-
-class ServiceStatus(Answer):
-    """How the service is doing; requests are those of the last minute that the answering process has answered."""
-
-    token: Annotated[Literal["read", "write"], Field(description="What the token that asked may do.")]
-    workers: Annotated[
-        int,
-        Field(
-            ge=0, description="Runs that train at the same time; on Ray the CPUs of its cluster, 0 while it is away."
-        ),
-    ]
-    runs: RunCounts
-    dataset: Annotated[Dataset | None, Field(description="Null before a worker or a command has made it.")]
-    isa: str
-    requests_per_second: Annotated[float, Field(ge=0)]
-    p50_ms: float | None
-    p95_ms: float | None
-
-
-class Status(Answer):
-    """Whether the service lives or is ready."""
-
-    status: Literal["live", "ready"]
-    runs: Annotated[
-        Literal["waiting"], Field(description="There while no run can be started: the executor is out of reach.")
-    ] = _sometimes()
-
-
-class FieldFault(Answer):
-    """One fault in what was sent, and where: a JSON Pointer (RFC 6901)."""
-
-    pointer: str
-    detail: str
-
-
-class ProblemDocument(Answer):
-    """RFC 9457. `errors` is there for faults in fields, `limit_bytes` for a body that is too large."""
-
-    type: str
-    title: str
-    status: Annotated[int, Field(ge=400, le=599)]
-    detail: str
-    instance: str
-    errors: Annotated[list[FieldFault], Field(min_length=1)] = _sometimes()
-    limit_bytes: int = _sometimes()

@@ -1,6 +1,6 @@
-"""`falcon-mnist doctor`: is everything that a server needs there and whole, and if not, what to do.
+"""`falcon-mnist doctor`: checks everything that a server needs, and says what to do about each problem.
 
-It only looks: whatever it finds, it makes, changes and downloads nothing.
+It creates, changes and downloads nothing.
 """
 
 from __future__ import annotations
@@ -83,7 +83,7 @@ def _stored(settings: Settings, store: Store, progress: Progress) -> Iterator[Fi
     try:
         database = _database(store)
         yield database
-        if not database.advice:  # else nobody knows what its rows would say
+        if not database.advice:  # rows of a damaged database tell nothing
             leases, since = store.leases(), time.monotonic()
             try:
                 yield from _files(settings, store, progress)
@@ -109,7 +109,7 @@ def _home(settings: Settings) -> Finding:
 
 
 def _space(settings: Settings) -> Iterator[Finding]:
-    """The room on each file system that is written to."""
+    """The free space on each file system that is written to."""
     places = {}
     database = [settings.database.parent] if isinstance(settings.database, Path) else []
     storage = [settings.storage] if isinstance(settings.storage, Path) else []
@@ -228,7 +228,7 @@ def _is_whole(read: Callable[[], object]) -> bool:
 
 
 def _runs(store: Store, *, lost: int) -> Finding:
-    """How many there are in each state, and how many of them nobody works on."""
+    """How many runs are in each state, and how many running ones have `lost` their worker."""
     counts = store.count_runs()
     found = ", ".join(f"{count} {state}" for state, count in counts.items() if count) or "none"
     advice = f"start a server: {lost} of the running ones have lost their worker" if lost else ""

@@ -46,10 +46,10 @@ def _queue(service: Service, wanted: schemas.CreateModel) -> RunRow:
     left = report.unfinished(store.count_runs())
     hyperparams = wanted.hyperparams.model_dump()
     model = store.create_model(wanted.architecture.model_dump(), hyperparams)
-    run = store.create_run(model, hyperparams, max_queued=sys.maxsize)  # it waits behind no other
+    run = store.create_run(model, hyperparams, max_queued=sys.maxsize)  # no limit: this process executes it at once
     console.say(f"Model {model.id}, run {run.id}")
     if left:
-        console.say(f"{left}; `falcon-mnist serve` goes on with them.")
+        console.say(f"{left}; `falcon-mnist serve` resumes them.")
     return run
 
 

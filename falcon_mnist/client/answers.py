@@ -1,4 +1,4 @@
-"""What the server answers, as types: dictionaries with the members that docs/api.md shows, and arrays for numbers."""
+"""Types of the server's answers: dictionaries with the members that docs/api.md lists; pixels and logits as arrays."""
 
 from __future__ import annotations
 
@@ -48,7 +48,7 @@ class QueuedRun(TypedDict):
 
 
 class Metrics(TypedDict):
-    """Of the latest finished epoch; null before the first, and `val_*` also without validation digits."""
+    """Metrics of the latest finished epoch; None before the first, and `val_*` also without validation digits."""
 
     train_loss: float | None
     train_accuracy: float | None
@@ -202,7 +202,7 @@ class Recipe(TypedDict):
 
 
 class Version(TypedDict):
-    """What runs there."""
+    """Versions of the server, and the instruction set of its kernels."""
 
     version: str
     schema_version: int

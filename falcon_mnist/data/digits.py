@@ -1,4 +1,4 @@
-"""Digits drawn from pen strokes, in the form of MNIST and in as many hands as it needs: no data, only ranges.
+"""Synthetic digits in the form of MNIST, drawn from pen strokes with random variations; no real digit is used.
 
 Each digit is a style of `strokes`, whose points are moved a little, bent, slanted, turned and stretched; the
 curve through them is drawn with a pen of some width, scaled into 20x20 pixels, and put into 28x28 so that its
@@ -28,7 +28,7 @@ Floats = npt.NDArray[np.float32]
 _SEED = 20_240_229
 _SPAN_STEPS = 3
 _BOX, _SIZE = 20, 28
-# So many digits are drawn at once that what is worked on stays in the CPU's second cache.
+# Digits drawn at once: few enough for their arrays to stay in the second-level cache.
 _CHUNK = 128
 
 # How much hands differ, found by training on the drawn digits and testing on real ones. In units of half a
@@ -45,7 +45,8 @@ _RADIUS = (0.8, 2.7)  # of the pen, in pixels; broad ones are rarer
 _SOFTNESS = 1.2  # pixels from no ink to full ink at the edge of a stroke
 
 _MAX_POINTS = max(sum(map(len, style)) for styles in STYLES for style in styles)
-# The columns of uniform numbers for each digit: first these, then two for each coordinate of each point.
+# Each digit uses a row of uniform numbers. Its columns: one for each of the first four names; two from each _FOR_ name
+# on, which `_bell` adds up; from _FOR_POINTS on, two for each coordinate of each point.
 _STYLE, _PEN, _PEN_TOO, _WIDTH = 0, 1, 2, 3
 _FOR_WAIST, _FOR_FOOT, _FOR_BEND, _FOR_SLANT, _FOR_RISE, _FOR_TURN = 4, 6, 8, 10, 12, 14
 _FOR_POINTS = 16
@@ -103,7 +104,7 @@ def _between(u: Floats, low: float, high: float) -> Floats:
 
 
 def _bell(u: Floats, column: int, spread: float, count: int = 1) -> Floats:
-    """Numbers around zero, at most `spread` away and far away seldom, from two groups of `count` columns."""
+    """Triangular distribution on (-spread, spread): sums of two uniform numbers, from two groups of `count` columns."""
     first, second = u[:, column : column + count], u[:, column + count : column + 2 * count]
     return (first + second - _ONE) * np.float32(spread)
 
@@ -128,9 +129,9 @@ def _written(style: Style, u: Floats) -> tuple[Floats, Floats]:
 
 
 def _strayed(style: Style, moves: Floats) -> Floats:
-    """Moves (rows, points) made alike for neighbours, and the same where strokes touch.
+    """Moves (rows, points) averaged with those of the neighbours, as a hand errs smoothly.
 
-    A hand errs in long waves, and a stroke begins where another ended.
+    A point that two strokes share gets one move, so that they stay joined.
     """
     before = np.concatenate([moves[:, :1], moves[:, :-1]], axis=1)
     after = np.concatenate([moves[:, 1:], moves[:, -1:]], axis=1)
@@ -161,7 +162,7 @@ def _curve(style: Style, values: Floats) -> Floats:
 
 @cache
 def _lines(style: Style) -> tuple[tuple[int, int], ...]:
-    """Which points of `_curve` are joined."""
+    """The line segments of the drawing, as pairs of indices into the points of `_curve`."""
     joined: list[tuple[int, int]] = []
     base = 0
     for stroke in style:

@@ -1,4 +1,4 @@
-"""Parameter files of ours, and of PyTorch, as an architecture and its arrays.
+"""Reads safetensors files, our own and PyTorch's, into an architecture and its arrays.
 
 PyTorch's `state_dict` of `Linear` layers holds `*.weight` (out, in) and `*.bias` (out) for each, and nothing about the
 activations between them.
@@ -19,18 +19,18 @@ from falcon_mnist.constants import CLASSES, MAX_LINEAR_LAYERS, PIXELS, Array
 from falcon_mnist.exchange import safetensors_header
 from falcon_mnist.exchange.safetensors_header import ExchangeError, Header
 
-# What may stand between two layers of a file that does not say.
+# The activations that a client may name for a file that does not hold its architecture.
 ACTIVATIONS = ("relu", "sigmoid", "tanh")
 
 _OURS = re.compile(r"linear\.\d+\.[Wb]")
 
 
 class ActivationError(Exception):
-    """The activation must be given, or must not; the message is one clause about it."""
+    """The activation is missing, or given for a file that holds its own; the message is one clause about it."""
 
 
 class Imported(NamedTuple):
-    """An architecture, as a client writes one and just as unchecked, and `(W, b)` of each linear layer."""
+    """An architecture, not validated yet, and `(W, b)` of each linear layer."""
 
     architecture: Any
     pairs: list[tuple[Array, Array]]
@@ -81,7 +81,7 @@ def _pytorch_layers(header: Header) -> list[_Layer]:
     if len(names) > MAX_LINEAR_LAYERS:
         raise ExchangeError("", f"holds {len(names)} layers, and at most {MAX_LINEAR_LAYERS} are allowed")
     layers = [_layer(header, f"{name}.weight", f"{name}.bias", transposed=True) for name in names]
-    # Names say the order where they are numbered, as Sequential's are; else the shapes may leave one order only.
+    # Numbered names, as Sequential's, give the order, unless the shapes fit in exactly one other order.
     fitting = [order for order in permutations(layers) if _fault(order) is None]
     return layers if tuple(layers) in fitting or len(fitting) != 1 else list(fitting[0])
 
@@ -110,7 +110,7 @@ def _chain(layers: Sequence[_Layer], activation: str) -> dict[str, Any]:
 
 
 def _fault(layers: Sequence[_Layer]) -> ExchangeError | None:
-    """Where layers in this order are no network from 784 pixels to 10 classes."""
+    """The first shape that does not fit a network from 784 pixels to 10 classes; None if all fit."""
     expected, whose = PIXELS, "the pixels"
     for layer in layers:
         if layer.inputs != expected:
@@ -148,7 +148,7 @@ def _pair(tensors: dict[str, Array], layer: _Layer) -> tuple[Array, Array]:
 
 
 def _natural(name: str) -> list[tuple[int, int, str]]:
-    """`layer.10` behind `layer.9`; names that differ, if only in zeros, have an order that is always the same."""
+    """Sort key: numbers by value, so `layer.10` comes after `layer.9`; `layer.01` and `layer.1` have a fixed order."""
     parts = re.split(r"(\d+)", name[:1000])  # numbers stand at the odd places
     return [(0, int(part), part) if index % 2 else (1, 0, part) for index, part in enumerate(parts) if part]
 

@@ -12,12 +12,12 @@
 #      MR │ A panel│   a(0,p) … a(MR-1,p) |        ↓ │B panel│   b(p,0) … b(p,NR-1) |
 #         └────────┘   a(0,p+1) …                    └───────┘   b(p+1,0) …
 #
-# A panel at the edge is as narrow as it has rows; one of B has one or two whole vectors, zeros in the surplus.
+# An edge panel of A has only the rows that are left. An edge panel of B has one or two whole vectors, padded with zeros.
 #
-# Packing moves every element once more, which only pays if enough tiles read it. Where they are few, a panel is
-# read in place: the micro-kernel takes any stride between two steps of p. And a product of few
-# columns, such as ten digits, is computed transposed, C.T = B.T @ A.T, so that its vectors lie along the many rows. Of ten
-# columns, A.T is not packed but transposed a few steps of p ahead, between the fmas.
+# Packing copies every element, which pays only if enough tiles read the copy. Otherwise a panel is read in place: the
+# micro-kernel takes any stride between two steps of p.
+# A product of few columns, such as 10 classes, is computed transposed, C.T = B.T @ A.T: its vectors then lie along the
+# many rows. For exactly 10 columns, `small_n` transposes A a few steps of p ahead, between the fmas, instead of packing it.
 #
 # Every element of C is summed over k from first to last, one fma at a time, whatever the tile it falls into:
 # the first block of k starts from beta * C, each later one from where the last one stopped. So the bits of
@@ -27,10 +27,10 @@ cdef enum:
     NC = 2048
     SMALL_N = 12  # columns of C up to which the product is computed transposed
     A_IN_PLACE = 256  # columns of B up to which packing A would cost more than it saves
-    B_NEAR = 512  # leading dimension up to which B is read in place; farther apart, its lines share too few sets
+    B_NEAR = 512  # leading dimension up to which B is read in place; beyond, its rows fall into too few cache sets
 
-# MC rows of A make a block; up to B_IN_PLACE rows, packing B would cost more than it saves. A whose columns lie apart is
-# packed where its depth spans more than A_PAGES pages: the TLB would miss at every micro-panel.
+# MC: rows of a block of A. B_IN_PLACE: rows of C up to which packing B would cost more than it saves. A_PAGES: a
+# column-major A is packed if k exceeds this, as each column may lie on a page of its own, and the TLB would miss.
 cdef extern from *:
     """
     #define MC (24 * MR)
@@ -90,7 +90,7 @@ cdef const float* panel_of_b(
     const Plan* p, Py_ssize_t pc, Py_ssize_t kc, Py_ssize_t jc, Py_ssize_t jr, Py_ssize_t columns, bint pack,
     Py_ssize_t* rs
 ) noexcept nogil:
-    """A micro-panel of B, in place or packed: now, if `pack` and it was not packed with its rows."""
+    """A micro-panel of B: in place, or packed before by `pack_rows_of_b`, or packed here if `pack`."""
     cdef float* packed = p.packed_b + jr * kc
     if p.b_in_place and columns == NR:
         rs[0] = p.b.rs

@@ -23,7 +23,7 @@ cdef int fill_powers() except -1:
     cdef int q
     for q in range(LEAST_POWER, MOST_POWER + 1):
         power = (<object>5) ** abs(q)
-        if q < 0:  # rounded up: where 5^-q divides w, the quotient must not fall short of itself
+        if q < 0:  # a reciprocal, rounded up: if 5^-q divides w, the product must not fall below the exact quotient
             bits = power.bit_length()
             power = ((<object>1) << (127 + (bits if q >= -27 else 2 * bits))) // power + 1
         shift = power.bit_length() - 128
@@ -39,8 +39,8 @@ fill_powers()
 
 
 cdef inline double nearest_double(uint64_t w, int64_t q, Py_ssize_t digits) noexcept nogil:
-    """w * 10^q, rounded to nearest, ties to even; w has at most so many digits."""
-    # Both are doubles: one operation, rounded once.
+    """w * 10^q, rounded to nearest, ties to even; w has at most `digits` decimal digits."""
+    # w and 10^|q| are exact doubles: a single operation rounds once.
     if ROUNDED_ONCE and digits <= 15 and -EXACT_POWER <= q <= EXACT_POWER:
         return <double>w / TENS[-q] if q <= 0 else <double>w * TENS[q]
     return scaled(w, q)
@@ -61,7 +61,7 @@ cdef double scaled(uint64_t w, int64_t q) noexcept nogil:
     low += carry
     high += low < carry
     cdef int carried = high >> 63
-    # 54 bits, of which the last is to round by. 10^q is 2^(q * 217706 / 65536), as near as an exponent needs.
+    # Keep 54 bits: 53 and one to round by. 217706 / 65536 is log2(10), exact enough for the exponent of every q.
     cdef int below = 9 + carried
     cdef uint64_t mantissa = high >> below
     cdef int64_t exponent = ((217706 * q) >> 16) + 63 + carried - zeros + 1023

@@ -11,7 +11,7 @@ cdef extern from "<math.h>" nogil:
 cdef void target_logits(
     Py_ssize_t rows, Py_ssize_t classes, const float* z, const float* chosen, float smoothing, double* out
 ) noexcept nogil:
-    """The mean logit of each row by its target: the label's, `chosen`, of which smoothing gives a share to the mean of all."""
+    """sum(target * z) of each row: (1 - smoothing) * the label's logit (`chosen`) + smoothing * the mean logit."""
     cdef Py_ssize_t i, j
     cdef double mean
     for i in range(rows):
@@ -27,7 +27,7 @@ cdef void cross_entropy(
     Py_ssize_t rows, Py_ssize_t classes, float* z, const uint8_t* labels, float scale, float smoothing,
     Score* scores,
 ) noexcept nogil:
-    """Up to LANES rows, class j of row i at z[j * LANES + i]: their scores; z = scale * (softmax(z) - target).
+    """Scores of up to LANES rows, then z = scale * (softmax(z) - target) in place; class j of row i is z[j * LANES + i].
 
     The target is 1 for the label's class and 0 for the others; smoothed, (1 - smoothing) of that + smoothing / classes.
     Whole vectors are computed; the columns beyond `rows` stay finite if they were.

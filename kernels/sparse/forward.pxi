@@ -1,12 +1,11 @@
 # Sparse products for forward passes and d_input: all rows of A with K_BLOCK rows of B, which stay in the cache.
 
 cdef struct SparseBlock:
-    # C (count, vectors * LANES) += A @ B, of A's rows the elements from `first` on, K_BLOCK of them. B's columns lie in
-    # panels of two vectors, `panel` floats apart, with leading dimension NR, or of one vector with rs_b; C's rows follow
-    # one another.
-    const Row* rows
-    const Row* next  # of bytes: rows whose elements from `first` on are prefetched meanwhile
-    const float* pixel  # what bytes count as
+    # C (count, vectors * LANES) += A[:, first : first + K_BLOCK] @ B. C is contiguous. B is packed in panels that lie
+    # `panel` floats apart: of two vectors with leading dimension NR, or, if vectors == 1, of one with rs_b.
+    const Row* rows  # of A
+    const Row* next  # if A holds bytes: the rows to prefetch, from `first` on (MicroBatch.next)
+    const float* pixel  # the float32 value of each byte
     Py_ssize_t count
     Py_ssize_t k  # elements of a whole row
     Py_ssize_t first
@@ -17,7 +16,7 @@ cdef struct SparseBlock:
 
 
 cdef inline void sparse_block(const int vectors, const bint bytes, const SparseBlock* given) noexcept nogil:
-    """All rows, each in turn; the next row's mask is made before this one is multiplied."""
+    """Row by row: each non-zero element of A times a row of B. The next row's mask is computed ahead."""
     cdef SparseBlock p = given[0]
     cdef vfloat acc[WIDEST_TILE]
     cdef vfloat x
@@ -51,7 +50,7 @@ cdef inline void sparse_block(const int vectors, const bint bytes, const SparseB
 
 
 cdef inline void sparse_block_of(int vectors, const bint bytes, const SparseBlock* p) noexcept nogil:
-    """`sparse_block` with `vectors` as a constant of the compiler."""
+    """Calls `sparse_block` with `vectors` as a compile-time constant, so that `acc` stays in registers."""
     if vectors == 1:
         sparse_block(1, bytes, p)
     elif vectors == 2:
@@ -98,9 +97,9 @@ cdef void transpose_weights(
     const Linear* layer, const float* packed, Py_ssize_t k_block, Py_ssize_t first, Py_ssize_t inputs, int vectors,
     float* to,
 ) noexcept nogil:
-    """W.T (K_BLOCK outputs from `k_block` on, inputs from `first` on) in panels of two vectors; zeros after `inputs`.
+    """Write W.T (K_BLOCK outputs from `k_block` on, `inputs` inputs from `first` on) in panels of two vectors.
 
-    Along the rows of W, as a CPU fetches ahead.
+    Zeros follow after `inputs`. The loops run along the rows of W, for the hardware prefetcher.
     """
     cdef Py_ssize_t j
     cdef const float* w

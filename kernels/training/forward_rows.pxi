@@ -1,26 +1,26 @@
-# Forward passes alone: rows in, outputs out, on one thread or shared with a parked one.
+# Inference: forward passes on one thread, or on two, the second a parked helper.
 #
-# A shared pass's two threads take rows, some at a time, until none are left. A row's bits depend on that row alone, so it
-# changes none; and a helper that the system has not let run yet is not waited for.
+# Two threads take parts of the rows from a shared counter until none are left. A row's bits depend on that row alone, so
+# who computes it changes nothing. A helper that has not begun when no rows are left is not waited for.
 
 cdef extern from * nogil:
     Py_ssize_t take_next "__atomic_fetch_add"(Py_ssize_t* at, Py_ssize_t count, int order)
     int atomic_swap "__atomic_exchange_n"(int* at, int value, int order)
 
 cdef enum:
-    SHARES = 8  # parts that the rows are taken in, if that many are worth it
-    LEAST_ROWS = 16  # of a part: a whole tile
+    SHARES = 8  # parts of a job's rows, fewer if a part would be too small
+    LEAST_ROWS = 16  # rows of a part: at least a whole tile
 
 
 cdef struct SharedRows:
-    # The rows of a job, of which some are taken, and the memory of each thread.
+    # The rows of a job, from `next` on not taken yet, and the workspace of each thread.
     const Job* job
     float* out
     Buffers* memory[2]
     Py_ssize_t part
     Py_ssize_t next
 
-cdef int _sharing = False  # whether a pass is shared: there is one at a time, or there would be more threads than CPUs
+cdef int _sharing = False  # whether a pass has a helper now; one at a time, so that threads do not outnumber CPUs
 
 
 cdef void forward_rows(Job* job, float* out) noexcept nogil:

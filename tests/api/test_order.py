@@ -8,7 +8,6 @@ from contextlib import suppress
 import pytest
 from serving import JSON, LIMITED_BODY, READ, SMALL, WRITE, Client, Document, OnDisk, architecture, kind
 
-SOMEBODY = f"Host: here\r\nAuthorization: Bearer {WRITE}\r\n"
 MIB = b"x" * 2**20
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from falcon_mnist.api import responses
+from falcon_mnist.api import inference_responses, responses, service_responses
 from falcon_mnist.client import answers
 
 PAIRS = {
@@ -24,13 +24,13 @@ PAIRS = {
     "ParameterPage": responses.ParameterPage,
     "Imported": responses.Imported,
     "Snapshot": responses.Snapshot,
-    "Mistake": responses.Mistake,
-    "Evaluation": responses.Evaluation,
-    "Recipe": responses.NamedRecipe,
-    "Version": responses.Version,
-    "Status": responses.ServiceStatus,
-    "Warned": responses.RowWarning,
-    "Fault": responses.FieldFault,
+    "Mistake": inference_responses.Mistake,
+    "Evaluation": inference_responses.Evaluation,
+    "Recipe": service_responses.NamedRecipe,
+    "Version": service_responses.Version,
+    "Status": service_responses.ServiceStatus,
+    "Warned": inference_responses.RowWarning,
+    "Fault": service_responses.FieldFault,
 }
 
 
