@@ -16,6 +16,7 @@ import contextlib
 import multiprocessing
 import os
 import secrets
+import signal
 import socket
 import statistics
 import subprocess
@@ -139,6 +140,7 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=1, help="each contender in turn, so often; the median counts")
     parser.add_argument("--write", action="store_true")
     options = parser.parse_args()
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit("ended"))  # and with it all that it has started
     workers = cpus()
     with tempfile.TemporaryDirectory(prefix="sweep-") as temporary, contextlib.ExitStack() as stack:
         folder = Path(temporary)

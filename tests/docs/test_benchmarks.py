@@ -136,3 +136,13 @@ def test_a_configuration_has_a_name_or_is_described_by_it() -> None:
     assert configuration("784-96-10").batch_size == 64
     with pytest.raises(ValueError, match="no configuration 784-10"):
         configuration("784-10")
+
+
+def test_the_estimate_is_reckoned_from_what_was_measured() -> None:
+    import estimate
+
+    measured = {estimate.RATE: 3600, estimate.TRANSACTIONS: 4, estimate.FILE_BYTES: 2e5, estimate.ROW_BYTES: 3e4}
+    table = "\n".join(estimate.estimate(measured))
+    assert "200 x 3,600 runs an hour = 200 a second: 83 minutes for all" in table
+    assert "4 a run: 800 a second" in table
+    assert "200 kB each: 200 GB" in table
