@@ -15,8 +15,10 @@ from serving import SMALL, Client, Document, Server, environment, kind, pixels, 
 from falcon_mnist.storage.opening import open_database
 from falcon_mnist.storage.store import Store
 
-# Long enough to be disturbed.
 ROWS = (pixels(3) / 255).tolist()
+
+# Trains for long enough to be moved in the middle, and four times for one test.
+MOVED = {**LONG, "hyperparams": LONG["hyperparams"] | {"epochs": 20}}
 
 
 @pytest.fixture
@@ -51,7 +53,7 @@ def in_the_middle(client: Client) -> str:
 
 def test_what_one_server_trains_another_serves(start: Callable[[str], Server]) -> None:
     with Client(start("one").url()) as one, Client(start("two").url()) as two:
-        run = one.trained(LONG)
+        run = one.trained(epochs=2)
         assert two.run(run["run_id"]) == run
         outputs = [client.infer(run["param_id"], ROWS)["outputs"] for client in (one, two)]
         assert outputs[0] == outputs[1]
@@ -105,7 +107,7 @@ def test_a_home_moves_from_sqlite_with_all_that_it_has(
     home, key = tmp_path / "home", {"headers": {"Idempotency-Key": "k"}}
     before = serve(home=home)
     with Client(before.url()) as client:
-        run = client.trained(LONG)
+        run = client.trained(MOVED)
         model = client.post("/api/models", {"architecture": SMALL}, **key).json()
         runs = [client.train(run["model_id"]) for _ in range(3)]
         page = client.get(f"/api/models/{run['model_id']}/runs?limit=1").json()

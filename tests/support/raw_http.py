@@ -74,10 +74,11 @@ class Raw:
         head, _, body = received.partition(b"\r\n\r\n")
         for line in head.lower().split(b"\r\n"):
             if line.startswith(b"content-length:"):
-                length = int(line.partition(b":")[2])
-                while len(body) < length and (data := self.socket.recv(2**16)):
-                    body += data
-                self._unread = body[length:]
+                left = int(line.partition(b":")[2])
+                # Counted, not collected: megabytes in small pieces would be copied with each piece.
+                while len(body) < left and (data := self.socket.recv(2**16)):
+                    left, body = left - len(body), data
+                self._unread = body[left:]
         return head
 
     def rest(self) -> bytes:
