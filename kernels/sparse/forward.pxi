@@ -100,12 +100,12 @@ cdef inline void sparse_pairs(const int vectors, const SparseBlock* given) noexc
             vstore(d + v * LANES, other[v])
 
 
-cdef void narrow_block(int vectors, const SparseBlock* p) noexcept nogil:
-    """`sparse_pairs` with `vectors` as a constant of the compiler; a function of its own, to keep both in registers."""
+cdef void narrow_block(int vectors, SparseBlock p) noexcept nogil:
+    """`sparse_pairs` with `vectors` as a constant of the compiler, in a function of its own. A copy, so that the caller keeps its own in registers."""
     if vectors == 1:
-        sparse_pairs(1, p)
+        sparse_pairs(1, &p)
     else:
-        sparse_pairs(PAIR_VECTORS, p)
+        sparse_pairs(PAIR_VECTORS, &p)
 
 
 cdef inline void sparse_block_of(int vectors, const bint bytes, const SparseBlock* p) noexcept nogil:
@@ -146,7 +146,7 @@ cdef void sparse_forward(
     for k_block from 0 <= k_block < layer.inputs by K_BLOCK:
         p.first = k_block
         if rows.bytes != NULL and vectors <= PAIR_VECTORS:
-            narrow_block(vectors, &p)
+            narrow_block(vectors, p)
         elif rows.bytes != NULL:
             sparse_block_of(vectors, True, &p)
         else:
