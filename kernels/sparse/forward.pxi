@@ -101,7 +101,10 @@ cdef inline void sparse_pairs(const int vectors, const SparseBlock* given) noexc
 
 
 cdef void narrow_block(int vectors, SparseBlock p) noexcept nogil:
-    """`sparse_pairs` with `vectors` as a constant of the compiler, in a function of its own. A copy, so that the caller keeps its own in registers."""
+    """`sparse_pairs` with `vectors` as a constant of the compiler, in a function of its own.
+
+    Takes a copy: behind a pointer to it, the caller could not keep its own in registers.
+    """
     if vectors == 1:
         sparse_pairs(1, &p)
     else:
