@@ -1,5 +1,9 @@
 # Sparse products for forward passes and d_input: all rows of A with K_BLOCK rows of B, which stay in the cache.
 
+cdef enum:
+    PAIR_VECTORS = 2  # up to so many vectors of columns, rows go in pairs: the loop's end costs more than the fmas
+
+
 cdef struct SparseBlock:
     # C (count, vectors * LANES) += A[:, first : first + K_BLOCK] @ B. C is contiguous. B is packed in panels that lie
     # `panel` floats apart: of two vectors with leading dimension NR, or, if vectors == 1, of one with rs_b.
@@ -49,6 +53,63 @@ cdef inline void sparse_block(const int vectors, const bint bytes, const SparseB
             vstore(c + v * LANES, acc[v])
 
 
+cdef inline uint64_t pair_mask(const SparseBlock* p, Py_ssize_t i) noexcept nogil:
+    """Which of the bytes are not 0 in row i or in the next one, if there is one."""
+    cdef Py_ssize_t other = min(i + 1, p.count - 1)
+    return mask_at(True, &p.rows[i], p.k, p.k, p.first) | mask_at(True, &p.rows[other], p.k, p.k, p.first)
+
+
+cdef inline void sparse_pairs(const int vectors, const SparseBlock* given) noexcept nogil:
+    """`sparse_block` for bytes, by pairs of rows, over what is not 0 in either; the last row may be its own pair."""
+    cdef SparseBlock p = given[0]
+    cdef vfloat one[PAIR_VECTORS]
+    cdef vfloat other[PAIR_VECTORS]
+    cdef vfloat x, y, w
+    cdef uint64_t mask, after = pair_mask(&p, 0)
+    cdef Py_ssize_t i, second, j
+    cdef const uint8_t* row
+    cdef const uint8_t* row_after
+    cdef float* c
+    cdef float* d
+    cdef int v
+    for i from 0 <= i < p.count by 2:
+        second = min(i + 1, p.count - 1)
+        row, row_after = p.rows[i].bytes + p.first, p.rows[second].bytes + p.first
+        mask = after
+        if i + 2 < p.count:
+            after = pair_mask(&p, i + 2)
+        prefetch(p.next[i].bytes + p.first, 0, 3)
+        prefetch(p.next[second].bytes + p.first, 0, 3)
+        if mask == 0 and p.first > 0:
+            continue
+        c, d = p.c + i * vectors * LANES, p.c + second * vectors * LANES
+        for v in range(vectors):
+            one[v] = vload(c + v * LANES) if p.first > 0 else vbroadcast(0)
+            other[v] = vload(d + v * LANES) if p.first > 0 else vbroadcast(0)
+        while mask:
+            j = trailing_zeros(mask)
+            mask &= mask - 1
+            x, y = vbroadcast(p.pixel[row[j]]), vbroadcast(p.pixel[row_after[j]])
+            for v in range(vectors):
+                w = in_register(vload(p.b + j * (p.rs_b if vectors == 1 else NR) + v * LANES))
+                one[v] = vfma(x, w, one[v])
+                other[v] = vfma(y, w, other[v])
+        for v in range(vectors):
+            vstore(c + v * LANES, one[v])
+            vstore(d + v * LANES, other[v])
+
+
+cdef void narrow_block(int vectors, SparseBlock p) noexcept nogil:
+    """`sparse_pairs` with `vectors` as a constant of the compiler, in a function of its own.
+
+    Takes a copy: behind a pointer to it, the caller could not keep its own in registers.
+    """
+    if vectors == 1:
+        sparse_pairs(1, &p)
+    else:
+        sparse_pairs(PAIR_VECTORS, &p)
+
+
 cdef inline void sparse_block_of(int vectors, const bint bytes, const SparseBlock* p) noexcept nogil:
     """Calls `sparse_block` with `vectors` as a compile-time constant, so that `acc` stays in registers."""
     if vectors == 1:
@@ -86,7 +147,9 @@ cdef void sparse_forward(
     p.b = packed + panel_start(layer, column)
     for k_block from 0 <= k_block < layer.inputs by K_BLOCK:
         p.first = k_block
-        if rows.bytes != NULL:
+        if rows.bytes != NULL and vectors <= PAIR_VECTORS:
+            narrow_block(vectors, p)
+        elif rows.bytes != NULL:
             sparse_block_of(vectors, True, &p)
         else:
             sparse_block_of(vectors, False, &p)
