@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import re
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -96,6 +97,23 @@ CONFIGURATIONS = {
         Configuration("tanh", activation="tanh", beside="784-128-10"),
     )
 }
+
+
+_NETWORK = re.compile(r"784((?:-\d+)+)-10(?:, batch (\d+))?")
+
+
+def configuration(name: str) -> Configuration:
+    """The one of this name, or the network that the name describes: "784-300-100-10, batch 200".
+
+    Raises `ValueError` for any other name.
+    """
+    if name in CONFIGURATIONS:
+        return CONFIGURATIONS[name]
+    described = _NETWORK.fullmatch(name)
+    if described is None:
+        raise ValueError(f"there is no configuration {name}")
+    hidden = tuple(int(width) for width in described[1][1:].split("-"))
+    return Configuration(name, hidden, batch_size=int(described[2] or 64))
 
 
 def digits() -> dataset.Dataset:

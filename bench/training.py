@@ -1,7 +1,7 @@
 """Training as seen through the REST API, beside loops in PyTorch and NumPy on the same rows.
 
     python bench/training.py                                  # every configuration: some minutes
-    python bench/training.py 784-128-10 "batch 4096" --rounds 3
+    python bench/training.py 784-128-10 "batch 4096" "784-300-100-10, batch 200" --rounds 3
     python bench/training.py --json training.json             # keeps the figures for bench/table.py
 
 For each configuration a server is started on a home of its own. A round takes a run of several epochs and one
@@ -31,6 +31,7 @@ from pathlib import Path
 from typing import Any
 from unittest import mock
 
+import configurations
 import contenders
 import load
 import paired
@@ -165,7 +166,7 @@ class Timed(kernels.Network):
     """Adds up the time within the kernels."""
 
     def __init__(self, layers: Any) -> None:
-        super().__init__(layers)
+        super().__init__()  # the layers were taken when it was made
         self.training = self.validating = 0.0
 
     def train(self, *arguments: Any, **options: Any) -> Any:  # type: ignore[override]
@@ -222,13 +223,17 @@ def show(name: str, found: dict[str, Any]) -> None:
 def main() -> None:
     """Measure the configurations that are asked for."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("configuration", nargs="*", help=f"of {', '.join(CONFIGURATIONS)}; default: all")
+    parser.add_argument(
+        "configuration", nargs="*", help=f"of {', '.join(CONFIGURATIONS)} (default: all), or any 784-…-10"
+    )
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--json", type=Path, help="keep the figures in this file")
     options = parser.parse_args()
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))  # so that the server ends too
-    if unknown := set(options.configuration) - set(CONFIGURATIONS):
-        parser.error(f"there is no configuration {', '.join(unknown)}")
+    try:
+        chosen = [configurations.configuration(name) for name in options.configuration or CONFIGURATIONS]
+    except ValueError as error:
+        parser.error(str(error))
     print(machine())
     if left_out := [name for name in LIBRARIES if name not in contenders.installed()]:
         print(f"Not installed, so left out: {', '.join(left_out)}")
@@ -237,16 +242,15 @@ def main() -> None:
     report: dict[str, Any] = {"machine": machine(), "command": command, "training": {}}
     with tempfile.TemporaryDirectory() as folder:
         source = digits()
-        for name in options.configuration or CONFIGURATIONS:
-            configuration = CONFIGURATIONS[name]
+        for configuration in chosen:
             data = Path(folder, "zeros" if configuration.zeros else "no-zeros")
             if not data.exists():
                 write_folder(source, data, zeros=configuration.zeros)
             report["dataset"] = source.name
             found = measure(configuration, data, options.rounds) | outside(configuration, data)
             found["dense_limit"] = dense_limit(configuration, len(source.train_labels))
-            report["training"][name] = found
-            show(name, found)
+            report["training"][configuration.name] = found
+            show(configuration.name, found)
             if options.json:
                 options.json.write_text(json.dumps(report, indent=1) + "\n")
 

@@ -9,8 +9,8 @@ import sys
 import time
 from pathlib import Path
 
+import configurations
 import numpy as np
-from configurations import CONFIGURATIONS
 from contenders import variants
 from contenders.ours import initial
 from oracle import check_training
@@ -23,13 +23,13 @@ from falcon_mnist.training.hyperparams import Hyperparams
 def main(library: str, threads: str, configuration_name: str, folder: str) -> None:
     """Train on the training rows of a run with the default split, shuffled before each epoch."""
     (contender,) = (each for each in variants(library) if str(each.threads) == threads)
-    configuration = CONFIGURATIONS[configuration_name]
+    configuration = configurations.configuration(configuration_name)
     contender.use()
     check_training(contender, configuration)
     data = dataset.load(folder, Path())
     rows, _ = trainer.split(len(data.train_labels), Hyperparams())
     training = contender.training(
-        configuration, np.asarray(data.train_images), np.asarray(data.train_labels), initial(configuration)
+        configuration, np.array(data.train_images), np.array(data.train_labels), initial(configuration)
     )
     random = np.random.default_rng(1)
     training.epoch(rows[: max(2 * configuration.batch_size, 1000)])

@@ -45,6 +45,7 @@ class Operation(NamedTuple):
     query: tuple[str, ...] = ()
     headers: tuple[str, ...] = ()
     media_types: tuple[str, ...] = (JSON,)
+    tag: str = ""
 
     @property
     def public(self) -> bool:
@@ -110,6 +111,7 @@ def document(operations: tuple[Operation, ...]) -> dict[str, Any]:
             "license": {"name": "MIT", "identifier": "MIT"},
         },
         "servers": [{"url": "/"}],
+        "tags": [{"name": tag} for tag in dict.fromkeys(operation.tag for operation in operations)],
         "paths": paths,
         "components": {
             "schemas": definitions["$defs"],
@@ -121,6 +123,7 @@ def document(operations: tuple[Operation, ...]) -> dict[str, Any]:
 def _operation(operation: Operation) -> dict[str, Any]:
     described: dict[str, Any] = {
         "operationId": operation.name,
+        "tags": [operation.tag],
         "summary": operation.summary,
         "security": [] if operation.public else [{"bearer": []}],
         "responses": _responses(operation),

@@ -43,7 +43,7 @@ class Description(Resource):
         answer(resp, openapi.document(OPERATIONS))
 
 
-OPERATIONS = (
+_MODELS = (
     Operation(
         "/api/models", models.Models, "post", "createModel", "Create a model.",
         200, answers.Model, (*_FIELDS, "invalid-architecture", "idempotency-key-reused", "read-only-token"),
@@ -62,6 +62,13 @@ OPERATIONS = (
         "Delete a model, its runs and its parameter sets.",
         204, None, ("unknown-model", "invalid-fields", "in-use", "read-only-token"),
     ),
+    Operation(
+        "/api/recipes", recipes.Recipes, "get", "listRecipes", "List networks that are known to do well.",
+        200, answers.Recipes, ("invalid-fields",),
+    ),
+)  # fmt: skip
+
+_RUNS = (
     Operation(
         "/api/models/{model_id}/train", models.Training, "post", "startTraining", "Queue a training run.",
         202, answers.RunQueued,
@@ -102,6 +109,9 @@ OPERATIONS = (
          "busy"),
         query=("format",), headers=("If-None-Match",),
     ),
+)  # fmt: skip
+
+_PARAMETERS = (
     Operation(
         "/api/params", imports.ParameterSets, "post", "importParameters", "Bring parameters from elsewhere.",
         201, answers.Imported, (*_FIELDS, "invalid-architecture", "idempotency-key-reused", "read-only-token"),
@@ -127,22 +137,9 @@ OPERATIONS = (
         200, answers.Evaluation, ("unknown-parameters", "no-test-data", "invalid-fields", "damaged-parameters", "busy"),
         headers=("If-None-Match",),
     ),
-    Operation(
-        "/api/digits/{part}", digits.Digits, "get", "listDigits", "Show digits of the data set: of train or test.",
-        200, answers.Digits, ("unknown-path", "no-test-data", "invalid-fields"), query=("indices",),
-    ),
-    Operation(
-        "/api/recipes", recipes.Recipes, "get", "listRecipes", "List networks that are known to do well.",
-        200, answers.Recipes, ("invalid-fields",),
-    ),
-    Operation(
-        "/api/version", status.Version, "get", "version", "Show what runs here.",
-        200, answers.Version, ("invalid-fields",),
-    ),
-    Operation(
-        "/api/status", status.ServiceStatus, "get", "status", "Show how the service is doing.",
-        200, answers.ServiceStatus, ("invalid-fields",),
-    ),
+)  # fmt: skip
+
+_INFERENCE = (
     Operation(
         "/api/infer", inference.Inference, "post", "infer", "Infer with trained parameters.",
         200, answers.Prediction, (*_FIELDS, "unknown-parameters", "damaged-parameters"),
@@ -178,6 +175,21 @@ OPERATIONS = (
         200, answers.OpenInferenceAnswer, (*_FIELDS, "unknown-parameters", "damaged-parameters"),
         body=schemas.OpenInference,
     ),
+)  # fmt: skip
+
+_SERVICE = (
+    Operation(
+        "/api/digits/{part}", digits.Digits, "get", "listDigits", "Show digits of the data set: of train or test.",
+        200, answers.Digits, ("unknown-path", "no-test-data", "invalid-fields"), query=("indices",),
+    ),
+    Operation(
+        "/api/version", status.Version, "get", "version", "Show what runs here.",
+        200, answers.Version, ("invalid-fields",),
+    ),
+    Operation(
+        "/api/status", status.ServiceStatus, "get", "status", "Show how the service is doing.",
+        200, answers.ServiceStatus, ("invalid-fields",),
+    ),
     Operation(
         "/api/openapi.json", Description, "get", "describe", "This document.", 200, None, ("invalid-fields",),
     ),
@@ -210,3 +222,16 @@ OPERATIONS = (
         200, answers.Status, ("not-ready",),
     ),
 )  # fmt: skip
+
+# In the order of the document, each with the tag under which viewers list it.
+OPERATIONS = tuple(
+    operation._replace(tag=tag)
+    for tag, operations in (
+        ("models", _MODELS),
+        ("runs", _RUNS),
+        ("parameters", _PARAMETERS),
+        ("inference", _INFERENCE),
+        ("service", _SERVICE),
+    )
+    for operation in operations
+)

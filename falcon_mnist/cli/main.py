@@ -12,6 +12,7 @@ import typer
 from falcon_mnist.cli import console
 from falcon_mnist.cli.commands import data, exchange, home, served, serving, sweeping, training
 from falcon_mnist.cli.entry import INTERRUPTED
+from falcon_mnist.cli.options import flag
 
 if TYPE_CHECKING:
     from falcon_mnist.client import ClientError
@@ -59,7 +60,7 @@ for _heading, _commands in COMMANDS.items():
 
 @app.callback(invoke_without_command=True)
 def _options(
-    show_version: Annotated[bool, typer.Option("--version", help="Show the version and exit.")] = False,
+    show_version: Annotated[bool, flag("--version", help="Show the version and exit.")] = False,
 ) -> None:
     if show_version:
         console.say(f"falcon-mnist {version('falcon-mnist')}")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from difflib import get_close_matches
 from typing import Annotated, Any, Literal
 
 import typer
@@ -41,7 +42,9 @@ def from_recipe(name: str, hidden: str | None, activation: str, hyperparams: dic
     from falcon_mnist.training.recipes import RECIPES
 
     if name not in RECIPES:
-        raise typer.BadParameter(f"must be one of {', '.join(RECIPES)}", param_hint="--recipe")
+        meant = get_close_matches(name, RECIPES, n=1, cutoff=0.7)
+        advice = f"did you mean {meant[0]}?" if meant else f"known are {', '.join(RECIPES)}"
+        raise typer.BadParameter(f"is not a known recipe: {advice}", param_hint="--recipe")
     recipe = RECIPES[name]
     widths = ",".join(map(str, recipe.hidden)) if hidden is None else hidden
     return model(widths, activation, **merge(recipe.hyperparams, hyperparams))

@@ -74,6 +74,11 @@ HYPERPARAMETERS = {
 }
 
 
+def flag(*names: str, help: str) -> Any:
+    """An option that takes no value: with an empty `metavar`, `--help` shows no type beside it."""
+    return typer.Option(*names, metavar="", help=help)
+
+
 def with_hyperparams(command: Callable[..., None]) -> Callable[..., None]:
     """A command whose argument `hyperparams` is made of one option for each hyperparameter."""
 
@@ -93,7 +98,8 @@ def with_hyperparams(command: Callable[..., None]) -> Callable[..., None]:
 
 def _parameter(name: str) -> inspect.Parameter:
     wanted = HYPERPARAMETERS[name]
-    option = Annotated[wanted.type | None, typer.Option(help=wanted.text)]  # type: ignore[name-defined]
+    described = flag(help=wanted.text) if wanted.type is bool else typer.Option(help=wanted.text)
+    option = Annotated[wanted.type | None, described]  # type: ignore[name-defined]
     return inspect.Parameter(name, inspect.Parameter.KEYWORD_ONLY, default=None, annotation=option)
 
 

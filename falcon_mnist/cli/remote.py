@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from falcon_mnist.cli import console
+from falcon_mnist.cli.options import flag
 from falcon_mnist.settings import Settings, SettingsError
 
 if TYPE_CHECKING:
@@ -19,7 +20,7 @@ if TYPE_CHECKING:
 AT_HOME = "http://127.0.0.1:8000"
 COMPLETION_SECONDS = 2.0
 
-AsJson = Annotated[bool, typer.Option("--json", help="Print JSON, for scripts.")]
+AsJson = Annotated[bool, flag("--json", help="Print JSON, for scripts.")]
 
 
 def _options(

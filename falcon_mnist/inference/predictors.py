@@ -1,4 +1,4 @@
-"""Forward passes: parameters loaded and verified once, then shared by all threads from a bounded cache."""
+"""Stored parameters, ready for forward passes: loaded once, and kept for all threads in a bounded cache."""
 
 from __future__ import annotations
 
@@ -25,15 +25,15 @@ from falcon_mnist.training import network
 
 # Enough for several parameter sets of the largest size, or fifty of the specification's example.
 CACHE_BYTES = 256 * 2**20
-# Idle workspaces kept for later calls, per architecture, of so many architectures; further threads allocate theirs.
+# Workspaces are reused: up to three idle ones are kept for each of the last eight architectures. One larger than 4 MiB
+# is not kept: its forward pass takes so long that allocating it again does not count.
 KEPT_WORKSPACES = 3
 KEPT_ARCHITECTURES = 8
-# A pass in a larger one takes so long that allocating it costs nothing beside that.
 KEPT_BYTES = 4 * 2**20
-# From so much work on, some 0.1 ms, a pass shares its rows with the kernels' parked thread, if that is free.
-SHARED_PRODUCTS = 20_000_000
+# A forward pass of at least so many multiplications, some 0.1 ms, also uses the kernels' parked thread, if it is free.
+TWO_THREAD_PRODUCTS = 20_000_000
 CPUS = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-# How often, at most, the row of a cached parameter set is looked for: it may be removed.
+# A cached parameter set may have been deleted by another server. So its row is looked for again after so many seconds.
 LOOK_SECONDS = 2.0
 
 
@@ -44,15 +44,15 @@ class Answer(NamedTuple):
     milliseconds: float
 
 
-class Seen(NamedTuple):
-    """When the row of a parameter set was seen, by the monotonic clock, and after which removals."""
+class RowCheck(NamedTuple):
+    """When a parameter set's row was last found in the database."""
 
-    at: float
-    removals: bytes
+    at: float  # seconds of the monotonic clock
+    removals: bytes  # the counts of this server's removals at that time
 
 
-class Passes:
-    """Forward passes of one architecture, with idle workspaces that all its parameter sets share."""
+class ForwardPasses:
+    """Forward passes of one architecture; its parameter sets share the workspaces."""
 
     def __init__(self, layers: tuple[tuple[str, int, int], ...]) -> None:
         self.network = kernels.Network(layers)
@@ -60,8 +60,8 @@ class Passes:
 
     def forward(self, parameters: kernels.Packed, rows: Array | npt.NDArray[np.uint8], logits: Array) -> float:
         """Write the logits of `rows`; returns the milliseconds that it took. Any number of threads may call it."""
-        shared = CPUS > 1 and len(rows) * self.network.parameter_count >= SHARED_PRODUCTS
-        workspaces = [self._workspace() for _ in range(2 if shared else 1)]
+        two_threads = CPUS > 1 and len(rows) * self.network.parameter_count >= TWO_THREAD_PRODUCTS
+        workspaces = [self._workspace() for _ in range(2 if two_threads else 1)]
         start = time.perf_counter()
         self.network.forward(parameters, rows, logits, *workspaces)
         milliseconds = (time.perf_counter() - start) * 1e3
@@ -77,19 +77,19 @@ class Passes:
             return kernels.Workspace(self.network, self.network.micro_batch_rows)
 
 
-passes = lru_cache(KEPT_ARCHITECTURES)(Passes)
+forward_passes = lru_cache(KEPT_ARCHITECTURES)(ForwardPasses)
 
 
 class Predictor:
     """A network with its parameters; any number of threads may call it."""
 
     def __init__(
-        self, net: kernels.Network, parameters: Array, *, model_id: str | None = None, seen: Seen | None = None
+        self, net: kernels.Network, parameters: Array, *, model_id: str | None = None, checked: RowCheck | None = None
     ) -> None:
-        """Of the parameter set of a model, whose row was `seen`, or of neither."""
+        """A stored parameter set has the id of its model and when its row was `checked`; one from a request neither."""
         self.model_id = model_id
-        self.seen = seen
-        self._passes = passes(net.layers)
+        self.checked = checked
+        self._passes = forward_passes(net.layers)
         self._parameters = self._passes.network.pack(parameters)
         self.size_bytes = self._parameters.nbytes
 
@@ -113,51 +113,52 @@ class Predictors:
         figures: SharedFigures | None = None,
         load: Callable[[], AbstractContextManager[Any]] | None = None,
     ) -> None:
-        """`removals` tells what other processes of this server remove; of other servers nothing does.
+        """The processes of one server share `removals` and `figures`; servers share neither.
 
-        `figures` is where they tell each other how their caches do. Each set is read in a turn of `load`, of which
-        there is one at a time, and which may not come in time.
+        `removals` counts the deletions of each process, `figures` holds the hits, loads and sizes of each cache. `load`
+        makes the context manager in which a parameter file is read: it lets one thread in at a time, and may raise
+        rather than wait for long.
         """
         one_at_a_time = threading.Lock()
-        self._turn = load or (lambda: one_at_a_time)
+        self._loading = load or (lambda: one_at_a_time)
         self._removals = removals or Removals()
         self._clock = clock
         self._store = store
         self._files = files
         self._lock = threading.Lock()
-        # One that is larger than the whole cache takes all of it.
+        # A predictor larger than the limit counts as the limit: it is cached, alone.
         self._cached: LRUCache[str, Predictor] = LRUCache(limit, getsizeof=lambda found: min(found.size_bytes, limit))
         self._figures = figures or SharedFigures()
-        self._note()
+        self._publish_size()
 
     def get(self, param_id: str) -> Predictor | None:
         """The predictor of a parameter set, None if there is no such set.
 
-        Raises `DamagedFileError`, `StorageUnavailableError`, and as `load` where there is no turn.
+        Raises `DamagedFileError`, `StorageUnavailableError`, and what `load` raises.
         """
-        if predictor := self._find(param_id):
+        if predictor := self._cached_and_stored(param_id):
             return predictor
-        with self._turn():
-            if predictor := self._find(param_id):
+        with self._loading():
+            if predictor := self._cached_and_stored(param_id):  # another thread has loaded it meanwhile
                 return predictor
-            if predictor := self._load(param_id):
+            if predictor := self._read(param_id):
                 with self._lock:
                     self._cached[param_id] = predictor
                     self._figures.loaded()
-                    self._note()
+                    self._publish_size()
             return predictor
 
     def loaded(self, param_id: str) -> Predictor | None:
-        """The predictor if it is in the cache and its row was seen lately: asks no database and reads no file."""
+        """The predictor if it is cached and its row was checked lately: asks no database and reads no file."""
         with self._lock:
             predictor = self._cached.get(param_id)
-            if predictor is None or not self._is_fresh(predictor.seen):
+            if predictor is None or not self._is_fresh(predictor.checked):
                 return None
             self._figures.hit()
             return predictor
 
     def forget(self, param_ids: Iterable[str]) -> None:
-        """Drop what was removed: from now on no process of this server answers from it. Others notice by themselves."""
+        """Drop deleted sets: no process of this server uses them from now on, other servers after `LOOK_SECONDS`."""
         self._drop(param_ids)
         self._removals.note()
 
@@ -165,53 +166,53 @@ class Predictors:
         with self._lock:
             for param_id in param_ids:
                 self._cached.pop(param_id, None)
-            self._note()
+            self._publish_size()
 
-    def _find(self, param_id: str) -> Predictor | None:
-        """The cached predictor, unless its set was removed, perhaps by another process or server."""
+    def _cached_and_stored(self, param_id: str) -> Predictor | None:
+        """The cached predictor; dropped, and None, if another process or server has deleted its set."""
         with self._lock:
             predictor = self._cached.get(param_id)
             if predictor is not None:
                 self._figures.hit()
-        if predictor is None or self._is_fresh(predictor.seen):
+        if predictor is None or self._is_fresh(predictor.checked):
             return predictor
-        seen = self._now()
+        check = self._check()
         if self._store.parameters(param_id) is None:
             self._drop([param_id])
             return None
-        predictor.seen = seen
+        predictor.checked = check
         return predictor
 
     def figures(self) -> CacheFigures:
-        """Those of all processes of this server."""
+        """Hits, loads and sizes of the caches of all processes of this server."""
         return self._figures.totals()
 
-    def _note(self) -> None:
+    def _publish_size(self) -> None:
         self._figures.holds(len(self._cached), self._cached.currsize, self._cached.maxsize)
 
-    def _is_fresh(self, seen: Seen | None) -> bool:
+    def _is_fresh(self, checked: RowCheck | None) -> bool:
         return (
-            seen is not None
-            and self._clock.monotonic() <= seen.at + LOOK_SECONDS
-            and self._removals.state() == seen.removals
+            checked is not None
+            and self._clock.monotonic() <= checked.at + LOOK_SECONDS
+            and self._removals.state() == checked.removals
         )
 
-    def _now(self) -> Seen:
-        """To be asked before a row is read: it may be removed right after."""
-        return Seen(self._clock.monotonic(), self._removals.state())
+    def _check(self) -> RowCheck:
+        """Taken before the row is read: a deletion between the two then makes the check stale."""
+        return RowCheck(self._clock.monotonic(), self._removals.state())
 
-    def _load(self, param_id: str) -> Predictor | None:
-        seen = self._now()
+    def _read(self, param_id: str) -> Predictor | None:
+        check = self._check()
         row = self._store.parameters(param_id)
         model = None if row is None else self._store.model(row.model_id)
         if row is None or model is None:
             return None
         parameters = self._files.read(param_id, row.written, model.architecture)
-        return Predictor(network.build(model.architecture), parameters, model_id=model.id, seen=seen)
+        return Predictor(network.build(model.architecture), parameters, model_id=model.id, checked=check)
 
 
 def adhoc(architecture: Mapping[str, Any], layers: list[tuple[Array, Array]]) -> Predictor:
-    """A predictor for parameters that a client sent: `(W, b)` of each linear layer."""
+    """A predictor for parameters that a request brought: `(W, b)` of each linear layer. Not cached."""
     net = network.build(architecture)
     return Predictor(net, network.flatten(net, layers))
 

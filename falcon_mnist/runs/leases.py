@@ -78,7 +78,7 @@ class LeaseObserver:
             for lease in expired:
                 if run := self._store.requeue_expired(lease):
                     requeued.append((lease, run))
-                del self._first_seen[lease]
+                    del self._first_seen[lease]  # one that was renewed at that moment is still held
         except DatabaseBusyError:
             self._first_seen.clear()  # what keeps this process from the database keeps workers from renewing
             if not requeued:

@@ -32,6 +32,7 @@ from falcon_mnist.runs.ray_messages import Cluster, Kill, Placed, Start, Unreach
 from falcon_mnist.settings import Settings
 from falcon_mnist.storage.opening import WORKER_WAIT, open_store
 from falcon_mnist.storage.store import RunLostError
+from falcon_mnist.storage.tables import RunRow
 from falcon_mnist.training import network, trainer
 from falcon_mnist.training.hyperparams import Hyperparams
 
@@ -170,20 +171,19 @@ class Driver:
     # Tasks
 
     def _start(self, run_id: str, owner: str) -> None:
-        cpus = self._cpus(run_id)
+        run = self._store.run(run_id)
+        cpus = 1 if run is None else self._cpus(run)
+        attempt = ray_task.Attempt(run_id, owner, 0 if run is None else run.renewals)
         self._tell(Placed(owner, cpus))
         task = self._execute.options(name=ray_task.name(owner), num_cpus=cpus, max_retries=RETRIES).remote(
-            self._for_workers, self._logging_as, run_id, owner, cpus, self._shared_data()
+            self._for_workers, self._logging_as, attempt, cpus, self._shared_data()
         )
         self._tasks[owner] = task, cpus
         task.future().add_done_callback(self._told_of(owner))
 
-    def _cpus(self, run_id: str) -> int:
+    def _cpus(self, run: RunRow) -> int:
         """How many CPUs the run pays for."""
-        run = self._store.run(run_id)
         try:
-            if run is None:
-                return 1
             net = network.build(self._store.architecture(run))
             return trainer.fair_threads(net, Hyperparams.model_validate(run.hyperparams), self._widest)
         except RunLostError:  # removed meanwhile

@@ -9,6 +9,7 @@ import time
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
+from typing import NamedTuple
 
 from falcon_mnist import logs
 from falcon_mnist.data.dataset import DataError, Dataset
@@ -21,14 +22,20 @@ from falcon_mnist.training.threads import Threads
 Logging = tuple[int, logs.Style]
 
 
-def execute(
-    settings: Settings, logging_as: Logging, run_id: str, owner: str, cpus: int, data: Dataset | DataError
-) -> bool:
-    """Claim the run as `owner` and run it to completion on so many CPUs.
+class Attempt(NamedTuple):
+    """What all tries of a task have in common. `renewals` are those that the run had before the first."""
+
+    run_id: str
+    owner: str
+    renewals: int
+
+
+def execute(settings: Settings, logging_as: Logging, attempt: Attempt, cpus: int, data: Dataset | DataError) -> bool:
+    """Claim the run as the attempt's owner and run it to completion on so many CPUs.
 
     Ray tries a task again whose worker or node is lost. If an earlier try has claimed the run, that claim decides: the
-    run is requeued, and False returned. The next claim has another owner, so that an earlier try which still computes,
-    cut off from the others, can write nothing any more.
+    run is requeued if that has not happened yet, and False returned. The next claim has another owner, so that an
+    earlier try which still computes, cut off from the others, can write nothing any more.
     """
     logs.configure(*logging_as)
     parts = replace(
@@ -36,7 +43,7 @@ def execute(
         open_data=partial(_given, data),
         train=partial(trainer.train, threads=Threads(cpus)),
     )
-    return worker.execute_with(parts, run_id, owner) or not requeue_earlier_try(parts.store, run_id, owner)
+    return worker.execute_with(parts, *attempt) or not requeue_earlier_try(parts.store, attempt.run_id, attempt.owner)
 
 
 def _given(data: Dataset | DataError) -> Dataset:

@@ -82,9 +82,9 @@ def parts(settings: Settings) -> Parts:
     )
 
 
-def execute_with(parts: Parts, run_id: str, owner: str) -> bool:
-    """As `execute`, with these parts. Says whether the run could be claimed."""
-    run = parts.store.claim(run_id, owner)
+def execute_with(parts: Parts, run_id: str, owner: str, renewals: int | None = None) -> bool:
+    """As `execute`, with these parts and as `Store.claim`. Says whether the run could be claimed."""
+    run = parts.store.claim(run_id, owner, renewals)
     if run is None:
         return False
     log.info("run claimed", extra={"run_id": run_id})

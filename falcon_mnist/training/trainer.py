@@ -25,16 +25,18 @@ from falcon_mnist.training.threads import Threads
 
 __all__ = ["DivergedError", "Metrics", "State", "StoppedError", "initial_state", "split", "train"]
 
-# A segment is one call of the kernels. It takes long compared with its start, which packs the weights, but ends soon
-# enough for a run to be saved: half a second at 120 GFLOP/s. A trial of a number of threads takes a part of one.
+# A segment is one call of the kernels; a run can be saved after each. At least MIN_SEGMENT_FLOP, 0.2 s at 120 GFLOP/s,
+# so that packing the weights at its start costs little; at most MAX_SEGMENT_FLOP, 0.5 s, so that a run is saved soon.
 SEGMENT_ROWS = 4096
-SEGMENT_FLOP = (24_000_000_000, 60_000_000_000)
+MIN_SEGMENT_FLOP = 24_000_000_000
+MAX_SEGMENT_FLOP = 60_000_000_000
+# A segment that tries out a number of threads has an eighth of the batches.
 TRIAL_PARTS = 8
-# A step of less than this, some 20 us, runs on one thread: barriers would cost more than several threads save.
-SHARED_FLOP = 4_000_000
-# Where many runs share machines, a run gets one CPU for each so much arithmetic of a step. With more CPUs it would end
-# sooner itself, but several such runs side by side, on one thread each, would end later.
-CPU_FLOP = 100_000_000
+# A smaller step, some 20 us, runs on one thread: barriers would cost more than further threads save.
+MULTITHREAD_MIN_FLOP = 4_000_000
+# On a shared cluster, a run gets one CPU per 100 MFLOP of a step. More CPUs would end this run sooner, but fewer runs
+# would fit side by side, and all of them together would end later.
+FLOP_PER_CPU = 100_000_000
 
 Images = npt.NDArray[np.uint8]
 Flags = npt.NDArray[np.uint8]
@@ -83,14 +85,16 @@ def train(
     threads: Threads | None = None,
     segment_rows: tuple[int, int] | None = None,
 ) -> Iterator[Metrics | None]:
-    """Train until `hyperparams.epochs` are finished, changing `state`.
+    """Train `state` in place until `hyperparams.epochs` are finished, or `early_stopping` ends it before.
 
-    Ends earlier if the validation loss stops improving and `early_stopping` is set; then `state.result` is what was
-    learned. Yields the metrics of each epoch as it ends, and None in between, wherever `state` may be saved: an epoch
-    is cut into segments of whole batches. `images` (rows, 784) and `labels` (rows,) are split into training
-    and validation rows here. Another thread may set `stop[0]`: training then ends within one micro-batch.
-    `threads` chooses how many to use for each segment, which has `segment_rows` (or as many as the second number if it
-    is a trial of threads): neither changes a bit. Raises `StoppedError` and `DivergedError`.
+    `images` (rows, 784) and `labels` (rows,) are split into training and validation rows here. Each epoch is cut into
+    segments of whole batches. Yields None after each segment but an epoch's last, where `state` may be saved, and the
+    epoch's metrics after its last. At the end, `state.result` is what was learned.
+
+    `threads` chooses the number of threads for each segment. `segment_rows` is the size of a segment, and of one that
+    tries out a number of threads. Neither changes a bit of the result.
+
+    Another thread may set `stop[0]`: `StoppedError` follows within one micro-batch. Also raises `DivergedError`.
     """
     training, validation = split(len(labels), hyperparams)
     workspace = kernels.Workspace(net, min(hyperparams.batch_size, net.micro_batch_rows), training=True)
@@ -110,33 +114,37 @@ def train(
             state.seconds += seconds
             if state.done < len(order):
                 yield None
-        started = time.perf_counter()
-        val_loss, val_accuracy = _validate(job, validation, evaluation, threads.best)
-        metrics = Metrics(
-            train_loss=state.loss / len(order),
-            train_accuracy=state.correct / len(order),
-            val_loss=val_loss,
-            val_accuracy=val_accuracy,
-            lr=learning_rate(hyperparams, job.steps_per_epoch, (state.epoch + 1) * job.steps_per_epoch - 1),
-            seconds=state.seconds + time.perf_counter() - started,
-            samples=len(order),
-        )
-        state.begin_epoch()
-        if val_loss is not None:
-            if not math.isfinite(val_loss):
-                raise _diverged(state.epoch)
-            _note_best(state, val_loss, hyperparams)
-        yield metrics
+        yield _end_epoch(job, len(order), validation, evaluation, threads.best)
+
+
+def _end_epoch(job: _Job, samples: int, validation: Rows, workspace: kernels.Workspace, threads: int) -> Metrics:
+    """Validate after an epoch of `samples` rows, and set `state` to the next epoch. Raises as `_validate`."""
+    state, hyperparams = job.state, job.hyperparams
+    started = time.perf_counter()
+    val_loss, val_accuracy = _validate(job, validation, workspace, threads)
+    metrics = Metrics(
+        train_loss=state.loss / samples,
+        train_accuracy=state.correct / samples,
+        val_loss=val_loss,
+        val_accuracy=val_accuracy,
+        lr=learning_rate(hyperparams, job.steps_per_epoch, (state.epoch + 1) * job.steps_per_epoch - 1),
+        seconds=state.seconds + time.perf_counter() - started,
+        samples=samples,
+    )
+    state.begin_epoch()
+    if val_loss is not None:
+        _keep_if_best(state, val_loss, hyperparams)
+    return metrics
 
 
 def finished(state: State, hyperparams: Hyperparams) -> bool:
-    """Whether all epochs are done, or the validation loss has not improved for too long."""
+    """Whether all epochs are done, or the validation loss has not improved for `early_stopping.patience` epochs."""
     stopping = hyperparams.early_stopping
     stale = stopping is not None and state.best_loss is not None and state.epoch - state.best_epoch >= stopping.patience
     return stale or state.epoch >= hyperparams.epochs
 
 
-def _note_best(state: State, val_loss: float, hyperparams: Hyperparams) -> None:
+def _keep_if_best(state: State, val_loss: float, hyperparams: Hyperparams) -> None:
     if state.best_loss is None or val_loss < state.best_loss:
         state.best_epoch, state.best_loss = state.epoch, val_loss
         if hyperparams.keep == "best":
@@ -144,31 +152,30 @@ def _note_best(state: State, val_loss: float, hyperparams: Hyperparams) -> None:
 
 
 def useful_threads(net: kernels.Network, hyperparams: Hyperparams, cpus: int) -> int:
-    """How many threads may pay at most."""
-    return cpus if row_flop(net) * hyperparams.batch_size >= SHARED_FLOP else 1
+    """The most threads worth trying."""
+    return cpus if row_flop(net) * hyperparams.batch_size >= MULTITHREAD_MIN_FLOP else 1
 
 
 def fair_threads(net: kernels.Network, hyperparams: Hyperparams, cpus: int) -> int:
-    """How many of a machine's CPUs a run is to have where others want them too."""
-    return max(1, min(row_flop(net) * hyperparams.batch_size // CPU_FLOP, cpus, kernels.MAX_THREADS))
+    """How many CPUs a run gets on a shared cluster whose machines have `cpus` each."""
+    return max(1, min(row_flop(net) * hyperparams.batch_size // FLOP_PER_CPU, cpus, kernels.MAX_THREADS))
 
 
 def row_flop(net: kernels.Network) -> int:
-    """A row's arithmetic without skipping zeros: forward, backward twice as much, and activations."""
+    """FLOP to train on one row, zeros not skipped: 2 a parameter forward, 4 backward, some 50 an activation."""
     return 6 * net.parameter_count + 50 * sum(outputs for _, _, outputs in net.layers)
 
 
 def default_segment_rows(net: kernels.Network, hyperparams: Hyperparams) -> tuple[int, int]:
-    """Rows in a segment, and in one that is a trial: whole batches. Where segments end changes no bit."""
+    """Rows in a segment, and in one that tries out a number of threads: whole batches."""
     flop = row_flop(net)
-    least, most = SEGMENT_FLOP
-    wanted = min(max(SEGMENT_ROWS * flop, least), most)
-    batches = max(1, wanted // (flop * hyperparams.batch_size))
+    segment_flop = min(max(SEGMENT_ROWS * flop, MIN_SEGMENT_FLOP), MAX_SEGMENT_FLOP)
+    batches = max(1, segment_flop // (flop * hyperparams.batch_size))
     return batches * hyperparams.batch_size, max(1, batches // TRIAL_PARTS) * hyperparams.batch_size
 
 
 def _train_segment(job: _Job, segment: Rows, workspace: kernels.Workspace, threads: int) -> None:
-    """Train on rows that are the next in their epoch. Raises `StoppedError` and `DivergedError`."""
+    """Train on `segment`, the epoch's next rows. Raises `StoppedError` and `DivergedError`."""
     state, hyperparams = job.state, job.hyperparams
     optimizer = optimizers.build(hyperparams)
     first_step = state.epoch * job.steps_per_epoch + state.done // hyperparams.batch_size
@@ -201,13 +208,15 @@ def _train_segment(job: _Job, segment: Rows, workspace: kernels.Workspace, threa
 def _validate(
     job: _Job, rows: Rows, workspace: kernels.Workspace, threads: int
 ) -> tuple[float, float] | tuple[None, None]:
-    """Mean loss and accuracy on the validation rows; None without any. Raises `StoppedError`."""
+    """Mean loss and accuracy on the validation rows; None without any. Raises `StoppedError`, `DivergedError`."""
     if not len(rows):
         return None, None
     count, loss, correct = job.net.evaluate(
         job.state.evaluated, job.images, job.labels, rows, workspace, job.stop, threads=threads
     )
     _check_stop(job.stop)
+    if not math.isfinite(loss / count):
+        raise _diverged(job.state.epoch + 1)
     return loss / count, correct / count
 
 

@@ -66,6 +66,18 @@ def test_every_operation_names_its_refusals(document: Document) -> None:
     assert len(set(ids)) == len(ids)
 
 
+def test_operations_stand_in_groups(document: Document) -> None:
+    tags = [tag["name"] for tag in document["tags"]]
+    assert tags == ["models", "runs", "parameters", "inference", "service"]
+    found = {
+        operation["operationId"]: operation["tags"]
+        for item in document["paths"].values()
+        for operation in item.values()
+    }
+    assert all(len(of_one) == 1 and of_one[0] in tags for of_one in found.values())
+    assert found["startTraining"] == ["runs"]
+
+
 def test_no_schema_names_a_keyword_that_json_schema_does_not_have(document: Document) -> None:
     """An unknown keyword is silently ignored: limits that it should set would not hold."""
     known = {

@@ -38,6 +38,12 @@ def test_an_unknown_recipe_is_refused_with_those_there_are(tmp_path: Path, digit
     assert "lecun-300" in ended.stderr
 
 
+def test_a_recipe_that_was_mistyped_is_named(tmp_path: Path, digits: Path) -> None:
+    ended = run(tmp_path / "home", digits, "train", "--recipe", "simard-80")
+    assert ended.returncode == 2
+    assert "did you mean simard-800?" in ended.stderr
+
+
 def test_recipes_are_listed(tmp_path: Path, digits: Path) -> None:
     table = run(tmp_path / "home", digits, "recipes").stdout
     items = json.loads(run(tmp_path / "home", digits, "recipes", "--json").stdout)

@@ -125,3 +125,14 @@ def test_the_table_of_recipes_is_what_was_measured() -> None:
     for name, recipe in recipes.RECIPES.items():
         assert results[name]["hyperparams"] == recipe.hyperparams
         assert results[name]["hidden"] == list(recipe.hidden)
+
+
+def test_a_configuration_has_a_name_or_is_described_by_it() -> None:
+    from configurations import configuration
+
+    assert configuration("batch 4096").batch_size == 4096
+    described = configuration("784-300-100-10, batch 200")
+    assert (described.hidden, described.batch_size) == ((300, 100), 200)
+    assert configuration("784-96-10").batch_size == 64
+    with pytest.raises(ValueError, match="no configuration 784-10"):
+        configuration("784-10")

@@ -33,15 +33,16 @@ def test_the_token_leads_to_all_operations(
     expect(page.locator(".opblock-summary-path", has_text="/api/infer_adhoc")).to_be_visible()
     operations = site.client.get("/api/openapi.json").json()["paths"].values()
     expect(page.locator(".opblock")).to_have_count(sum(map(len, operations)))
-    page.locator("#operations-default-infer .opblock-summary-control").click()
-    expect(page.locator("#operations-default-infer .responses-table").first).to_be_visible()
+    expect(page.locator(".opblock-tag")).to_have_text(["models", "runs", "parameters", "inference", "service"])
+    page.locator("#operations-inference-infer .opblock-summary-control").click()
+    expect(page.locator("#operations-inference-infer .responses-table").first).to_be_visible()
     assert {address.split("/")[2] for address in asked if not address.startswith("data:")} == {site.url.split("/")[2]}
 
 
 def test_an_operation_can_be_tried(site: Site, open_page: OpenPage, asked: list[str]) -> None:
     page = open_page(None)
     enter(page, site.url, asked)
-    page.locator("#operations-default-version .opblock-summary-control").click()
+    page.locator("#operations-service-version .opblock-summary-control").click()
     page.get_by_role("button", name="Try it out").click()
     page.get_by_role("button", name="Execute").click()
     expect(page.locator(".live-responses-table .response-col_status").last).to_contain_text("200")
@@ -72,7 +73,7 @@ def test_behind_a_prefix_that_a_proxy_strips_it_works(site: Site, open_page: Ope
 
     page.route("**/digits-for-all/**", strip)
     enter(page, f"{site.url}/digits-for-all", asked)
-    page.locator("#operations-default-version .opblock-summary-control").click()
+    page.locator("#operations-service-version .opblock-summary-control").click()
     page.get_by_role("button", name="Try it out").click()
     page.get_by_role("button", name="Execute").click()
     expect(page.locator(".live-responses-table .response-col_status").last).to_contain_text("200")

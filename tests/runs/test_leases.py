@@ -12,6 +12,7 @@ from falcon_mnist.storage.database import Database, DatabaseBusyError, DatabaseL
 from falcon_mnist.storage.migrations import migrate
 from falcon_mnist.storage.sqlite import SQLite
 from falcon_mnist.storage.store import Lease, Store
+from falcon_mnist.storage.tables import RunRow
 
 
 class Scene:
@@ -109,6 +110,19 @@ def test_while_the_database_is_locked_no_lease_runs_out(scene: Scene, tmp_path_f
     assert locked.requeued_after(1) == []  # its worker has as long as ever to renew it
     locked.store.renew(locked.run_id, "worker")
     assert locked.requeued_after(LEASE_SECONDS) == []
+
+
+def test_who_renews_a_lease_just_as_it_is_taken_still_holds_its_run(scene: Scene) -> None:
+    class RenewedMeanwhile(Store):
+        def requeue_expired(self, lease: Lease) -> RunRow | None:
+            self.renew(lease.run_id, lease.owner)
+            return super().requeue_expired(lease)
+
+    observer = LeaseObserver(RenewedMeanwhile(scene.database, clock=scene.clock), clock=scene.clock)
+    observer.requeue_expired()
+    scene.monotonic += LEASE_SECONDS + 1
+    assert observer.requeue_expired() == []
+    assert observer.owners == {"worker"}
 
 
 def test_a_second_claim_of_the_same_owner_is_another_lease(scene: Scene) -> None:

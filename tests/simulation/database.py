@@ -29,6 +29,16 @@ class Pause:
     over: Callable[[], bool] = lambda: False  # whether to wait no longer
 
 
+@dataclass
+class Hold:
+    """A process is about to be stopped in a transaction: until that is over, nobody else can write."""
+
+    process: Process
+    seconds: float
+    at_start: Callable[[], object]
+    over: Callable[[], bool]
+
+
 TROUBLES = ("busy", "full", "lost", "unanswered", "locked")
 
 
@@ -49,12 +59,14 @@ class SimulatedDatabase(SQLite):
         self.crash_in_commit: Process | None = None
         self.acting: Process | None = None
         self.pause: Pause | None = None
+        self.hold: Hold | None = None
+        self._holder: Process | None = None  # who is stopped in a transaction
         _template().backup(raw(self))
 
     @property
     def in_trouble(self) -> bool:
         """Whether writes may fail now."""
-        return bool(self.busy or self.full or self.lost or self.unanswered)
+        return bool(self.busy or self.full or self.lost or self.unanswered or self._holder)
 
     def unless_locked(self, query: Any) -> Any:
         """SKIP LOCKED: another transaction, that comes to nothing, may have locked the row."""
@@ -77,6 +89,7 @@ class SimulatedDatabase(SQLite):
         self._maybe_pause(writes=True)
         self._find_trouble()
         self._maybe_lose_connection()
+        self._maybe_hold()
         super().begin(lock_type)
 
     def commit(self) -> None:
@@ -116,6 +129,22 @@ class SimulatedDatabase(SQLite):
         pause.at_start()
         self.wait(process, pause.seconds, pause.over)
 
+    def _maybe_hold(self) -> None:
+        """Stop with the lock in hand; before the transaction begins, as all processes have one connection here.
+
+        Not while another process waits: that could go on only when this one does.
+        """
+        hold = self.hold
+        if hold is None or hold.process is not self.acting or self._world.waiting:
+            return
+        self.hold, self._holder = None, hold.process
+        hold.at_start()
+        self._world.note(f"{hold.process.name} is stopped in a transaction")
+        try:
+            self.wait(hold.process, hold.seconds, hold.over)
+        finally:
+            self._holder = None
+
     def wait(self, process: Process, seconds: float, over: Callable[[], bool] = lambda: False) -> None:
         """This process waits in the middle of its event, outside of transactions, while others act."""
         process.stop(seconds)
@@ -140,6 +169,8 @@ class SimulatedDatabase(SQLite):
             raise DatabaseLostError("simulated, after")
 
     def _find_trouble(self) -> None:
+        if self._holder is not None:
+            raise DatabaseBusyError("simulated, held")
         if self.busy and self._world.chance(self.busy):
             raise DatabaseBusyError("simulated")
         if self.full and self._world.chance(self.full):

@@ -33,6 +33,7 @@ class Promises:
         self._rows = Rows(set(), {}, {}, {})
         self._losses: dict[str, int] = {}  # run to losses, by our own count
         self._claimed: dict[str, Worker] = {}  # run to the worker that has claimed it last
+        self._claimed_at: dict[str, float] = {}
         self._renewed: dict[str, float] = {}  # run to when its lease was last renewed, or its owner changed
         self._removing: list[str] = []  # what a server is removing now
         self._gone: set[str] = set()  # what was removed
@@ -133,7 +134,7 @@ class Promises:
             held = before.state == RUNNING and before.owner == actor.name
             check(claims or held, f"{actor.name} changes {run.id}, which is {before.owner}'s")
             if claims:
-                self._claimed[run.id] = actor
+                self._claimed[run.id], self._claimed_at[run.id] = actor, self._shared.world.now
             else:
                 its_own = self._claimed[run.id] is actor or actor.requeues
                 check(its_own, f"{actor.name} changes {run.id}, which another worker of this name has claimed")
@@ -153,12 +154,17 @@ class Promises:
         """How much a requeue by a server is to count."""
         if server.doing not in ("poll", "drain", "poll_draining") or before.owner is None:
             return 0
-        outcome = server.backend.told.get(before.owner)
+        told = server.backend.told.get(before.owner)
+        # What was told before the claim says nothing of it: of a driver that is lost, workers go on for a while.
+        outcome = told.outcome if told is not None and told.at >= self._claimed_at[before.id] else None
         if outcome is None and server.doing != "poll":
             return 0
         hit = any(worker.hit for worker in self._shared.workers if worker.name == before.owner)
         if outcome is None:
             unrenewed = self._shared.world.now - self._renewed[before.id]
+            waited = self._claimed_at[before.id] - self._claimed[before.id].started_at
+            if unrenewed <= LEASE_SECONDS and waited > server.backend.claim_seconds[0]:
+                return 0  # it was about to be replaced, as it had not claimed its run
             check(unrenewed > LEASE_SECONDS, f"{before.owner} loses {before.id} {unrenewed:.1f} s after it renewed")
         counted = outcome in (Outcome.LOST, Outcome.FAILED) if outcome else not before.checkpointed_since_claim
         check(not counted or hit, f"{before.owner} counts as lost, and nothing had happened to it")

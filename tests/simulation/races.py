@@ -7,7 +7,7 @@ from functools import partial
 
 from falcon_mnist.runs.leases import LEASE_SECONDS, RENEW_SECONDS
 
-from .database import Pause
+from .database import Hold, Pause
 from .servers import Server
 from .striking import Striking
 from .workers import Worker
@@ -15,6 +15,7 @@ from .workers import Worker
 # Within a lease, and past it: a worker then wakes while another one has its run.
 MOST_STOP_SECONDS = 60.0
 STOP_SECONDS = (5.0, 20.0, 25.0, MOST_STOP_SECONDS, MOST_STOP_SECONDS)
+HOLD_SECONDS = (*STOP_SECONDS, 10_000.0)  # the last: until somebody ends it
 PAUSE_SECONDS = (1.0, 5.0, 18.0, 20.0, 25.0)
 STATEMENTS = 5  # as many as a poll has, or a step
 WRITES = 3  # as many as a step has, and a beat meanwhile
@@ -32,6 +33,7 @@ class Races(Striking):
             self._run_out_of_memory,
             self._stop_machine,
             self._stop_in_put,
+            self._stop_in_transaction,
         ]
 
     def _pause_before_statement(self) -> None:
@@ -115,3 +117,18 @@ class Races(Striking):
         for server in self._one([each for each in self._servers if each.backend.workers], "stop in put all of"):
             for worker in server.backend.workers.values():
                 self._interrupt(worker, partial(self._stop_all, server))
+
+    def _stop_in_transaction(self) -> None:
+        """A worker is stopped while it keeps all others from writing; the server that started it is there to end it."""
+        if self._shared.ray is not None:
+            return  # runs with PostgreSQL, which ends such a transaction
+        for worker in self._one(self._shared.living(), "stop in a transaction"):
+            seconds = self._world.random.choice(HOLD_SECONDS)
+            self._shared.database.hold = Hold(worker, seconds, self._hit_all, over=partial(self._is_alone, worker))
+
+    def _hit_all(self) -> None:
+        for process in [*self._shared.living(), *self._servers]:
+            process.hit = True  # as nobody can renew a lease
+
+    def _is_alone(self, worker: Worker) -> bool:
+        return not worker.alive or not any(server.started(worker) for server in self._servers if server.alive)

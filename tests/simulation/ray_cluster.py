@@ -28,8 +28,9 @@ END_SECONDS = (0.1, 5.0, 30.0)
 class RayWorker(Worker):
     """As `ray_task.execute` is one."""
 
-    def __init__(self, shared: Shared, node: Node, dataset: str, run_id: str, owner: str) -> None:
-        super().__init__(shared, node.machine, Basis(dataset, node.isa), run_id, owner)
+    def __init__(self, shared: Shared, node: Node, task: Task) -> None:
+        super().__init__(shared, node.machine, Basis(task.dataset, node.isa), task.run_id, task.owner)
+        self.renewals = task.renewals
         self.node = node
         self.crashed = False  # rather than that it returned
 
@@ -70,6 +71,7 @@ class Task:
 
     run_id: str
     owner: str
+    renewals: int
     dataset: str
     worker: RayWorker | None = None  # of the last try
     tries: int = 1 + RETRIES  # that are left
@@ -101,7 +103,7 @@ class RayCluster:
         if not nodes or self.away:
             return
         node = self.world.random.choice(nodes)
-        worker = RayWorker(self.shared, node, task.dataset, task.run_id, task.owner)
+        worker = RayWorker(self.shared, node, task)
         if task.worker is not None:
             worker.hit = worker.hit or task.worker.hit
         task.worker, task.tries = worker, task.tries - 1

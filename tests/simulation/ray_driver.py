@@ -2,14 +2,24 @@
 
 from __future__ import annotations
 
+from typing import NamedTuple
+
 from falcon_mnist.runs.backend import Ended, Outcome
 from falcon_mnist.runs.ray_backend import RayBackend
 
+from .database import raw
 from .ray_cluster import LOOK_SECONDS, RayCluster, Task
 from .workers import Worker
 from .world import Process
 
 DRIVER_SECONDS = (1.0, 15.0)  # until another driver is there
+
+
+class Told(NamedTuple):
+    """How a server was told that an attempt ended, and when."""
+
+    outcome: Outcome
+    at: float
 
 
 class Driver:
@@ -18,7 +28,7 @@ class Driver:
     claim_seconds = RayBackend.claim_seconds
 
     def __init__(self, cluster: RayCluster, server: Process, dataset: str) -> None:
-        self.told: dict[str, Outcome] = {}
+        self.told: dict[str, Told] = {}
         self._cluster = cluster
         self._world = cluster.world
         self._server = server
@@ -43,13 +53,15 @@ class Driver:
 
     def start(self, run_id: str, owner: str) -> None:
         """Hand it to Ray."""
-        task = self._tasks[owner] = Task(run_id, owner, self._dataset)
+        database = raw(self._cluster.shared.database)
+        (renewals,) = database.execute("SELECT renewals FROM runs WHERE id = ?", (run_id,)).fetchone() or (0,)
+        task = self._tasks[owner] = Task(run_id, owner, renewals, self._dataset)
         self._cluster.place(task)
 
     def ended(self) -> list[Ended]:
         """As `RayBackend.ended`."""
         over, self._over = self._over, []
-        self.told |= dict(over)
+        self.told |= {owner: Told(outcome, self._world.now) for owner, outcome in over}
         return over
 
     def kill(self, owner: str) -> None:

@@ -91,7 +91,7 @@ class Scenario:
         self.shared.bucket.away = self.shared.bucket.slow = 0.0
         for trouble in TROUBLES:
             setattr(self.shared.database, trouble, 0.0)
-        self.shared.database.crash_in_commit = None
+        self.shared.database.crash_in_commit = self.shared.database.hold = None
 
     def _over(self) -> bool:
         return not (self.clients.waiting or self.promises.active() or self.shared.living())

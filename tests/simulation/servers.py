@@ -4,16 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from falcon_mnist.runs.backend import Ended, Outcome
+from falcon_mnist.runs.backend import Ended
 from falcon_mnist.runs.executor import DRAIN_SECONDS
 from falcon_mnist.runs.pool import CLAIM_SECONDS
+from falcon_mnist.runs.pulse import Listener
 from falcon_mnist.runs.queue import Queue
 from falcon_mnist.storage.files import StorageUnavailableError
 from falcon_mnist.storage.parameter_files import ParameterFiles
 from falcon_mnist.storage.removal import Remover
 
 from .files import Files
-from .ray_driver import Driver
+from .ray_driver import Driver, Told
 from .shared import Shared
 from .workers import TROUBLE, Basis, Worker
 from .world import Crashed, Machine, Process
@@ -30,14 +31,16 @@ class SimulatedBackend:
 
     def __init__(self, shared: Shared, machine: Machine, basis: Basis, capacity: int) -> None:
         self.capacity = capacity
-        self.told: dict[str, Outcome] = {}  # all that `ended` has returned
+        self.told: dict[str, Told] = {}  # all that `ended` has returned
         self.workers: dict[str, Worker] = {}
+        self._listeners: dict[str, Listener] = {}
         self._shared, self._machine, self._basis = shared, machine, basis
 
     def start(self, run_id: str, owner: str) -> None:
         """A process takes a while to start, and sometimes a long while."""
         worker = Worker(self._shared, self._machine, self._basis, run_id, owner)
         self.workers[owner] = worker
+        self._listeners[owner] = Listener(worker)
         self._shared.workers.append(worker)
         random = self._shared.world.random
         hangs = not self._shared.quiet and random.random() < 0.05
@@ -48,18 +51,24 @@ class SimulatedBackend:
         """In the order of their start."""
         over = [Ended(owner, worker.outcome) for owner, worker in self.workers.items() if worker.outcome]
         for owner, outcome in over:
-            del self.workers[owner]
-            self.told[owner] = outcome
+            del self.workers[owner], self._listeners[owner]
+            self.told[owner] = Told(outcome, self._shared.world.now)
         return over
 
     def kill(self, owner: str) -> None:
         """It is not told of."""
         if worker := self.workers.pop(owner, None):
+            del self._listeners[owner]
             worker.crash()
 
     def kill_silent(self, seconds: float) -> list[str]:
-        """None: a simulated worker that is stopped holds nothing that others wait for."""
-        return []
+        """As the pool does."""
+        now = self._machine.clock.monotonic()
+        heard = {owner: listener.silent_seconds(now) for owner, listener in self._listeners.items()}
+        silent = [owner for owner, silence in heard.items() if silence > seconds]
+        for owner in silent:
+            self.kill(owner)
+        return silent
 
     def alive(self) -> int:
         """All that were started and have not ended."""

@@ -8,6 +8,7 @@ from typing import Any, NamedTuple, TypeVar
 from falcon_mnist.runs.attempt import Attempt, Parts
 from falcon_mnist.runs.backend import Outcome
 from falcon_mnist.runs.checkpoints import Checkpoints
+from falcon_mnist.runs.pulse import BEAT_SECONDS
 from falcon_mnist.storage.database import DatabaseBusyError, DatabaseFullError
 from falcon_mnist.storage.parameter_files import ParameterFiles
 
@@ -37,7 +38,9 @@ class Worker(Process):
         super().__init__(shared.world, owner)
         self.hit = shared.database.in_trouble
         self.run_id = run_id
+        self.started_at = shared.world.now
         self.outcome: Outcome | None = None
+        self.renewals: int | None = None  # as `Store.claim`
         self.requeues = False  # whether it requeues what an earlier try of it has claimed
         self._shared = shared
         self.files = Files(shared, self, machine)
@@ -65,9 +68,14 @@ class Worker(Process):
                 raise self.fails_with
             yield metrics
 
+    @property
+    def beats(self) -> int:
+        """As `Pulse.beats`: one that is stopped shows the same at each look."""
+        return 1 + int(self.world.now / BEAT_SECONDS) if self.awake else 1
+
     def claim(self) -> None:
         """Claim the run, and start both threads."""
-        with_run = self._do(lambda: self._parts.store.claim(self.run_id, self.name))
+        with_run = self._do(lambda: self._parts.store.claim(self.run_id, self.name, self.renewals))
         if not self.alive:
             return
         if with_run is None:

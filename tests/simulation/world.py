@@ -29,6 +29,7 @@ class World:
         self.now = 0.0  # seconds
         self.trace: list[str] = []
         self.after_each: Callable[[], None] = lambda: None
+        self.waiting = 0  # how many processes wait in the middle of an event
         self._failure: Exception | None = None  # raised within an event
         self._events: list[tuple[float, int, Act]] = []
         self._order = itertools.count()
@@ -53,12 +54,15 @@ class World:
 
     def run_within(self, seconds: float, over: Callable[[], bool] = lambda: False) -> None:
         """In the middle of an event, let others happen for so long or until it is `over`, while this one waits."""
+        self.waiting += 1
         try:
             self.after_each()
             self.run(over, until=self.now + seconds)
         except Exception as error:  # not that process's to handle
             self._failure = error
             raise Crashed from error
+        finally:
+            self.waiting -= 1
 
     def wait(self, process: Process, seconds: float) -> None:
         """As `run_within`, for one thread of the process alone; if that is stopped then, for longer."""

@@ -9,10 +9,14 @@ from typing import Any
 
 import pytest
 from backends import BACKENDS
-from many_rows import READS, WRITES, Rows, fill, plans, recording, scans
+from many_rows import READS, WRITES, RecordingPostgreSQL, Rows, fill, pages_read, plans, recording, scans
 
 from falcon_mnist.storage.opening import open_database
 from falcon_mnist.storage.store import Store
+
+LISTS = [verb for verb in READS if verb.startswith(("newest runs", "runs after", "runs in", "runs of", "no runs"))]
+LISTS += ["models", "parameter sets", "parameter sets of a model"]
+PAGES_FOR_A_LIST = 3000  # of 8 kB: each of 101 rows by at most three indexes of four levels, and what it shows
 
 ROWS = Rows(runs=20_000)  # so many that a database uses an index where it has one
 
@@ -33,6 +37,17 @@ def test_no_table_is_read_from_end_to_end(database: Any, verb: str) -> None:
     found = plans(database, (READS | WRITES)[verb], ROWS)
     assert found
     assert {sql: plan for sql, plan in found.items() if scans(sql, plan)} == {}
+
+
+@pytest.mark.parametrize("verb", LISTS)
+def test_a_page_of_a_list_reads_little_more_than_its_rows(database: Any, verb: str) -> None:
+    """It is read in the order of an index: a sort would read all that match before it gave the first."""
+    if isinstance(database, RecordingPostgreSQL):  # may sort where it knows that few match
+        found = plans(database, READS[verb], ROWS, how="ANALYZE, BUFFERS, TIMING OFF")
+        assert sum(pages_read(plan) for plan in found.values()) < PAGES_FOR_A_LIST, found
+    else:
+        found = plans(database, READS[verb], ROWS)
+        assert {sql: plan for sql, plan in found.items() if "TEMP B-TREE" in " ".join(plan)} == {}
 
 
 def test_a_scan_is_recognised(database: Any) -> None:

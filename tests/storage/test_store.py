@@ -246,6 +246,15 @@ def test_the_lease_of_one_claim_is_not_that_of_the_next(store: Store) -> None:
     assert seen(store, run.id)["owner"] == "second"
 
 
+def test_a_task_that_is_tried_again_does_not_claim_what_was_claimed_since_it_was_handed_over(store: Store) -> None:
+    """An earlier try of it, of the same owner, may still compute somewhere, cut off from the others."""
+    run = new_run(store)
+    assert store.claim(run.id, "owner", run.renewals)
+    store.requeue(run.id, "owner", worker_lost=False)
+    assert store.claim(run.id, "owner", run.renewals) is None
+    assert store.queued(1) == [run.id]
+
+
 def test_a_run_that_has_lost_its_worker_too_often_fails(store: Store) -> None:
     run = new_run(store)
     for loss in range(1, MAX_WORKER_LOSSES + 1):

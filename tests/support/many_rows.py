@@ -156,7 +156,8 @@ class RecordingSQLite(SQLite):
         self.__dict__.setdefault("recorded", []).append(Recorded(sql, params))
         return super().execute_sql(sql, params)
 
-    def plan(self, statement: Recorded) -> list[str]:
+    def plan(self, statement: Recorded, *, how: str = "") -> list[str]:
+        """`how` is PostgreSQL's."""
         rows = super().execute_sql(f"EXPLAIN QUERY PLAN {statement.sql}", statement.params)
         return [str(row[3]) for row in rows]
 
@@ -180,7 +181,11 @@ def recording(place: Path | str, *, wait: float = 60.0) -> RecordingSQLite | Rec
 
 
 def plans(
-    database: RecordingSQLite | RecordingPostgreSQL, act: Callable[[Store, Rows], Any], rows: Rows
+    database: RecordingSQLite | RecordingPostgreSQL,
+    act: Callable[[Store, Rows], Any],
+    rows: Rows,
+    *,
+    how: str = "COSTS OFF",
 ) -> dict[str, list[str]]:
     """The plan of each statement of a verb; what the verb writes is undone."""
     store = Store(database)
@@ -188,9 +193,15 @@ def plans(
         database.recorded = []
         act(store, rows)
         made = [each for each in database.recorded if each.sql.split(maxsplit=1)[0] in ("SELECT", "UPDATE", "DELETE")]
-        found = {each.sql: database.plan(each) for each in made if "advisory" not in each.sql}
+        found = {each.sql: database.plan(each, how=how) for each in made if "advisory" not in each.sql}
         transaction.rollback()
     return found
+
+
+def pages_read(plan: list[str]) -> int:
+    """How many pages of the database PostgreSQL read to execute a statement: its first line of them is for all."""
+    total = next(line for line in plan if "Buffers: shared" in line)
+    return sum(int(pages) for pages in re.findall(r"(?:hit|read)=(\d+)", total))
 
 
 # The tables that grow with the number of runs.

@@ -11,6 +11,7 @@ import typer
 
 from falcon_mnist import logs
 from falcon_mnist.cli import console
+from falcon_mnist.cli.options import flag
 from falcon_mnist.settings import Settings
 
 app = typer.Typer(help="The digits to train and test on.", no_args_is_help=True)
@@ -46,7 +47,7 @@ def data_info() -> None:
 def data_show(
     count: Annotated[int, typer.Option(min=1, max=100, help="Training digits to show.")] = 3,
     seed: Annotated[int, typer.Option(min=0, max=2**63 - 1, help="Picks the digits and how they are distorted.")] = 42,
-    augment: Annotated[bool, typer.Option("--augment", help="Show also what training makes of each.")] = False,
+    augment: Annotated[bool, flag("--augment", help="Show also what training makes of each.")] = False,
     variants: Annotated[int, typer.Option(min=1, max=100, help="With --augment: epochs to show.")] = 2,
     shift: Annotated[float, typer.Option(min=0, max=10, help="Largest shift in pixels.")] = 1.5,
     rotation: Annotated[float, typer.Option(min=0, max=180, help="Largest rotation in degrees.")] = 15,
@@ -80,7 +81,7 @@ def digits(
         ),
     ] = "json",
     folder: Annotated[Path, typer.Option(file_okay=False, exists=True, help="Where png files go.")] = Path(),
-    show: Annotated[bool, typer.Option("--show", help="Draw them as well, on standard error.")] = False,
+    show: Annotated[bool, flag("--show", help="Draw them as well, on standard error.")] = False,
 ) -> None:
     """Print test digits in the form that `POST /api/infer` takes."""
     logs.configure(logging.ERROR, "text")

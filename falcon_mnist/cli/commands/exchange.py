@@ -8,6 +8,7 @@ from typing import Annotated, Any, Literal
 import typer
 
 from falcon_mnist.cli import console, remote
+from falcon_mnist.cli.options import flag
 
 
 @remote.with_client
@@ -18,7 +19,7 @@ def export(
         Literal["safetensors", "onnx", "npz", "json"], typer.Option("--format", help="Format of the file.")
     ] = "safetensors",
     output: Annotated[Path | None, typer.Option("--output", "-o", help="File to write (PARAM_ID.FORMAT).")] = None,
-    force: Annotated[bool, typer.Option("--force", help="Replace a file that is there.")] = False,
+    force: Annotated[bool, flag("--force", help="Replace a file that is there.")] = False,
     client: Any,
 ) -> None:
     """Write a parameter set of a running server to a file."""

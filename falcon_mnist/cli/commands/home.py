@@ -10,6 +10,7 @@ import typer
 
 from falcon_mnist import logs
 from falcon_mnist.cli import console
+from falcon_mnist.cli.options import flag
 from falcon_mnist.settings import Settings
 
 
@@ -39,7 +40,7 @@ def backup(folder: Annotated[Path, typer.Argument(help="A new or an empty folder
 def prune(
     older_than: Annotated[str, typer.Option(help="Age of the runs to remove: 30d, 12h, 8w.")],
     keep_best: Annotated[int, typer.Option(min=0, help="Keep this many, those with the best validation accuracy.")] = 0,
-    yes: Annotated[bool, typer.Option("--yes", help="Do not ask.")] = False,
+    yes: Annotated[bool, flag("--yes", help="Do not ask.")] = False,
 ) -> None:
     """Remove old runs with their parameters, and old models that have no runs left; servers may go on meanwhile."""
     logs.configure(logging.ERROR, "text")

@@ -8,6 +8,7 @@ from typing import Annotated, Any, Literal
 import typer
 
 from falcon_mnist.cli import console, remote
+from falcon_mnist.cli.options import flag
 
 Limit = Annotated[int, typer.Option(min=1, max=100, help="How many, newest first.")]
 State = Annotated[
@@ -53,7 +54,7 @@ def watch(
         str | None, typer.Argument(autocompletion=remote.run_ids, metavar="[RUN]", help="A run (the newest).")
     ] = None,
     *,
-    as_json: Annotated[bool, typer.Option("--json", help="Print the run as JSON when it has ended.")] = False,
+    as_json: Annotated[bool, flag("--json", help="Print the run as JSON when it has ended.")] = False,
     client: Any,
 ) -> None:
     """Show a run of a running server until it has ended, with its curves; Ctrl-C ends the watching, not the run."""
@@ -86,7 +87,7 @@ def infer(
     param: Annotated[
         str | None, typer.Option(autocompletion=remote.param_ids, help="A parameter set (the newest).")
     ] = None,
-    show: Annotated[bool, typer.Option("--show", help="Draw the digits as the network is given them.")] = False,
+    show: Annotated[bool, flag("--show", help="Draw the digits as the network is given them.")] = False,
     as_json: remote.AsJson = False,
     client: Any,
 ) -> None:

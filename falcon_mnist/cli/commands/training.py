@@ -9,7 +9,7 @@ import typer
 
 from falcon_mnist import logs
 from falcon_mnist.cli import console, networks
-from falcon_mnist.cli.options import with_hyperparams
+from falcon_mnist.cli.options import flag, with_hyperparams
 from falcon_mnist.settings import Settings
 
 
@@ -21,7 +21,7 @@ def train(
     ] = None,
     activation: networks.Activation = "relu",
     recipe: networks.Recipe = None,
-    as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object as the last line.")] = False,
+    as_json: Annotated[bool, flag("--json", help="Print one JSON object as the last line.")] = False,
     hyperparams: dict[str, Any],
 ) -> None:
     """Train a network here, without a server. `falcon-mnist serve` then serves it, from the same FALCON_MNIST_HOME."""
@@ -37,7 +37,7 @@ def train(
 
 
 def recipes(
-    as_json: Annotated[bool, typer.Option("--json", help="Print them as JSON.")] = False,
+    as_json: Annotated[bool, flag("--json", help="Print them as JSON.")] = False,
 ) -> None:
     """List networks and hyperparameters that are known to do well, for `train --recipe`."""
     from falcon_mnist.api.resources.recipes import described
