@@ -32,11 +32,22 @@ def of(ours: Sequence[float], theirs: Sequence[float]) -> Paired:
     return Paired(statistics.median(ours), statistics.median(theirs), ratio, low, high)
 
 
-def paired(ours: Callable[[], Any], theirs: Callable[[], Any], *, pairs: int = 51, seconds: float = 0.002) -> Paired:
-    """Call both in turn; a sample is as many calls as take `seconds`."""
+def paired(
+    ours: Callable[[], Any], theirs: Callable[[], Any], *, pairs: int = 51, seconds: float = 0.002, rest: float = 0
+) -> Paired:
+    """Call both in turn; a sample is as many calls as take `seconds`.
+
+    There is a `rest` of so many seconds before each: the threads of a library may go on for a while after their work,
+    to wait for more, and take a CPU from the other's.
+    """
     mine, other = calls_of(ours, seconds), calls_of(theirs, seconds)
-    times = [(sample(ours, mine), sample(theirs, other)) for _ in range(pairs)]
+    times = [(_rested(rest, ours, mine), _rested(rest, theirs, other)) for _ in range(pairs)]
     return of([our for our, _ in times], [their for _, their in times])
+
+
+def _rested(rest: float, call: Callable[[], Any], calls: int) -> float:
+    time.sleep(rest)
+    return sample(call, calls)
 
 
 def calls_of(call: Callable[[], Any], seconds: float) -> int:
