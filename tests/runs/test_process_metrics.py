@@ -52,10 +52,10 @@ def test_any_process_tells_the_sums_and_no_counter_falls_when_one_dies(pair: Ser
             assert counters[of("cache_hits_total")] == 5
             assert gauges[of("cache_bytes")] > 0
         before, gauges_before = scrape(asked[EXECUTES])
-    for number in (OTHER, EXECUTES):
-        pids = spawned(pair.process.pid)
-        os.kill(pids[number], signal.SIGKILL)
-        until(lambda: len(spawned(pair.process.pid)) == 2 and pids[number] not in spawned(pair.process.pid), "replaced")  # noqa: B023
+    first = spawned(pair.process.pid)
+    for pid in (first[OTHER], first[EXECUTES]):
+        os.kill(pid, signal.SIGKILL)
+        until(lambda: len(spawned(pair.process.pid)) == 2 and pid not in spawned(pair.process.pid), "replaced")  # noqa: B023
         with clients(pair) as asked:
             for client in asked:
                 after, gauges = scrape(client)
