@@ -1,6 +1,6 @@
 // All runs, newest first, as they are now.
 
-import { ask, mayWrite, repeat } from "./api.js";
+import { ask, mayWrite, once, repeat } from "./api.js";
 import { el } from "./dom.js";
 import { runRow } from "./runrow.js";
 
@@ -45,6 +45,8 @@ export async function showRuns(main, signal) {
     if (filter.value) query.set("state", filter.value);
     if (cursors.length) query.set("cursor", cursors.at(-1));
     const page = await ask(`runs?${query}`, { signal });
+    // Names that came in one by one would move what is about to be clicked.
+    await Promise.allSettled(page.items.map((run) => once(`models/${run.model_id}`)));
     if (number !== asked) return ACTIVE_PAUSE; // another page has been turned to meanwhile
     next = page.next_cursor;
     show(page.items);

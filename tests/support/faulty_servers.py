@@ -7,7 +7,7 @@ import os
 import signal
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -98,8 +98,10 @@ def expire(on_disk: OnDisk) -> None:
 
 
 def kill(*pids: int) -> None:
+    """A server, and then its workers, which end by themselves once they notice."""
     for pid in pids:
-        os.kill(pid, signal.SIGKILL)
+        with suppress(ProcessLookupError):
+            os.kill(pid, signal.SIGKILL)
 
 
 def parameters(client: Client, run: Document) -> bytes:
