@@ -20,7 +20,6 @@ from falcon_mnist.api.json_body import decode
 from falcon_mnist.api.request import BINARY, JSON
 from falcon_mnist.api.resources.inference import Wanted, answer_of, wanted_by_bytes, wanted_by_json
 from falcon_mnist.api.service import Service
-from falcon_mnist.inference.predictors import Predictor
 
 PATH = "/api/infer"
 
@@ -97,10 +96,11 @@ class AtOnce:
     def _document(self, request: Request) -> dict[str, Any] | None:
         """Raises a `Problem` as the application would."""
         wanted = self._wanted(request)
-        predictor = None if wanted is None else self._service.predictors.loaded(wanted.param_id)
-        if wanted is None or predictor is None or not _is_little(len(wanted.rows), predictor):
+        if wanted is None:
             return None
-        return answer_of(self._service, predictor, wanted)
+        max_bytes = _MAX_PARAMETER_BYTES / max(len(wanted.rows), 1)
+        predictor = self._service.predictors.loaded(wanted.param_id, max_bytes)
+        return None if predictor is None else answer_of(self._service, predictor, wanted)
 
     def _wanted(self, request: Request) -> Wanted | None:
         media_type = request.headers.get("CONTENT_TYPE")
@@ -114,10 +114,6 @@ class AtOnce:
         if sum(len(each) for each in (document, *document.values()) if isinstance(each, dict)) > _MAX_MEMBERS:
             return None
         return wanted_by_json(self._service, document, query)
-
-
-def _is_little(rows: int, predictor: Predictor) -> bool:
-    return rows * predictor.size_bytes <= _MAX_PARAMETER_BYTES
 
 
 _HEADERS = (("content-type", JSON), *((name.lower(), value) for name, value in ANSWER_HEADERS))

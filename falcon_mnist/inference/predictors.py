@@ -148,11 +148,11 @@ class Predictors:
                     self._publish_size()
             return predictor
 
-    def loaded(self, param_id: str) -> Predictor | None:
-        """The predictor if it is cached and its row was checked lately: asks no database and reads no file."""
+    def loaded(self, param_id: str, max_bytes: float) -> Predictor | None:
+        """The predictor if it is cached, no larger, and its row was checked lately: asks no database, reads no file."""
         with self._lock:
             predictor = self._cached.get(param_id)
-            if predictor is None or not self._is_fresh(predictor.checked):
+            if predictor is None or predictor.size_bytes > max_bytes or not self._is_fresh(predictor.checked):
                 return None
             self._figures.hit()
             return predictor

@@ -18,6 +18,7 @@ from falcon_mnist.api.at_once import Answer, AtOnce, Request, may_be_quick
 from falcon_mnist.api.request import JSON
 from falcon_mnist.api.service import Service
 from falcon_mnist.clock import Clock
+from falcon_mnist.inference.figures import SharedFigures
 from falcon_mnist.inference.predictors import LOOK_SECONDS, Predictors
 
 
@@ -27,7 +28,9 @@ class Asked:
     def __init__(self, service: Service, trained: Document) -> None:
         self.now = 0.0
         clock = Clock(monotonic=lambda: self.now)
-        self.service = replace(service, predictors=Predictors(service.store, service.files, clock=clock))
+        self.figures = SharedFigures()
+        predictors = Predictors(service.store, service.files, clock=clock, figures=self.figures)
+        self.service = replace(service, predictors=predictors)
         self.answer = AtOnce(self.service)
         self._param_id = trained["param_id"]
 
@@ -83,6 +86,7 @@ def test_a_large_network_is_left_to_another_thread(client: Any, service: tuple[S
     large = Asked(service[0], client.trained({"architecture": architecture(3000), "hyperparams": {"epochs": 1}}))
     large.load()
     assert large.post() is None
+    assert large.figures.totals().hits == 0  # the application, which is asked next, counts it
 
 
 def test_an_answer_at_once_is_that_of_the_application_and_counts_as_one(asked: Asked) -> None:
