@@ -23,6 +23,7 @@ from falcon_mnist import logs
 from falcon_mnist.runs import worker
 from falcon_mnist.runs.backend import Ended, Outcome
 from falcon_mnist.runs.pulse import Listener, Pulse
+from falcon_mnist.runs.sharing import Sharing
 from falcon_mnist.settings import Settings
 
 log = logging.getLogger(__name__)
@@ -65,6 +66,7 @@ class PoolBackend:
         execute: Callable[[Settings, str, str], None] = worker.execute,
         end_pool: Callable[[ProcessPool], None] = end_pool,
         context: BaseContext = SPAWN,
+        all_cpus: int | None = None,
     ) -> None:
         self.capacity = settings.workers
         self._settings = settings
@@ -72,6 +74,7 @@ class PoolBackend:
         self._end_pool = end_pool
         self._notify = notify
         self._context = context
+        self._sharing = Sharing(context, all_cpus)
         self._idle: list[Worker] = []  # some of them are starting, and take a run as soon as they have
         self._busy: dict[str, tuple[Worker, Future[None]]] = {}  # by owner
         self._ending: list[threading.Thread] = []
@@ -98,10 +101,12 @@ class PoolBackend:
             chosen = self._new_worker()
             future = chosen.pool.schedule(self._execute, args=arguments)
         self._busy[owner] = chosen, future
+        self._sharing.note_busy(len(self._busy))
         future.add_done_callback(lambda _: self._notify())
 
     def ended(self) -> list[Ended]:
         """The attempts that are over."""
+        self._sharing.note_busy(len(self._busy))  # still with those that are over: others most often follow
         over = [owner for owner, (_, future) in self._busy.items() if future.done()]
         return [Ended(owner, self._outcome(owner)) for owner in over]
 
@@ -164,7 +169,7 @@ class PoolBackend:
         pool = ProcessPool(
             max_workers=1,
             initializer=worker.start_process,
-            initargs=[logs.configured(), pulse],
+            initargs=[logs.configured(), pulse, self._sharing],
             context=self._context,
         )
         return Worker(pool, Listener(pulse))

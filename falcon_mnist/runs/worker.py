@@ -24,10 +24,12 @@ from falcon_mnist.runs.attempt import Attempt, Parts
 from falcon_mnist.runs.checkpoints import Checkpoints
 from falcon_mnist.runs.leases import LeaseKeeper
 from falcon_mnist.runs.pulse import Pulse
-from falcon_mnist.settings import Settings
+from falcon_mnist.runs.sharing import Sharing
+from falcon_mnist.settings import Settings, cpus
 from falcon_mnist.storage.opening import WORKER_WAIT, checkpoint_storage, open_store, parameter_storage
 from falcon_mnist.storage.parameter_files import ParameterFiles
 from falcon_mnist.storage.store import Store
+from falcon_mnist.training import trainer
 
 log = logging.getLogger(__name__)
 
@@ -37,10 +39,13 @@ WATCH_SECONDS = 0.5
 NICENESS = 10
 
 _datasets: dict[tuple[str, Path], Dataset] = {}
+_sharing: Sharing | None = None  # where this process is one of a pool
 
 
-def start_process(logging_as: tuple[int, logs.Style], pulse: Pulse) -> None:
+def start_process(logging_as: tuple[int, logs.Style], pulse: Pulse, sharing: Sharing) -> None:
     """Prepare a worker process: requests go first, Ctrl-C is its server's business, and it ends with it."""
+    global _sharing
+    _sharing = sharing
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     os.nice(NICENESS)
     logs.configure(*logging_as)
@@ -79,6 +84,7 @@ def parts(settings: Settings) -> Parts:
         checkpoints=Checkpoints(checkpoint_storage(settings)),
         parameters=ParameterFiles(parameter_storage(settings)),
         open_data=partial(open_data, settings),
+        train=partial(trainer.train, free_cpus=free_cpus),
     )
 
 
@@ -93,6 +99,11 @@ def execute_with(parts: Parts, run_id: str, owner: str, renewals: int | None = N
         for _ in attempt.run_to_completion():
             pass
     return True
+
+
+def free_cpus() -> int:
+    """How many CPUs this process may use for its run at the moment."""
+    return cpus() if _sharing is None else _sharing.free_cpus()
 
 
 def open_data(settings: Settings) -> Dataset:

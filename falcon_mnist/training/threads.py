@@ -3,12 +3,45 @@
 from __future__ import annotations
 
 from collections import deque
+from collections.abc import Callable
 
 from falcon_mnist import kernels
 
 
 class Threads:
-    """Chooses the number of threads for each segment from trials of all candidates.
+    """Chooses the number of threads for each segment: the fastest of those that the free CPUs allow.
+
+    What was learned with one number of free CPUs says nothing of another, and is found again when that number is.
+    """
+
+    def __init__(self, most: int, free_cpus: Callable[[], int] | None = None) -> None:
+        """`free_cpus` says how many CPUs this training may use at the moment, by default `most`."""
+        self._most = most
+        self._free_cpus = free_cpus or (lambda: most)
+        self._trials: dict[int, Trials] = {}  # by the most threads
+        self._current = self._trials_now()
+
+    @property
+    def best(self) -> int:
+        """The fastest number by the last trials."""
+        return self._current.best
+
+    def next(self) -> tuple[int, bool]:
+        """The number of threads for the next segment, and whether that is a trial."""
+        self._current = self._trials_now()
+        return self._current.next()
+
+    def took(self, rows: int, seconds: float) -> None:
+        """Record how long the segment took that `next` chose threads for."""
+        self._current.took(rows, seconds)
+
+    def _trials_now(self) -> Trials:
+        most = max(1, min(self._most, self._free_cpus()))
+        return self._trials.setdefault(most, Trials(most))
+
+
+class Trials:
+    """Finds the fastest number of threads by trying all candidates.
 
     Several threads pay where each has a CPU and steps are long; beside other work they can cost many times what they
     save. So every candidate is tried in turn, each on a short segment: some rounds at first, then one now and then, so
@@ -21,7 +54,7 @@ class Threads:
     LAST = 3  # trials that count
 
     def __init__(self, most: int) -> None:
-        """`most` is the number of CPUs."""
+        """The candidates are the powers of two up to `most`, and that."""
         most = min(most, kernels.MAX_THREADS)
         self.choices = sorted({most} | {2**i for i in range(most.bit_length())})
         self._rates = {choice: deque([0.0], maxlen=self.LAST) for choice in self.choices}  # rows a second

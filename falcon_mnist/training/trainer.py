@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import NamedTuple
 
 import numpy as np
@@ -82,6 +82,7 @@ def train(
     hyperparams: Hyperparams,
     *,
     stop: Flags | None = None,
+    free_cpus: Callable[[], int] = cpus,
     threads: Threads | None = None,
     segment_rows: tuple[int, int] | None = None,
 ) -> Iterator[Metrics | None]:
@@ -91,8 +92,9 @@ def train(
     segments of whole batches. Yields None after each segment but an epoch's last, where `state` may be saved, and the
     epoch's metrics after its last. At the end, `state.result` is what was learned.
 
-    `threads` chooses the number of threads for each segment. `segment_rows` is the size of a segment, and of one that
-    tries out a number of threads. Neither changes a bit of the result.
+    `threads` chooses the number of threads for each segment, by default the fastest of those up to `free_cpus()` at its
+    beginning. `segment_rows` is the size of a segment, and of one that tries out a number of threads. None of them
+    changes a bit of the result.
 
     Another thread may set `stop[0]`: `StoppedError` follows within one micro-batch. Also raises `DivergedError`.
     """
@@ -101,7 +103,7 @@ def train(
     evaluation = kernels.Workspace(net, net.micro_batch_rows)  # larger micro-batches: fewer barriers
     job = _Job(net, state, images, labels, hyperparams, -(-len(training) // hyperparams.batch_size), stop)
     rows, trial_rows = segment_rows or default_segment_rows(net, hyperparams)
-    threads = threads or Threads(useful_threads(net, hyperparams, cpus()))
+    threads = threads or Threads(useful_threads(net, hyperparams, cpus()), free_cpus)
     while not finished(state, hyperparams):
         order = order_of(training, hyperparams, state.epoch)
         while state.done < len(order):

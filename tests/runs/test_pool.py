@@ -11,11 +11,14 @@ from contextlib import closing, contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
+import pytest
 from pebble import ProcessPool
 from serving import ENDLESS, PATIENCE, SMALL, Client, Server, alive, until
 
-from falcon_mnist.runs.pool import PoolBackend, end_pool
+from falcon_mnist.runs import worker
+from falcon_mnist.runs.pool import SPAWN, PoolBackend, end_pool
 from falcon_mnist.runs.queue import Queue
+from falcon_mnist.runs.sharing import Sharing
 from falcon_mnist.settings import Settings
 from falcon_mnist.storage.database import DatabaseBusyError
 from falcon_mnist.storage.opening import open_database, open_home, open_store
@@ -107,6 +110,37 @@ def test_nothing_waits_for_a_worker_that_is_killed() -> None:
         assert backend.alive() == 0
         go_on.set()
     assert ended == [True]
+
+
+@pytest.mark.parametrize(("busy", "free"), [(0, 4), (1, 4), (2, 3), (4, 1), (9, 1)])
+def test_a_run_may_use_the_cpus_that_no_other_needs(busy: int, free: int) -> None:
+    sharing = Sharing(SPAWN, all_cpus=4)
+    sharing.note_busy(busy)
+    assert sharing.free_cpus() == free
+
+
+def write_free_cpus(settings: Settings, run_id: str, owner: str) -> None:
+    """What a worker executes: it writes once and again how many CPUs its run may use."""
+    while True:
+        settings.home.joinpath(f"{owner}.new").write_text(str(worker.free_cpus()))
+        settings.home.joinpath(f"{owner}.new").rename(settings.home / owner)
+        time.sleep(0.01)
+
+
+def test_every_worker_knows_how_many_others_have_a_run(tmp_path: Path) -> None:
+    with backend_of(Settings(home=tmp_path, workers=2), execute=write_free_cpus, all_cpus=8) as backend:
+
+        def written(owner: str) -> int:
+            file = tmp_path / owner
+            return int(file.read_text()) if file.exists() else 0
+
+        backend.start("r_1", "first")
+        until(lambda: written("first") == 8, "the first run has all CPUs")
+        backend.start("r_2", "second")
+        until(lambda: written("first") == written("second") == 7, "each leaves one to the other")
+        backend.kill("second")
+        assert backend.ended() == []
+        until(lambda: written("first") == 8, "the first run has all CPUs again")
 
 
 def stop_in_transaction(settings: Settings, run_id: str, owner: str) -> None:

@@ -8,13 +8,13 @@ import pytest
 from falcon_mnist import kernels
 from falcon_mnist.training import network, trainer
 from falcon_mnist.training.hyperparams import Hyperparams
-from falcon_mnist.training.threads import Threads
+from falcon_mnist.training.threads import Threads, Trials
 
 LAYERS = [("linear", 30, 40), ("relu", 40, 40), ("linear", 40, 10)]
 
 
 def chosen(
-    threads: Threads, seconds: dict[int, float], until: float, *, begin: float = 0.0
+    threads: Threads | Trials, seconds: dict[int, float], until: float, *, begin: float = 0.0
 ) -> list[tuple[int, bool, float]]:
     """What it chooses within so many seconds, and how long each took.
 
@@ -32,19 +32,19 @@ def chosen(
 
 @pytest.mark.parametrize(("most", "choices"), [(1, [1]), (2, [1, 2]), (6, [1, 2, 4, 6]), (1000, [1, 2, 4, 8, 16])])
 def test_every_power_of_two_up_to_the_number_of_cpus_is_tried(most, choices):
-    threads = Threads(most)
+    threads = Trials(most)
     assert threads.choices == choices
     segments = chosen(threads, dict.fromkeys(choices, 1.0), 1.0)
     assert [choice for choice, _, _ in segments][: 2 * len(choices)] == (choices * 2)[: len(segments)]
 
 
 def test_one_cpu_needs_no_trials():
-    assert {segment[:2] for segment in chosen(Threads(1), {1: 1.0}, 100)} == {(1, False)}
+    assert {segment[:2] for segment in chosen(Trials(1), {1: 1.0}, 100)} == {(1, False)}
 
 
 @pytest.mark.parametrize("slower", [1.1, 2.0, 50.0])
 def test_the_fastest_is_used_and_what_trials_lose_is_little(slower):
-    segments = chosen(Threads(2), {1: slower, 2: 1.0}, 10_000)
+    segments = chosen(Trials(2), {1: slower, 2: 1.0}, 10_000)
     trials = [choice for choice, trial, _ in segments if trial]
     assert {choice for choice, trial, _ in segments if not trial} == {2}
     assert trials.count(1) > 10
@@ -52,7 +52,7 @@ def test_the_fastest_is_used_and_what_trials_lose_is_little(slower):
 
 
 def test_one_slow_trial_changes_no_mind():
-    threads = Threads(2)
+    threads = Trials(2)
     for seconds in (2.0, 9.0, 2.0, 1.0, 2.0, 1.0):  # the second is the first of two threads
         threads.next()
         threads.took(100, seconds / 10)
@@ -60,7 +60,7 @@ def test_one_slow_trial_changes_no_mind():
 
 
 def test_what_it_begins_beside_is_soon_forgotten():
-    threads = Threads(2)
+    threads = Trials(2)
     chosen(threads, {1: 2.0, 2: 50.0}, 20)
     assert threads.best == 1
     chosen(threads, {1: 2.0, 2: 1.0}, 30)
@@ -68,7 +68,7 @@ def test_what_it_begins_beside_is_soon_forgotten():
 
 
 def test_it_changes_its_mind_when_the_machine_becomes_busy_and_again_when_it_is_idle():
-    threads = Threads(2)
+    threads = Trials(2)
     chosen(threads, {1: 2.0, 2: 1.0}, 100)
     assert threads.best == 2
     chosen(threads, {1: 2.0, 2: 50.0}, 1000)
@@ -79,11 +79,35 @@ def test_it_changes_its_mind_when_the_machine_becomes_busy_and_again_when_it_is_
 
 def test_what_it_takes_to_begin_a_segment_counts_for_all_numbers_alike():
     """A trial takes several times as long for its rows as a segment does."""
-    threads = Threads(2)
+    threads = Trials(2)
     chosen(threads, {1: 2.0, 2: 50.0}, 100, begin=0.5)
     assert threads.best == 1
     chosen(threads, {1: 2.0, 2: 1.0}, 5000, begin=0.5)
     assert threads.best == 2
+
+
+def test_only_as_many_are_used_and_tried_as_the_free_cpus_allow():
+    free = 1
+    threads = Threads(4, lambda: free)
+    seconds = {1: 4.0, 2: 3.0, 3: 2.0, 4: 1.0}
+    assert {segment[:2] for segment in chosen(threads, seconds, 20)} == {(1, False)}
+    free = 3
+    assert {choice for choice, _, _ in chosen(threads, seconds, 20)} == {1, 2, 3}
+    free = 100
+    chosen(threads, seconds, 20)
+    assert threads.next() == (4, False)
+    free = 0
+    assert threads.next() == (1, False)
+
+
+def test_what_it_knows_of_a_number_of_free_cpus_is_not_tried_again():
+    free = 2
+    threads = Threads(2, lambda: free)
+    chosen(threads, {1: 2.0, 2: 1.0}, 20)
+    free = 1
+    chosen(threads, {1: 2.0}, 20)
+    free = 2
+    assert threads.next() == (2, False)
 
 
 class Given(Threads):
