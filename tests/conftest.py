@@ -52,24 +52,33 @@ def pytest_collection() -> Generator[None, object, object]:
         gc.enable()
 
 
-# Folders whose modules wait for servers and processes, longest first. Begun last, they would keep one CPU of many busy.
-LONGEST = ("page", "faults", "hostile", "runs", "storage", "cli", "data")
+# What waits for servers and processes, longest first. Begun last, it would keep one CPU of many busy. Ray's tests are
+# in several folders.
+LONGEST = ("ray", "page", "faults", "hostile", "runs", "storage", "cli", "data")
+
+
+def scope(nodeid: str) -> str:
+    """What one process tests: a module; tests/page as a whole, which trains one network for all; and all tests on Ray,
+    which share a cluster.
+    """
+    if "[ray" in nodeid or "/test_ray" in nodeid:
+        return "ray"
+    return "page" if "tests/page/" in nodeid else nodeid.partition("::")[0]
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    folders = [Path(__file__).parent / name for name in LONGEST]
-    items.sort(key=lambda item: folders.index(item.path.parent) if item.path.parent in folders else len(folders))
+    def place(item: pytest.Item) -> int:
+        names = {scope(item.nodeid), item.path.parent.name}
+        return next((at for at, name in enumerate(LONGEST) if name in names), len(LONGEST))
+
+    items.sort(key=place)
 
 
 class ByModule(LoadScopeScheduling):
-    """As `--dist loadscope`, in the order of the items. tests/page is one: it trains one network for all; and so are
-    the tests on Ray, which share a cluster.
-    """
+    """As `--dist loadscope`, in the order of the items."""
 
     def _split_scope(self, nodeid: str) -> str:
-        if "[ray" in nodeid or "/test_ray" in nodeid:
-            return "ray"
-        return "page" if "tests/page/" in nodeid else nodeid.partition("::")[0]
+        return scope(nodeid)
 
 
 def pytest_xdist_make_scheduler(config: pytest.Config, log: object) -> ByModule:
