@@ -52,19 +52,17 @@ def test_clients_that_do_not_read_an_answer_of_several_pieces_hold_few_threads(
         gauge.wait_for(50)
 
 
-@pytest.mark.parametrize("form", ["json", "safetensors"])
-def test_clients_that_do_not_read_a_snapshot_hold_few_threads_and_little_memory(
-    target: Server, client: Client, form: str
-) -> None:
-    with client.endless_run() as run, ExitStack() as stack:
-        path = f"/api/runs/{run['run_id']}/snapshot?format={form}"
+def test_clients_that_do_not_read_a_snapshot_hold_few_threads_and_little_memory(target: Server, client: Client) -> None:
+    with client.endless_run() as run:
+        path = f"/api/runs/{run['run_id']}/snapshot"
         until(lambda: client.request("HEAD", path).status_code == 200, "there is a checkpoint")
-        with Gauge(target, str(client.url)) as gauge:
-            for _ in range(64):
-                connection = stack.enter_context(Raw(str(client.url), receive_bytes=4096))
-                connection.send(request("GET", path, token=READ))
-            gauge.wait_for(50)
-    assert gauge.peak_bytes < 450e6
+        for form in ("json", "safetensors"):
+            with ExitStack() as stack, Gauge(target, str(client.url)) as gauge:
+                for _ in range(64):
+                    connection = stack.enter_context(Raw(str(client.url), receive_bytes=4096))
+                    connection.send(request("GET", f"{path}?format={form}", token=READ))
+                gauge.wait_for(50)
+            assert gauge.peak_bytes < 450e6, form
 
 
 def test_a_client_that_reads_nothing_is_closed(client: Client) -> None:
@@ -204,7 +202,7 @@ def test_chunks_cost_as_much_as_they_weigh(target: Server, client: Client, token
             connection.status()
             return gauge.cpu_seconds - before
 
-    assert min(cost(2) / max(cost(1), 0.05) for _ in range(3)) <= 2.5
+    assert any(cost(2) <= 2.5 * max(cost(1), 0.05) for _ in range(3))
 
 
 @pytest.mark.parametrize(
@@ -308,11 +306,8 @@ def test_a_full_temporary_folder_is_a_503(client: Client, target: Server, traine
 
 @pytest.mark.parametrize("limit", [64, 256])
 def test_a_server_without_descriptors_to_spare_stays_well(tmp_path: Path, digits: Path, limit: int) -> None:
-    code = (
-        f"import resource, sys; resource.setrlimit(resource.RLIMIT_NOFILE, ({limit}, {limit}));"
-        "from falcon_mnist.cli.entry import main; sys.argv = ['falcon-mnist', 'serve', '--port', '0']; main()"
-    )
-    server = Server(environment(tmp_path / "home", dataset=digits, workers=1), sys.executable, "-c", code)
+    variables = environment(tmp_path / "home", dataset=digits, workers=1)
+    server = Server(variables, main="forked_workers:serve_with_descriptors", arguments=[str(limit)])
     try:
         url = server.url()
         with ExitStack() as stack:

@@ -53,9 +53,12 @@ def at_once(server: Server, method: str, path: str, content: bytes | None = None
 
     def ask() -> int:
         given = {"Authorization": f"Bearer {READ}", "Content-Type": JSON} | headers
+        if content is not None:
+            given["Content-Length"] = str(len(content))
+        body = None if content is None else pieces(content)
         with (
             httpx.Client(timeout=60, **PLAIN) as http,
-            http.stream(method, url + path, content=content, headers=given) as answer,
+            http.stream(method, url + path, content=body, headers=given) as answer,
         ):
             for _ in answer.iter_raw():
                 pass
@@ -79,8 +82,14 @@ def at_once(server: Server, method: str, path: str, content: bytes | None = None
     return statuses
 
 
+def pieces(content: bytes) -> Iterator[bytes]:
+    """A body in pieces of 64 KB: of a whole one, httpx copies what is left with each part that the system takes."""
+    for at in range(0, len(content), 2**16):
+        yield content[at : at + 2**16]
+
+
 def repeated(before: bytes, unit: bytes, count: int, after: bytes) -> bytes:
-    return before + b",".join([unit] * count) + after
+    return before + (unit + b",") * (count - 1) + unit + after
 
 
 def weights() -> bytes:
@@ -112,21 +121,21 @@ BODIES: dict[str, Callable[[], bytes]] = {
     "a million rows, the last one ragged": lambda: repeated(b'{"W":[', b"[1,1,1,1,1,1,1,1,1,1]", 1_000_000, b",[1]]}"),
     "12 MB that are cut off": lambda: repeated(b'{"W":[', b"1", 6_000_000, b""),
     "a name of 60 MB": lambda: b'{"%s":1}' % (b"a" * 60_000_000),
-    "parameters": weights,
 }
 
 
 @pytest.mark.parametrize("make", BODIES.values(), ids=BODIES.keys())
 def test_large_bodies_take_turns(server: Server, make: Callable[[], bytes]) -> None:
-    expected = {200, 503} if make is weights else {400, 413, 422, 503}
     statuses = at_once(server, "POST", "/api/infer_adhoc", make())
-    assert set(statuses) <= expected
+    assert set(statuses) <= {400, 413, 422, 503}
     assert set(statuses) != {503}
 
 
-def test_the_memory_of_large_bodies_is_given_back(server: Server) -> None:
+def test_large_parameters_take_turns_and_their_memory_is_given_back(server: Server) -> None:
     """It stayed with the server: 620 to 690 MB after such bodies, 290 to 360 MB now."""
-    at_once(server, "POST", "/api/infer_adhoc", weights())
+    statuses = at_once(server, "POST", "/api/infer_adhoc", weights())
+    assert 200 in statuses
+    assert set(statuses) <= {200, 503}
     assert Gauge(server, server.url()).resident_bytes < AFTERWARDS
 
 
@@ -146,14 +155,10 @@ def test_a_large_set_that_no_one_has_asked_for_is_loaded_once(server: Server, la
 def test_a_page_of_long_runs_costs_no_more_than_its_runs(server: Server, large: Document) -> None:
     """A hundred runs of a thousand epochs."""
     with sqlite3.connect(server.home / "falcon-mnist.db") as database:
-        database.row_factory = sqlite3.Row
-        run = dict(database.execute("SELECT * FROM runs WHERE id = ?", (large["run_id"],)).fetchone())
-        del run["number"]
-        epoch = dict(database.execute("SELECT * FROM epochs WHERE run_id = ?", (large["run_id"],)).fetchone())
-        for number in range(100):
-            copy = run | {"id": f"r_{number:032x}", "state": "cancelled", "epoch": 1000, "idempotency_key": None}
-            insert(database, "runs", [copy])
-            insert(database, "epochs", [epoch | {"run_id": copy["id"], "epoch": at} for at in range(1, 1001)])
+        copies = {"number": "NULL", "id": "printf('r_%032x', n)", "state": "'cancelled'", "epoch": 1000}
+        copy(database, "runs", f"id = '{large['run_id']}'", 100, copies | {"idempotency_key": "NULL"})
+        copies = {"run_id": "printf('r_%032x', n / 1000)", "epoch": "n % 1000 + 1"}
+        copy(database, "epochs", f"run_id = '{large['run_id']}'", 100_000, copies)
     database.close()
     assert set(at_once(server, "GET", f"/api/models/{large['model_id']}/runs?limit=100")) == {200}
     assert set(at_once(server, "GET", f"/api/runs/r_{5:032x}")) == {200}
@@ -163,10 +168,14 @@ def test_a_page_of_long_runs_costs_no_more_than_its_runs(server: Server, large: 
         assert len(page.content) < 2**17
 
 
-def insert(database: sqlite3.Connection, table: str, rows: list[Document]) -> None:
-    names = ", ".join(rows[0])
-    marks = ", ".join(f":{name}" for name in rows[0])
-    database.executemany(f"INSERT INTO {table} ({names}) VALUES ({marks})", rows)
+def copy(database: sqlite3.Connection, table: str, which: str, times: int, changed: Document) -> None:
+    """Copies of a row, in which some columns are these expressions of `n`, its number."""
+    names = [name for _, name, *_ in database.execute(f"PRAGMA table_info({table})")]
+    values = [str(changed.get(name, name)) for name in names]
+    database.execute(
+        f"WITH RECURSIVE numbers (n) AS (SELECT 0 UNION ALL SELECT n + 1 FROM numbers WHERE n + 1 < {times})"
+        f" INSERT INTO {table} SELECT {', '.join(values)} FROM {table}, numbers WHERE {which}"
+    )
 
 
 def test_a_locked_database_keeps_few_threads_and_is_given_up(server: Server) -> None:
@@ -188,4 +197,4 @@ def test_long_accept_headers_are_refused_and_not_kept(server: Server, large: Doc
         for number in range(10):
             accept = f"a/{number}," * 2000
             assert client.get(path, headers={"Accept": accept}).status_code in (400, 431)
-        assert client.get(path, headers={"Accept": "text/html, */*;q=0.1"}).status_code == 200
+        assert client.request("HEAD", path, headers={"Accept": "text/html, */*;q=0.1"}).status_code == 200

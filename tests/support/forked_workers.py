@@ -8,6 +8,7 @@ from __future__ import annotations
 import io
 import logging
 import os
+import resource
 import sys
 from functools import partial
 from multiprocessing import context, popen_spawn_posix, spawn, util
@@ -102,3 +103,10 @@ def serve() -> None:
     settings = Settings.from_env()
     logs.configure(logging.INFO, logs.style(settings.log))
     run(open_service(settings, make_executor=make_executor), "127.0.0.1", 0, run_processes=run_processes)
+
+
+def serve_with_descriptors() -> None:
+    """As `serve`, with as many descriptors as its argument says."""
+    limit = int(sys.argv[1])
+    resource.setrlimit(resource.RLIMIT_NOFILE, (limit, limit))
+    serve()
