@@ -6,12 +6,12 @@ import os
 import re
 import signal
 import socket
-import subprocess
 from collections.abc import Callable
 from pathlib import Path
 
+import forking
 import httpx
-from serving import COMMANDS, PATIENCE, WRITE, Server, environment, until
+from serving import PATIENCE, WRITE, Server, environment, until
 
 from falcon_mnist.api.auth import token_to_enter_with
 from falcon_mnist.settings import Settings
@@ -22,8 +22,8 @@ def test_on_a_terminal_the_link_carries_the_token(tmp_path: Path, digits: Path) 
     terminal, inside = os.openpty()
     log = tmp_path / "stderr.txt"
     with log.open("wb") as stderr:
-        command = [str(COMMANDS / "falcon-mnist"), "serve", "--port", "0"]
-        process = subprocess.Popen(command, env=variables, stdout=inside, stderr=stderr, start_new_session=True)
+        files = (None, inside, stderr.fileno())
+        process = forking.Program(forking.COMMAND, "serve", "--port", 0, env=variables, files=files)
     os.close(inside)
     printed = b""
     while not (found := re.search(rb"Page: (http://[\d.]+:\d+/)#token=(\S+)\r\n", printed)):
@@ -49,9 +49,8 @@ def test_elsewhere_it_does_not(serve: Callable[..., Server]) -> None:
 
 def test_a_port_that_is_taken_is_told_with_what_to_do(tmp_path: Path, digits: Path) -> None:
     with socket.create_server(("127.0.0.1", 0)) as taken:
-        command = [str(COMMANDS / "falcon-mnist"), "serve", "--port", str(taken.getsockname()[1])]
         variables = environment(tmp_path / "home", dataset=digits)
-        refused = subprocess.run(command, env=variables, capture_output=True, text=True, timeout=PATIENCE, check=False)
+        refused = forking.run("serve", "--port", taken.getsockname()[1], env=variables, timeout=PATIENCE)
     assert refused.returncode == 1
     assert refused.stderr.count("\n") == 1
     assert "another program listens there (--port" in refused.stderr

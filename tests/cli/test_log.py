@@ -7,13 +7,14 @@ import logging
 import os
 import re
 import signal
-import subprocess
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
+import forked_workers
+import forking
 import httpx
 import pytest
-from serving import COMMANDS, PATIENCE, WRITE, Server, environment, until
+from serving import PATIENCE, WRITE, Server, environment, until
 
 from falcon_mnist import logs
 from falcon_mnist.app import open_service
@@ -58,9 +59,9 @@ def test_on_a_terminal_it_is_text(tmp_path: Path, digits: Path, processes: int) 
     variables = environment(tmp_path / "home", dataset=digits, workers=1, processes=processes)
     terminal, inside = os.openpty()
     output = tmp_path / "stdout.txt"
-    command = [str(COMMANDS / "falcon-mnist"), "serve", "--port", "0"]
     with output.open("wb") as stdout:
-        process = subprocess.Popen(command, env=variables, stdout=stdout, stderr=inside, start_new_session=True)
+        files = (None, stdout.fileno(), inside)
+        process = forking.Program(forking.COMMAND, "serve", "--port", 0, env=variables, files=files)
     os.close(inside)
     try:
         found = until(lambda: re.search(r"Serving at (\S+)/api ", output.read_text()), "it serves")
@@ -85,7 +86,8 @@ def access(caplog: pytest.LogCaptureFixture) -> Iterator[Callable[[], list[str]]
 
 
 def test_a_probe_that_is_refused_is_a_line(tmp_path: Path, digits: Path, access: Callable[[], list[str]]) -> None:
-    service = open_service(Settings(home=tmp_path, tokens=(WRITE,), dataset=str(digits), workers=1))
+    settings = Settings(home=tmp_path, tokens=(WRITE,), dataset=str(digits), workers=1)
+    service = open_service(settings, make_executor=forked_workers.make_executor)
     with running(service) as url, asking(url) as client:
         assert client.get("/metrics", headers={"Authorization": "Bearer another"}).status_code == 401
         service.draining.set()

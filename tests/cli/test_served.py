@@ -3,15 +3,14 @@
 from __future__ import annotations
 
 import json
-import subprocess
 from pathlib import Path
 
 import forking
 import numpy as np
 import pytest
-from commands import against, run, run_on_terminal
+from commands import Command, against, run, run_on_terminal
 from PIL import Image
-from serving import COMMANDS, Client, Document, linear
+from serving import Client, Document, linear
 
 from falcon_mnist.data import digits
 
@@ -137,11 +136,7 @@ def test_pictures_in_which_nothing_is_seen_are_named(
 
 
 def test_pictures_without_pillow_are_a_sentence(client: Client, pictures: list[Path], tmp_path: Path) -> None:
-    without = "import sys; sys.modules['PIL'] = None; from falcon_mnist.cli.entry import main; main()"
-    command = [str(COMMANDS / "python"), "-c", without, "infer", str(pictures[0])]
-    done = subprocess.run(
-        command, env=against(client, tmp_path), capture_output=True, text=True, timeout=60, check=False
-    )
+    done = Command("PIL", "infer", pictures[0], env=against(client, tmp_path), main="missing:main").end()
     assert done.returncode == 1
     assert done.stderr == "falcon-mnist: pictures need Pillow: pip install 'falcon-mnist[images]'\n"
 

@@ -6,14 +6,13 @@ import json
 import math
 import re
 import signal
-import subprocess
 from dataclasses import dataclass, field
 from pathlib import Path
 
 import pytest
 import typer
-from commands import against, run, run_on_terminal
-from serving import COMMANDS, PATIENCE, Client, until
+from commands import Command, against, run, run_on_terminal
+from serving import Client, until
 
 from falcon_mnist.cli import choosers, sweep
 from falcon_mnist.cli.choosers import Between, Values
@@ -129,17 +128,13 @@ def test_a_sweep_that_is_started_again_finds_what_it_has_made(client: Client, tm
 def test_ctrl_c_leaves_the_runs_and_says_how_to_go_on(client: Client, tmp_path: Path) -> None:
     before = len(client.api.all_runs())
     options = ["sweep", "--lr", "0.01", "--hidden", "1024-1024", "--epochs", "1000"]
-    process = subprocess.Popen(
-        [str(COMMANDS / "falcon-mnist"), *options], env=against(client, tmp_path), stderr=subprocess.PIPE, text=True
-    )
+    command = Command(*options, env=against(client, tmp_path))
     until(lambda: len(client.api.all_runs()) > before, "the run is there")
     run_id = client.api.runs(limit=1)["items"][0]["run_id"]
-    process.send_signal(signal.SIGINT)
-    assert (
-        process.communicate(timeout=PATIENCE)[1]
-        == "falcon-mnist: interrupted; the same command goes on with the sweep\n"
-    )
-    assert process.returncode == 130
+    command.process.send_signal(signal.SIGINT)
+    ended = command.end()
+    assert ended.stderr == "falcon-mnist: interrupted; the same command goes on with the sweep\n"
+    assert ended.returncode == 130
     assert client.run(run_id)["state"] in ("queued", "running")
     client.api.cancel(run_id)
     done = run(client, tmp_path, *options)
@@ -173,9 +168,7 @@ def test_optuna_chooses_by_what_the_server_has_trained(client: Client, tmp_path:
 
 
 def test_trials_without_optuna_are_a_sentence(client: Client, tmp_path: Path) -> None:
-    without = "import sys; sys.modules['optuna'] = None; from falcon_mnist.cli.entry import main; main()"
-    command, variables = [str(COMMANDS / "python"), "-c", without, "sweep", "--trials", "2"], against(client, tmp_path)
-    done = subprocess.run(command, env=variables, capture_output=True, text=True, timeout=60, check=False)
+    done = Command("optuna", "sweep", "--trials", 2, env=against(client, tmp_path), main="missing:main").end()
     assert (done.returncode, done.stdout) == (1, "")
     assert done.stderr == "falcon-mnist: --trials needs Optuna: pip install 'falcon-mnist[sweep]'\n"
 

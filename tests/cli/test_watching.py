@@ -6,34 +6,27 @@ import json
 import os
 import signal
 import sqlite3
-import subprocess
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
 import pytest
-from serving import COMMANDS, ENDLESS, PATIENCE, OnDisk, environment, until
+from commands import Command
+from serving import ENDLESS, OnDisk, environment, until
 
 from falcon_mnist.app import open_service
 from falcon_mnist.cli import report, watch
 from falcon_mnist.settings import Settings
 
 
-def start(home: Path, digits: Path, *options: str) -> subprocess.Popen[str]:
-    return subprocess.Popen(
-        [str(COMMANDS / "falcon-mnist"), "train", *options],
-        env=environment(home, dataset=digits, workers=1, tokens=None) | {"COLUMNS": "100"},
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-        start_new_session=True,
-    )
+def start(home: Path, digits: Path, *options: str) -> Command:
+    variables = environment(home, dataset=digits, workers=1, tokens=None) | {"COLUMNS": "100"}
+    return Command("train", *options, env=variables)
 
 
 def train(home: Path, digits: Path, *options: str) -> tuple[int, list[str], list[str]]:
-    process = start(home, digits, *options)
-    printed, said = process.communicate(timeout=PATIENCE)
-    return process.returncode, printed.splitlines(), said.splitlines()
+    ended = start(home, digits, *options).end()
+    return ended.returncode, ended.stdout.splitlines(), ended.stderr.splitlines()
 
 
 def test_each_epoch_is_a_line_and_the_end_says_what_to_do_next(tmp_path: Path, digits: Path) -> None:
@@ -77,13 +70,13 @@ def test_a_run_that_diverges_says_so_once(tmp_path: Path, digits: Path) -> None:
 
 def test_ctrl_c_keeps_what_was_learned(tmp_path: Path, digits: Path) -> None:
     home = OnDisk(tmp_path / "home")
-    process = start(home.home, digits, "--epochs", "1000", "--json")
+    command = start(home.home, digits, "--epochs", "1000", "--json")
     until(lambda: trains(home), "an epoch has ended")
-    os.killpg(process.pid, signal.SIGINT)
-    printed, said = process.communicate(timeout=PATIENCE)
-    assert process.returncode == 0
-    assert "to keep what was learned" in said
-    result = json.loads(printed.splitlines()[-1])
+    os.killpg(command.process.pid, signal.SIGINT)
+    ended = command.end()
+    assert ended.returncode == 0
+    assert "to keep what was learned" in ended.stderr
+    result = json.loads(ended.stdout.splitlines()[-1])
     assert 0 < result["epochs"] < 1000
     assert home.parameter_file(result["param_id"]).exists()
 

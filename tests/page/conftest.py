@@ -5,9 +5,11 @@ from __future__ import annotations
 import shutil
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Literal
 
+import forked_workers
 import pytest
-from browsing import OpenPage, Site
+from browsing import DESKTOP, OpenPage, Site
 from drawn import write_drawn_digits
 from needed import skip_if
 from serving import READ, WRITE, Client, Document, architecture
@@ -19,11 +21,14 @@ from falcon_mnist.settings import Settings
 CHROMIUM = shutil.which("chromium")
 skip_if(None if CHROMIUM else "chromium is not installed (on Debian: apt install chromium)")
 
-from playwright.sync_api import Browser, Page, expect, sync_playwright  # noqa: E402
+from playwright.sync_api import Browser, BrowserContext, Page, ViewportSize, expect, sync_playwright  # noqa: E402
 
 # A test that waits this long has failed.
 PATIENCE_MS = 30_000
 expect.set_options(timeout=PATIENCE_MS)
+
+# What the page waits for until it asks again takes a tenth of the time: meanwhile a run trains that takes a CPU.
+HURRY = "const wait = setTimeout; window.setTimeout = (call, pause, ...more) => wait(call, pause / 10, ...more);"
 
 
 @pytest.fixture(scope="session")
@@ -38,7 +43,8 @@ def site(tmp_path_factory: pytest.TempPathFactory, drawn: Path) -> Iterator[Site
     tokens = home.parent / "tokens"
     tokens.write_text(f"{WRITE}\n{READ} read\n")
     tokens.chmod(0o600)
-    service = open_service(Settings(home=home, tokens_file=tokens, dataset=str(drawn), workers=2))
+    settings = Settings(home=home, tokens_file=tokens, dataset=str(drawn), workers=2)
+    service = open_service(settings, make_executor=forked_workers.make_executor)
     with running(service) as url, Client(url) as client:
         yield Site(url, client)
 
@@ -61,25 +67,44 @@ def browser() -> Iterator[Browser]:
         browser.close()
 
 
+@pytest.fixture(scope="session")
+def context(browser: Browser) -> Iterator[BrowserContext]:
+    """What all tabs share. A context of its own for each test would take a second of a CPU: Chromium makes a window
+    and new processes for it.
+    """
+    context = browser.new_context()
+    context.set_default_timeout(PATIENCE_MS)
+    context.add_init_script(HURRY)
+    context.new_page()  # stays open, and with it the window
+    yield context
+    context.close()
+
+
 @pytest.fixture
-def open_page(browser: Browser, site: Site) -> Iterator[OpenPage]:
-    """Opens the page with a token (None: without); fails at the end if a script failed or a policy was broken."""
+def open_page(context: BrowserContext, site: Site) -> Iterator[OpenPage]:
+    """Opens the page in a tab with a token (None: without); fails at the end if a script failed or broke a policy."""
     complaints: list[str] = []
     pages: list[Page] = []
 
-    def open_it(token: str | None = WRITE, fragment: str = "#/", url: str | None = None, **context: object) -> Page:
-        page = browser.new_context(**context).new_page()  # type: ignore[arg-type]
+    def open_it(
+        token: str | None = WRITE,
+        fragment: str = "#/",
+        color_scheme: Literal["light", "dark"] = "light",
+        viewport: ViewportSize = DESKTOP,
+    ) -> Page:
+        page = context.new_page()
         pages.append(page)
-        page.set_default_timeout(PATIENCE_MS)
+        page.emulate_media(color_scheme=color_scheme)
+        page.set_viewport_size(viewport)
         page.on("pageerror", lambda error: complaints.append(str(error)))
         page.on("console", lambda message: complaints.append(message.text) if message.type == "error" else None)
-        page.goto(f"{url or site.url}/{f'#token={token}' if token else ''}")
+        page.goto(f"{site.url}/{f'#token={token}' if token else ''}")
         if fragment != "#/":
-            page.goto(f"{url or site.url}/{fragment}")
+            page.goto(f"{site.url}/{fragment}")
         return page
 
     yield open_it
     for page in pages:
-        page.context.close()
+        page.close()
     # A refused request is a line in the console as well; those that tests provoke are no fault of the page.
     assert [line for line in complaints if not line.startswith("Failed to load resource")] == []

@@ -22,8 +22,7 @@ def enter(page: Page, url: str, asked: list[str], token: str = WRITE) -> None:
     page.get_by_role("button", name="Enter").click()
 
 
-@pytest.mark.parametrize("token", [WRITE, READ])
-@pytest.mark.parametrize("colour_scheme", ["light", "dark"])
+@pytest.mark.parametrize(("token", "colour_scheme"), [(WRITE, "light"), (READ, "dark")])
 def test_the_token_leads_to_all_operations(
     site: Site, open_page: OpenPage, asked: list[str], token: str, colour_scheme: str
 ) -> None:

@@ -9,10 +9,13 @@ from typing import TYPE_CHECKING, NamedTuple
 from serving import Client
 
 if TYPE_CHECKING:
-    from playwright.sync_api import Page
+    from playwright.sync_api import Page, ViewportSize
 
 OpenPage = Callable[..., "Page"]
 Stroke = list[tuple[float, float]]
+
+
+DESKTOP: ViewportSize = {"width": 1200, "height": 800}
 
 
 class Site(NamedTuple):
@@ -41,7 +44,7 @@ def draw(page: Page, strokes: list[Stroke]) -> None:
     assert box
     for stroke in strokes:
         for index, (x, y) in enumerate(stroke):
-            page.mouse.move(box["x"] + x * box["width"], box["y"] + y * box["height"], steps=4)
+            page.mouse.move(box["x"] + x * box["width"], box["y"] + y * box["height"])
             if index == 0:
                 page.mouse.down()
         page.mouse.up()

@@ -6,6 +6,8 @@ import os
 import pty
 import re
 import subprocess
+import sys
+from collections.abc import Mapping
 from pathlib import Path
 
 import forking
@@ -18,6 +20,45 @@ def against(client: Client, home: Path, **more: str) -> dict[str, str]:
     """The environment of a command that asks that server."""
     named = {"FALCON_MNIST_URL": str(client.url), "FALCON_MNIST_TOKEN": WRITE}
     return environment(home, tokens=None) | named | more
+
+
+Process = subprocess.Popen[bytes] | forking.Program
+SUPPORT = str(Path(__file__).parent)
+
+
+class Command:
+    """`falcon-mnist` while it runs; or what `main` names, which does something before it becomes that."""
+
+    def __init__(self, *arguments: object, env: Mapping[str, str], main: str = forking.COMMAND) -> None:
+        self._streams = os.memfd_create("stdout"), os.memfd_create("stderr")
+        self.process = self._start([main, *map(str, arguments)], env, (None, *self._streams))
+
+    def _start(self, command: list[str], env: Mapping[str, str], files: tuple[None, int, int]) -> Process:
+        return forking.Program(*command, env=env, files=files)
+
+    def end(self) -> subprocess.CompletedProcess[str]:
+        """Its exit code and output, once it has ended."""
+        code = self.process.wait(PATIENCE)
+        printed = []
+        for stream in self._streams:
+            with open(stream) as file:
+                file.seek(0)
+                printed.append(file.read())
+        return subprocess.CompletedProcess(self.process.args, code, *printed)
+
+
+class Fresh(Command):
+    """The same in an interpreter that has imported nothing."""
+
+    def _start(self, command: list[str], env: Mapping[str, str], files: tuple[None, int, int]) -> Process:
+        main, *arguments = command
+        module, _, function = main.partition(":")
+        code = f"import sys; sys.path.append({SUPPORT!r}); from {module} import {function}; {function}()"
+        stdin, stdout, stderr = files
+        return subprocess.Popen(
+            [sys.executable, "-c", code, *arguments],
+            env=env, stdin=stdin, stdout=stdout, stderr=stderr, start_new_session=True,
+        )  # fmt: skip
 
 
 def run(client: Client, home: Path, *arguments: object) -> subprocess.CompletedProcess[str]:

@@ -155,6 +155,17 @@ passed: list[int] = []
 _inherited: socket.socket | None = None
 
 
+def descriptor() -> int:
+    """For a process that inherits it and shall `join`."""
+    return _forker().fileno()
+
+
+def join(descriptor: int) -> None:
+    """Have programs forked by the process that forks them for whom this descriptor came from."""
+    global _inherited
+    _inherited = socket.socket(fileno=descriptor)
+
+
 @cache
 def _forker() -> socket.socket:
     """A connection to the process that forks programs; it ends with the first that has asked for it."""
@@ -276,8 +287,7 @@ def _inherit(descriptors: list[int]) -> None:
     for number, stream in enumerate(streams):
         os.dup2(stream, number)
         os.close(stream)
-    global _inherited
-    _inherited = socket.socket(fileno=asking)
+    join(asking)
     passed.extend(descriptors[5:])
 
 

@@ -3,15 +3,24 @@
 from __future__ import annotations
 
 import re
+import shlex
 import subprocess
+import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import NamedTuple
+
+import forked_command
+import forking
 
 # Which digits there are, and why, differs too.
 _OF_THE_DATA_SET = {"mnist", "folder", "Downloaded", "earlier"}
 
 _END = "@ end of a command @"
+# A command is forked, not started, and what it waits for is looked at ten times as often.
+_BEGIN = f"""set -euo pipefail
+falcon-mnist() {{ {shlex.quote(sys.executable)} -S {shlex.quote(forked_command.__file__)} "$@"; }}
+sleep() {{ command sleep "0.$1"; }}"""
 
 
 class Shown(NamedTuple):
@@ -45,10 +54,11 @@ def _is_whole(command: str) -> bool:
 
 def run(commands: Sequence[str], *, folder: Path, variables: Mapping[str, str], seconds: float) -> list[str]:
     """What each prints, on either stream, all in one bash. Fails where a command does."""
-    script = "\n".join(["set -euo pipefail", *(f"{command}\necho '{_END}'" for command in commands)])
+    script = "\n".join([_BEGIN, *(f"{command}\necho '{_END}'" for command in commands)])
+    forker = forking.descriptor()
     ended = subprocess.run(
-        ["bash", "-c", script], cwd=folder, env=dict(variables), timeout=seconds, check=False,
-        stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,
+        ["bash", "-c", script], cwd=folder, env=dict(variables) | {"FORKER": str(forker)}, timeout=seconds, check=False,
+        stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, pass_fds=[forker],
     )  # fmt: skip
     printed = ended.stdout.split(f"{_END}\n")
     assert ended.returncode == 0, f"{commands[len(printed) - 1]}\nprinted\n{printed[-1]}"

@@ -1,0 +1,10 @@
+"""`falcon-mnist` where the package that its first argument names is not installed."""
+
+import sys
+
+
+def main() -> None:
+    sys.modules[sys.argv.pop(1)] = None  # type: ignore[assignment]
+    from falcon_mnist.cli import entry
+
+    entry.main()
