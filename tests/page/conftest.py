@@ -21,7 +21,7 @@ from falcon_mnist.settings import Settings
 CHROMIUM = shutil.which("chromium")
 skip_if(None if CHROMIUM else "chromium is not installed (on Debian: apt install chromium)")
 
-from playwright.sync_api import Browser, BrowserContext, Page, ViewportSize, expect, sync_playwright  # noqa: E402
+from playwright.sync_api import Browser, Page, ViewportSize, expect, sync_playwright  # noqa: E402
 
 # A test that waits this long has failed.
 PATIENCE_MS = 30_000
@@ -68,20 +68,21 @@ def browser() -> Iterator[Browser]:
 
 
 @pytest.fixture(scope="session")
-def context(browser: Browser) -> Iterator[BrowserContext]:
-    """What all tabs share. A context of its own for each test would take a second of a CPU: Chromium makes a window
-    and new processes for it.
+def opener(browser: Browser, site: Site) -> Iterator[Page]:
+    """A tab that opens the others, which share its window and its process, and nothing else that stays: what a tab
+    keeps for its session is its own. A context for each test would take a second of a CPU.
     """
     context = browser.new_context()
     context.set_default_timeout(PATIENCE_MS)
     context.add_init_script(HURRY)
-    context.new_page()  # stays open, and with it the window
-    yield context
+    page = context.new_page()
+    page.goto(f"{site.url}/page/icon.svg")
+    yield page
     context.close()
 
 
 @pytest.fixture
-def open_page(context: BrowserContext, site: Site) -> Iterator[OpenPage]:
+def open_page(opener: Page, site: Site) -> Iterator[OpenPage]:
     """Opens the page in a tab with a token (None: without); fails at the end if a script failed or broke a policy."""
     complaints: list[str] = []
     pages: list[Page] = []
@@ -92,7 +93,9 @@ def open_page(context: BrowserContext, site: Site) -> Iterator[OpenPage]:
         color_scheme: Literal["light", "dark"] = "light",
         viewport: ViewportSize = DESKTOP,
     ) -> Page:
-        page = context.new_page()
+        with opener.expect_popup() as popup:
+            opener.evaluate("void open('about:blank')")
+        page = popup.value
         pages.append(page)
         page.emulate_media(color_scheme=color_scheme)
         page.set_viewport_size(viewport)

@@ -22,8 +22,15 @@ def enter(page: Page, url: str, asked: list[str], token: str = WRITE) -> None:
     page.get_by_role("button", name="Enter").click()
 
 
+def try_version(page: Page) -> None:
+    page.locator("#operations-service-version .opblock-summary-control").click()
+    page.get_by_role("button", name="Try it out").click()
+    page.get_by_role("button", name="Execute").click()
+    expect(page.locator(".live-responses-table .response-col_status").last).to_contain_text("200")
+
+
 @pytest.mark.parametrize(("token", "colour_scheme"), [(WRITE, "light"), (READ, "dark")])
-def test_the_token_leads_to_all_operations(
+def test_the_token_leads_to_all_operations_which_can_be_tried(
     site: Site, open_page: OpenPage, asked: list[str], token: str, colour_scheme: str
 ) -> None:
     """The fixture holds against the page whatever its console says, of policies too."""
@@ -35,17 +42,10 @@ def test_the_token_leads_to_all_operations(
     expect(page.locator(".opblock-tag")).to_have_text(["models", "runs", "parameters", "inference", "service"])
     page.locator("#operations-inference-infer .opblock-summary-control").click()
     expect(page.locator("#operations-inference-infer .responses-table").first).to_be_visible()
-    assert {address.split("/")[2] for address in asked if not address.startswith("data:")} == {site.url.split("/")[2]}
-
-
-def test_an_operation_can_be_tried(site: Site, open_page: OpenPage, asked: list[str]) -> None:
-    page = open_page(None)
-    enter(page, site.url, asked)
-    page.locator("#operations-service-version .opblock-summary-control").click()
-    page.get_by_role("button", name="Try it out").click()
-    page.get_by_role("button", name="Execute").click()
-    expect(page.locator(".live-responses-table .response-col_status").last).to_contain_text("200")
+    page.locator("#operations-inference-infer .opblock-summary-control").click()
+    try_version(page)
     assert asked[-1] == f"{site.url}/api/version"
+    assert {address.split("/")[2] for address in asked if not address.startswith("data:")} == {site.url.split("/")[2]}
 
 
 def test_a_wrong_token_is_said(site: Site, open_page: OpenPage, asked: list[str]) -> None:
@@ -72,10 +72,7 @@ def test_behind_a_prefix_that_a_proxy_strips_it_works(site: Site, open_page: Ope
 
     page.route("**/digits-for-all/**", strip)
     enter(page, f"{site.url}/digits-for-all", asked)
-    page.locator("#operations-service-version .opblock-summary-control").click()
-    page.get_by_role("button", name="Try it out").click()
-    page.get_by_role("button", name="Execute").click()
-    expect(page.locator(".live-responses-table .response-col_status").last).to_contain_text("200")
+    try_version(page)
     since = asked.index(f"{site.url}/digits-for-all/docs")
     late = f"{site.url}/page/icon.svg"  # that of the page before, which may ask for it whenever it likes
     assert all(

@@ -152,9 +152,11 @@ def test_a_server_that_is_gone_is_said_and_one_that_is_back_goes_on(
     page = open_page(fragment="#/runs")
     expect(page.get_by_role("row").nth(1)).to_be_visible()
     page.context.set_offline(True)
-    expect(page.get_by_text("The server does not answer")).to_be_visible()
-    page.get_by_role("link", name="Draw").click()
-    page.get_by_role("link", name="Runs", exact=True).click()
-    page.context.set_offline(False)
+    try:
+        expect(page.get_by_text("The server does not answer")).to_be_visible()
+        page.get_by_role("link", name="Draw").click()
+        page.get_by_role("link", name="Runs", exact=True).click()
+    finally:
+        page.context.set_offline(False)  # all tabs are
     expect(page.get_by_text("The server does not answer")).to_be_hidden()
     expect(page.get_by_role("row").nth(1)).to_be_visible()
