@@ -9,6 +9,7 @@ from typing import Any
 from pydantic_core import ErrorDetails
 
 from falcon_mnist.api.errors import MAX_ECHOED, kind_of
+from falcon_mnist.training.fields import real
 
 Place = tuple[str | int, ...]  # the steps from a body to one of its members
 Faults = Iterator[tuple[Place, str]]
@@ -73,7 +74,7 @@ def sentence_of(entry: ErrorDetails) -> str:
 
 def _number(value: float) -> str:
     """As it was sent, more or less: 1e308 was, and not its 309 digits."""
-    return str(value) if abs(value) < 1e20 else f"{value:.6g}"
+    return str(value) if abs(value) < 1e20 else f"{real(value):.6g}"
 
 
 def _shortly(value: Any) -> str:
