@@ -73,7 +73,7 @@ def sentence_of(entry: ErrorDetails) -> str:
 
 
 def _number(value: float) -> str:
-    """As it was sent, more or less: 1e308 was, and not its 309 digits."""
+    """As it was sent, more or less: 1e300 was, and not its 301 digits."""
     return str(value) if abs(value) < 1e20 else f"{real(value):.6g}"
 
 

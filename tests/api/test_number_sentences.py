@@ -20,7 +20,7 @@ def _answer(client: Client, hyperparams: str) -> Document:
         ('{"epochs": 1.5}', "must be a whole number, but is 1.5"),
         ('{"epochs": 1e400}', "must be finite"),
         ('{"epochs": "5"}', "must be a whole number, but is a string"),
-        ('{"epochs": 1e308}', "must be at most 1000, but is 1e+308"),
+        ('{"epochs": 1e300}', "must be at most 1000, but is 1e+300"),
         ('{"epochs": 5, "schedule": {"warmup_epochs": 7}}', "warmup_epochs must be less than epochs (5), but is 7"),
         ('{"schedule": {"type": "step", "every": 1e30}}', "must be at most 9223372036854775807, but is 1e+30"),
     ],
