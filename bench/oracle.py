@@ -24,10 +24,10 @@ def check_training(contender: Any, configuration: Configuration) -> None:
     order = np.random.default_rng(2).permutation(count)
     start = initial(configuration)
     velocity = np.zeros_like(start) if configuration.momentum else None
+    batches = reference.Batches(images, labels, order, configuration.batch_size)
     _, loss, _, expected, _ = reference.train(
-        configuration.layers, start, velocity, images, labels, order,
-        configuration.batch_size, configuration.lr, configuration.momentum,
-    )  # fmt: skip
+        configuration.layers, start, velocity, batches, configuration.lr, configuration.momentum
+    )
     training = contender.training(configuration, images, labels, start)
     mean_loss = training.epoch(order)
     np.testing.assert_allclose(mean_loss, loss / count, rtol=1e-4, err_msg=contender.name)

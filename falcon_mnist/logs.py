@@ -10,10 +10,9 @@ import time
 from collections import deque
 from collections.abc import Mapping
 from datetime import UTC, datetime
-from typing import Any, Literal, TextIO
+from typing import Literal, TextIO
 
 import orjson
-from pythonjsonlogger.orjson import OrjsonFormatter
 
 Style = Literal["json", "text"]
 
@@ -105,9 +104,8 @@ def configure(level: int, style: Style) -> None:
     """Send records of `level` and above to standard error."""
     global _configured, _batch
     _configured = level, style
-    formatter = (
-        _json() if style == "json" else TextFormatter(coloured=sys.stderr.isatty() and "NO_COLOR" not in os.environ)
-    )
+    coloured = sys.stderr.isatty() and "NO_COLOR" not in os.environ
+    formatter = JsonFormatter() if style == "json" else TextFormatter(coloured=coloured)
     at_once, batch = logging.StreamHandler(), BatchHandler(sys.stderr)
     for handler in (at_once, batch):
         handler.setFormatter(formatter)
@@ -122,15 +120,11 @@ def configure(level: int, style: Style) -> None:
 
 
 def answered(facts: Mapping[str, object]) -> None:
-    """Log an answer to a request.
-
-    As JSON it is written here: a record that is made and then taken apart takes a quarter of a small inference.
-    """
+    """Log an answer to a request; as JSON without a record, which takes a quarter of a small inference's time."""
     if _batch is None:
         access.info(_ANSWERED, extra=facts)
-        return
-    known = {"event": _ANSWERED, "level": "INFO", "logger": access.name}
-    _batch.take(orjson.dumps({**known, **facts, "time": datetime.now(UTC)}).decode())
+    else:
+        _batch.take(_json_line(_ANSWERED, "INFO", access.name, facts, time.time()))
 
 
 def configured() -> tuple[int, Style]:
@@ -144,14 +138,31 @@ def is_behind() -> bool:
     return bool(handlers) and isinstance(handlers[0], BatchHandler) and handlers[0].waiting > MOST_LINES // 2
 
 
-def _json() -> logging.Formatter:
-    names: dict[str, Any] = {"levelname": "level", "name": "logger", "message": "event"}
-    return OrjsonFormatter("{message}{levelname}{name}", style="{", timestamp="time", rename_fields=names)
+def _json_line(event: str, level: str, logger: str, facts: Mapping[str, object], seconds: float) -> str:
+    """The one form of a line as JSON; `seconds` since the epoch."""
+    head = {"event": event, "level": level, "logger": logger}
+    line = {**head, **facts, "time": datetime.fromtimestamp(seconds, UTC)}
+    return orjson.dumps(line, default=str, option=orjson.OPT_NON_STR_KEYS).decode()
 
 
 _GREEN, _YELLOW, _RED, _DIM = "32", "33", "31", "2"
 # What every record has, so that the rest is what its caller knows of the event.
 _STANDARD = {*vars(logging.makeLogRecord({})), "message", "asctime", "taskName"}
+
+
+def _facts(record: logging.LogRecord) -> dict[str, object]:
+    return {name: value for name, value in vars(record).items() if name not in _STANDARD}
+
+
+class JsonFormatter(logging.Formatter):
+    """A JSON object, with a traceback as its member `exc_info`."""
+
+    def format(self, record: logging.LogRecord) -> str:
+        """One line."""
+        facts = _facts(record)
+        if record.exc_info:
+            facts["exc_info"] = self.formatException(record.exc_info)
+        return _json_line(record.getMessage(), record.levelname, record.name, facts, record.created)
 
 
 class TextFormatter(logging.Formatter):
@@ -166,7 +177,7 @@ class TextFormatter(logging.Formatter):
 
     def format(self, record: logging.LogRecord) -> str:
         """One line, and a traceback below it."""
-        facts = {name: value for name, value in vars(record).items() if name not in _STANDARD and value is not None}
+        facts = {name: value for name, value in _facts(record).items() if value is not None}
         parts = [self._painted(self.formatTime(record, self.datefmt), _DIM)]
         if record.levelno >= logging.WARNING:
             parts.append(self._painted(record.levelname, _RED if record.levelno >= logging.ERROR else _YELLOW))

@@ -6,8 +6,10 @@ the flat vector of its parameters, as `Network` takes them.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Mapping, Sequence
-from typing import Any
+from dataclasses import dataclass
+from typing import Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -114,47 +116,55 @@ def sgd(
     return _float64(parameters) - learning_rate * step, velocity
 
 
-def update(
-    kind: str,
-    parameters: Array,
-    gradients: Array,
-    state: dict[str, Array],
-    learning_rate: float,
-    step: int,
-    *,
-    momentum: float = 0,
-    nesterov: bool = False,
-    beta1: float = 0.9,
-    beta2: float = 0.999,
-    eps: float = 1e-8,
-    weight_decay: float | Array = 0,
-    averaging: float = 0,
-) -> tuple[Float64, dict[str, Float64]]:
-    """Parameters and state after step number `step` (from 0) of `sgd`, `adam` or `adamw`, as `torch.optim` has them.
+@dataclass(frozen=True)
+class Optimizer:
+    """The update rule `sgd`, `adam` or `adamw`, as `torch.optim` has them.
 
     `weight_decay` may be an array with a value for each parameter.
     """
-    w, g = _float64(parameters), _float64(gradients)
-    kept = {name: _float64(array) for name, array in state.items()}
-    if kind == "adamw":
-        w = w - learning_rate * weight_decay * w
-    else:
-        g = g + weight_decay * w
-    if kind == "sgd":
-        if "velocity" in kept:
-            kept["velocity"] = momentum * kept["velocity"] + g
-            g = g + momentum * kept["velocity"] if nesterov else kept["velocity"]
-        w = w - learning_rate * g
-    else:
-        kept["first_moment"] = beta1 * kept["first_moment"] + (1 - beta1) * g
-        kept["second_moment"] = beta2 * kept["second_moment"] + (1 - beta2) * g**2
-        m = kept["first_moment"] / (1 - beta1 ** (step + 1))
-        v = kept["second_moment"] / (1 - beta2 ** (step + 1))
-        w = w - learning_rate * m / (np.sqrt(v) + eps)
-    if "average" in kept:
-        decay = min(averaging, (1 + step) / (10 + step))
-        kept["average"] = decay * kept["average"] + (1 - decay) * w
-    return w, kept
+
+    kind: str
+    momentum: float = 0
+    nesterov: bool = False
+    beta1: float = 0.9
+    beta2: float = 0.999
+    eps: float = 1e-8
+    weight_decay: float | Array = 0
+    averaging: float = 0
+
+    def update(
+        self, parameters: Array, gradients: Array, state: dict[str, Array], learning_rate: float, step: int
+    ) -> tuple[Float64, dict[str, Float64]]:
+        """Parameters and state after step number `step` (from 0)."""
+        w, g = _float64(parameters), _float64(gradients)
+        kept = {name: _float64(array) for name, array in state.items()}
+        if self.kind == "adamw":
+            w = w - learning_rate * self.weight_decay * w
+        else:
+            g = g + self.weight_decay * w
+        if self.kind == "sgd":
+            w = w - learning_rate * self._with_momentum(g, kept)
+        else:
+            w = w - learning_rate * self._scaled(g, kept, step + 1)
+        if "average" in kept:
+            decay = min(self.averaging, (1 + step) / (10 + step))
+            kept["average"] = decay * kept["average"] + (1 - decay) * w
+        return w, kept
+
+    def _with_momentum(self, g: Float64, kept: dict[str, Float64]) -> Float64:
+        if "velocity" not in kept:
+            return g
+        velocity = kept["velocity"] = self.momentum * kept["velocity"] + g
+        return g + self.momentum * velocity if self.nesterov else velocity
+
+    def _scaled(self, g: Float64, kept: dict[str, Float64], steps: int) -> Float64:
+        """The mean gradient over the root of the mean squared one, neither drawn to its start at 0 (Adam)."""
+        kept["first_moment"] = self.beta1 * kept["first_moment"] + (1 - self.beta1) * g
+        kept["second_moment"] = self.beta2 * kept["second_moment"] + (1 - self.beta2) * g**2
+        m = kept["first_moment"] / (1 - self.beta1**steps)
+        v = kept["second_moment"] / (1 - self.beta2**steps)
+        result: Float64 = m / (np.sqrt(v) + self.eps)
+        return result
 
 
 def forward(layers: Layers, parameters: Array, inputs: Array) -> Float64:
@@ -198,28 +208,35 @@ def gradients(
     return loss, correct, gradient
 
 
+class Batches(NamedTuple):
+    """Batches of the rows that `order` picks, the last taking what is left."""
+
+    images: Array
+    labels: Array
+    order: Array
+    batch_size: int
+
+
 def train(
     layers: Layers,
     parameters: Array,
     velocity: Array | None,
-    images: Array,
-    labels: Array,
-    order: Array,
-    batch_size: int,
+    batches: Batches,
     learning_rate: float,
     momentum: float,
 ) -> tuple[int, float, int, Float64, Array | None]:
-    """One pass of SGD over the rows that `order` picks, the last batch taking what is left.
+    """One pass of SGD over the batches.
 
     Returns (batches, loss summed over rows before each step, rows that were right, parameters, velocity).
     """
-    total, right, batches = 0.0, 0, 0
+    images, labels, order, batch_size = batches
+    total, right, count = 0.0, 0, 0
     weights = _float64(parameters)
     for first in range(0, len(order), batch_size):
         loss, correct, gradient = gradients(layers, weights, images, labels, order[first : first + batch_size])
         weights, velocity = sgd(weights, gradient, velocity, learning_rate, momentum)
-        total, right, batches = total + loss, right + correct, batches + 1
-    return batches, total, right, weights, velocity
+        total, right, count = total + loss, right + correct, count + 1
+    return count, total, right, weights, velocity
 
 
 def random_words(key: Sequence[int], counters: Array) -> npt.NDArray[np.uint32]:
@@ -268,31 +285,36 @@ def gaussian_matrix(sigma: float) -> Float64:
     return matrix
 
 
-def augment(
-    images: Array,
-    order: Array | None,
-    *,
-    seed: int,
-    epoch: int,
-    shift: float = 0,
-    rotation: float = 0,
-    scale: float = 0,
-    shear: float = 0,
-    elastic: float = 0,
-    smoothness: float = 5,
-) -> Float64:
+@dataclass(frozen=True)
+class Distortion:
+    """The largest distortions: pixels, degrees, shares, and the factor and sigma of elastic displacements in pixels."""
+
+    shift: float = 0
+    rotation: float = 0
+    scale: float = 0
+    shear: float = 0
+    elastic: float = 0
+    smoothness: float = 5
+
+    @property
+    def largest(self) -> list[float]:
+        """Of what six numbers are drawn for: shift right and down, angle, scale of width and height, shear."""
+        return [self.shift, self.shift, math.radians(self.rotation), self.scale, self.scale, self.shear]
+
+
+def augment(images: Array, order: Array | None, by: Distortion, *, seed: int, epoch: int) -> Float64:
     """Images (n, 784) that `order` picks: scaled, sheared, turned and shifted, with elastic displacements; 0 to 255."""
     numbers = np.arange(len(images)) if order is None else order
     six, noise = augmentation_draws(numbers, seed, epoch)
-    right, down, angle, wide, high, slant = (six * [shift, shift, np.radians(rotation), scale, scale, shear]).T
+    right, down, angle, wide, high, slant = (six * by.largest).T
     sheared = np.zeros((len(numbers), 2, 2))
     sheared[:, 0, 0], sheared[:, 0, 1], sheared[:, 1, 1] = 1, slant, 1
     turned = np.array([[np.cos(angle), -np.sin(angle)], [np.sin(angle), np.cos(angle)]]).transpose(2, 0, 1)
     inverse = np.linalg.inv(turned @ sheared * np.stack([1 + wide, 1 + high], axis=-1)[:, None, :])
     y, x = np.mgrid[:28, :28] - 13.5
     moved = np.stack([x - right[:, None, None], y - down[:, None, None]], axis=1)
-    g = gaussian_matrix(smoothness)
-    source = np.einsum("nij,njyx->niyx", inverse, moved) + 13.5 + elastic * (g @ noise @ g.T)
+    g = gaussian_matrix(by.smoothness)
+    source = np.einsum("nij,njyx->niyx", inverse, moved) + 13.5 + by.elastic * (g @ noise @ g.T)
     return _bilinear(_float64(images[numbers]).reshape(-1, 28, 28), source[:, 0], source[:, 1]).reshape(-1, 784)
 
 

@@ -8,12 +8,13 @@ import re
 import sys
 import threading
 from collections.abc import Iterator
+from pathlib import Path
 
 import orjson
 import pytest
 
 from falcon_mnist import logs
-from falcon_mnist.logs import BatchHandler
+from falcon_mnist.logs import BatchHandler, JsonFormatter
 
 
 class Disk(io.StringIO):
@@ -96,3 +97,16 @@ def test_an_answer_is_the_same_line_whether_it_is_a_record_or_not(monkeypatch: p
     assert list(first) == list(second)
     assert re.sub(r"\d", "0", first.pop("time")) == re.sub(r"\d", "0", second.pop("time"))
     assert first == second
+
+
+def test_a_record_is_a_json_line_with_what_its_caller_knows_and_its_traceback() -> None:
+    try:
+        raise ValueError("no such thing")
+    except ValueError:
+        record = logging.getLogger("a").makeRecord(
+            "a", logging.ERROR, "file", 1, "lost %s", ("it",), sys.exc_info(), extra={"path": Path("/x"), 1: None}
+        )
+    line = orjson.loads(JsonFormatter().format(record))
+    assert line.pop("exc_info").endswith("ValueError: no such thing")
+    assert re.fullmatch(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(\.\d+)?\+00:00", line.pop("time"))
+    assert line == {"event": "lost it", "level": "ERROR", "logger": "a", "path": "/x", "1": None}

@@ -18,10 +18,8 @@ from falcon_mnist.api.errors import Problem
 from falcon_mnist.api.json_answer import dumps
 from falcon_mnist.api.json_body import decode
 from falcon_mnist.api.request import BINARY, JSON
-from falcon_mnist.api.resources.inference import Wanted, answer_of, wanted_by_bytes, wanted_by_json
+from falcon_mnist.api.resources.inference import INFER_PATH, Wanted, answer_of, wanted_by_bytes, wanted_by_json
 from falcon_mnist.api.service import Service
-
-PATH = "/api/infer"
 
 # Room for a row of JSON with all digits of a double, which are 20 bytes for each of 784 numbers and a comma.
 _MAX_BYTES = 2**15
@@ -58,7 +56,7 @@ class Answer(NamedTuple):
 def may_be_quick(request: Request) -> bool:
     """Whether it is worth while to try."""
     return (
-        request.path == PATH
+        request.path == INFER_PATH
         and request.command == "POST"
         and 0 < request.content_length <= _MAX_BYTES
         and len(request.query) <= _MAX_QUERY
@@ -90,7 +88,7 @@ class AtOnce:
             return None
         request_id = request_id_of(headers.get("X_REQUEST_ID"))
         data = dumps(document)
-        self._answered({"request_id": request_id}, "POST", PATH, PATH, 200, time.perf_counter() - start)
+        self._answered({"request_id": request_id}, "POST", INFER_PATH, INFER_PATH, 200, time.perf_counter() - start)
         return Answer([("x-request-id", request_id), *_HEADERS, ("content-length", str(len(data)))], data)
 
     def _document(self, request: Request) -> dict[str, Any] | None:

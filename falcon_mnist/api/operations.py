@@ -144,7 +144,7 @@ _PARAMETERS = (
 
 _INFERENCE = (
     Operation(
-        "/api/infer", inference.Inference, "post", "infer", "Infer with trained parameters.",
+        inference.INFER_PATH, inference.Inference, "post", "infer", "Infer with trained parameters.",
         200, inference_answers.Prediction, (*_FIELDS, "unknown-parameters", "damaged-parameters"),
         body=schemas.Infer, query=("param_id", "dtype", "return"),
     ),

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator
 from typing import Any
 
 from pydantic_core import ErrorDetails
 
 from falcon_mnist.api.errors import MAX_ECHOED, kind_of
+from falcon_mnist.training.fields import real
 
 Place = tuple[str | int, ...]  # the steps from a body to one of its members
 Faults = Iterator[tuple[Place, str]]
@@ -33,7 +35,7 @@ def place_of(entry: ErrorDetails) -> Place:
 def sentence_of(entry: ErrorDetails) -> str:
     """Pydantic's message in this service's words: the rule, and what kind of value was found."""
     kind, context, value = entry["type"], entry.get("ctx", {}), entry["input"]
-    found = f", but is {value}" if isinstance(value, int | float) else ""
+    found = f", but is {_number(value)}" if isinstance(value, int | float) else ""
     sentences = {
         "missing": "is required",
         "extra_forbidden": "is not a known member",
@@ -55,9 +57,10 @@ def sentence_of(entry: ErrorDetails) -> str:
         allowed = str(context.get("expected") or context.get("expected_tags"))
         tag = value.get("type") if kind == "union_tag_invalid" and isinstance(value, dict) else value
         return f"must be {allowed.replace(', ', ' or ')}, but is {_shortly(tag)}"
+    if kind == "int_type" and isinstance(value, float):
+        return f"must be a whole number, but is {value}" if math.isfinite(value) else sentences["finite_number"]
     wanted = {
         "int_type": "a whole number",
-        "int_from_float": "a whole number",
         "float_type": "a number",
         "bool_type": "a boolean",
         "string_type": "a string",
@@ -67,6 +70,11 @@ def sentence_of(entry: ErrorDetails) -> str:
         "dict_type": "an object",
     }.get(kind)
     return f"must be {wanted}, but is {kind_of(value)}" if wanted else f"cannot be used ({entry['msg'][:MAX_ECHOED]})"
+
+
+def _number(value: float) -> str:
+    """As it was sent, more or less: 1e300 was, and not its 301 digits."""
+    return str(value) if abs(value) < 1e20 else f"{real(value):.6g}"
 
 
 def _shortly(value: Any) -> str:

@@ -128,12 +128,12 @@ def parse(name: str, text: str, *, ranges: bool) -> list[Value] | Between:
     try:
         if ranges and (bounds := re.fullmatch(r"([^,]+)\.\.([^,]+)", text)) and kind in (int, float):
             low, high = kind(bounds[1]), kind(bounds[2])
-            if not low < high:
+            if not (low < high and math.isfinite(high - low)):
                 raise ValueError
             return Between(low, high, kind is int)
         cells = [cell.strip() for cell in next(csv.reader([text]), [])]
         values = [_value(name, kind, cell) for cell in cells]
-    except (ValueError, KeyError):
+    except (ValueError, KeyError, OverflowError):
         values = []
     if not values or (name == "train_split" and 1 in values):
         option = f"--{name.replace('_', '-')}"
@@ -152,6 +152,8 @@ def _value(name: str, kind: Any, cell: str) -> Value:
     if kind is bool:
         return {"yes": True, "no": False}[cell]
     number: int | float = kind(cell)
+    if not math.isfinite(number):
+        raise ValueError
     return number
 
 
@@ -162,7 +164,7 @@ def _wanted(name: str, kind: Any, *, ranges: bool) -> str:
         return f"of {', '.join(get_args(kind))}, parted by commas"
     if kind is bool:
         return "yes, no or yes,no"
-    numbers = f"{'whole ' if kind is int else ''}numbers parted by commas"
+    numbers = f"{'whole' if kind is int else 'finite'} numbers parted by commas"
     if name == "train_split":
         return f"{numbers}, below 1: the best is found by the validation digits"
     return f"{numbers}, or low..high" if ranges else numbers

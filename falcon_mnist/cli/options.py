@@ -79,6 +79,26 @@ def flag(*names: str, help: str) -> Any:
     return typer.Option(*names, metavar="", help=help)
 
 
+def with_group(name: str, make: Callable[..., Any]) -> Callable[[Callable[..., None]], Callable[..., None]]:
+    """Decorates a command whose argument `name` is what `make` returns, and the arguments of `make` are its options."""
+
+    def decorate(command: Callable[..., None]) -> Callable[..., None]:
+        group = inspect.signature(make, eval_str=True).parameters
+
+        @wraps(command)
+        def call(**options: Any) -> None:
+            made = make(**{option: options.pop(option) for option in group})
+            command(**options, **{name: made})
+
+        signature = inspect.signature(command, eval_str=True)
+        own = [parameter for parameter in signature.parameters.values() if parameter.name != name]
+        every = [parameter.replace(kind=inspect.Parameter.KEYWORD_ONLY) for parameter in (*own, *group.values())]
+        call.__signature__ = signature.replace(parameters=every)  # type: ignore[attr-defined]
+        return call
+
+    return decorate
+
+
 def with_hyperparams(command: Callable[..., None]) -> Callable[..., None]:
     """A command whose argument `hyperparams` is made of one option for each hyperparameter."""
 

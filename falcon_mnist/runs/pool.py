@@ -13,6 +13,7 @@ import threading
 import time
 from collections.abc import Callable
 from concurrent.futures import Future
+from concurrent.futures.process import BrokenProcessPool
 from dataclasses import dataclass
 from multiprocessing import resource_tracker
 from multiprocessing.context import BaseContext
@@ -113,13 +114,14 @@ class PoolBackend:
     def _outcome(self, owner: str) -> Outcome:
         was_busy, future = self._busy.pop(owner)
         error = future.exception(timeout=0)
-        if was_busy.pool.active and not isinstance(error, ProcessExpired):
+        lost = isinstance(error, ProcessExpired | BrokenProcessPool)  # with its run, or before it took that
+        if was_busy.pool.active and not lost:
             self._idle.append(was_busy)
         else:
             self._end(was_busy)
         if error is None:
             return Outcome.FINISHED
-        if isinstance(error, ProcessExpired):
+        if lost:
             return Outcome.LOST
         log.error("a worker failed outside its run", exc_info=error)
         return Outcome.FAILED

@@ -174,10 +174,10 @@ class Driver:
     def _start(self, run_id: str, owner: str) -> None:
         run = self._store.run(run_id)
         cpus = 1 if run is None else self._cpus(run)
-        attempt = ray_task.Attempt(run_id, owner, 0 if run is None else run.renewals)
+        assignment = ray_task.Assignment(run_id, owner, 0 if run is None else run.renewals)
         self._tell(Placed(owner, cpus))
         task = self._execute.options(name=ray_task.name(owner), num_cpus=cpus, max_retries=RETRIES).remote(
-            self._for_workers, self._logging_as, attempt, cpus, self._shared_data()
+            self._for_workers, self._logging_as, assignment, cpus, self._shared_data()
         )
         self._tasks[owner] = task, cpus
         task.future().add_done_callback(self._told_of(owner))

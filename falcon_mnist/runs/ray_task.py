@@ -22,16 +22,18 @@ from falcon_mnist.training.threads import Threads
 Logging = tuple[int, logs.Style]
 
 
-class Attempt(NamedTuple):
-    """What all tries of a task have in common. `renewals` are those that the run had before the first."""
+class Assignment(NamedTuple):
+    """The run of a task, the same for all its tries. `renewals` are those that the run had before the first."""
 
     run_id: str
     owner: str
     renewals: int
 
 
-def execute(settings: Settings, logging_as: Logging, attempt: Attempt, cpus: int, data: Dataset | DataError) -> bool:
-    """Claim the run as the attempt's owner and run it to completion on so many CPUs.
+def execute(
+    settings: Settings, logging_as: Logging, assignment: Assignment, cpus: int, data: Dataset | DataError
+) -> bool:
+    """Claim the run as its assigned owner and run it to completion on so many CPUs.
 
     Ray tries a task again whose worker or node is lost. If an earlier try has claimed the run, that claim decides: the
     run is requeued if that has not happened yet, and False returned. The next claim has another owner, so that an
@@ -43,7 +45,8 @@ def execute(settings: Settings, logging_as: Logging, attempt: Attempt, cpus: int
         open_data=partial(_given, data),
         train=partial(trainer.train, threads=Threads(cpus)),
     )
-    return worker.execute_with(parts, *attempt) or not requeue_earlier_try(parts.store, attempt.run_id, attempt.owner)
+    run_id, owner, renewals = assignment
+    return worker.execute_with(parts, run_id, owner, renewals) or not requeue_earlier_try(parts.store, run_id, owner)
 
 
 def _given(data: Dataset | DataError) -> Dataset:

@@ -63,7 +63,7 @@ class StepDecay(Constant):
     """The learning rate times `factor` after every so many epochs."""
 
     type: Literal["step"]  # type: ignore[assignment]
-    every: Annotated[int, Field(ge=1), INTEGRAL] = 10
+    every: Annotated[int, Field(ge=1, le=2**63 - 1), INTEGRAL] = 10
     factor: Annotated[float, Field(gt=0, le=1), REAL] = 0.1
 
 
@@ -119,7 +119,9 @@ class Hyperparams(Strict):
     def _warm_up_ends(cls, schedule: Constant, others: ValidationInfo) -> Constant:
         epochs = others.data.get("epochs")
         if epochs is not None and schedule.warmup_epochs >= epochs:
-            raise _rule(f"warmup_epochs must be less than epochs ({epochs})", "warmup_epochs")
+            raise _rule(
+                f"warmup_epochs must be less than epochs ({epochs}), but is {schedule.warmup_epochs:g}", "warmup_epochs"
+            )
         return schedule
 
     @field_validator("early_stopping", "keep")

@@ -12,9 +12,13 @@ Rows = npt.NDArray[np.int64]
 
 
 def split(count: int, hyperparams: Hyperparams) -> tuple[Rows, Rows]:
-    """Row numbers for training and for validation, drawn by the seed; at least one is for training."""
+    """Row numbers for training and for validation, drawn by the seed.
+
+    At least one is for training; of several rows at least one for validation, unless all are to train on.
+    """
     shuffled = network.generator(hyperparams.seed, network.SPLIT).permutation(count)
-    training = max(1, round(count * hyperparams.train_split))
+    most = count if hyperparams.train_split == 1 else count - 1
+    training = max(1, min(most, round(count * hyperparams.train_split)))
     return np.sort(shuffled[:training]), np.sort(shuffled[training:])
 
 

@@ -23,6 +23,7 @@ REFUSED: list[tuple[dict[str, Any], list[str]]] = [
     ({"schedule": {"warmup_epochs": 9}}, ["--warmup-epochs must be less than epochs"]),
     ({"keep": "best", "train_split": 1}, ["--keep: needs a validation set: --train-split must be less than 1"]),
     ({"optimizer": {"lr": float("nan")}}, ["--lr: must be finite"]),
+    ({"epochs": 10**400}, ["--epochs: must be at most 1000, but is inf"]),
 ]
 
 

@@ -54,7 +54,8 @@ def test_ranges_are_for_optuna_alone() -> None:
 @pytest.mark.parametrize(
     ("name", "text"),
     [("lr", ""), ("lr", "x"), ("lr", "0.1,,"), ("lr", "0.5..0.1"), ("epochs", "1.5"), ("hidden", "a"), ("hidden", "8-"),
-     ("optimizer", "sgd,momentum"), ("nesterov", "1"), ("train_split", "0.9,1")],
+     ("optimizer", "sgd,momentum"), ("nesterov", "1"), ("train_split", "0.9,1"), ("lr", "nan,0.1"), ("lr", "1e400"),
+     ("lr", "1..inf"), ("lr", "-1e308..1e308"), ("epochs", "9" * 400)],
 )  # fmt: skip
 def test_values_that_are_none_are_refused(name: str, text: str) -> None:
     with pytest.raises(typer.BadParameter, match="must be"):

@@ -271,7 +271,9 @@ def test_training_is_a_loop_of_steps(kernels, random, layers, batch_size, moment
     assert velocity is None or same_bits(velocity, looped_velocity)
 
     exact_velocity = None if momentum == 0 else np.zeros(len(start))
-    expected = reference.train(layers, start, exact_velocity, images, labels, order, *settings)
+    expected = reference.train(
+        layers, start, exact_velocity, reference.Batches(images, labels, order, batch_size), 0.01, momentum
+    )
     assert result[0] == expected[0]
     assert result[1] == pytest.approx(expected[1], rel=1e-5, abs=1e-5)
     assert abs(result[2] - expected[2]) <= 1  # two logits may be equal to all digits of a float32

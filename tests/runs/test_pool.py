@@ -16,6 +16,7 @@ from pebble import ProcessPool
 from serving import ENDLESS, PATIENCE, SMALL, Client, Server, alive, until
 
 from falcon_mnist.runs import worker
+from falcon_mnist.runs.backend import Ended, Outcome
 from falcon_mnist.runs.pool import SPAWN, PoolBackend, end_pool
 from falcon_mnist.runs.queue import Queue
 from falcon_mnist.runs.sharing import Sharing
@@ -94,6 +95,22 @@ def backend_of(settings: Settings, **parts: Any) -> Iterator[PoolBackend]:
 def sleep(settings: Settings, run_id: str, owner: str) -> None:
     """What a worker executes: nothing that ends."""
     time.sleep(3600)
+
+
+def write_process_id(settings: Settings, run_id: str, owner: str) -> None:
+    """What a worker executes."""
+    settings.home.joinpath(owner).write_text(str(os.getpid()))
+
+
+def test_a_worker_killed_before_it_takes_its_run_is_lost_like_any_other(tmp_path: Path) -> None:
+    with backend_of(Settings(home=tmp_path, workers=1), execute=write_process_id) as backend:
+        backend.start("r_1", "first")
+        assert until(backend.ended, "its worker is idle") == [Ended("first", Outcome.FINISHED)]
+        idle = int((tmp_path / "first").read_text())
+        os.kill(idle, signal.SIGSTOP)
+        backend.start("r_2", "second")
+        os.kill(idle, signal.SIGKILL)
+        assert until(backend.ended, "its worker is missed") == [Ended("second", Outcome.LOST)]
 
 
 def test_nothing_waits_for_a_worker_that_is_killed() -> None:

@@ -20,6 +20,8 @@ from falcon_mnist.constants import MAX_ROWS, PIXELS, Array
 from falcon_mnist.inference import likeness
 from falcon_mnist.inference import predictors as inference
 
+INFER_PATH = "/api/infer"
+
 
 class Wanted(NamedTuple):
     """What a request asks for."""

@@ -11,7 +11,7 @@ import typer
 
 from falcon_mnist import logs
 from falcon_mnist.cli import console
-from falcon_mnist.cli.options import flag
+from falcon_mnist.cli.options import flag, with_group
 from falcon_mnist.settings import Settings
 
 app = typer.Typer(help="The digits to train and test on.", no_args_is_help=True)
@@ -43,18 +43,27 @@ def data_info() -> None:
         console.say(f"{name}: {value}")
 
 
-@app.command("show")
-def data_show(
-    count: Annotated[int, typer.Option(min=1, max=100, help="Training digits to show.")] = 3,
-    seed: Annotated[int, typer.Option(min=0, max=2**63 - 1, help="Picks the digits and how they are distorted.")] = 42,
-    augment: Annotated[bool, flag("--augment", help="Show also what training makes of each.")] = False,
-    variants: Annotated[int, typer.Option(min=1, max=100, help="With --augment: epochs to show.")] = 2,
+def _distortions(
     shift: Annotated[float, typer.Option(min=0, max=10, help="Largest shift in pixels.")] = 1.5,
     rotation: Annotated[float, typer.Option(min=0, max=180, help="Largest rotation in degrees.")] = 15,
     scale: Annotated[float, typer.Option(min=0, max=0.9, help="Largest change of width and height, a share.")] = 0.15,
     shear: Annotated[float, typer.Option(min=0, max=1, help="Largest shear, a share.")] = 0.15,
     elastic: Annotated[float, typer.Option(min=0, max=200, help="Elastic displacement: factor in pixels.")] = 36,
     smoothness: Annotated[float, typer.Option(min=0.5, max=20, help="Elastic displacement: sigma in pixels.")] = 5,
+) -> dict[str, float]:
+    """What `augmentation` in a run's hyperparameters is."""
+    affine = {"shift": shift, "rotation": rotation, "scale": scale, "shear": shear}
+    return affine | {"elastic": elastic, "smoothness": smoothness}
+
+
+@app.command("show")
+@with_group("distortions", _distortions)
+def data_show(
+    distortions: dict[str, float],
+    count: Annotated[int, typer.Option(min=1, max=100, help="Training digits to show.")] = 3,
+    seed: Annotated[int, typer.Option(min=0, max=2**63 - 1, help="Picks the digits and how they are distorted.")] = 42,
+    augment: Annotated[bool, flag("--augment", help="Show also what training makes of each.")] = False,
+    variants: Annotated[int, typer.Option(min=1, max=100, help="With --augment: epochs to show.")] = 2,
     png: Annotated[Path | None, typer.Option(dir_okay=False, help="Write them as a picture as well.")] = None,
 ) -> None:
     """Draw training digits, and with --augment what training makes of them in its first epochs."""
@@ -63,8 +72,6 @@ def data_show(
     from falcon_mnist.cli.show import show
     from falcon_mnist.data import dataset
 
-    distortions = {"shift": shift, "rotation": rotation, "scale": scale, "shear": shear}
-    distortions |= {"elastic": elastic, "smoothness": smoothness}
     with console.progress() as shown:
         loaded = dataset.load(settings.dataset, settings.home, progress=shown)
     show(loaded, count, variants if augment else 0, seed, distortions, png)
