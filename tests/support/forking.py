@@ -194,6 +194,7 @@ def _forker() -> socket.socket:
 
 def serve(descriptor: int) -> None:
     """Fork programs as they are asked for, until nobody can ask; in a child, be the program."""
+    atexit.register(_end_at_once)  # the first that is registered is the last that is called
     for name in IMPORTED:
         importlib.import_module(name)
     # Children neither search nor write to what is shared with them.
@@ -201,7 +202,32 @@ def serve(descriptor: int) -> None:
     gc.freeze()
     program = _fork_programs(socket.socket(fileno=descriptor))
     if program is not None:
+        _run(program)
+
+
+_status: int | None = None
+
+
+def _run(program: Callable[[], object]) -> None:
+    global _status
+    try:
         program()
+        _status = 0
+    except SystemExit as ended:
+        if ended.code is None or isinstance(ended.code, int):
+            _status = ended.code or 0
+        raise
+
+
+def _end_at_once() -> None:
+    """End a program whose exit code is known. To take everything apart would copy all that it shares with others, which
+    is most of the work of a small program.
+    """
+    if _status is not None:
+        with suppress(OSError, ValueError):  # the interpreter says so
+            sys.stdout.flush()
+            sys.stderr.flush()
+            os._exit(_status)
 
 
 def _fork_programs(asked: socket.socket) -> Callable[[], object] | None:
