@@ -140,7 +140,8 @@ def configured() -> tuple[int, Style]:
 
 def is_behind() -> bool:
     """Whether the access log waits for a slow disk."""
-    return any(isinstance(each, BatchHandler) and each.waiting > MOST_LINES // 2 for each in access.handlers)
+    handlers = access.handlers  # one at most, of `configure`
+    return bool(handlers) and isinstance(handlers[0], BatchHandler) and handlers[0].waiting > MOST_LINES // 2
 
 
 def _json() -> logging.Formatter:

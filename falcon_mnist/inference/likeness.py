@@ -6,6 +6,7 @@ their 20 x 20 pixels at most 0.06, and their centre of mass is within half a pix
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from functools import cache
 from typing import Any, cast
@@ -31,14 +32,14 @@ _FRAME = (np.maximum(abs(_DOWN + 0.5), abs(_RIGHT + 0.5)) > 10) / (28**2 - 20**2
 def warnings(rows: Array | npt.NDArray[np.uint8]) -> list[dict[str, Any]]:
     """The `warnings` of an answer to `rows` (n, 784), bytes or finite floats: one of each code that fits some row."""
     within = rows.dtype == np.uint8 or kernels.within(cast("Array", rows), 1 + _ROUNDING)
-    if within and _excess()(rows).logits.max() <= 0:
+    if within and kernels.within(_room()(rows).logits, math.inf):
         return []
     pixels: Array = np.divide(rows, 255 if rows.dtype == np.uint8 else 1, dtype=np.float32)
     lows, highs = pixels.min(axis=1), pixels.max(axis=1)
     outside = (lows < -_ROUNDING) | (highs > 1 + _ROUNDING)
     # With another range, the rest is judged as it would be in this one.
     scaled: Array = np.clip(pixels / np.maximum(highs, 1)[:, np.newaxis], 0, 1)
-    beyond = _excess()(scaled).logits > 0
+    beyond = _room()(scaled).logits < 0
     checks = (
         ("range", outside | beyond[:, 0], pixels, _range),
         ("polarity", beyond[:, 1], scaled, _polarity),
@@ -55,11 +56,11 @@ def _warning(code: str, at: npt.NDArray[np.int64], pixels: Array, detail: Callab
 
 
 @cache
-def _excess() -> Predictor:
-    """Every rule but the range is linear in the pixels: one layer, whose outputs are above 0 where a row breaks it."""
-    weights = [np.full(PIXELS, -1 / PIXELS), _FRAME]
-    weights += [offset - _FURTHEST for offset in (_DOWN, -_DOWN, _RIGHT, -_RIGHT)]
-    biases = [_LEAST_INK, -_BRIGHTEST_FRAME, 0, 0, 0, 0]
+def _room() -> Predictor:
+    """Every rule but the range is linear in the pixels: one layer, whose outputs are below 0 where a row breaks it."""
+    weights = [np.full(PIXELS, 1 / PIXELS), -_FRAME]
+    weights += [_FURTHEST - offset for offset in (_DOWN, -_DOWN, _RIGHT, -_RIGHT)]
+    biases = [-_LEAST_INK, _BRIGHTEST_FRAME, 0, 0, 0, 0]
     layer = {"type": "linear", "in": PIXELS, "out": len(weights)}
     pair = np.stack(weights, axis=1).astype(np.float32), np.array(biases, dtype=np.float32)
     return adhoc({"input_size": PIXELS, "layers": [layer]}, [pair])

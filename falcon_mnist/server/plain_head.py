@@ -1,5 +1,7 @@
 """The head of a request as nearly all clients send it: read at once, where waitress matches line by line.
 
+A client sends the same head again and again, but for the length of its body; so what was read is kept for a while.
+
 Strictness is waitress's: whatever is not plain here (other versions, escaped paths, names twice, `Expect`, encodings,
 folded lines, bytes beyond printable ASCII) is left to its parser, and what is plain it reads the same.
 """
@@ -15,6 +17,8 @@ _METHOD = re.compile("[A-Z]{1,20}")
 _URI = re.compile(r"(/(?!/)[A-Za-z0-9/_.~-]*)(?:\?([^#]*))?")
 _NAME = re.compile("[A-Za-z0-9-]{1,60}")
 _LENGTH = re.compile("[0-9]{1,15}")
+_LENGTH_LINE = re.compile(rb"\r\nContent-Length: ([0-9]{1,15})(?=\r\n)", re.IGNORECASE)
+_MAX_KEPT_BYTES = 1000
 _NOT_PLAIN = frozenset({"TRANSFER_ENCODING", "EXPECT"})
 
 
@@ -31,6 +35,17 @@ class Head(NamedTuple):
 
 def parse(head: bytes) -> Head | None:
     """The head up to the empty line that ends it; None if it is not plain."""
+    line = _LENGTH_LINE.search(head)
+    if line is None or len(head) > _MAX_KEPT_BYTES:
+        return _parse(head)
+    rest = _parse_and_keep(head[: line.start()] + head[line.end() :])
+    if rest is None or "CONTENT_LENGTH" in rest.headers:
+        return None
+    length = line[1].decode("ascii")
+    return rest._replace(headers=rest.headers | {"CONTENT_LENGTH": length}, content_length=int(length))
+
+
+def _parse(head: bytes) -> Head | None:
     if head.translate(None, _BYTES):
         return None
     first, *lines = head.decode("ascii").split("\r\n")
@@ -46,6 +61,9 @@ def parse(head: bytes) -> Head | None:
     if not _LENGTH.fullmatch(length):
         return None
     return Head(method, uri, place[1], place[2] or "", headers, int(length))
+
+
+_parse_and_keep = lru_cache(256)(_parse)
 
 
 def _headers(lines: list[str]) -> dict[str, str] | None:

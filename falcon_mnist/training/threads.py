@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Callable
+from statistics import median_high
 
 from falcon_mnist import kernels
 
@@ -47,17 +48,21 @@ class Trials:
     save. So every candidate is tried in turn, each on a short segment: some rounds at first, then one now and then, so
     rarely that trials cost little, but soon at first, as what runs beside a starting run may soon end. Only trials are
     compared with each other, as each includes the cost of starting a segment; of each candidate's last trials the
-    fastest counts, so that one disturbed trial changes nothing.
+    median counts, so that one disturbed trial changes nothing, nor one lucky one. But where other programs want the
+    CPUs now and then, short trials of several threads do well and whole segments do not: such a segment counts as one.
     """
 
     LOSS = 0.01  # share of the time that trials may cost
     LAST = 3  # trials that count
+    HOPELESS = 2.0  # a trial that took so many times as long as the best's is the last of its number in its round
+    MISLED = 1.5  # a segment that took so many times as long as another number's trials promise
+    PAUSE = 10  # times what such a segment lost pass before the next trials
 
     def __init__(self, most: int) -> None:
         """The candidates are the powers of two up to `most`, and that."""
         most = min(most, kernels.MAX_THREADS)
         self.choices = sorted({most} | {2**i for i in range(most.bit_length())})
-        self._rates = {choice: deque([0.0], maxlen=self.LAST) for choice in self.choices}  # rows a second
+        self._rates = {choice: deque[float](maxlen=self.LAST) for choice in self.choices}  # rows a second
         self._trials = deque(self.choices * self.LAST if len(self.choices) > 1 else [])
         self._spent = 0.0  # seconds so far
         self._lost = 0.0  # of these by this round of trials
@@ -66,7 +71,7 @@ class Trials:
     @property
     def best(self) -> int:
         """The fastest number by the last trials."""
-        return max(self.choices, key=lambda choice: max(self._rates[choice]))
+        return max(self.choices, key=self._rate)
 
     def next(self) -> tuple[int, bool]:
         """The number of threads for the next segment, and whether that is a trial."""
@@ -80,10 +85,26 @@ class Trials:
         self._spent += seconds
         if not self._trials:
             self._until_round -= seconds
+            self._note_if_misled(rows, seconds)
             return
-        self._rates[self._trials.popleft()].append(rows / seconds)
-        self._lost += max(seconds - rows / max(self._rates[self.best]), seconds / 20)
+        choice = self._trials.popleft()
+        self._rates[choice].append(rows / seconds)
+        if self._rate(self.best) * seconds > self.HOPELESS * rows:
+            self._trials = deque(each for each in self._trials if each != choice)
+        self._lost += max(seconds - rows / self._rate(self.best), seconds / 20)
         if not self._trials:  # if another number was fastest in this round, the next round follows at once
             agreed = max(self.choices, key=lambda choice: self._rates[choice][-1]) == self.best
             self._until_round = min(self._lost / self.LOSS, self._spent) if agreed else 0.0
             self._lost = 0.0
+
+    def _note_if_misled(self, rows: int, seconds: float) -> None:
+        """The segment with the best number was none of the trials."""
+        best = self.best
+        promised = max((self._rate(choice) for choice in self.choices if choice != best), default=0.0)
+        if promised * seconds > self.MISLED * rows:
+            self._rates[best] = deque([rows / seconds], maxlen=self.LAST)
+            self._until_round = self.PAUSE * (seconds - rows / promised)
+
+    def _rate(self, choice: int) -> float:
+        """Rows a second, by the last trials; 0 before the first."""
+        return median_high(self._rates[choice] or (0.0,))

@@ -30,8 +30,8 @@ __all__ = ["DivergedError", "Metrics", "State", "StoppedError", "initial_state",
 SEGMENT_ROWS = 4096
 MIN_SEGMENT_FLOP = 24_000_000_000
 MAX_SEGMENT_FLOP = 60_000_000_000
-# A segment that tries out a number of threads has an eighth of the batches.
-TRIAL_PARTS = 8
+# A segment that tries out a number of threads has a sixteenth of the batches.
+TRIAL_PARTS = 16
 # A smaller step, some 20 us, runs on one thread: barriers would cost more than further threads save.
 MULTITHREAD_MIN_FLOP = 4_000_000
 # On a shared cluster, a run gets one CPU per 100 MFLOP of a step. More CPUs would end this run sooner, but fewer runs

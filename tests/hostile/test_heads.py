@@ -79,6 +79,19 @@ def test_a_plain_head_is_read_at_once(head: bytes) -> None:
     assert plain_head.parse(head) is not None
 
 
+def test_what_was_read_before_is_read_anew_but_for_the_length() -> None:
+    def head(length: str, value: str, more: str = "") -> bytes:
+        return f"POST / HTTP/1.1\r\nA: {value}\r\nContent-Length: {length}\r\n{more}\r\n".encode()
+
+    for length, value in [("5", "b"), ("007", "b"), ("5", "c"), ("12", "b")]:
+        ours = _ours(head(length, value))
+        ours.headers["MINE"] = "alone"
+        assert (ours.headers["A"], ours.headers["CONTENT_LENGTH"], ours.content_length) == (value, length, int(length))
+        assert "MINE" not in _ours(head(length, value)).headers
+    assert plain_head.parse(head("5", "b", "content-length: 6\r\n")) is None
+    assert plain_head.parse(head("5", "b", "Transfer-Encoding: chunked\r\n")) is None
+
+
 @pytest.mark.parametrize("head", OTHERS)
 def test_any_other_head_is_left_to_waitress(head: bytes) -> None:
     assert plain_head.parse(head) is None

@@ -51,12 +51,19 @@ def test_the_fastest_is_used_and_what_trials_lose_is_little(slower):
     assert trials.count(1) * (slower - 1) / 10 < 0.015 * 10_000
 
 
-def test_one_slow_trial_changes_no_mind():
+@pytest.mark.parametrize("slow", [1.5, 9.0])
+def test_one_slow_trial_changes_no_mind_for_long(slow):
     threads = Trials(2)
-    for seconds in (2.0, 9.0, 2.0, 1.0, 2.0, 1.0):  # the second is the first of two threads
-        threads.next()
-        threads.took(100, seconds / 10)
-    assert threads.best == 2
+    threads.took(100, 0.2)
+    threads.took(100, slow * 0.2)
+    later = chosen(threads, {1: 2.0, 2: 1.0}, 20)
+    assert sum(seconds for choice, _, seconds in later if choice == 1) < 8
+    assert later[-1][0] == 2
+
+
+def test_a_number_that_is_hopeless_is_tried_once_in_a_round():
+    trials = [choice for choice, trial, _ in chosen(Trials(2), {1: 1.0, 2: 50.0}, 6) if trial]
+    assert trials.count(2) == 1
 
 
 def test_what_it_begins_beside_is_soon_forgotten():
@@ -75,6 +82,27 @@ def test_it_changes_its_mind_when_the_machine_becomes_busy_and_again_when_it_is_
     assert threads.best == 1
     chosen(threads, {1: 2.0, 2: 1.0}, 5000)
     assert threads.best == 2
+
+
+def test_where_only_trials_of_two_threads_are_fast_one_is_used():
+    threads = Trials(2)
+    used = {1: 0.0, 2: 0.0}
+    while sum(used.values()) < 1000:
+        choice, trial = threads.next()
+        seconds = {1: 2.0, 2: 1.0 if trial else 40.0}[choice] / (10 if trial else 1)
+        threads.took(100 if trial else 1000, seconds)
+        used[choice] += seconds
+    assert used[2] < 200
+
+
+def test_a_segment_that_is_disturbed_once_costs_little_more_than_itself():
+    threads = Trials(2)
+    chosen(threads, {1: 2.0, 2: 1.0}, 100)
+    assert threads.next() == (2, False)
+    threads.took(1000, 6.0)
+    later = chosen(threads, {1: 2.0, 2: 1.0}, 100)
+    assert sum(seconds for choice, _, seconds in later if choice == 1) < 50
+    assert later[-1][0] == 2
 
 
 def test_what_it_takes_to_begin_a_segment_counts_for_all_numbers_alike():
