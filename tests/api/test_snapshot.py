@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import numpy as np
+import orjson
 import safetensors.numpy
 from serving import SAFETENSORS, Client, Document, kind, pixels, until
 
@@ -14,8 +15,9 @@ def test_a_running_run_shows_its_newest_checkpoint(client: Client) -> None:
         layers = snapshot["parameters"]["layers"]
         assert [len(layer["b"]) for layer in layers if layer["type"] == "linear"] == [1024, 1024, 10]
         model = client.get(f"/api/models/{run['model_id']}").json()
-        body = {"architecture": model["architecture"], "parameters": snapshot["parameters"]}
-        assert client.post("/api/infer_adhoc", body | {"inputs": (pixels(1) / 255).tolist()}).status_code == 200
+        inputs = (pixels(1) / 255).tolist()
+        body = {"architecture": model["architecture"], "parameters": snapshot["parameters"], "inputs": inputs}
+        assert client.post("/api/infer_adhoc", content=orjson.dumps(body)).status_code == 200
         response = client.get(path, headers={"Accept": SAFETENSORS})
         tensors = safetensors.numpy.load(response.content)
         assert tensors["linear.0.W"].shape == (784, 1024)
@@ -26,7 +28,7 @@ def test_a_running_run_shows_its_newest_checkpoint(client: Client) -> None:
 def _found(client: Client, path: str) -> Document | None:
     response = client.get(path)
     assert response.status_code in (200, 404)
-    document: Document = response.json()
+    document: Document = orjson.loads(response.content)
     return document if response.status_code == 200 else None
 
 

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import json
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import ThreadPoolExecutor, wait
+from functools import partial
 
 import numpy as np
+import orjson
 import pytest
 from serving import PATIENCE, SAFETENSORS, SMALL, Client, Document, architecture, pixels, until
 
@@ -87,9 +89,10 @@ def test_a_large_set_is_streamed_as_the_same_numbers(client: Client, large: Docu
     path = f"/api/params/{large['param_id']}"
     answer = client.get(path)
     assert "Content-Length" not in answer.headers
-    weight = np.array(answer.json()["parameters"]["layers"][0]["W"], dtype=np.float32)
+    document = orjson.loads(answer.content)
+    weight = np.array(document["parameters"]["layers"][0]["W"], dtype=np.float32)
     file = client.get(path, headers={"Accept": SAFETENSORS})
-    assert file.headers["Content-Length"] == str(answer.json()["size_bytes"]) == str(len(file.content))
+    assert file.headers["Content-Length"] == str(document["size_bytes"]) == str(len(file.content))
     assert weight.tobytes() in file.content
     headed = client.request("HEAD", path)
     assert headed.headers["ETag"] == answer.headers["ETag"]
@@ -104,14 +107,16 @@ def test_what_finds_no_room_is_told_to_come_back(
     padded = json.dumps(body) + " " * 2**20
     limits = service[0].limits
     with limits.answers.held(EVERYTHING), limits.bodies.held(EVERYTHING), limits.writes.held(1):
-        busy = [
-            client.get(path),
-            client.get(path, headers={"Accept": SAFETENSORS}),
-            client.post("/api/infer", content=padded),
-            client.post("/api/models", {"architecture": SMALL}),
-            client.post(f"/api/models/{trained['model_id']}/train"),
-            client.post(f"/api/runs/{trained['run_id']}/cancel"),
+        asked = [  # at once: each waits for a second
+            partial(client.get, path),
+            partial(client.get, path, headers={"Accept": SAFETENSORS}),
+            partial(client.post, "/api/infer", content=padded),
+            partial(client.post, "/api/models", {"architecture": SMALL}),
+            partial(client.post, f"/api/models/{trained['model_id']}/train"),
+            partial(client.post, f"/api/runs/{trained['run_id']}/cancel"),
         ]
+        with ThreadPoolExecutor(len(asked)) as threads:
+            busy = list(threads.map(lambda ask: ask(), asked))
         assert [(answer.status_code, answer.json()["type"][-5:]) for answer in busy] == [(503, ":busy")] * len(busy)
         # What is small, or comes without its body, goes on.
         assert client.request("HEAD", path).status_code == 200
@@ -138,6 +143,6 @@ def test_health_is_answered_beside_large_work(client: Client, service: tuple[Ser
     path = f"/api/params/{large['param_id']}"
     with service[0].limits.answers.held(EVERYTHING), ThreadPoolExecutor(7) as threads:
         asked = [threads.submit(client.get, path) for _ in range(7)]
-        while not all(request.done() for request in asked):
+        while wait(asked, timeout=0.05).not_done:
             assert client.get("/healthz").status_code == 200
     assert {request.result().status_code for request in asked} == {503}

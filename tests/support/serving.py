@@ -20,6 +20,7 @@ from typing import Any, Self
 import forking
 import httpx
 import numpy as np
+import orjson
 from jsonschema import Draft202012Validator
 
 from falcon_mnist.client import Client as ApiClient
@@ -165,7 +166,7 @@ class Description:
             return
         content = described["content"][response.headers["Content-Type"]]
         if request.method != "HEAD" and response.headers["Content-Type"] in (JSON, PROBLEM):
-            self.validator(content["schema"]).validate(shortened(response.json()))
+            self.validator(content["schema"]).validate(shortened(orjson.loads(response.content)))
 
     def accepts(self, method: str, path: str, body: Any) -> bool:
         """Whether the document says that this body is valid."""
