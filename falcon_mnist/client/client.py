@@ -26,7 +26,8 @@ class Client(Operations):
     """A connection to a server. Its methods raise `ClientError`.
 
     What fails for a moment (a lost connection, 429, 502, 503) is tried again, up to `retries` times; nothing is
-    created twice by that. `transport` and `pause` stand in for the network and for waiting.
+    created twice by that. An answer has `timeout` seconds, and a long one more, but no more than 10 kB a second takes.
+    `transport` and `pause` stand in for the network and for waiting.
     """
 
     def __init__(
