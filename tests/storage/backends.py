@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-import multiprocessing
 from collections.abc import Callable
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NamedTuple
+
+import forked_workers
 
 from falcon_mnist.clock import SYSTEM_CLOCK, Clock
 from falcon_mnist.storage.database import Database
@@ -81,7 +82,7 @@ class Processes:
     COUNT = 8
 
     def __init__(self) -> None:
-        context = multiprocessing.get_context("spawn")
+        context = forked_workers.CONTEXT
         barrier = context.Barrier(self.COUNT)
         self._pool = ProcessPoolExecutor(self.COUNT, mp_context=context, initializer=_join, initargs=(barrier,))
 

@@ -11,6 +11,7 @@ from contextlib import closing
 from pathlib import Path
 from typing import Any
 
+import forked_workers
 import numpy as np
 import pytest
 from serving import WRITE, Client
@@ -96,7 +97,8 @@ def test_the_service_answers_for_every_row(tmp_path: Path, digits: Path, version
     (files / f"{PARAMETERS}.safetensors").write_bytes((FOLDER / "parameters.safetensors").read_bytes())
     tokens = tmp_path / "tokens"
     tokens.write_text(WRITE)
-    service = open_service(Settings(home=home, tokens_file=tokens, dataset=str(digits), workers=1))
+    settings = Settings(home=home, tokens_file=tokens, dataset=str(digits), workers=1)
+    service = open_service(settings, make_executor=forked_workers.make_executor)
     with running(service) as url, Client(url) as client:
         states = {run["run_id"]: run["state"] for run in client.get(f"/api/models/{MODEL}/runs").json()["items"]}
         assert list(states) == [QUEUED, RUNNING, CANCELLED, FAILED, SUCCEEDED]
