@@ -6,8 +6,7 @@ import resource
 import subprocess
 import sys
 
-from falcon_mnist.server.descriptors import connection_limit, open_descriptors
-
+from falcon_mnist.server.descriptors import connection_limit
 
 # In a process of its own: threads of this one open and close some meanwhile.
 COUNTED = """
