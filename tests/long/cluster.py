@@ -37,7 +37,8 @@ CUTS = [
     *("cut:api-1/postgresql", "cut:api-1/s3", "cut:api-1/ray-head", "cut:nginx/api-2", "cut:ray-node-1/ray-head"),
     *("cut:ray-node-1/ray-node-2", "cut:ray-node-1,ray-node-2/postgresql", "cut:ray-node-1,ray-node-2/s3"),
 ]
-LONG = {"epochs": 400, "batch_size": 32, "optimizer": {"momentum": 0.9}}
+LONG = {"epochs": 1000, "batch_size": 8, "optimizer": {"momentum": 0.9}}
+UNITS = 512  # so that it trains for some seconds
 BEFORE = 20  # epochs until it is disturbed
 
 
@@ -61,7 +62,7 @@ def take_apart(cluster: Cluster, faults: list[str]) -> None:
     """Under load, one fault after the other."""
     ask_with = partial(Asker, cluster.url, cluster.token)
     asker = ask_with()
-    undisturbed = asker.learned(asker.train(LONG))
+    undisturbed = asker.learned(asker.train(LONG, UNITS))
     short = asker.train(SHORT)
     expected = asker.learned(short)
     tell("undisturbed runs have ended")
@@ -69,9 +70,10 @@ def take_apart(cluster: Cluster, faults: list[str]) -> None:
     with load.under_way():
         for each in faults:
             load.look()
-            run_id = asker.train(LONG)
+            run_id = asker.train(LONG, UNITS)
             before = asker.until(run_id, BEFORE)
-            tell(f"{each}: the run is {before['state']} at epoch {before['epoch']}")
+            assert before["state"] == "running", f"{each}: the run ended before it could be disturbed"
+            tell(f"{each}: the run is at epoch {before['epoch']}")
             disturb(cluster, *each.split(":"))
             start = time.monotonic()
             mend(cluster)

@@ -14,8 +14,14 @@ import httpx
 import numpy as np
 
 PATIENCE_SECONDS = 600.0
-LAYERS = [{"type": "linear", "in": 784, "out": 16}, {"type": "relu"}, {"type": "linear", "in": 16, "out": 10}]
-ARCHITECTURE = {"input_size": 784, "layers": LAYERS}
+
+
+def architecture(units: int) -> dict[str, Any]:
+    """784, so many, 10."""
+    layers = [{"type": "linear", "in": 784, "out": units}, {"type": "relu"}, {"type": "linear", "in": units, "out": 10}]
+    return {"input_size": 784, "layers": layers}
+
+
 SHORT = {"epochs": 2}
 ENDLESS = {"epochs": 1000, "batch_size": 1}
 PIXELS = np.random.default_rng(1).integers(0, 256, 784, dtype=np.uint8).tobytes()
@@ -43,9 +49,9 @@ class Asker:
             time.sleep(0.2)
         raise AssertionError(f"{method} {path} was never answered")
 
-    def train(self, hyperparams: dict[str, Any]) -> str:
+    def train(self, hyperparams: dict[str, Any], units: int = 16) -> str:
         """The id of a run of a new model."""
-        body = {"architecture": ARCHITECTURE, "hyperparams": hyperparams}
+        body = {"architecture": architecture(units), "hyperparams": hyperparams}
         key = uuid.uuid4().hex
         model_id = self.ask("POST", "/api/models", key=key, json=body).json()["model_id"]
         return str(self.ask("POST", f"/api/models/{model_id}/train", key=key).json()["run_id"])
@@ -135,7 +141,7 @@ class Load:
 
     def _cancel(self, asker: Asker) -> None:
         while not self._over.wait(1.0):
-            run_id = asker.train(ENDLESS)
+            run_id = asker.train(ENDLESS, units=4096)
             self._over.wait(5.0)
             self.cancelled[run_id] = asker.ask("POST", f"/api/runs/{run_id}/cancel").json()["state"]
 
