@@ -38,7 +38,9 @@ class Threads:
 
     def _trials_now(self) -> Trials:
         most = max(1, min(self._most, self._free_cpus()))
-        return self._trials.setdefault(most, Trials(most))
+        if most not in self._trials:
+            self._trials[most] = Trials(most)
+        return self._trials[most]
 
 
 class Trials:

@@ -12,16 +12,9 @@ from typing import Any
 
 import httpx
 import numpy as np
+from serving import architecture
 
 PATIENCE_SECONDS = 600.0
-
-
-def architecture(units: int) -> dict[str, Any]:
-    """784, so many, 10."""
-    layers = [{"type": "linear", "in": 784, "out": units}, {"type": "relu"}, {"type": "linear", "in": units, "out": 10}]
-    return {"input_size": 784, "layers": layers}
-
-
 SHORT = {"epochs": 2}
 ENDLESS = {"epochs": 1000, "batch_size": 1}
 PIXELS = np.random.default_rng(1).integers(0, 256, 784, dtype=np.uint8).tobytes()
