@@ -7,9 +7,10 @@
 For each configuration a server is started on a home of its own. A round takes a run of several epochs and one
 of 1 through the API, from `started_at` to `finished_at`: the difference, over the other epochs, is the time of
 an epoch with validation, metrics and checkpoints. Then each contender, checked beforehand and waiting in a
-process of its own, trains for an epoch (or a part, where an epoch takes seconds). Ratios are taken round by
-round. Memory is the peak of a worker process; the time outside the kernels is that of a run in this process,
-less what it spends in `Network.train`.
+process of its own, trains for an epoch (or a part, where an epoch takes seconds). Before each there is a rest, in
+which the threads of the one before stop waiting for more work. Ratios are taken round by round. Memory is the
+peak of a worker process; the time outside the kernels is that of a run in this process, less what it spends in
+`Network.train`.
 """
 
 from __future__ import annotations
@@ -153,12 +154,14 @@ def measure(configuration: Configuration, data: Path, rounds: int) -> dict[str, 
             each.wait()
         home = stack.enter_context(tempfile.TemporaryDirectory())
         server = stack.enter_context(serving(Path(home), data))
+        takes = {"ours": lambda: server.epoch(configuration)}
+        if beside:
+            takes[beside.name] = lambda: server.epoch(beside)
+        takes |= {each.name: each.epoch for each in waiting}
         for _ in range(rounds):
-            times.setdefault("ours", []).append(server.epoch(configuration))
-            if beside:
-                times.setdefault(beside.name, []).append(server.epoch(beside))
-            for each in waiting:
-                times.setdefault(each.name, []).append(each.epoch())
+            for name, epoch in takes.items():
+                time.sleep(paired.REST_SECONDS)
+                times.setdefault(name, []).append(epoch())
         return {"seconds": times, "memory_mb": server.worker_memory()}
 
 
