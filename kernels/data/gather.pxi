@@ -94,14 +94,15 @@ cdef MicroBatch own_parts(Job* job, Py_ssize_t first, Py_ssize_t rows, int threa
     batch.first = first
     batch.rows = rows
     batch.pixel = job.pixel
-    batch.by_rows = job.task == EVALUATE and rows >= LANES * job.team.size
+    batch.by_rows = splits_rows(job, rows)
     batch.row = <Row*>own
     batch.hidden = batch.row + workspace.rows
     batch.next = batch.hidden + workspace.rows
     batch.transposed = <uint8_t*>(own + workspace.transposed_at)
     batch.ld_transposed = workspace.ld_transposed
     batch.labels = <uint8_t*>(own + workspace.labels_at)
-    batch.sums = own + workspace.sums_at
+    batch.sums[0] = own + workspace.sums_at
+    batch.sums[1] = batch.sums[0] + min(workspace.rows, <Py_ssize_t>BLOCK_ROWS) * SPARSE_TILE
     batch.block = own + workspace.block_at
     batch.x = workspace.x
     batch.ld = job.net.ld
@@ -115,7 +116,7 @@ cdef void prefetch_next(const Job* job, MicroBatch* batch) noexcept nogil:
     """
     cdef Py_ssize_t i, after = batch.first + batch.rows
     cdef Py_ssize_t count = min(batch.rows, job.n - after) if not draws_rows(job) else 0
-    cdef bint later = batch.sparse[0] and job.rows.bytes != NULL and by_columns(job, batch, &job.net.linear[0])
+    cdef bint later = batch.sparse[0] and job.rows.bytes != NULL and owns_weights(job, batch)
     memcpy(batch.next, batch.row, batch.rows * sizeof(Row))
     for i in range(count):
         if later:

@@ -100,6 +100,9 @@ cdef class Network:
         layer.inputs = inputs
         layer.outputs = outputs
         layer.padded = _whole(outputs, self.table.lanes)
+        layer.half = inputs
+        if self.net.linears == 1 and inputs >= 2 * K_BLOCK:
+            layer.half = inputs // 2 // K_BLOCK * K_BLOCK
         layer.sparse = inputs <= MAX_K_BLOCKS * K_BLOCK and activations == 0
         if self.net.linears > 1:
             behind_relu = self._behind_relu(activations)
@@ -119,9 +122,8 @@ cdef class Network:
         layer.activation = layer.end_activation = activations
         if self.net.linears > 1:
             self.net.widest_output = max(self.net.widest_output, outputs)
-            self.net.widest_sparse = max(
-                self.net.widest_sparse, _whole(inputs, self.table.lanes) if layer.sparse else 0
-            )
+            layer.transposed_at = self.net.later_sparse
+            self.net.later_sparse += _whole(inputs, self.table.lanes) if layer.sparse else 0
         else:
             self.net.sparse_inputs = inputs if layer.sparse else 0
 

@@ -33,20 +33,21 @@ cdef Py_ssize_t _lay_out(
         b.d_transposed[i].data = _at(base, _take(&used, learning * _whole(rows, panel_rows) * net.widest_output))
     b.logits = _at(base, _take(&used, blocks * _whole(net.outputs, lanes)))
     b.scores = <Score*>_at(base, _take(&used, blocks * sizeof(Score) // 4))
+    for i in range(2):
+        b.halves[i] = _at(base, _take(&used, learning * rows * net.linear[0].padded))
     b.x = _at(base, _take(&used, rows * net.ld))
-    b.x_transposed = _at(base, _take(&used, learning * b.ld_transposed * net.widest_sparse))
+    b.x_transposed = _at(base, _take(&used, learning * b.ld_transposed * net.later_sparse))
     return used
 
 
 cdef void _lay_out_own(Buffers* b, const Net* net, const Kernels* table, bint training) noexcept:
     """Set where a thread's own parts are."""
     cdef Py_ssize_t used = 0, learning = training
-    cdef bint sparse = net.sparse_inputs > 0 or net.widest_sparse > 0
     _take(&used, 3 * b.rows * sizeof(Row) // 4)
     b.transposed_at = _take(&used, learning * b.ld_transposed * net.sparse_inputs // 4)
     b.labels_at = _take(&used, b.rows // 4 + 1)
-    b.sums_at = _take(&used, sparse * min(b.rows, <Py_ssize_t>BLOCK_ROWS) * table.sparse_tile)
-    b.block_at = _take(&used, learning * sparse * max(b.rows, <Py_ssize_t>K_BLOCK) * table.sparse_tile)
+    b.sums_at = _take(&used, 2 * min(b.rows, <Py_ssize_t>BLOCK_ROWS) * table.sparse_tile)
+    b.block_at = _take(&used, learning * max(b.rows, <Py_ssize_t>K_BLOCK) * table.sparse_tile)
     b.own_floats = used
 
 

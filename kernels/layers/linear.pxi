@@ -12,7 +12,8 @@
 #
 # The last one is computed transposed so that it runs along the rows of W; D.T lies in panels of NR rows of the batch,
 # and the result is transposed back tile by tile. The update is applied where a tile of G is complete, so a gradient is
-# only written where a batch has several micro-batches. Every sum runs over k in order, one fma at a time.
+# only written where a batch has several micro-batches. Every sum runs over k in order, one fma at a time; the first
+# layer's Y is the sum of two such sums, each over half of the inputs (`Linear.half`).
 
 cdef extern from *:
     """
@@ -97,18 +98,14 @@ cdef Py_ssize_t panel_start(const Linear* layer, Py_ssize_t column) noexcept nog
 
 cdef void dense_forward(
     const Linear* layer, const float* packed, Py_ssize_t rows, const float* x, Py_ssize_t rs_x,
-    Py_ssize_t first, Py_ssize_t end, float* y,
+    Py_ssize_t column, Py_ssize_t columns, Py_ssize_t first, Py_ssize_t end, float* c,
 ) noexcept nogil:
-    """Y (rows, first to end) = X @ W; rows of Y lie layer.ld apart."""
-    cdef Py_ssize_t column, columns
-    cdef Product p = Product(layer.inputs, layer.inputs, 0, x, rs_x, 1, NULL, layer.panel, NULL, layer.ld, NULL, 0)
-    column = first
-    while column < end:
-        columns = min(end - column, layer.panel - column % layer.panel)
-        p.b = packed + panel_start(layer, column)
-        p.c = y + column
-        linear_product(&p, rows, columns)
-        column += columns
+    """C (rows, columns) = X @ W over the inputs `first` to `end`, for columns of one panel."""
+    cdef Product p = Product(
+        end - first, end - first, 0, x + first, rs_x, 1, packed + panel_start(layer, column) + first * layer.panel,
+        layer.panel, c, columns, NULL, 0,
+    )
+    linear_product(&p, rows, columns)
 
 
 cdef void dense_d_weight(

@@ -24,6 +24,8 @@ cdef struct Linear:
     Py_ssize_t padded  # outputs, padded to whole vectors: the columns that are computed
     Py_ssize_t ld  # leading dimension of its activations and of their gradients, in floats
     Py_ssize_t output_at  # floats before its output in a workspace, for each row
+    Py_ssize_t half  # inputs that are summed first: in the first layer half of them, whole masks; in others all
+    Py_ssize_t transposed_at  # later_sparse of the layers before it
     bint sparse  # may skip zeros of its input: pixels, or what relu has left
     bint sparse_gradient  # may skip zeros of its d_output: relu follows it, and it may skip zeros itself
     int activation  # index of the first activation after it
@@ -44,4 +46,4 @@ cdef struct Net:
     Py_ssize_t packed_floats
     Py_ssize_t widest_output  # of the linear layers but the first
     Py_ssize_t sparse_inputs  # inputs of the first layer, if it may skip zeros
-    Py_ssize_t widest_sparse  # inputs, in whole vectors, of the widest other layer that may
+    Py_ssize_t later_sparse  # inputs, in whole vectors, of all other layers that may

@@ -5,13 +5,14 @@ cdef enum:
 
 
 cdef struct SparseBlock:
-    # C (count, vectors * LANES) += A[:, first : first + K_BLOCK] @ B. C is contiguous. B is packed in panels that lie
+    # C (count, vectors * LANES) += A[:, first : first + K_BLOCK] @ B, or = if they begin there. C is contiguous. B is packed in panels that lie
     # `panel` floats apart: of two vectors with leading dimension NR, or, if vectors == 1, of one with rs_b.
     const Row* rows  # of A
     const Row* next  # if A holds bytes: the rows to prefetch, from `first` on (MicroBatch.next)
     const float* pixel  # the float32 value of each byte
     Py_ssize_t count
     Py_ssize_t k  # elements of a whole row
+    Py_ssize_t start  # where the sums begin
     Py_ssize_t first
     const float* b
     Py_ssize_t rs_b
@@ -37,11 +38,11 @@ cdef inline void sparse_block(const int vectors, const bint bytes, const SparseB
             after = mask_at(bytes, &p.rows[i + 1], p.k, p.k, p.first)
         if bytes:
             prefetch(p.next[i].bytes + p.first, 0, 3)
-        if mask == 0 and p.first > 0:
+        if mask == 0 and p.first > p.start:
             continue
         c = p.c + i * vectors * LANES
         for v in range(vectors):
-            acc[v] = vload(c + v * LANES) if p.first > 0 else vbroadcast(0)
+            acc[v] = vload(c + v * LANES) if p.first > p.start else vbroadcast(0)
         while mask:
             j = trailing_zeros(mask)
             mask &= mask - 1
@@ -80,12 +81,12 @@ cdef inline void sparse_pairs(const int vectors, const SparseBlock* given) noexc
             after = pair_mask(&p, i + 2)
         prefetch(p.next[i].bytes + p.first, 0, 3)
         prefetch(p.next[second].bytes + p.first, 0, 3)
-        if mask == 0 and p.first > 0:
+        if mask == 0 and p.first > p.start:
             continue
         c, d = p.c + i * vectors * LANES, p.c + second * vectors * LANES
         for v in range(vectors):
-            one[v] = vload(c + v * LANES) if p.first > 0 else vbroadcast(0)
-            other[v] = vload(d + v * LANES) if p.first > 0 else vbroadcast(0)
+            one[v] = vload(c + v * LANES) if p.first > p.start else vbroadcast(0)
+            other[v] = vload(d + v * LANES) if p.first > p.start else vbroadcast(0)
         while mask:
             j = trailing_zeros(mask)
             mask &= mask - 1
@@ -136,16 +137,17 @@ cdef inline void sparse_block_of(int vectors, const bint bytes, const SparseBloc
 
 cdef void sparse_forward(
     const Linear* layer, const float* packed, const MicroBatch* batch, const Row* rows, Py_ssize_t count,
-    Py_ssize_t column, int vectors,
+    Py_ssize_t column, int vectors, Py_ssize_t start, Py_ssize_t end, float* c,
 ) noexcept nogil:
-    """`batch.sums` (count, vectors * LANES) = X @ W for up to BLOCK_ROWS rows, and columns from `column` on."""
+    """C (count, vectors * LANES) = X @ W over the inputs `start` to `end`, for columns from `column` on."""
     cdef Py_ssize_t k_block
     cdef SparseBlock p
-    p.rows, p.pixel, p.count, p.k, p.rs_b, p.c = rows, batch.pixel, count, layer.inputs, layer.panel, batch.sums
+    p.rows, p.pixel, p.count, p.k, p.rs_b, p.c = rows, batch.pixel, count, layer.inputs, layer.panel, c
+    p.start = start
     p.panel = layer.panel * layer.inputs
     p.next = batch.next + (rows - batch.row)
-    p.b = packed + panel_start(layer, column)
-    for k_block from 0 <= k_block < layer.inputs by K_BLOCK:
+    p.b = packed + panel_start(layer, column) + start * layer.panel
+    for k_block from start <= k_block < end by K_BLOCK:
         p.first = k_block
         if rows.bytes != NULL and vectors <= PAIR_VECTORS:
             narrow_block(vectors, p)
@@ -184,7 +186,8 @@ cdef void sparse_d_input(
     """
     cdef Py_ssize_t k_block
     cdef SparseBlock p
-    p.rows, p.pixel, p.count, p.k, p.rs_b, p.c = batch.hidden + row, NULL, count, layer.outputs, NR, batch.sums
+    p.rows, p.pixel, p.count, p.k, p.rs_b, p.c = batch.hidden + row, NULL, count, layer.outputs, NR, batch.sums[0]
+    p.start = 0
     p.panel = K_BLOCK * NR
     p.b = batch.block
     for k_block from 0 <= k_block < layer.outputs by K_BLOCK:

@@ -20,9 +20,10 @@
 # There are no index lists: the next element of a mask is two instructions away, hidden behind the arithmetic. The end of
 # the loop over a mask is mispredicted; so that nothing else waits then, masks are computed one row ahead.
 #
-# Every element is summed over k in order, one fma at a time, as the dense products do, which also add products with 0.
-# Those change at most the sign of a sum that is 0, and no such sign reaches a result: `bias_and_activations` and
-# `apply_update` make it +. So the bits are the same with and without skipping, if all operands are finite.
+# Every element is summed over k in order, one fma at a time, in two such sums in the first layer's forward pass. So do the
+# dense products, which also add products with 0. Those change at most the sign of a sum that is 0, and no such sign reaches
+# a result: `bias_and_activations` and `apply_update` make it +. So the bits are the same with and without skipping, if all
+# operands are finite.
 
 cdef extern from *:
     """

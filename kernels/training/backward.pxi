@@ -41,9 +41,14 @@ cdef void activations_backward(
             memcpy(d + at, source + at, columns * sizeof(float))
 
 
-cdef Panels d_transposed_of(const Job* job, int index) noexcept nogil:
-    """D.T of a linear layer: consecutive layers alternate between two buffers."""
-    return job.workspace.d_transposed[(job.net.linears - 1 - index) % 2]
+cdef Panels d_transposed_of(const Job* job, int index, Py_ssize_t row) noexcept nogil:
+    """D.T of a linear layer, for who computes its rows from `row` on: consecutive layers alternate between two buffers.
+
+    Threads that split rows are not at the same layer: in all layers, their parts begin at the same place.
+    """
+    cdef Panels panels = job.workspace.d_transposed[(job.net.linears - 1 - index) % 2]
+    panels.data += row * (job.net.widest_output - job.net.linear[index].outputs)
+    return panels
 
 
 cdef void loss_and_d_logits(
@@ -71,74 +76,79 @@ cdef void loss(Job* job, const MicroBatch* batch, float scale, int thread) noexc
     cdef const Linear* last = &job.net.linear[index]
     cdef Py_ssize_t i
     cdef float* d = d_output_of(job, last)
-    cdef Block block = Block(0, 0, 0, last.padded)
-    partition(batch.rows, LANES, thread, job.team.size, &block.row, &block.end_row)
+    cdef Block block = thread_rows(job, batch, thread)
+    block.end_column = last.padded
     for i from block.row <= i < block.end_row by LANES:
         loss_and_d_logits(job, batch, scale, i, min(block.end_row - i, <Py_ssize_t>LANES))
     if job.task != EVALUATE:
         activations_backward(job, last, d + block.row * last.ld, last.ld, block)
         if index > 0:
-            transpose_to_panels(block, d, last.ld, last.outputs, d_transposed_of(job, index))
-    barrier(&job.team)
+            transpose_to_panels(block, d, last.ld, last.outputs, d_transposed_of(job, index, by_halves(job, batch) * block.row))
 
 
-cdef void dense_d_activations(
-    Job* job, const MicroBatch* batch, int index, Py_ssize_t first, Py_ssize_t columns
-) noexcept nogil:
-    """Columns of the gradient of what linear layer `index` reads, through the activations before it."""
+cdef void dense_d_activations(Job* job, const MicroBatch* batch, int index, Block block) noexcept nogil:
+    """A block of the gradient of what linear layer `index` reads, through the activations before it."""
     cdef const Linear* layer = &job.net.linear[index]
     cdef const Linear* before = &job.net.linear[index - 1]
-    cdef float* d_x = d_output_of(job, before)
-    cdef Py_ssize_t inputs = min(columns, layer.inputs - first)
-    dense_d_input(layer, job.packed, batch.rows, d_transposed_of(job, index), first, inputs, d_x, before.ld)
-    activations_backward(job, before, d_x + first, before.ld, Block(0, batch.rows, first, first + columns))
+    cdef float* d_x = d_output_of(job, before) + block.row * before.ld
+    cdef Panels d_transposed = d_transposed_of(job, index, block.row)
+    cdef Py_ssize_t inputs = min(block.end_column, layer.inputs) - block.column
+    d_transposed.data += block.row * layer.outputs
+    dense_d_input(
+        layer, job.packed, block.end_row - block.row, d_transposed, block.column, inputs, d_x, before.ld
+    )
+    activations_backward(job, before, d_x + block.column, before.ld, block)
 
 
-cdef void sparse_d_activations(
-    Job* job, const MicroBatch* batch, int index, Py_ssize_t first, Py_ssize_t columns, int vectors
-) noexcept nogil:
+cdef void sparse_d_activations(Job* job, const MicroBatch* batch, int index, Block block) noexcept nogil:
     """The same, skipping zeros of d_output, whose rows are `batch.hidden`."""
     cdef const Linear* layer = &job.net.linear[index]
-    cdef Py_ssize_t row, end, inputs = min(columns, layer.inputs - first)
-    for row from 0 <= row < batch.rows by BLOCK_ROWS:
-        end = min(batch.rows, row + BLOCK_ROWS)
-        sparse_d_input(layer, job.packed, batch, row, end - row, first, inputs, vectors)
-        activations_backward(job, layer - 1, batch.sums, vectors * LANES, Block(row, end, first, first + columns))
+    cdef Py_ssize_t row, end, columns = block.end_column - block.column
+    cdef Py_ssize_t inputs = min(block.end_column, layer.inputs) - block.column
+    for row from block.row <= row < block.end_row by BLOCK_ROWS:
+        end = min(block.end_row, row + BLOCK_ROWS)
+        sparse_d_input(layer, job.packed, batch, row, end - row, block.column, inputs, <int>(columns // LANES))
+        activations_backward(
+            job, layer - 1, batch.sums[0], columns, Block(row, end, block.column, block.end_column)
+        )
 
 
-cdef void d_input(Job* job, const MicroBatch* batch, int index, int thread) noexcept nogil:
-    """This thread's columns of d_input, through the activations: d_output of the previous linear layer.
+cdef void d_input(Job* job, const MicroBatch* batch, int index, Block block) noexcept nogil:
+    """A block of d_input, through the activations: d_output of the previous linear layer.
 
-    The activations of those columns, which other threads have read, are prefetched for the next forward pass to write.
+    The activations of it, which other threads may have read, are prefetched for the next forward pass to write.
     """
     cdef const Linear* layer = &job.net.linear[index]
     cdef const Linear* before = &job.net.linear[index - 1]
-    cdef Py_ssize_t first, end, columns = UNITS, i, j
-    cdef int vectors = 1
+    cdef Py_ssize_t end = block.end_column, i, j
     cdef const float* y = job.workspace.activations + before.output_at * job.workspace.rows
     cdef bint skip = batch.sparse_gradient[index]
-    thread_columns(job, batch, before, thread, &first, &end)
     if skip:
-        for i in range(batch.rows):
+        for i in range(block.row, block.end_row):
             batch.hidden[i] = Row(NULL, d_output_of(job, layer) + i * layer.ld)
-    while first < end:
-        if skip:
-            vectors = tile_vectors(end - first)
-            columns = vectors * LANES
-        columns = min(end - first, columns)
-        for i in range(batch.rows):
-            for j from first <= j < first + columns by LANES:
+    while block.column < end:
+        block.end_column = min(end, block.column + (tile_vectors(end - block.column) * LANES if skip else UNITS))
+        for i in range(block.row, block.end_row):
+            for j from block.column <= j < block.end_column by LANES:
                 fetch_to_write(y + i * before.ld + j)
         if skip:
-            sparse_d_activations(job, batch, index, first, columns, vectors)
+            sparse_d_activations(job, batch, index, block)
         else:
-            dense_d_activations(job, batch, index, first, columns)
+            dense_d_activations(job, batch, index, block)
         if index > 1 and not batch.sparse_gradient[index - 1]:
             transpose_to_panels(
-                Block(0, batch.rows, first, first + columns), d_output_of(job, before), before.ld, before.outputs,
-                d_transposed_of(job, index - 1),
+                block, d_output_of(job, before), before.ld, before.outputs, d_transposed_of(job, index - 1, block.row)
             )
-        first += columns
+        block.column = block.end_column
+
+
+cdef void d_inputs(Job* job, const MicroBatch* batch, int thread) noexcept nogil:
+    """The thread's rows of all layers' d_input, before any weight changes."""
+    cdef int index
+    cdef Block block = thread_rows(job, batch, thread)
+    for index in range(job.net.linears - 1, 0, -1):
+        block.column, block.end_column = 0, job.net.linear[index - 1].padded
+        d_input(job, batch, index, block)
 
 
 cdef void transpose_input(
@@ -155,7 +165,7 @@ cdef void d_weight(Job* job, const MicroBatch* batch, int index, const Update* u
     """Gradient and update of a later layer: this thread's rows of W, which no other thread reads in `d_input`."""
     cdef const Linear* layer = &job.net.linear[index]
     cdef const float* d = d_output_of(job, layer)
-    cdef float* transposed = job.workspace.x_transposed
+    cdef float* transposed = job.workspace.x_transposed + layer.transposed_at * batch.ld_transposed
     cdef Py_ssize_t first, end, ld
     cdef const float* x = input_of(job, batch, index, &ld)
     thread_columns(job, batch, &job.net.linear[index - 1], thread, &first, &end)
@@ -192,9 +202,12 @@ cdef void first_d_weight(Job* job, const MicroBatch* batch, const Update* update
 cdef void backward(Job* job, const MicroBatch* batch, const Update* update, int thread) noexcept nogil:
     """All layers, from the last, whose d_output is there."""
     cdef int index
+    cdef Block block = Block(0, batch.rows, 0, 0)
     for index in range(job.net.linears - 1, 0, -1):
-        d_input(job, batch, index, thread)
+        if not by_halves(job, batch):
+            thread_columns(job, batch, &job.net.linear[index - 1], thread, &block.column, &block.end_column)
+            d_input(job, batch, index, block)
         d_weight(job, batch, index, update, thread)
-        if index > 1 or not by_columns(job, batch, &job.net.linear[0]):
+        if index > 1 and not by_halves(job, batch):
             barrier(&job.team)
     first_d_weight(job, batch, update, thread)

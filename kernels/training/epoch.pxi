@@ -1,25 +1,38 @@
 # Whole jobs: forward passes, evaluations and epochs of training, over plain structures. No Python, no allocation.
 #
 # A batch is processed in micro-batches of as many rows as the workspace holds. All threads run the same phases, each on
-# its partition. "Columns" are those of a layer's output; a layer too narrow for whole tiles per thread, or of a large batch
-# the first one if too narrow for four vectors per thread, is split by rows of the micro-batch instead (*), and layer 0
-# then in d_weight by rows of W (`by_columns`).
+# its partition. How they split a step depends on the first layer (`split.pxi`).
+#
+# If it is wide, by the columns of a layer's output:
 #
 #   phase           reads                             writes                             split by               barrier after
-#   gather          images, labels                    own labels, own transposed bytes   own rows of W0         no
+#   gather          images, labels                    own labels, own transposed bytes   nothing                no
 #     if dense      images                            x                                  rows                   before and after
 #   draw            images                            drawn rows of the next micro-batch rows                   no; first of all: yes
-#   forward 0       images or x, W0                   activations of layer 0             columns (*)            yes
-#   forward i       activations of i-1, Wi            activations of layer i             columns (*)            yes; last layer (*): no
+#   forward 0       images or x, W0                   activations of layer 0             columns                yes
+#   forward i       activations of i-1, Wi            activations of layer i             columns, or (*) rows   yes; last layer (*): no
 #   loss            logits, own labels                scores, D and D.T of last layer    rows                   yes
 #   d_input i       D or D.T of layer i, Wi           D and D.T of layer i-1             columns of layer i-1   no
-#   d_weight i      activations of i-1, D of layer i  rows of Wi, bi, their state        as d_input i           yes; i = 1: only (*)
-#   d_weight 0      own transposed bytes or x, D of 0 W0, b0, their state                columns (*)            only (*)
-#   evaluation, many rows: forward and loss           as above                           rows in all layers     only after loss, and at the end
+#   d_weight i      activations of i-1, D of layer i  rows of Wi, bi, their state        as d_input i           yes; i = 1: no
+#   d_weight 0      own transposed bytes or x, D of 0 W0, b0, their state                columns                no
 #
-# Columns rather than rows, so that each thread's part of W0, the largest one, stays in its own cache. d_input i and
-# d_weight i need no barrier between them, because the columns of layer i-1 are rows of Wi: a thread updates only rows
-# that it alone reads.
+# (*) A layer too narrow for whole tiles per thread is split by rows. Columns rather than rows, so that each thread's part
+# of W0, the largest one, stays in its own cache. d_input i and d_weight i need no barrier between them, because the columns
+# of layer i-1 are rows of Wi: a thread updates only rows that it alone reads.
+#
+# If the first layer is narrow, by halves of its inputs, and by rows of the micro-batch behind it:
+#
+#   gather, draw    as above                          as above; bytes of own rows of W0  as above               as above
+#   product 0       images or x, W0                   halves of the product              inputs, then rows      yes
+#   forward         halves, Wi of all later layers    activations                        rows                   no
+#   loss, d_input i own activations, Wi               scores, D and D.T of all layers    rows                   yes
+#   d_weight i      activations of i-1, D of layer i  rows of Wi, bi, their state        rows of Wi             no
+#   d_weight 0      own transposed bytes or x, D of 0 rows of W0, b0, their state        rows of W0             2 threads: no
+#
+# Two threads have a half of the inputs each, and update the weights that they read. All other weights that a thread reads
+# have been complete since the barrier after product 0, as nobody changes them before the one after the loss.
+#
+# An evaluation of many rows is split by rows in all layers: forward and loss, a barrier after the loss and at the end.
 #
 # Gradients are summed over the rows of a batch from first to last, also across micro-batches, and each element by one
 # thread: neither the size of the workspace nor the number of threads changes a bit.
@@ -87,15 +100,17 @@ cdef void run_thread(void* work, int thread) noexcept nogil:
             job.stopped = is_set(job.stop)
             job.sparse[turn] = first < job.n and first_layer_is_sparse(job, first, micro_batch_rows(job, first))
         loss(job, &batch, <float>1.0 / (end - start), thread)
+        if by_halves(job, &batch):
+            d_inputs(job, &batch, thread)
+        barrier(&job.team)
         stopped = job.stopped
         if thread == 0:
             count(job, first, first == end, &of_batch)
         if job.task != EVALUATE:
             backward(job, &batch, &update, thread)
-        # Split by columns, a thread may proceed to its columns of the next forward pass of layer 0: others read that
-        # layer's activations only in layer 1 or the loss, after which there is a barrier. Split by rows, others may
-        # still be reading x, W0, the scores or job.stopped.
-        if not by_columns(job, &batch, &job.net.linear[0]):
+        # A thread may proceed to its own part of the next product of layer 0: others read what it overwrites only before
+        # the last barrier. If it reads what others write, they may still be at W0, or at x, the scores or job.stopped.
+        if not owns_weights(job, &batch):
             barrier(&job.team)
 
 

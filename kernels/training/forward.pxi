@@ -10,27 +10,31 @@ cdef inline void activate(LayerKind kind, Py_ssize_t n, const float* x, float* y
 
 
 cdef void bias_and_activations(
-    const Job* job, const MicroBatch* batch, const Linear* layer, const float* product, Py_ssize_t ld, Block block
+    const Job* job, const MicroBatch* batch, const Linear* layer, float* const* sums, Block block
 ) noexcept nogil:
-    """Bias, activations and dropout of a linear layer, on a block of its product with leading dimension `ld`.
+    """Bias, activations and dropout of a linear layer, on a block of its product: `sums`, of each half if it has halves.
 
     A bias of -0 counts as +0, or the sign of a logit that is 0 would depend on whether zeros were skipped.
     """
     cdef Py_ssize_t i, j, rows = job.workspace.rows
     cdef const Net* net = job.net
-    cdef const float* z
+    cdef Py_ssize_t at
     cdef float* x
     cdef float* y
-    cdef vfloat biased
+    cdef vfloat z
+    cdef bint halves = halves_of(layer) == 2
     cdef int k
     cdef const float* bias = job.packed + layer.packed_bias
     cdef bint rectified = layer.activation < layer.end_activation and net.activation[layer.activation] == RELU
     for i in range(block.row, block.end_row):
-        z = product + (i - block.row) * ld - block.column
+        at = (i - block.row) * (block.end_column - block.column) - block.column
         x = job.workspace.activations + layer.output_at * rows + i * layer.ld
         for j from block.column <= j < block.end_column by LANES:
-            biased = vload(z + j) + (vload(bias + j) + vbroadcast(0))
-            vstore(x + j, vrelu(biased) if rectified else biased)
+            z = vload(sums[0] + at + j)
+            if halves:
+                z = z + vload(sums[1] + at + j)
+            z = z + (vload(bias + j) + vbroadcast(0))
+            vstore(x + j, vrelu(z) if rectified else z)
         for k in range(layer.activation + rectified, layer.end_activation):
             y = job.workspace.activations + net.activation_at[k] * rows + i * layer.ld
             activate(net.activation[k], block.end_column - block.column, x + block.column, y + block.column)
@@ -75,28 +79,82 @@ cdef float* output_of(const Job* job, const Linear* layer) noexcept nogil:
     return job.workspace.activations + at * job.workspace.rows
 
 
-cdef void dense_activations(Job* job, const MicroBatch* batch, int index, Block block) noexcept nogil:
-    """A block of a linear layer's activations."""
-    cdef const Linear* layer = &job.net.linear[index]
-    cdef float* y = job.workspace.activations + layer.output_at * job.workspace.rows + block.row * layer.ld
-    cdef Py_ssize_t ld
-    cdef const float* x = input_of(job, batch, index, &ld)
-    x += block.row * ld
-    dense_forward(layer, job.packed, block.end_row - block.row, x, ld, block.column, block.end_column, y)
-    bias_and_activations(job, batch, layer, y + block.column, layer.ld, block)
-
-
-cdef void sparse_activations(
-    Job* job, const MicroBatch* batch, int index, Block block, int vectors
+cdef Py_ssize_t tile_columns(
+    const MicroBatch* batch, int index, const Linear* layer, Py_ssize_t column, Py_ssize_t end
 ) noexcept nogil:
-    """The same for `vectors` columns, skipping zeros of the input."""
+    """Columns of the next tile of a linear layer's product, from `column` on."""
+    if batch.sparse[index]:
+        return tile_vectors(end - column) * LANES
+    return min(end - column, layer.panel - column % layer.panel)
+
+
+cdef void product(const Job* job, const MicroBatch* batch, int index, Block tile, int half, float* c) noexcept nogil:
+    """A tile of X @ W over half of the inputs, or all of them in a layer that has no halves, to `c`, without gaps."""
     cdef const Linear* layer = &job.net.linear[index]
-    cdef const Row* rows = batch.hidden if index else batch.row
-    cdef Py_ssize_t row, end = block.end_row
-    for row from block.row <= row < end by BLOCK_ROWS:
-        block.row, block.end_row = row, min(end, row + BLOCK_ROWS)
-        sparse_forward(layer, job.packed, batch, rows + row, block.end_row - row, block.column, vectors)
-        bias_and_activations(job, batch, layer, batch.sums, vectors * LANES, block)
+    cdef Py_ssize_t ld, columns = tile.end_column - tile.column, rows = tile.end_row - tile.row
+    cdef Py_ssize_t first = half * layer.half, end = layer.inputs if half else layer.half
+    cdef const float* x
+    cdef const Row* picked
+    if batch.sparse[index]:
+        picked = batch.hidden if index else batch.row
+        sparse_forward(
+            layer, job.packed, batch, picked + tile.row, rows, tile.column, <int>(columns // LANES), first, end, c
+        )
+    else:
+        x = input_of(job, batch, index, &ld) + tile.row * ld
+        dense_forward(layer, job.packed, rows, x, ld, tile.column, columns, first, end, c)
+
+
+cdef void activations(Job* job, MicroBatch* batch, int index, Block block) noexcept nogil:
+    """A block of a linear layer's activations, tile by tile of columns, while what was computed is in a cache."""
+    cdef const Linear* layer = &job.net.linear[index]
+    cdef Block tile = block
+    cdef Py_ssize_t row
+    cdef int half
+    while tile.column < block.end_column:
+        tile.end_column = tile.column + tile_columns(batch, index, layer, tile.column, block.end_column)
+        for row from block.row <= row < block.end_row by BLOCK_ROWS:
+            tile.row, tile.end_row = row, min(block.end_row, row + BLOCK_ROWS)
+            for half in range(halves_of(layer)):
+                product(job, batch, index, tile, half, batch.sums[half])
+            bias_and_activations(job, batch, layer, batch.sums, tile)
+        batch.next = batch.row  # the next rows are prefetched once, by the first tile
+        tile.column = tile.end_column
+
+
+cdef float* half_at(const Job* job, const MicroBatch* batch, int half, Block tile) noexcept nogil:
+    """Where a tile of a half lies: tile after tile of columns, each without gaps."""
+    return job.workspace.halves[half] + tile.column * batch.rows + tile.row * (tile.end_column - tile.column)
+
+
+cdef void first_products(Job* job, MicroBatch* batch, int thread) noexcept nogil:
+    """The thread's part of the two halves of the first layer's product, to `job.workspace.halves`."""
+    cdef const Linear* layer = &job.net.linear[0]
+    cdef Py_ssize_t first, end, columns, rows = (batch.rows + LANES - 1) // LANES * LANES
+    cdef Block tile
+    cdef int half
+    partition(halves_of(layer) * rows, LANES, thread, job.team.size, &first, &end)
+    for half in range(halves_of(layer)):
+        tile = Block(max(first - half * rows, <Py_ssize_t>0), min(end - half * rows, batch.rows), 0, 0)
+        while tile.row < tile.end_row and tile.column < layer.padded:
+            tile.end_column = tile.column + tile_columns(batch, 0, layer, tile.column, layer.padded)
+            product(job, batch, 0, tile, half, half_at(job, batch, half, tile))
+            tile.column = tile.end_column
+    batch.next = batch.row
+
+
+cdef void first_activations(Job* job, const MicroBatch* batch, Block block) noexcept nogil:
+    """The first layer's activations of some rows, from the halves of its product."""
+    cdef const Linear* layer = &job.net.linear[0]
+    cdef Block tile = block
+    cdef float* sums[2]
+    cdef int half
+    while tile.column < block.end_column:
+        tile.end_column = tile.column + tile_columns(batch, 0, layer, tile.column, block.end_column)
+        for half in range(2):
+            sums[half] = half_at(job, batch, half, tile)
+        bias_and_activations(job, batch, layer, sums, tile)
+        tile.column = tile.end_column
 
 
 cdef void choose_sparse(const Job* job, MicroBatch* batch, int index, Py_ssize_t first, Py_ssize_t end) noexcept nogil:
@@ -125,31 +183,27 @@ cdef void choose_sparse(const Job* job, MicroBatch* batch, int index, Py_ssize_t
 
 cdef void forward(Job* job, MicroBatch* batch, int thread) noexcept nogil:
     """All layers. Barriers: see the table in training/epoch.pxi."""
-    cdef Py_ssize_t end
-    cdef int index, vectors
+    cdef int index
     cdef Block block
     cdef const Linear* layer
+    if by_halves(job, batch):
+        first_products(job, batch, thread)
+        barrier(&job.team)
     for index in range(job.net.linears):
         layer = &job.net.linear[index]
         block = Block(0, batch.rows, 0, layer.padded)
         if by_columns(job, batch, layer):
             thread_columns(job, batch, layer, thread, &block.column, &block.end_column)
         else:
-            partition(batch.rows, LANES, thread, job.team.size, &block.row, &block.end_row)
+            block = thread_rows(job, batch, thread)
+            block.end_column = layer.padded
         if index > 0 and batch.by_rows:
             choose_sparse(job, batch, index, block.row, block.end_row)
         elif index > 0:
             choose_sparse(job, batch, index, 0, batch.rows)
-        end = block.end_column
-        while block.column < end:  # one panel after the other, while what was computed is in a cache
-            if batch.sparse[index]:
-                vectors = tile_vectors(end - block.column)
-                block.end_column = block.column + vectors * LANES
-                sparse_activations(job, batch, index, block, vectors)
-                batch.next = batch.row  # the next rows are prefetched once, by the first tile
-            else:
-                block.end_column = min(end, block.column + layer.panel - block.column % layer.panel)
-                dense_activations(job, batch, index, block)
-            block.column = block.end_column
+        if index == 0 and by_halves(job, batch):
+            first_activations(job, batch, block)
+        else:
+            activations(job, batch, index, block)
         if not batch.by_rows and (index + 1 < job.net.linears or by_columns(job, batch, layer)):
             barrier(&job.team)

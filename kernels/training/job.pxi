@@ -48,8 +48,9 @@ cdef struct Buffers:
     Panels d_transposed[2]  # D.T of the layer that is computed, and of the one before it
     float* logits  # (rows, outputs), transposed in blocks of LANES rows
     Score* scores
+    float* halves[2]  # the sums over each half of the first layer's inputs, (rows, outputs) tile by tile of columns
     float* x  # (rows, net.ld), if the first layer is computed densely
-    float* x_transposed  # (inputs, ld_transposed), of the layer that is computed, unless that is the first
+    float* x_transposed  # (inputs, ld_transposed), of each layer but the first that may skip zeros
     Py_ssize_t ld_transposed
     # Each thread's own part, one after the other, begins with its `row`; where the others are in it, in floats:
     float* own
