@@ -26,6 +26,7 @@ cdef inline void sparse_block(const int vectors, const bint bytes, const SparseB
     cdef vfloat acc[WIDEST_TILE]
     cdef vfloat x
     cdef uint64_t mask, after = mask_at(bytes, &p.rows[0], p.k, p.k, p.first)
+    cdef bint goes_on = p.first > p.start
     cdef Py_ssize_t i, j
     cdef Row row
     cdef const float* b
@@ -38,11 +39,11 @@ cdef inline void sparse_block(const int vectors, const bint bytes, const SparseB
             after = mask_at(bytes, &p.rows[i + 1], p.k, p.k, p.first)
         if bytes:
             prefetch(p.next[i].bytes + p.first, 0, 3)
-        if mask == 0 and p.first > p.start:
+        if mask == 0 and goes_on:
             continue
         c = p.c + i * vectors * LANES
         for v in range(vectors):
-            acc[v] = vload(c + v * LANES) if p.first > p.start else vbroadcast(0)
+            acc[v] = vload(c + v * LANES) if goes_on else vbroadcast(0)
         while mask:
             j = trailing_zeros(mask)
             mask &= mask - 1
@@ -67,6 +68,7 @@ cdef inline void sparse_pairs(const int vectors, const SparseBlock* given) noexc
     cdef vfloat other[PAIR_VECTORS]
     cdef vfloat x, y, w
     cdef uint64_t mask, after = pair_mask(&p, 0)
+    cdef bint goes_on = p.first > p.start
     cdef Py_ssize_t i, second, j
     cdef const uint8_t* row
     cdef const uint8_t* row_after
@@ -81,12 +83,12 @@ cdef inline void sparse_pairs(const int vectors, const SparseBlock* given) noexc
             after = pair_mask(&p, i + 2)
         prefetch(p.next[i].bytes + p.first, 0, 3)
         prefetch(p.next[second].bytes + p.first, 0, 3)
-        if mask == 0 and p.first > p.start:
+        if mask == 0 and goes_on:
             continue
         c, d = p.c + i * vectors * LANES, p.c + second * vectors * LANES
         for v in range(vectors):
-            one[v] = vload(c + v * LANES) if p.first > p.start else vbroadcast(0)
-            other[v] = vload(d + v * LANES) if p.first > p.start else vbroadcast(0)
+            one[v] = vload(c + v * LANES) if goes_on else vbroadcast(0)
+            other[v] = vload(d + v * LANES) if goes_on else vbroadcast(0)
         while mask:
             j = trailing_zeros(mask)
             mask &= mask - 1
