@@ -25,13 +25,11 @@ from falcon_mnist.training.threads import Threads
 
 __all__ = ["DivergedError", "Metrics", "State", "StoppedError", "initial_state", "split", "train"]
 
-# A segment is one call of the kernels; a run can be saved after each. At least MIN_SEGMENT_FLOP, 0.2 s at 120 GFLOP/s,
-# so that packing the weights at its start costs little; at most MAX_SEGMENT_FLOP, 0.5 s, so that a run is saved soon.
-SEGMENT_ROWS = 4096
-MIN_SEGMENT_FLOP = 24_000_000_000
-MAX_SEGMENT_FLOP = 60_000_000_000
-# A segment that tries out a number of threads has a sixteenth of the batches.
-TRIAL_PARTS = 16
+# A segment is one call of the kernels; a run can be saved after each. It takes half a second at 120 GFLOP/s, and much less
+# where zeros are skipped: packing the weights at its start costs little, and a run is saved soon.
+SEGMENT_FLOP = 60_000_000_000
+# A segment that tries out a number of threads has so small a part of the batches.
+TRIAL_PARTS = 40
 # A smaller step, some 20 us, runs on one thread: barriers would cost more than further threads save.
 MULTITHREAD_MIN_FLOP = 4_000_000
 # On a shared cluster, a run gets one CPU per 100 MFLOP of a step. More CPUs would end this run sooner, but fewer runs
@@ -170,9 +168,7 @@ def row_flop(net: kernels.Network) -> int:
 
 def default_segment_rows(net: kernels.Network, hyperparams: Hyperparams) -> tuple[int, int]:
     """Rows in a segment, and in one that tries out a number of threads: whole batches."""
-    flop = row_flop(net)
-    segment_flop = min(max(SEGMENT_ROWS * flop, MIN_SEGMENT_FLOP), MAX_SEGMENT_FLOP)
-    batches = max(1, segment_flop // (flop * hyperparams.batch_size))
+    batches = max(1, SEGMENT_FLOP // (row_flop(net) * hyperparams.batch_size))
     return batches * hyperparams.batch_size, max(1, batches // TRIAL_PARTS) * hyperparams.batch_size
 
 
