@@ -10,7 +10,6 @@ import time
 from collections.abc import Callable, Iterable
 from typing import Any
 
-from waitress import wasyncore
 from waitress.adjustments import Adjustments
 from waitress.server import TcpWSGIServer
 
@@ -20,6 +19,7 @@ from falcon_mnist.server.channel import Channel
 from falcon_mnist.server.dispatcher import Dispatcher
 from falcon_mnist.server.parser import RequestParser
 from falcon_mnist.server.sockets import addresses
+from falcon_mnist.server.watch import Watch
 
 log = logging.getLogger(__name__)
 
@@ -117,6 +117,7 @@ class Listeners:
         What `may_be_quick` is given to `answer_at_once`, in the thread that reads; None leaves it to the application.
         """
         self._map: dict[int, Any] = {}
+        self._watch = Watch(self._map, self._wait_seconds)
         self._adjustments = Adjustments(**adjustments)
         self.task_dispatcher = Dispatcher()
         self.listeners: list[Listener] = []
@@ -150,9 +151,13 @@ class Listeners:
         for listener in self.listeners:
             listener.io_thread = threading.get_ident()
         while self._map:
-            for listener in self.listeners:
-                listener.answered_seconds = 0.0
-            wasyncore.poll2(self._wait_seconds(), self._map)
+            self.turn()
+
+    def turn(self) -> None:
+        """Wait until there is something to read or write, and do it."""
+        for listener in self.listeners:
+            listener.answered_seconds = 0.0
+        self._watch.turn()
 
     def _wait_seconds(self) -> float:
         """Not longer than until a listener accepts again."""

@@ -15,7 +15,6 @@ import pytest
 from in_process import make, served
 from raw_http import Raw, request
 from serving import until
-from waitress import wasyncore
 
 from falcon_mnist.api.at_once import Answer
 from falcon_mnist.server.channel import AT_ONCE_SECONDS
@@ -166,7 +165,7 @@ def test_all_connections_that_wait_are_accepted_together() -> None:
     with ExitStack() as stack:
         for _ in range(20):
             stack.enter_context(Raw(server.addresses[0]))
-        wasyncore.poll2(1, server._map)
+        server.turn()
         assert len(server.channels) == 20
         for channel in server.channels:
             channel.handle_close()
