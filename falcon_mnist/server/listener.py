@@ -17,7 +17,7 @@ from falcon_mnist.api.at_once import Answer
 from falcon_mnist.server.balance import GIVE_WAY_SECONDS, Balance
 from falcon_mnist.server.channel import Channel
 from falcon_mnist.server.dispatcher import Dispatcher
-from falcon_mnist.server.parser import RequestParser
+from falcon_mnist.server.plain_head import Head
 from falcon_mnist.server.sockets import addresses
 from falcon_mnist.server.watch import Watch
 
@@ -35,8 +35,8 @@ class Listener(TcpWSGIServer):  # type: ignore[misc]
     channel_class = Channel
     admits: Callable[[str], bool]
     max_body_bytes: int
-    may_be_quick: Callable[[RequestParser], bool]
-    answer_at_once: Callable[[RequestParser], Answer | None]
+    may_be_quick: Callable[[Head, int], bool]
+    answer_at_once: Callable[[Head, bytes], Answer | None]
     io_thread = 0  # which reads and writes
     answered_seconds = 0.0  # that this thread has spent on answers since it last waited
     balance: Balance | None = None  # with other processes that listen at the same socket
@@ -108,13 +108,14 @@ class Listeners:
         admits: Callable[[str], bool],
         max_body_bytes: int,
         adjustments: dict[str, Any],
-        may_be_quick: Callable[[RequestParser], bool] = lambda _: False,
-        answer_at_once: Callable[[RequestParser], Answer | None] = lambda _: None,
+        may_be_quick: Callable[[Head, int], bool] = lambda _, __: False,
+        answer_at_once: Callable[[Head, bytes], Answer | None] = lambda _, __: None,
         balance: Balance | None = None,
     ) -> None:
         """`sockets` become the server's own; with `balance`, other processes listen at them too.
 
-        What `may_be_quick` is given to `answer_at_once`, in the thread that reads; None leaves it to the application.
+        What `may_be_quick`, by its head and its body's length, is given to `answer_at_once`, in the thread that reads;
+        None leaves it to the application.
         """
         self._map: dict[int, Any] = {}
         self._watch = Watch(self._map, self._wait_seconds)
