@@ -76,6 +76,9 @@ def test_what_is_refused_is_left_to_the_application(asked: Asked) -> None:
     assert asked.post(media_type="text/plain") is None
     assert asked.post(inputs=[[1]]) is None
     assert asked.post(more=1) is None
+    assert asked.post(param_id=5) is None
+    assert asked.post(param_id=["p_1"]) is None
+    assert asked.answer(_head(READ, JSON, "more=1"), asked.body()) is None
     assert asked.post_bytes(1, "dtype=uint9") is None
     many = {f"name{number}": 1 for number in range(100)}
     assert asked.post(**{"return": many}) is None
@@ -89,12 +92,13 @@ def test_a_large_network_is_left_to_another_thread(client: Any, service: tuple[S
     assert large.figures.totals().hits == 0  # the application, which is asked next, counts it
 
 
-def test_an_answer_at_once_is_that_of_the_application_and_counts_as_one(asked: Asked) -> None:
+@pytest.mark.parametrize("members", [{}, {"return": {}}, {"return": {"logits": True, "labels": False}}])
+def test_an_answer_at_once_is_that_of_the_application_and_counts_as_one(asked: Asked, members: Document) -> None:
     asked.load()
     counted = _count(asked.service)
-    body, headers = asked.body(rows=2), {"Authorization": f"Bearer {READ}", "Content-Type": JSON}
+    body, headers = asked.body(rows=2, **members), {"Authorization": f"Bearer {READ}", "Content-Type": JSON}
     usual = TestClient(build_app(asked.service)).simulate_post("/api/infer", body=body, headers=headers)
-    at_once = asked.post(rows=2)
+    at_once = asked.post(rows=2, **members)
     assert at_once
     ours, theirs = dict(at_once.headers), dict(usual.headers)
     document = orjson.loads(at_once.data)
