@@ -9,7 +9,7 @@ from pydantic import BeforeValidator, ConfigDict, Field, WithJsonSchema
 from pydantic_core import PydanticCustomError
 
 from falcon_mnist.api.json_body import LARGEST, FaultAt, matrix, vector
-from falcon_mnist.constants import MAX_LAYERS, MAX_ROWS, PIXELS
+from falcon_mnist.constants import MAX_LAYERS, MAX_ROWS, PIXELS, Array
 from falcon_mnist.training.architecture import Activation, Architecture
 from falcon_mnist.training.fields import Strict
 from falcon_mnist.training.hyperparams import Hyperparams
@@ -29,9 +29,15 @@ def _checked(check: Any) -> BeforeValidator:
 
 _NUMBER = {"type": "number", "minimum": -LARGEST, "maximum": LARGEST}
 
+
+def rows_of(inputs: Any) -> Array:
+    """Decoded `inputs` as rows (n, 784); raises `FaultAt`."""
+    return matrix(inputs, columns=PIXELS, rows=(1, MAX_ROWS))
+
+
 Rows = Annotated[
     np.ndarray,
-    _checked(lambda value: matrix(value, columns=PIXELS, rows=(1, MAX_ROWS))),
+    _checked(rows_of),
     WithJsonSchema(
         {
             "type": "array",

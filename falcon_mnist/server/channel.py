@@ -10,13 +10,12 @@ import time
 from typing import TYPE_CHECKING, Any
 
 from waitress.channel import HTTPChannel
-from waitress.task import ErrorTask, Task
+from waitress.task import Task
 from waitress.utilities import BadRequest, RequestEntityTooLarge, ServerNotImplemented
 
-from falcon_mnist import logs
-from falcon_mnist.api.answered import ANSWER_HEADERS, new_request_id
-from falcon_mnist.server.parser import RequestParser, StorageFull
-from falcon_mnist.server.task import AnswerTask, head
+from falcon_mnist.server import plain_head
+from falcon_mnist.server.parser import RequestParser
+from falcon_mnist.server.task import AnswerTask, Refusal, head
 
 if TYPE_CHECKING:
     from falcon_mnist.server.listener import Listener
@@ -26,19 +25,6 @@ READ_SECONDS = 10.0
 # The thread that reads from all connections answers at once for so long in a round; the rest of the round's requests
 # go to others. So where many connections ask, or each for much, none waits for all: some 100 answers of one row.
 AT_ONCE_SECONDS = 0.02
-
-
-class Refusal(ErrorTask):  # type: ignore[misc]
-    """waitress's own answer to malformed HTTP, with the headers and the line in the log that every answer has."""
-
-    def execute(self) -> None:
-        """Write it."""
-        request_id = new_request_id()
-        self.response_headers += [("X-Request-ID", request_id), *ANSWER_HEADERS]
-        if isinstance(self.request.error, StorageFull):
-            self.response_headers.append(("Retry-After", "10"))
-        super().execute()
-        logs.answered({"request_id": request_id, "status": self.request.error.code})
 
 
 class Channel(HTTPChannel):  # type: ignore[misc]
@@ -81,9 +67,23 @@ class Channel(HTTPChannel):  # type: ignore[misc]
         super().handle_read()
         self._reader = 0
         if self._due_at_once:
+            self._due_at_once = False
             self._answer_at_once()
-            if self.writable():
-                self.handle_write()
+
+    def received(self, data: bytes) -> bool:
+        """Take bytes in; with no parser between where they are a whole request that is answered at once."""
+        if self._reader == threading.get_ident() and self._is_idle() and (whole := plain_head.whole(data)):
+            head, body = whole
+            if self._may_be_quick(head, len(body)):
+                if self._answered_at_once(head, body):
+                    return True
+                self._reader = 0  # not to be tried again
+        return bool(super().received(data))
+
+    def _is_idle(self) -> bool:
+        """Whether what comes next is a request that is to be answered next."""
+        waits = self.request is None and not self.requests and not self.total_outbufs_len
+        return waits and not self.will_close and not self.close_when_flushed
 
     def send_continue(self) -> None:
         """Ask for the body, unless there is none or it is refused: waitress would wait for it all the same."""
@@ -94,29 +94,39 @@ class Channel(HTTPChannel):  # type: ignore[misc]
 
     def takes_at_once(self) -> bool:
         """Whether the request that has just come in is answered by this thread, the one that reads."""
-        request = self.requests[0]
-        reads = self._reader == threading.get_ident() and self.server.answered_seconds < AT_ONCE_SECONDS
-        self._due_at_once = reads and not self.unread and request.error is None and self.server.may_be_quick(request)
+        request, reads = self.requests[0], self._reader == threading.get_ident()
+        if reads and not self.unread and request.error is None and request.head is not None and request.body_kept:
+            self._due_at_once = self._may_be_quick(request.head, request.content_length)
         return self._due_at_once
+
+    def _may_be_quick(self, head: plain_head.Head, length: int) -> bool:
+        server = self.server
+        fits = length <= server.max_body_bytes and server.answered_seconds < AT_ONCE_SECONDS
+        return fits and server.may_be_quick(head, length)
 
     def _answer_at_once(self) -> None:
         """Without a task; what is not answered so is a task for another thread, which also meets each failure."""
         request = self.requests[0]
-        self._due_at_once = False
-        start = time.perf_counter()
-        try:
-            answer = self.server.answer_at_once(request)
-        except Exception:
-            answer = None
-        if answer is None:
-            request.get_body_stream().seek(0)  # it may have been read
-            self.server.task_dispatcher.add_task(self)
-        else:
+        body = request.get_body_stream()
+        if self._answered_at_once(request.head, body.read()):
             request.close()
             with self.requests_lock:
                 self.requests.clear()
+        else:
+            body.seek(0)
+            self.server.task_dispatcher.add_task(self)
+
+    def _answered_at_once(self, request: plain_head.Head, body: bytes) -> bool:
+        """Whether it is answered and its answer sent, or left for later as far as its client does not take it yet."""
+        start = time.perf_counter()
+        try:
+            answer = self.server.answer_at_once(request, body)
+        except Exception:
+            answer = None
+        if answer is not None:
             self._send_at_once(head("200 OK", answer.headers, time.time()) + answer.data)
         self.server.answered_seconds += time.perf_counter() - start
+        return answer is not None
 
     @staticmethod
     def task_class(channel: Channel, request: RequestParser) -> Task:

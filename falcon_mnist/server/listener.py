@@ -10,7 +10,6 @@ import time
 from collections.abc import Callable, Iterable
 from typing import Any
 
-from waitress import wasyncore
 from waitress.adjustments import Adjustments
 from waitress.server import TcpWSGIServer
 
@@ -18,8 +17,9 @@ from falcon_mnist.api.at_once import Answer
 from falcon_mnist.server.balance import GIVE_WAY_SECONDS, Balance
 from falcon_mnist.server.channel import Channel
 from falcon_mnist.server.dispatcher import Dispatcher
-from falcon_mnist.server.parser import RequestParser
+from falcon_mnist.server.plain_head import Head
 from falcon_mnist.server.sockets import addresses
+from falcon_mnist.server.watch import Watch
 
 log = logging.getLogger(__name__)
 
@@ -35,8 +35,8 @@ class Listener(TcpWSGIServer):  # type: ignore[misc]
     channel_class = Channel
     admits: Callable[[str], bool]
     max_body_bytes: int
-    may_be_quick: Callable[[RequestParser], bool]
-    answer_at_once: Callable[[RequestParser], Answer | None]
+    may_be_quick: Callable[[Head, int], bool]
+    answer_at_once: Callable[[Head, bytes], Answer | None]
     io_thread = 0  # which reads and writes
     answered_seconds = 0.0  # that this thread has spent on answers since it last waited
     balance: Balance | None = None  # with other processes that listen at the same socket
@@ -108,15 +108,17 @@ class Listeners:
         admits: Callable[[str], bool],
         max_body_bytes: int,
         adjustments: dict[str, Any],
-        may_be_quick: Callable[[RequestParser], bool] = lambda _: False,
-        answer_at_once: Callable[[RequestParser], Answer | None] = lambda _: None,
+        may_be_quick: Callable[[Head, int], bool] = lambda _, __: False,
+        answer_at_once: Callable[[Head, bytes], Answer | None] = lambda _, __: None,
         balance: Balance | None = None,
     ) -> None:
         """`sockets` become the server's own; with `balance`, other processes listen at them too.
 
-        What `may_be_quick` is given to `answer_at_once`, in the thread that reads; None leaves it to the application.
+        What `may_be_quick`, by its head and its body's length, is given to `answer_at_once`, in the thread that reads;
+        None leaves it to the application.
         """
         self._map: dict[int, Any] = {}
+        self._watch = Watch(self._map, self._wait_seconds)
         self._adjustments = Adjustments(**adjustments)
         self.task_dispatcher = Dispatcher()
         self.listeners: list[Listener] = []
@@ -150,9 +152,13 @@ class Listeners:
         for listener in self.listeners:
             listener.io_thread = threading.get_ident()
         while self._map:
-            for listener in self.listeners:
-                listener.answered_seconds = 0.0
-            wasyncore.poll2(self._wait_seconds(), self._map)
+            self.turn()
+
+    def turn(self) -> None:
+        """Wait until there is something to read or write, and do it."""
+        for listener in self.listeners:
+            listener.answered_seconds = 0.0
+        self._watch.turn()
 
     def _wait_seconds(self) -> float:
         """Not longer than until a listener accepts again."""

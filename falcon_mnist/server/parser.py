@@ -18,7 +18,7 @@ from falcon_mnist.server import plain_head
 from falcon_mnist.server.chunked import ChunkedBody
 
 MAX_HEADER_BYTES = 2**15  # waitress's `max_request_header_size`
-MAX_HEADER_LINES = 200
+MAX_HEADER_LINES = plain_head.MAX_LINES
 
 
 class StorageFull(Error):  # type: ignore[misc]
@@ -60,7 +60,7 @@ class RequestParser(HTTPRequestParser):  # type: ignore[misc]
     path = ""  # waitress wants to name it also where it could not be read
     body_rcv: Any = None
     body_kept = True
-    is_plain = False  # whether the head is read at once, by `plain_head`
+    head: plain_head.Head | None = None  # if it is plain
     _too_many_headers = False
 
     def __init__(self, adjustments: Any, reader: Reader) -> None:
@@ -107,8 +107,9 @@ class RequestParser(HTTPRequestParser):  # type: ignore[misc]
 
     def _take(self, head: plain_head.Head) -> None:
         """Set what `parse_header` sets."""
-        self.command, self.request_uri, self.path, self.query, self.headers, self.content_length = head
-        self.is_plain = True
+        self.head = head
+        self.command, self.request_uri, self.path, self.query = head.method, head.uri, head.path, head.query
+        self.headers, self.content_length = head.headers, head.content_length
         self.version = "1.1"
         self.url_scheme = self.adj.url_scheme
         self.proxy_scheme = self.proxy_netloc = self.fragment = ""

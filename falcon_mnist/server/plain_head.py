@@ -9,8 +9,8 @@ folded lines, bytes beyond printable ASCII) is left to its parser, and what is p
 from __future__ import annotations
 
 import re
+from dataclasses import dataclass
 from functools import lru_cache
-from typing import NamedTuple
 
 _BYTES = bytes(range(0x20, 0x7F)) + b"\r\n"
 _METHOD = re.compile("[A-Z]{1,20}")
@@ -20,9 +20,11 @@ _LENGTH = re.compile("[0-9]{1,15}")
 _LENGTH_LINE = re.compile(rb"\r\nContent-Length: ([0-9]{1,15})(?=\r\n)", re.IGNORECASE)
 _MAX_KEPT_BYTES = 1000
 _NOT_PLAIN = frozenset({"TRANSFER_ENCODING", "EXPECT"})
+MAX_LINES = 200  # of headers
 
 
-class Head(NamedTuple):
+@dataclass(slots=True)
+class Head:
     """What stands in it; the names of headers as in WSGI, without their prefix."""
 
     method: str
@@ -38,18 +40,39 @@ def parse(head: bytes) -> Head | None:
     line = _LENGTH_LINE.search(head)
     if line is None or len(head) > _MAX_KEPT_BYTES:
         return _parse(head)
-    rest = _parse_and_keep(head[: line.start()] + head[line.end() :])
-    if rest is None or "CONTENT_LENGTH" in rest.headers:
+    rest = _parse_but(line, len(head))
+    if rest is None:
         return None
-    length = line[1].decode("ascii")
-    return rest._replace(headers=rest.headers | {"CONTENT_LENGTH": length}, content_length=int(length))
+    headers = rest.headers | {"CONTENT_LENGTH": line[1].decode("ascii")}
+    return Head(rest.method, rest.uri, rest.path, rest.query, headers, int(line[1]))
+
+
+def whole(request: bytes) -> tuple[Head, bytes] | None:
+    """The head, but for its length, and the body, where `request` is all of a plain one, and nothing more."""
+    end = request.find(b"\r\n\r\n") + 4
+    line = _LENGTH_LINE.search(request, 0, end)
+    if line is None or end > _MAX_KEPT_BYTES or int(line[1]) != len(request) - end:
+        return None
+    rest = _parse_but(line, end)
+    return None if rest is None else (rest, request[end:])
+
+
+def _parse_but(length: re.Match[bytes], end: int) -> Head | None:
+    """The head that ends at `end`, without the line that tells the length of its body."""
+    rest = _parse_and_keep(length.string[: length.start()] + length.string[length.end() : end])
+    return None if rest is None or "CONTENT_LENGTH" in rest.headers else rest
 
 
 def _parse(head: bytes) -> Head | None:
     if head.translate(None, _BYTES):
         return None
     first, *lines = head.decode("ascii").split("\r\n")
-    if head.count(b"\n") != len(lines) or head.count(b"\r") != len(lines) or lines[-2:] != ["", ""]:
+    if (
+        len(lines) > MAX_LINES
+        or head.count(b"\n") != len(lines)
+        or head.count(b"\r") != len(lines)
+        or lines[-2:] != ["", ""]
+    ):
         return None
     method, _, rest = first.partition(" ")
     uri, _, version = rest.partition(" ")

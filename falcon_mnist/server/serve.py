@@ -70,7 +70,7 @@ def make_server(service: Service, sockets: list[socket.socket], balance: Balance
             sockets,
             admits=service.tokens.admits,
             max_body_bytes=service.settings.max_body_bytes,
-            may_be_quick=lambda request: may_be_quick(request) and not logs.is_behind(),
+            may_be_quick=lambda head, length: may_be_quick(head, length) and not logs.is_behind(),
             answer_at_once=AtOnce(service),
             adjustments=ADJUSTMENTS
             | {

@@ -1,12 +1,16 @@
-"""The answer to a request that the application takes: waitress's task, which writes a plain answer in one piece."""
+"""Answers to requests: of the application, by waitress's task, a plain one in one piece, and of waitress itself."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable
 from functools import lru_cache
 
-from waitress.task import WSGITask
+from waitress.task import ErrorTask, WSGITask
 from waitress.utilities import build_http_date
+
+from falcon_mnist import logs
+from falcon_mnist.api.answered import ANSWER_HEADERS, new_request_id
+from falcon_mnist.server.parser import StorageFull
 
 
 class AnswerTask(WSGITask):  # type: ignore[misc]
@@ -38,6 +42,19 @@ class AnswerTask(WSGITask):  # type: ignore[misc]
             and self.request.headers.get("CONNECTION", "").lower() != "close"
             and self.has_body
         )
+
+
+class Refusal(ErrorTask):  # type: ignore[misc]
+    """waitress's own answer to malformed HTTP, with the headers and the line in the log that every answer has."""
+
+    def execute(self) -> None:
+        """Write it."""
+        request_id = new_request_id()
+        self.response_headers += [("X-Request-ID", request_id), *ANSWER_HEADERS]
+        if isinstance(self.request.error, StorageFull):
+            self.response_headers.append(("Retry-After", "10"))
+        super().execute()
+        logs.answered({"request_id": request_id, "status": self.request.error.code})
 
 
 def head(status: str, headers: Iterable[tuple[str, str]], now: float) -> bytes:

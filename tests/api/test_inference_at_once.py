@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import io
 import json
 from dataclasses import replace
-from types import SimpleNamespace
-from typing import Any, cast
+from typing import Any
 
 import orjson
 import pytest
@@ -14,12 +12,14 @@ from falcon.testing import TestClient
 from serving import BINARY, READ, Document, architecture, pixels
 
 from falcon_mnist.api.app import build_app
-from falcon_mnist.api.at_once import Answer, AtOnce, Request, may_be_quick
+from falcon_mnist.api.at_once import Answer, AtOnce, may_be_quick
 from falcon_mnist.api.request import JSON
+from falcon_mnist.api.resources.inference import INFER_PATH
 from falcon_mnist.api.service import Service
 from falcon_mnist.clock import Clock
 from falcon_mnist.inference.figures import SharedFigures
 from falcon_mnist.inference.predictors import LOOK_SECONDS, Predictors
+from falcon_mnist.server.plain_head import Head
 
 
 class Asked:
@@ -38,20 +38,20 @@ class Asked:
         return json.dumps({"param_id": self._param_id, "inputs": (pixels(rows) / 255).tolist()} | members).encode()
 
     def post(self, *, rows: int = 1, token: str = READ, media_type: str = JSON, **members: Any) -> Answer | None:
-        return self.answer(_request(self.body(rows=rows, **members), token, media_type))
+        return self.answer(_head(token, media_type), self.body(rows=rows, **members))
 
     def post_bytes(self, rows: int, query: str = "dtype=uint8") -> Answer | None:
-        return self.answer(_request(pixels(rows).tobytes(), READ, BINARY, f"param_id={self._param_id}&{query}"))
+        return self.answer(_head(READ, BINARY, f"param_id={self._param_id}&{query}"), pixels(rows).tobytes())
 
     def load(self) -> None:
         """As the application does for a request."""
         assert self.service.predictors.get(self._param_id)
 
 
-def _request(body: bytes, token: str, media_type: str, query: str = "") -> Any:
-    headers = {"AUTHORIZATION": f"Bearer {token}", "CONTENT_TYPE": media_type}
-    stream = {"get_body_stream": lambda: io.BytesIO(body)}
-    return SimpleNamespace(path="/api/infer", query=query, headers=headers, **stream)
+def _head(token: str, media_type: str, query: str = "") -> Head:
+    return Head(
+        "POST", INFER_PATH, INFER_PATH, query, {"AUTHORIZATION": f"Bearer {token}", "CONTENT_TYPE": media_type}, 0
+    )
 
 
 @pytest.fixture
@@ -76,10 +76,13 @@ def test_what_is_refused_is_left_to_the_application(asked: Asked) -> None:
     assert asked.post(media_type="text/plain") is None
     assert asked.post(inputs=[[1]]) is None
     assert asked.post(more=1) is None
+    assert asked.post(param_id=5) is None
+    assert asked.post(param_id=["p_1"]) is None
+    assert asked.answer(_head(READ, JSON, "more=1"), asked.body()) is None
     assert asked.post_bytes(1, "dtype=uint9") is None
     many = {f"name{number}": 1 for number in range(100)}
     assert asked.post(**{"return": many}) is None
-    assert asked.answer(_request(b"no JSON", READ, JSON)) is None
+    assert asked.answer(_head(READ, JSON), b"no JSON") is None
 
 
 def test_a_large_network_is_left_to_another_thread(client: Any, service: tuple[Service, str]) -> None:
@@ -89,12 +92,13 @@ def test_a_large_network_is_left_to_another_thread(client: Any, service: tuple[S
     assert large.figures.totals().hits == 0  # the application, which is asked next, counts it
 
 
-def test_an_answer_at_once_is_that_of_the_application_and_counts_as_one(asked: Asked) -> None:
+@pytest.mark.parametrize("members", [{}, {"return": {}}, {"return": {"logits": True, "labels": False}}])
+def test_an_answer_at_once_is_that_of_the_application_and_counts_as_one(asked: Asked, members: Document) -> None:
     asked.load()
     counted = _count(asked.service)
-    body, headers = asked.body(rows=2), {"Authorization": f"Bearer {READ}", "Content-Type": JSON}
+    body, headers = asked.body(rows=2, **members), {"Authorization": f"Bearer {READ}", "Content-Type": JSON}
     usual = TestClient(build_app(asked.service)).simulate_post("/api/infer", body=body, headers=headers)
-    at_once = asked.post(rows=2)
+    at_once = asked.post(rows=2, **members)
     assert at_once
     ours, theirs = dict(at_once.headers), dict(usual.headers)
     document = orjson.loads(at_once.data)
@@ -113,22 +117,18 @@ def _count(service: Service) -> float:
 
 
 @pytest.mark.parametrize(
-    ("quick", "request_"),
+    ("quick", "length", "changed"),
     [
-        (True, {}),
-        (True, {"content_length": 16_528}),  # a row of doubles with all their digits
-        (False, {"content_length": 100_000}),
-        (False, {"content_length": 0}),  # as of chunks, whose length is not known
-        (False, {"command": "GET"}),
-        (False, {"path": "/api/infer_adhoc"}),
-        (False, {"query": "a=1&" * 1000}),
-        (False, {"is_plain": False}),
-        (False, {"body_kept": False}),
-        (False, {"connection_close": True}),
-        (False, {"headers": {"CONTENT_ENCODING": "gzip"}}),
+        (True, 3000, {}),
+        (True, 16_528, {}),  # a row of doubles with all their digits
+        (False, 100_000, {}),
+        (False, 0, {}),
+        (False, 3000, {"method": "GET"}),
+        (False, 3000, {"path": "/api/infer_adhoc"}),
+        (False, 3000, {"query": "a=1&" * 1000}),
+        (False, 3000, {"headers": {"CONNECTION": "Close"}}),
+        (False, 3000, {"headers": {"CONTENT_ENCODING": "gzip"}}),
     ],
 )
-def test_only_a_small_inference_may_be_quick(request_: dict[str, object], *, quick: bool) -> None:
-    usual = {"command": "POST", "path": "/api/infer", "query": "", "headers": {}, "content_length": 3000}
-    asked = usual | {"is_plain": True, "body_kept": True, "connection_close": False} | request_
-    assert may_be_quick(cast("Request", SimpleNamespace(**asked))) is quick
+def test_only_a_small_inference_may_be_quick(length: int, changed: dict[str, Any], *, quick: bool) -> None:
+    assert may_be_quick(replace(_head(READ, JSON), **changed), length) is quick

@@ -15,12 +15,11 @@ import pytest
 from in_process import make, served
 from raw_http import Raw, request
 from serving import until
-from waitress import wasyncore
 
 from falcon_mnist.api.at_once import Answer
 from falcon_mnist.server.channel import AT_ONCE_SECONDS
 from falcon_mnist.server.listener import Listeners
-from falcon_mnist.server.parser import RequestParser
+from falcon_mnist.server.plain_head import Head
 
 LARGE = 20_000_000  # bytes, more than a connection takes without a reader
 
@@ -33,9 +32,8 @@ def _application(environ: dict[str, Any], start_response: Callable[..., Any]) ->
     return [answer]
 
 
-def _at_once(request: RequestParser) -> Answer | None:
+def _at_once(request: Head, body: bytes) -> Answer | None:
     """The same, but for what is slow; and it fails at one path."""
-    body = request.get_body_stream().read()
     if request.path == "/slow":
         return None
     if request.path == "/wrong":
@@ -48,7 +46,7 @@ def _answer_to(body: bytes) -> bytes:
     return body + b" " + threading.current_thread().name.encode()
 
 
-POSTS = {"may_be_quick": lambda request: request.command == "POST", "answer_at_once": _at_once}
+POSTS = {"may_be_quick": lambda head, _: head.method == "POST", "answer_at_once": _at_once}
 
 
 @pytest.fixture
@@ -84,6 +82,42 @@ def test_what_may_be_quick_is_answered_by_the_thread_that_reads_and_all_else_by_
             assert reads not in _ask(connection, "GET", "/")
 
 
+@pytest.mark.parametrize("pieces", [1, 2, 3])
+def test_that_thread_answers_in_however_many_pieces_a_request_comes(pieces: int) -> None:
+    server = make(_application, **POSTS)
+    sent = request("POST", "/", body=b"body")
+    with Raw(server.addresses[0]) as connection:
+        server.turn()
+        for _ in range(2):
+            for at in range(pieces):
+                connection.send(sent[at * len(sent) // pieces : (at + 1) * len(sent) // pieces])
+                server.turn()
+            assert _answer(connection) == _answer_to(b"body")
+    _end(server)
+
+
+def test_a_body_beyond_the_limit_is_not_answered_at_once() -> None:
+    with served(_application, **POSTS, max_body_bytes=4) as server, Raw(server.addresses[0]) as connection:
+        assert not _ask(connection, "POST", "/", b"body").startswith(b"body waitress")
+        assert _ask(connection, "POST", "/", b"body!").startswith(b" waitress")
+
+
+def test_what_is_not_answered_at_once_is_tried_only_once() -> None:
+    tried = []
+
+    def count(head: Head, body: bytes) -> Answer | None:
+        tried.append(head.path)
+        return _at_once(head, body)
+
+    with (
+        served(_application, **POSTS | {"answer_at_once": count}) as server,
+        Raw(server.addresses[0]) as connection,
+    ):
+        for path in ("/slow", "/wrong"):
+            assert _ask(connection, "POST", path, b"body").startswith(b"body waitress")
+    assert tried == ["/slow", "/wrong"]
+
+
 def test_what_turns_out_slow_is_answered_by_another_thread_from_its_beginning(server: Listeners) -> None:
     with Raw(server.addresses[0]) as connection:
         for body in (b"body", b"b" * 200_000):
@@ -109,11 +143,11 @@ def test_requests_that_come_together_are_answered_in_their_order(server: Listene
 
 
 def test_a_client_that_is_gone_when_it_is_answered_harms_no_other() -> None:
-    def leave(asked: RequestParser) -> Answer | None:
+    def leave(asked: Head, body: bytes) -> Answer | None:
         if asked.path == "/leave":
             gone.socket.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))  # it is reset
             gone.socket.close()
-        return _at_once(asked)
+        return _at_once(asked, body)
 
     with served(_application, **POSTS | {"answer_at_once": leave}) as server, Raw(server.addresses[0]) as other:
         gone = Raw(server.addresses[0])
@@ -141,12 +175,12 @@ def test_slow_answers_of_one_round_are_shared_with_other_threads() -> None:
     """Else whoever comes next waits for all of them."""
     begun, go_on = threading.Event(), threading.Event()
 
-    def slowly(asked: RequestParser) -> Answer | None:
+    def slowly(asked: Head, body: bytes) -> Answer | None:
         if asked.path == "/held":
             begun.set()
             assert go_on.wait(10)
         time.sleep(AT_ONCE_SECONDS)
-        return _at_once(asked)
+        return _at_once(asked, body)
 
     with served(_application, **POSTS | {"answer_at_once": slowly}) as server, ExitStack() as stack:
         held, *connections = [stack.enter_context(Raw(server.addresses[0])) for _ in range(4)]
@@ -166,9 +200,13 @@ def test_all_connections_that_wait_are_accepted_together() -> None:
     with ExitStack() as stack:
         for _ in range(20):
             stack.enter_context(Raw(server.addresses[0]))
-        wasyncore.poll2(1, server._map)
+        server.turn()
         assert len(server.channels) == 20
-        for channel in server.channels:
-            channel.handle_close()
+    _end(server)
+
+
+def _end(server: Listeners) -> None:
+    for channel in server.channels:
+        channel.handle_close()
     server.task_dispatcher.shutdown()
     server.close()

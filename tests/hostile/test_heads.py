@@ -99,6 +99,8 @@ def test_any_other_head_is_left_to_waitress(head: bytes) -> None:
 
 def _assert_read_alike(head: bytes) -> None:
     """What is taken for plain is what waitress makes of it."""
+    for body in (b"", b"\n\n", b"a body of 17 ones"):
+        _assert_taken_whole_alike(head + body)
     if plain_head.parse(head) is None:
         return
     ours, theirs = _ours(head), _received(HTTPRequestParser(ADJUSTMENTS), head)
@@ -106,6 +108,41 @@ def _assert_read_alike(head: bytes) -> None:
     assert {name: getattr(ours, name) for name in READ} == {name: getattr(theirs, name) for name in READ}
     assert (ours.body_rcv is None) == (theirs.body_rcv is None)
     assert ours.completed == theirs.completed
+
+
+def _assert_taken_whole_alike(request: bytes) -> None:
+    """What is taken as a whole request is one that waitress has read to its end with the last of these bytes."""
+    if (whole := plain_head.whole(request)) is None:
+        return
+    head, body = whole
+    theirs = HTTPRequestParser(ADJUSTMENTS)
+    taken = theirs.received(request)
+    if body:
+        assert not theirs.completed
+        taken += theirs.received(request[taken:])
+    assert taken == len(request)
+    assert theirs.completed
+    assert theirs.error is None
+    assert (head.method, head.uri, head.path, head.query) == (
+        theirs.command, theirs.request_uri, theirs.path, theirs.query,
+    )  # fmt: skip
+    assert head.headers | {"CONTENT_LENGTH": theirs.headers["CONTENT_LENGTH"]} == theirs.headers
+    assert body == theirs.get_body_stream().read()
+
+
+def test_only_what_is_all_of_one_request_is_taken_whole() -> None:
+    head = b"POST /a?b HTTP/1.1\r\nHost: here\r\nContent-Length: 4\r\nA: b\r\n\r\n"
+    whole = plain_head.whole(head + b"body")
+    assert whole is not None
+    assert (whole[0].path, whole[0].headers, whole[1]) == ("/a", {"HOST": "here", "A": "b"}, b"body")
+    for request in (head + b"bod", head + b"body\r\n", head, head[:-2], b"\r\n" + head + b"body", b""):
+        assert plain_head.whole(request) is None
+    assert plain_head.whole(head.replace(b"Content-Length: 4\r\n", b"")) is None
+    assert plain_head.whole(head.replace(b"A: b", b"Content-Length: 4") + b"body") is None
+    assert plain_head.whole(head.replace(b"A: b", b"Expect: 100-continue") + b"body") is None
+    lines = b"".join(b"%x:\r\n" % number for number in range(plain_head.MAX_LINES))
+    assert len(lines) < 1000
+    assert plain_head.whole(b"POST / HTTP/1.1\r\nContent-Length: 1\r\n" + lines + b"\r\nx") is None
 
 
 _NAMES = st.sampled_from(["Host", "Content-Length", "Connection", "Transfer-Encoding", "Expect", "x-1"])

@@ -15,7 +15,7 @@ from falcon_mnist.server.serve import ADJUSTMENTS
 from falcon_mnist.server.sockets import listen
 
 
-def make(application: Callable[..., Any], **more: Any) -> Listeners:
+def make(application: Callable[..., Any], *, max_body_bytes: int = 2**20, **more: Any) -> Listeners:
     """One that nobody runs yet; `more` as `Listeners` takes it."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", DeprecationWarning)
@@ -23,7 +23,7 @@ def make(application: Callable[..., Any], **more: Any) -> Listeners:
             application,
             listen("127.0.0.1", 0),
             admits=lambda _: True,
-            max_body_bytes=2**20,
+            max_body_bytes=max_body_bytes,
             adjustments=ADJUSTMENTS | {"connection_limit": 100, "ident": None},
             **more,
         )

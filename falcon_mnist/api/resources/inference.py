@@ -121,7 +121,7 @@ def predict(
 ) -> dict[str, Any]:
     """The `outputs` and `latency_ms` of an answer; raises a 422 `Problem` where logits are not finite."""
     logits, milliseconds = predictor(rows)
-    if not np.isfinite(logits).all():
+    if np.count_nonzero(np.isfinite(logits)) < logits.size:  # `all` takes twice as long
         row = int(np.flatnonzero(~np.isfinite(logits).all(axis=1))[0])
         detail = "is so large that the network's output for it is beyond the range of float32"
         raise invalid_fields([Fault(f"/inputs/{row}", detail)])
