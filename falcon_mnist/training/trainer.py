@@ -25,8 +25,8 @@ from falcon_mnist.training.threads import Threads
 
 __all__ = ["DivergedError", "Metrics", "State", "StoppedError", "initial_state", "split", "train"]
 
-# A segment is one call of the kernels; a run can be saved after each. It takes half a second at 120 GFLOP/s, and much less
-# where zeros are skipped: packing the weights at its start costs little, and a run is saved soon.
+# A segment is one call of the kernels; a run can be saved after each. It takes half a second at 120 GFLOP/s, and much
+# less where zeros are skipped: packing the weights at its start costs little, and a run is saved soon.
 SEGMENT_FLOP = 60_000_000_000
 # A segment that tries out a number of threads has so small a part of the batches.
 TRIAL_PARTS = 40
