@@ -101,7 +101,8 @@ def execute(settings: Settings, run_id: str, owner: str) -> None:
     worker.execute_with(replace(worker.parts(settings), keep_lease=keep_lease), run_id, owner)
 
 
-backend = partial(PoolBackend, context=CONTEXT, execute=execute)
+# Other tests compute at the same time: a run that takes all CPUs would wait for each of its threads in turn.
+backend = partial(PoolBackend, context=CONTEXT, execute=execute, all_cpus=1)
 
 
 def main() -> None:
