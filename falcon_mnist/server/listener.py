@@ -16,7 +16,7 @@ from waitress.server import TcpWSGIServer
 
 from falcon_mnist.api.at_once import Answer
 from falcon_mnist.server.balance import GIVE_WAY_SECONDS, Balance
-from falcon_mnist.server.channel import Channel
+from falcon_mnist.server.channel import READ_SECONDS, Channel
 from falcon_mnist.server.dispatcher import Dispatcher
 from falcon_mnist.server.parser import RequestParser
 from falcon_mnist.server.sockets import addresses
@@ -35,6 +35,7 @@ class Listener(TcpWSGIServer):  # type: ignore[misc]
     channel_class = Channel
     admits: Callable[[str], bool]
     max_body_bytes: int
+    read_seconds: float
     may_be_quick: Callable[[RequestParser], bool]
     answer_at_once: Callable[[RequestParser], Answer | None]
     io_thread = 0  # which reads and writes
@@ -111,6 +112,7 @@ class Listeners:
         may_be_quick: Callable[[RequestParser], bool] = lambda _: False,
         answer_at_once: Callable[[RequestParser], Answer | None] = lambda _: None,
         balance: Balance | None = None,
+        read_seconds: float = READ_SECONDS,
     ) -> None:
         """`sockets` become the server's own; with `balance`, other processes listen at them too.
 
@@ -132,6 +134,7 @@ class Listeners:
             )
             listener.admits, listener.max_body_bytes, listener.balance = admits, max_body_bytes, balance
             listener.may_be_quick, listener.answer_at_once = may_be_quick, answer_at_once
+            listener.read_seconds = read_seconds
             self.listeners.append(listener)
         self.task_dispatcher.set_thread_count(self._adjustments.threads)
 
