@@ -181,7 +181,7 @@ def execute(settings: Settings, run_id: str, owner: str) -> None:
 class FaultyExecutor(Executor):
     """An executor with these workers, whose end may take long."""
 
-    drain_seconds = 3.0
+    drain_seconds = 1.0 if on("deaf") else 3.0  # for who is deaf it waits in vain
 
     def __init__(self, settings: Settings, store: Store, _: object) -> None:
         super().__init__(
