@@ -138,6 +138,7 @@ class PoolBackend:
         heard = {owner: busy.listener.silent_seconds(now) for owner, (busy, _) in self._busy.items()}
         silent = [owner for owner, silence in heard.items() if silence > seconds]
         for owner in silent:
+            self._busy[owner][0].listener.kill()
             self.kill(owner)
         return silent
 

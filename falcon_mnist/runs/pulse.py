@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import os
+import signal
 import threading
 import time
+from contextlib import suppress
 from multiprocessing.context import BaseContext
 
 BEAT_SECONDS = 0.5
@@ -21,14 +24,21 @@ class Pulse:
 
     def __init__(self, context: BaseContext) -> None:
         self._beats = context.RawValue("Q", 0)
+        self._process = context.RawValue("q", 0)
 
     @property
     def beats(self) -> int:
         """How many there were."""
         return int(self._beats.value)
 
+    @property
+    def process(self) -> int:
+        """The id of the process; 0 before the first beat."""
+        return int(self._process.value)
+
     def keep_beating(self) -> None:
         """From now on, as long as this process lives and is not stopped."""
+        self._process.value = os.getpid()
         threading.Thread(target=self._beat, name="pulse", daemon=True).start()
 
     def _beat(self) -> None:
@@ -53,3 +63,9 @@ class Listener:
         self._silent = self._silent + passed if beats and beats == self._heard else 0.0
         self._heard, self._looked = beats, now
         return self._silent
+
+    def kill(self) -> None:
+        """End a process that was heard and is silent now, at once: one that is stopped obeys no other signal."""
+        if process := self._pulse.process:
+            with suppress(ProcessLookupError):
+                os.kill(process, signal.SIGKILL)

@@ -41,7 +41,13 @@ class RayBackend:
 
     claim_seconds = (60.0, 480.0)  # Ray may have to start a process, or to wait for as many CPUs on one node
 
-    def __init__(self, settings: Settings, notify: Callable[[], None]) -> None:
+    def __init__(
+        self,
+        settings: Settings,
+        notify: Callable[[], None],
+        *,
+        retry_seconds: tuple[float, float] = RETRY_SECONDS,
+    ) -> None:
         self._settings = settings
         self._notify = notify
         self._address = os.environ.get("RAY_ADDRESS", "").strip() or "auto"
@@ -51,7 +57,8 @@ class RayBackend:
         self._messages: deque[tuple[Connection, Any]] = deque()
         self._cluster = Cluster(0, 0)
         self._problem: str | None = STARTING
-        self._retry_seconds, self._most_retry_seconds = RETRY_SECONDS
+        self._first_retry_seconds, self._most_retry_seconds = retry_seconds
+        self._retry_seconds = self._first_retry_seconds
         self._next_start = float("-inf")
         self._driver: tuple[Any, Connection] | None = None
         resource_tracker.ensure_running()
@@ -139,7 +146,7 @@ class RayBackend:
                 if cpus and self._problem is not None:
                     log.info("Ray answers: %d CPUs", cpus)
                     self._problem = None
-                    self._retry_seconds = RETRY_SECONDS[0]
+                    self._retry_seconds = self._first_retry_seconds
             case Placed(owner, cpus) if owner in self._attempts:
                 self._attempts[owner] = cpus
             case Ended(owner) if self._attempts.pop(owner, None) is not None:

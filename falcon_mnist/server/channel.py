@@ -20,7 +20,8 @@ from falcon_mnist.server.task import AnswerTask, Refusal, head
 if TYPE_CHECKING:
     from falcon_mnist.server.listener import Listener
 
-# So long may pass without a byte of an answer being read; then its connection is closed.
+# So long, unless a server is told otherwise, may pass without a byte of an answer being read; then its connection is
+# closed.
 READ_SECONDS = 10.0
 # The thread that reads from all connections answers at once for so long in a round; the rest of the round's requests
 # go to others. So where many connections ask, or each for much, none waits for all: some 100 answers of one row.
@@ -196,7 +197,7 @@ class Channel(HTTPChannel):  # type: ignore[misc]
 
     def stalled(self) -> bool:
         """Whether there is an answer of which nothing has been read for too long."""
-        return bool(self.total_outbufs_len) and time.time() > self.last_activity + READ_SECONDS
+        return bool(self.total_outbufs_len) and time.time() > self.last_activity + self.server.read_seconds
 
     def writable(self) -> bool:
         """Whether to be asked to write."""

@@ -15,7 +15,7 @@ from waitress.server import TcpWSGIServer
 
 from falcon_mnist.api.at_once import Answer
 from falcon_mnist.server.balance import GIVE_WAY_SECONDS, Balance
-from falcon_mnist.server.channel import Channel
+from falcon_mnist.server.channel import READ_SECONDS, Channel
 from falcon_mnist.server.dispatcher import Dispatcher
 from falcon_mnist.server.plain_head import Head
 from falcon_mnist.server.sockets import addresses
@@ -35,6 +35,7 @@ class Listener(TcpWSGIServer):  # type: ignore[misc]
     channel_class = Channel
     admits: Callable[[str], bool]
     max_body_bytes: int
+    read_seconds: float
     may_be_quick: Callable[[Head, int], bool]
     answer_at_once: Callable[[Head, bytes], Answer | None]
     io_thread = 0  # which reads and writes
@@ -111,6 +112,7 @@ class Listeners:
         may_be_quick: Callable[[Head, int], bool] = lambda _, __: False,
         answer_at_once: Callable[[Head, bytes], Answer | None] = lambda _, __: None,
         balance: Balance | None = None,
+        read_seconds: float = READ_SECONDS,
     ) -> None:
         """`sockets` become the server's own; with `balance`, other processes listen at them too.
 
@@ -134,6 +136,7 @@ class Listeners:
             )
             listener.admits, listener.max_body_bytes, listener.balance = admits, max_body_bytes, balance
             listener.may_be_quick, listener.answer_at_once = may_be_quick, answer_at_once
+            listener.read_seconds = read_seconds
             self.listeners.append(listener)
         self.task_dispatcher.set_thread_count(self._adjustments.threads)
 

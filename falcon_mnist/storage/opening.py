@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager
 from importlib.util import find_spec
 from pathlib import Path
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 import peewee
 
@@ -20,6 +20,9 @@ from falcon_mnist.storage.migrations import STEPS, SchemaError, migrate, version
 from falcon_mnist.storage.private import make_private, tighten
 from falcon_mnist.storage.sqlite import SQLite
 from falcon_mnist.storage.store import Store
+
+if TYPE_CHECKING:
+    from falcon_mnist.storage.object_store import Patience
 
 # How long statements wait for a lock, in seconds. A request gives up soon: it holds one of few threads, and its
 # client can ask again. A worker would lose what it has computed.
@@ -119,21 +122,31 @@ _OBJECT_STORES = {"s3": _Kind("s3fs", "s3", "connect_s3"), "gs": _Kind("gcsfs", 
 
 
 def parameter_storage(
-    settings: Settings, *, cached: bool = True, clock: Clock = SYSTEM_CLOCK, disk: Disk = SYSTEM_DISK
+    settings: Settings,
+    *,
+    cached: bool = True,
+    clock: Clock = SYSTEM_CLOCK,
+    disk: Disk = SYSTEM_DISK,
+    patience: Patience | None = None,
 ) -> Storage:
-    """Where parameter files are; of a bucket's, this machine keeps copies if `cached`. Raises `SettingsError`."""
-    storage = _storage(settings, "parameters", clock, disk)
+    """Where parameter files are; of a bucket's, this machine keeps copies if `cached`. Raises `SettingsError`.
+
+    `patience` is what a bucket may take, if not as usual.
+    """
+    storage = _storage(settings, "parameters", clock, disk, patience)
     if cached and not isinstance(settings.storage, Path):
         return CachedStorage(storage, Cache(settings.cached_parameters))
     return storage
 
 
-def checkpoint_storage(settings: Settings, *, clock: Clock = SYSTEM_CLOCK, disk: Disk = SYSTEM_DISK) -> Storage:
+def checkpoint_storage(
+    settings: Settings, *, clock: Clock = SYSTEM_CLOCK, disk: Disk = SYSTEM_DISK, patience: Patience | None = None
+) -> Storage:
     """Where checkpoints are; they are read too rarely to be worth a copy. Raises `SettingsError`."""
-    return _storage(settings, "checkpoints", clock, disk)
+    return _storage(settings, "checkpoints", clock, disk, patience)
 
 
-def _storage(settings: Settings, name: str, clock: Clock, disk: Disk) -> Storage:
+def _storage(settings: Settings, name: str, clock: Clock, disk: Disk, patience: Patience | None) -> Storage:
     place = settings.storage
     if isinstance(place, Path):
         return LocalFolder(place / name, clock=clock, disk=disk)
@@ -144,4 +157,7 @@ def _storage(settings: Settings, name: str, clock: Clock, disk: Disk) -> Storage
     # Brings fsspec, which a folder does not need: every command and every worker would wait for it.
     from falcon_mnist.storage import object_store
 
-    return object_store.ObjectStore(f"{prefix}/{name}", getattr(object_store, kind.connect), clock=clock)
+    connect = getattr(object_store, kind.connect)
+    return object_store.ObjectStore(
+        f"{prefix}/{name}", connect, clock=clock, patience=patience or object_store.PATIENCE
+    )

@@ -75,10 +75,10 @@ def test_what_one_server_trains_another_serves_until_one_deletes_it(start: Calla
 
 
 def test_a_run_goes_on_at_another_server_when_its_own_is_killed(start: Callable[..., Faulty]) -> None:
-    first = start("one", HOLD)
+    first = start("one", HOLD, "brief-leases")
     with Client(first.url()) as client:
         run_id = held(client)
-        second = start("two")
+        second = start("two", "brief-leases")
         url = second.url()
         kill(first.process.pid, *first.workers())
     with Client(url) as client:

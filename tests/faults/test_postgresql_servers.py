@@ -8,6 +8,7 @@ from pathlib import Path
 
 import forking
 import pytest
+from faulty_servers import expire_in
 from interrupting import LONG
 from postgres import Cluster
 from serving import SMALL, Client, Document, Server, environment, kind, pixels, until
@@ -22,9 +23,15 @@ MOVED = {**LONG, "hyperparams": LONG["hyperparams"] | {"epochs": 20}}
 
 
 @pytest.fixture
-def start(serve: Callable[..., Server], cluster: Cluster, tmp_path: Path) -> Callable[[str], Server]:
+def database(cluster: Cluster) -> str:
+    """The URL of what a test's servers share."""
+    return cluster.database()
+
+
+@pytest.fixture
+def start(serve: Callable[..., Server], database: str, tmp_path: Path) -> Callable[[str], Server]:
     """Starts servers with homes of their own that share rows and files."""
-    shared = {"database_url": cluster.database(), "storage_url": tmp_path / "storage"}
+    shared = {"database_url": database, "storage_url": tmp_path / "storage"}
     return lambda name: serve(home=tmp_path / name, **shared)
 
 
@@ -86,7 +93,7 @@ def test_while_the_database_is_away_requests_are_told_to_come_back(client: Clien
 
 
 def test_a_server_ends_while_the_database_is_away_and_the_next_resumes_its_run(
-    start: Callable[[str], Server], cluster: Cluster
+    start: Callable[[str], Server], cluster: Cluster, database: str
 ) -> None:
     first = start("home")
     with Client(first.url()) as client:
@@ -96,6 +103,7 @@ def test_a_server_ends_while_the_database_is_away_and_the_next_resumes_its_run(
         assert first.stop() == 0
     finally:
         cluster.start()
+    expire_in(database)
     with Client(start("home").url()) as client:
         run = client.wait(run_id, "succeeded")
         assert [each["epoch"] for each in run["history"]] == list(range(1, 101))

@@ -6,6 +6,7 @@ from collections.abc import Callable
 
 import pytest
 from interrupting import LONG, parameter_bytes
+from once import once
 from ray_cluster import RayCluster
 from serving import Client, Server
 from several import both_started
@@ -16,9 +17,14 @@ Serve = Callable[..., Server]
 
 
 @pytest.fixture(scope="session")
-def undisturbed(client: Client) -> bytes:
+def undisturbed(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> bytes:
     """The parameters of the long run when nothing happens to it."""
-    return parameter_bytes(client, client.trained(LONG))
+
+    def learned() -> bytes:
+        client: Client = request.getfixturevalue("client")
+        return parameter_bytes(client, client.trained(LONG))
+
+    return once(tmp_path_factory, "undisturbed", learned)
 
 
 @pytest.fixture

@@ -174,7 +174,7 @@ def test_a_worker_stopped_in_a_transaction_keeps_nobody_from_writing_for_long(tm
     store = open_store(settings, wait=0.1)
     run = store.create_run(store.create_model(SMALL, {}), {}, max_queued=1)
     with closing(store), backend_of(settings, execute=stop_in_transaction) as backend:
-        queue = Queue(store, backend, lease_seconds=2, silent_seconds=2)
+        queue = Queue(store, backend, lease_seconds=0.5, silent_seconds=2)
 
         def lost() -> int:
             with suppress(DatabaseBusyError):

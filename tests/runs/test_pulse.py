@@ -1,19 +1,25 @@
-"""When a process counts as silent."""
+"""When a process counts as silent, and how such a process is ended."""
 
 from __future__ import annotations
 
 import multiprocessing
+import os
+import signal
+import time
 
 import pytest
+from serving import PATIENCE, until
 
 from falcon_mnist.runs.pulse import LOOK_SECONDS, Listener, Pulse
+
+SPAWN = multiprocessing.get_context("spawn")
 
 
 class CountedByHand(Pulse):
     """A pulse whose process is the test."""
 
     def __init__(self) -> None:
-        super().__init__(multiprocessing.get_context("spawn"))
+        super().__init__(SPAWN)
 
     def beat(self) -> None:
         self._beats.value += 1
@@ -39,3 +45,20 @@ def test_who_looks_seldom_hears_less_silence(pulse: CountedByHand) -> None:
     pulse.beat()
     listener.silent_seconds(0)
     assert listener.silent_seconds(3600) == LOOK_SECONDS
+
+
+def test_a_process_that_is_stopped_is_ended_at_once() -> None:
+    pulse = Pulse(SPAWN)
+    process = SPAWN.Process(target=_beat, args=[pulse])
+    process.start()
+    until(lambda: pulse.beats, "it has begun")
+    assert pulse.process == process.pid
+    os.kill(pulse.process, signal.SIGSTOP)
+    Listener(pulse).kill()
+    process.join(PATIENCE)
+    assert process.exitcode == -signal.SIGKILL
+
+
+def _beat(pulse: Pulse) -> None:
+    pulse.keep_beating()
+    time.sleep(3600)

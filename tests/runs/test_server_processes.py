@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 from faulty_servers import expire
-from interrupting import LONG, saved
+from interrupting import LONG, parameter_bytes, saved
 from serving import (
     COMMANDS,
     ENDLESS,
@@ -19,7 +19,6 @@ from serving import (
     SMALL,
     WRITE,
     Client,
-    Document,
     Server,
     alive,
     children,
@@ -29,16 +28,6 @@ from serving import (
 from several import EXECUTES, OTHER, both_started, clients, only, spawned
 
 Serve = Callable[..., Server]
-
-
-@pytest.fixture(scope="module")
-def undisturbed(client: Client) -> bytes:
-    """The parameters of the long run when nothing happens to it."""
-    return parameters(client, client.trained(LONG))
-
-
-def parameters(client: Client, run: Document) -> bytes:
-    return client.get(f"/api/params/{run['param_id']}?format=safetensors").content
 
 
 def family(server: Server) -> list[int]:
@@ -106,7 +95,7 @@ def test_a_process_that_is_killed_is_replaced_and_no_run_is_lost(pair: Server, u
             client = Client(pair.url())
         queued = kept.train(kept.model(), epochs=1)
         with client:
-            assert parameters(client, client.wait(run_id, "succeeded")) == undisturbed
+            assert parameter_bytes(client, client.wait(run_id, "succeeded")) == undisturbed
             client.wait(queued, "succeeded")
     assert f"server process {number} is replaced" in pair.log()
 

@@ -10,6 +10,7 @@ from __future__ import annotations
 import errno
 import json
 import math
+import mimetypes
 import os
 import shutil
 import sqlite3
@@ -22,6 +23,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+import numpy.random  # noqa: F401 (which NumPy imports when it is first used: here, once for all children)
 from falcon.testing import TestClient
 from steps import Fault, StepDisk, Steps
 
@@ -299,5 +301,6 @@ def fail_server(home: Path, digits: str) -> None:
 
 
 if __name__ == "__main__":
+    mimetypes.init()  # reads files, which every server would
     fail_worker(Path(sys.argv[1]), sys.argv[2])
     fail_server(Path(sys.argv[1]), sys.argv[2])

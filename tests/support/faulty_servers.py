@@ -13,7 +13,7 @@ from typing import Any
 
 from serving import SMALL, Client, Document, OnDisk, Server, environment, until
 
-from falcon_mnist.storage.sqlite import SQLite
+from falcon_mnist.storage.opening import open_database
 from falcon_mnist.storage.store import Store
 
 # Three batches an epoch.
@@ -91,7 +91,12 @@ HOLD = "hold-2-200"
 
 def expire(on_disk: OnDisk) -> None:
     """As if every lease had run out."""
-    store = Store(SQLite(on_disk.database, wait=20))
+    expire_in(on_disk.database)
+
+
+def expire_in(database: Path | str) -> None:
+    """The same in the database at a place."""
+    store = Store(open_database(database, wait=20))
     for lease in store.leases():
         store.requeue_expired(lease)
     store.close()

@@ -87,6 +87,8 @@ class Context(context.SpawnContext):
 CONTEXT = Context()
 # What is stopped or gone is seen in half the time; a worker that was not forked renews its lease twice in that.
 SILENT_SECONDS = 8.0
+# A cluster that is started again is found soon.
+RETRY_SECONDS = (1.0, 2.0)
 keep_lease = partial(LeaseKeeper, renew_seconds=SILENT_SECONDS / 8)
 make_queue = partial(
     Queue,
@@ -101,7 +103,8 @@ def execute(settings: Settings, run_id: str, owner: str) -> None:
     worker.execute_with(replace(worker.parts(settings), keep_lease=keep_lease), run_id, owner)
 
 
-backend = partial(PoolBackend, context=CONTEXT, execute=execute)
+# Other tests compute at the same time: a run that takes all CPUs would wait for each of its threads in turn.
+backend = partial(PoolBackend, context=CONTEXT, execute=execute, all_cpus=1)
 
 
 def main() -> None:
@@ -113,7 +116,8 @@ def main() -> None:
 def make_executor(settings: Settings, store: Any, make_backend: Any) -> Executor:
     if settings.executor == "pool":
         return Executor(settings, store, backend, make_queue=make_queue)
-    return Executor(settings, store, make_backend)
+    make_backend = partial(make_backend, retry_seconds=RETRY_SECONDS)
+    return Executor(settings, store, make_backend, make_queue=partial(Queue, lease_seconds=SILENT_SECONDS))
 
 
 def serve() -> None:

@@ -15,7 +15,13 @@ from falcon_mnist.server.serve import ADJUSTMENTS
 from falcon_mnist.server.sockets import listen
 
 
-def make(application: Callable[..., Any], *, max_body_bytes: int = 2**20, **more: Any) -> Listeners:
+def make(
+    application: Callable[..., Any],
+    *,
+    max_body_bytes: int = 2**20,
+    cleanup_interval: int = ADJUSTMENTS["cleanup_interval"],
+    **more: Any,
+) -> Listeners:
     """One that nobody runs yet; `more` as `Listeners` takes it."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", DeprecationWarning)
@@ -24,14 +30,14 @@ def make(application: Callable[..., Any], *, max_body_bytes: int = 2**20, **more
             listen("127.0.0.1", 0),
             admits=lambda _: True,
             max_body_bytes=max_body_bytes,
-            adjustments=ADJUSTMENTS | {"connection_limit": 100, "ident": None},
+            adjustments=ADJUSTMENTS | {"connection_limit": 100, "ident": None, "cleanup_interval": cleanup_interval},
             **more,
         )
 
 
 @contextmanager
 def served(application: Callable[..., Any], **more: Any) -> Iterator[Listeners]:
-    """One that runs while the block does."""
+    """One that runs while the block does; `more` as `make` takes it."""
     server = make(application, **more)
     thread = threading.Thread(target=server.run, daemon=True)
     thread.start()
