@@ -135,11 +135,12 @@ def _pipelined(url: str, number: int) -> int:
 
 @pytest.mark.parametrize("at_once", [False, True])
 def test_threads_that_meet_on_a_connection_answer_each_request_once(restless: None, *, at_once: bool) -> None:
+    """Without the lock of `Channel`, or where it is let go too soon, 4 to 40 of 100 connections have other answers."""
     turns = itertools.cycle([True, False, True])
     quick = (lambda _, __: next(turns)) if at_once else (lambda _, __: False)
     with served(_answer_path, may_be_quick=quick) as server, ThreadPoolExecutor(4) as clients:
-        answered = list(clients.map(lambda number: _pipelined(server.addresses[0], number), range(600)))
-    assert answered == [60] * 600
+        answered = list(clients.map(lambda number: _pipelined(server.addresses[0], number), range(200)))
+    assert answered == [60] * 200
 
 
 def test_connections_that_no_other_process_takes_are_accepted_by_the_one_with_most() -> None:

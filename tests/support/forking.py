@@ -28,7 +28,10 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 # What programs import. Not what looks at the environment or at the terminal as it is imported, as `cli.console` does.
-IMPORTED = ("falcon_mnist.app", "falcon_mnist.server.serve", "falcon_mnist.client", "pebble", "typer", "rich.progress")
+IMPORTED = (
+    *("falcon_mnist.app", "falcon_mnist.server.serve", "falcon_mnist.client", "pebble", "typer", "rich.progress"),
+    *("numpy.random", "rich.markdown"),  # which training, and what `--help` prints, import when they are needed
+)
 IMPORTED_FOR = {"s3": "s3fs", "gs": "gcsfs"}
 # The instruction set is chosen when the kernels are imported: another one takes an interpreter of its own.
 CHOSEN_AT_IMPORT = "FALCON_MNIST_ISA"

@@ -177,11 +177,14 @@ class Description:
 
 
 def shortened(value: Any) -> Any:
-    """The document without the middle of its longest arrays: a million weights all look alike."""
+    """The document without the middle of its long arrays: a million weights, or the epochs of a run, all look alike.
+
+    To hold a run of 100 epochs against its schema takes 7 ms, and who waits for one asks for it ten times a second.
+    """
     if isinstance(value, dict):
         return {name: shortened(member) for name, member in value.items()}
     if isinstance(value, list):
-        return [shortened(entry) for entry in (value if len(value) <= 100 else value[:3] + value[-3:])]
+        return [shortened(entry) for entry in (value if len(value) <= 20 else value[:3] + value[-3:])]
     return value
 
 
