@@ -87,10 +87,6 @@ def _connected(address: str) -> Any:
     import ray.util.scheduling_strategies
 
     ray.init(address=address, log_to_driver=False, configure_logging=False, logging_level=logging.ERROR)
-    # Ray's thread that prints the cluster's errors, here to nowhere, asks without a pause while there is no head: that
-    # takes a whole CPU for up to a minute. Told to stop, it ends when it is next answered or the head is gone.
-    with contextlib.suppress(AttributeError):  # another Ray, which has no such thread
-        ray._private.worker.global_worker.threads_stopped.set()
     return ray
 
 

@@ -6,7 +6,6 @@ import os
 import signal
 import socket
 from collections.abc import Callable
-from pathlib import Path
 
 import pytest
 from interrupting import interrupted, parameter_bytes
@@ -31,18 +30,6 @@ def workers(client: Client) -> tuple[int, int]:
     return client.get("/api/status").json()["workers"], int(float(gauge))
 
 
-def driver(server: Server) -> int:
-    """The process between the server and Ray."""
-    (found,) = (child for child in children(server.process.pid) if b"spawn_main" in command_line(child))
-    return found
-
-
-def cpu_seconds(pid: int) -> float:
-    """What a process has computed so far."""
-    user, system = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[11:13]
-    return (int(user) + int(system)) / os.sysconf("SC_CLK_TCK")
-
-
 def test_a_server_whose_cluster_is_gone_stays_and_its_run_goes_on_when_it_is_back(
     serve_with_ray: Serve, ray_cluster: RayCluster, undisturbed: bytes
 ) -> None:
@@ -51,10 +38,8 @@ def test_a_server_whose_cluster_is_gone_stays_and_its_run_goes_on_when_it_is_bac
         until(lambda: ready(client) == {"status": "ready"}, "the cluster has answered")
         assert workers(client) == (CPUS, CPUS)
         run_id, _ = interrupted(client, server)
-        waits, before = driver(server), cpu_seconds(driver(server))
         ray_cluster.kill()
         until(lambda: ready(client) == {"status": "ready", "runs": "waiting"}, "the server has noticed")
-        assert cpu_seconds(waits) - before < 2  # a thread of Ray's took a whole CPU, for longer than that
         queued = client.train(client.model(epochs=1))
         assert client.wait(queued, "queued")
         ray_cluster.start()
@@ -74,7 +59,9 @@ def test_a_server_whose_connection_to_ray_is_gone_makes_another(
     server = serve_with_ray()
     with Client(server.url()) as client:
         run_id, _ = interrupted(client, server)
-        os.kill(driver(server), signal.SIGKILL)
+        for child in children(server.process.pid):
+            if b"spawn_main" in command_line(child):
+                os.kill(child, signal.SIGKILL)
         assert parameter_bytes(client, client.wait(run_id, "succeeded")) == undisturbed
     assert "the connection to Ray was lost" in server.log()
     assert server.stop() == 0
