@@ -28,7 +28,7 @@ __all__ = ["DivergedError", "Metrics", "State", "StoppedError", "initial_state",
 # A segment is one call of the kernels; a run can be saved after each. It takes half a second at 120 GFLOP/s, and much
 # less where zeros are skipped: packing the weights at its start costs little, and a run is saved soon.
 SEGMENT_FLOP = 60_000_000_000
-# A segment that tries out a number of threads has so small a part of the batches.
+# A segment that tries out a number of threads has one in so many of its batches.
 TRIAL_PARTS = 40
 # A smaller step, some 20 us, runs on one thread: barriers would cost more than further threads save.
 MULTITHREAD_MIN_FLOP = 4_000_000

@@ -30,6 +30,7 @@ cdef Py_ssize_t _lay_out(
     b.grad_activations = _at(base, _take(&used, learning * rows * net.activation_floats))
     for i in range(2):
         b.d_transposed[i].rows = panel_rows
+        b.d_transposed[i].ld = panel_rows * net.widest_output
         b.d_transposed[i].data = _at(base, _take(&used, learning * _whole(rows, panel_rows) * net.widest_output))
     b.logits = _at(base, _take(&used, blocks * _whole(net.outputs, lanes)))
     b.scores = <Score*>_at(base, _take(&used, blocks * sizeof(Score) // 4))
@@ -43,11 +44,12 @@ cdef Py_ssize_t _lay_out(
 cdef void _lay_out_own(Buffers* b, const Net* net, const Kernels* table, bint training) noexcept:
     """Set where a thread's own parts are."""
     cdef Py_ssize_t used = 0, learning = training
+    cdef bint sparse = net.sparse_inputs > 0 or net.later_sparse > 0
     _take(&used, 3 * b.rows * sizeof(Row) // 4)
     b.transposed_at = _take(&used, learning * b.ld_transposed * net.sparse_inputs // 4)
     b.labels_at = _take(&used, b.rows // 4 + 1)
     b.sums_at = _take(&used, 2 * min(b.rows, <Py_ssize_t>BLOCK_ROWS) * table.sparse_tile)
-    b.block_at = _take(&used, learning * max(b.rows, <Py_ssize_t>K_BLOCK) * table.sparse_tile)
+    b.block_at = _take(&used, learning * sparse * max(b.rows, <Py_ssize_t>K_BLOCK) * table.sparse_tile)
     b.own_floats = used
 
 

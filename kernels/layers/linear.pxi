@@ -96,16 +96,23 @@ cdef Py_ssize_t panel_start(const Linear* layer, Py_ssize_t column) noexcept nog
     return layer.packed_weight + column // layer.panel * layer.panel * layer.inputs + column % layer.panel
 
 
+cdef inline void inputs_of(const Linear* layer, int half, Py_ssize_t* first, Py_ssize_t* end) noexcept nogil:
+    """The inputs that a half of a layer's product sums over; all of them in a layer without halves."""
+    first[0] = layer.half if half else 0
+    end[0] = layer.inputs if half else layer.half
+
+
 cdef void dense_forward(
-    const Linear* layer, const float* packed, Py_ssize_t rows, const float* x, Py_ssize_t rs_x,
-    Py_ssize_t column, Py_ssize_t columns, Py_ssize_t first, Py_ssize_t end, float* c,
+    const Linear* layer, const float* packed, Block tile, int half, const float* x, Py_ssize_t rs_x, float* c
 ) noexcept nogil:
-    """C (rows, columns) = X @ W over the inputs `first` to `end`, for columns of one panel."""
+    """C = a tile, of columns of one panel, of X @ W over half of the inputs; `x` is X's first row."""
+    cdef Py_ssize_t first, end, columns = tile.end_column - tile.column
+    inputs_of(layer, half, &first, &end)
     cdef Product p = Product(
-        end - first, end - first, 0, x + first, rs_x, 1, packed + panel_start(layer, column) + first * layer.panel,
-        layer.panel, c, columns, NULL, 0,
+        end - first, end - first, 0, x + tile.row * rs_x + first, rs_x, 1,
+        packed + panel_start(layer, tile.column) + first * layer.panel, layer.panel, c, columns, NULL, 0,
     )
-    linear_product(&p, rows, columns)
+    linear_product(&p, tile.end_row - tile.row, columns)
 
 
 cdef void dense_d_weight(
@@ -139,24 +146,25 @@ cdef void bias_update(
 
 
 cdef void dense_d_input(
-    const Linear* layer, const float* packed, Py_ssize_t rows, Panels d_transposed, Py_ssize_t first, Py_ssize_t count,
-    float* d_x, Py_ssize_t ld,
+    const Linear* layer, const float* packed, Panels d_transposed, Block block, float* d_x, Py_ssize_t ld
 ) noexcept nogil:
-    """D' (rows, first to first + count) = D @ W.T, for up to UNITS inputs.
+    """A block of D' (rows, inputs) = D @ W.T, of up to UNITS inputs; `d_x` is the first row of D'.
 
     Whole vectors of D' are written.
     """
     cdef float transposed[UNITS * NR]
-    cdef Py_ssize_t row, i, unit, columns
+    cdef Py_ssize_t row = block.row, i, unit, columns, within
+    cdef Py_ssize_t first = block.column, count = min(block.end_column, layer.inputs) - block.column
     cdef Product p = Product(
         layer.outputs, layer.panel, layer.inputs * layer.panel, packed + layer.packed_weight + first * layer.panel,
         layer.panel, 1, NULL, d_transposed.rows, &transposed[0], NR, NULL, 0,
     )
     if count < UNITS:
         memset(transposed, 0, sizeof(transposed))
-    for row from 0 <= row < rows by d_transposed.rows:
-        columns = min(rows - row, d_transposed.rows)
-        p.b = d_transposed.data + row * layer.outputs
+    while row < block.end_row:
+        within = row % d_transposed.rows
+        columns = min(block.end_row - row, d_transposed.rows - within)
+        p.b = d_transposed.data + row // d_transposed.rows * d_transposed.ld + within
         linear_product(&p, count, columns)
         for i from 0 <= i < columns by LANES:
             for unit from 0 <= unit < count by LANES:
@@ -164,3 +172,4 @@ cdef void dense_d_input(
                     transposed + unit * NR + i, NR, LANES, d_x + (row + i) * ld + first + unit, ld,
                     columns - i,
                 )
+        row += columns

@@ -11,7 +11,7 @@ cdef enum:
     K_BLOCK = 64  # elements of a row that one mask of non-zeros covers
     MAX_K_BLOCKS = 64  # masks of a row: longer rows are computed densely
     SPARSE_OUTPUTS = 64  # outputs from which on a later layer may skip zeros
-    BLOCK_ROWS = 128  # rows of a sparse operand whose sums are kept at once
+    BLOCK_ROWS = 128  # rows of a product whose sums are kept at once
 
 cdef struct Linear:
     Py_ssize_t inputs
@@ -25,7 +25,7 @@ cdef struct Linear:
     Py_ssize_t ld  # leading dimension of its activations and of their gradients, in floats
     Py_ssize_t output_at  # floats before its output in a workspace, for each row
     Py_ssize_t half  # inputs that are summed first: in the first layer half of them, whole masks; in others all
-    Py_ssize_t transposed_at  # later_sparse of the layers before it
+    Py_ssize_t transposed_at  # rows of x_transposed before its own
     bint sparse  # may skip zeros of its input: pixels, or what relu has left
     bint sparse_gradient  # may skip zeros of its d_output: relu follows it, and it may skip zeros itself
     int activation  # index of the first activation after it

@@ -50,6 +50,6 @@ cdef void transpose_to_panels(
         for j from block.column <= j < block.end_column by LANES:
             transpose(
                 d + i * ld + j, ld, block.end_row - i,
-                to.data + i // to.rows * to.rows * outputs + j * to.rows + i % to.rows, to.rows,
+                to.data + i // to.rows * to.ld + j * to.rows + i % to.rows, to.rows,
                 outputs - j,
             )

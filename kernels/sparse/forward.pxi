@@ -5,15 +5,15 @@ cdef enum:
 
 
 cdef struct SparseBlock:
-    # C (count, vectors * LANES) += A[:, first : first + K_BLOCK] @ B, or = if they begin there. C is contiguous. B is packed in panels that lie
-    # `panel` floats apart: of two vectors with leading dimension NR, or, if vectors == 1, of one with rs_b.
+    # C (count, vectors * LANES) = A[:, first : first + K_BLOCK] @ B, or += if it `goes_on`. C is contiguous. B is packed in
+    # panels that lie `panel` floats apart: of two vectors with leading dimension NR, or, if vectors == 1, of one with rs_b.
     const Row* rows  # of A
     const Row* next  # if A holds bytes: the rows to prefetch, from `first` on (MicroBatch.next)
     const float* pixel  # the float32 value of each byte
     Py_ssize_t count
     Py_ssize_t k  # elements of a whole row
-    Py_ssize_t start  # where the sums begin
     Py_ssize_t first
+    bint goes_on  # C holds the sums over the blocks before
     const float* b
     Py_ssize_t rs_b
     Py_ssize_t panel
@@ -26,7 +26,7 @@ cdef inline void sparse_block(const int vectors, const bint bytes, const SparseB
     cdef vfloat acc[WIDEST_TILE]
     cdef vfloat x
     cdef uint64_t mask, after = mask_at(bytes, &p.rows[0], p.k, p.k, p.first)
-    cdef bint goes_on = p.first > p.start
+    cdef bint goes_on = p.goes_on
     cdef Py_ssize_t i, j
     cdef Row row
     cdef const float* b
@@ -68,7 +68,7 @@ cdef inline void sparse_pairs(const int vectors, const SparseBlock* given) noexc
     cdef vfloat other[PAIR_VECTORS]
     cdef vfloat x, y, w
     cdef uint64_t mask, after = pair_mask(&p, 0)
-    cdef bint goes_on = p.first > p.start
+    cdef bint goes_on = p.goes_on
     cdef Py_ssize_t i, second, j
     cdef const uint8_t* row
     cdef const uint8_t* row_after
@@ -138,22 +138,21 @@ cdef inline void sparse_block_of(int vectors, const bint bytes, const SparseBloc
 
 
 cdef void sparse_forward(
-    const Linear* layer, const float* packed, const MicroBatch* batch, const Row* rows, Py_ssize_t count,
-    Py_ssize_t column, int vectors, Py_ssize_t start, Py_ssize_t end, float* c,
+    const Linear* layer, const float* packed, const MicroBatch* batch, const Row* rows, Block tile, int half, float* c
 ) noexcept nogil:
-    """C (count, vectors * LANES) = X @ W over the inputs `start` to `end`, for columns from `column` on."""
-    cdef Py_ssize_t k_block
+    """C = a tile of X @ W over half of the inputs; `rows` are X's."""
+    cdef Py_ssize_t k_block, first, end
+    cdef int vectors = <int>((tile.end_column - tile.column) // LANES)
     cdef SparseBlock p
-    p.rows, p.pixel, p.count, p.k, p.rs_b, p.c = rows, batch.pixel, count, layer.inputs, layer.panel, c
-    p.start = start
-    p.panel = layer.panel * layer.inputs
-    p.next = batch.next + (rows - batch.row)
-    p.b = packed + panel_start(layer, column) + start * layer.panel
-    for k_block from start <= k_block < end by K_BLOCK:
-        p.first = k_block
-        if rows.bytes != NULL and vectors <= PAIR_VECTORS:
+    inputs_of(layer, half, &first, &end)
+    p.rows, p.next, p.count = rows + tile.row, batch.next + tile.row, tile.end_row - tile.row
+    p.pixel, p.k, p.rs_b, p.panel, p.c = batch.pixel, layer.inputs, layer.panel, layer.panel * layer.inputs, c
+    p.b = packed + panel_start(layer, tile.column) + first * layer.panel
+    for k_block from first <= k_block < end by K_BLOCK:
+        p.first, p.goes_on = k_block, k_block > first
+        if p.rows.bytes != NULL and vectors <= PAIR_VECTORS:
             narrow_block(vectors, p)
-        elif rows.bytes != NULL:
+        elif p.rows.bytes != NULL:
             sparse_block_of(vectors, True, &p)
         else:
             sparse_block_of(vectors, False, &p)
@@ -181,7 +180,7 @@ cdef void sparse_d_input(
     const Linear* layer, const float* packed, const MicroBatch* batch, Py_ssize_t row, Py_ssize_t count,
     Py_ssize_t first, Py_ssize_t inputs, int vectors,
 ) noexcept nogil:
-    """`batch.sums` = D @ W.T for up to BLOCK_ROWS hidden rows from `row` on, `vectors` vectors of columns.
+    """`batch.sums[0]` = D @ W.T for up to BLOCK_ROWS hidden rows from `row` on, `vectors` vectors of columns.
 
     The columns are inputs `first` to `first + inputs`; those beyond are zeros and not read from W, whose next rows
     another thread may be updating. W is transposed to `batch.block`, K_BLOCK of its columns at a time.
@@ -189,10 +188,9 @@ cdef void sparse_d_input(
     cdef Py_ssize_t k_block
     cdef SparseBlock p
     p.rows, p.pixel, p.count, p.k, p.rs_b, p.c = batch.hidden + row, NULL, count, layer.outputs, NR, batch.sums[0]
-    p.start = 0
     p.panel = K_BLOCK * NR
     p.b = batch.block
     for k_block from 0 <= k_block < layer.outputs by K_BLOCK:
-        p.first = k_block
+        p.first, p.goes_on = k_block, k_block > 0
         transpose_weights(layer, packed, k_block, first, inputs, vectors, batch.block)
         sparse_block_of(vectors, False, &p)

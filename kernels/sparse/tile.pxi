@@ -9,7 +9,7 @@
 # are the limit. So B has to come from the first-level cache, and a tile sums many vectors at once.
 #
 # Forward and d_input: a block of B is K_BLOCK rows by a tile's columns, 40 KiB at most. All rows of A go through it one
-# by one; between blocks their sums lie in memory of the thread's own, not in the output, which other threads have read
+# by one; between blocks their sums lie in memory of the thread's own, or its part of `halves`, not in the output
 # (`sparse_block`).
 #
 # d_weight: a sum ends with the update of its parameter, so B is all of D, for fewer columns: up to four panels of W. Pixels go

@@ -41,14 +41,12 @@ cdef void activations_backward(
             memcpy(d + at, source + at, columns * sizeof(float))
 
 
-cdef Panels d_transposed_of(const Job* job, int index, Py_ssize_t row) noexcept nogil:
-    """D.T of a linear layer, for who computes its rows from `row` on: consecutive layers alternate between two buffers.
+cdef Panels d_transposed_of(const Job* job, int index) noexcept nogil:
+    """D.T of a linear layer: consecutive layers alternate between two buffers.
 
-    Threads that split rows are not at the same layer: in all layers, their parts begin at the same place.
+    Panels begin at the same places in all layers: threads that split rows may be at different ones.
     """
-    cdef Panels panels = job.workspace.d_transposed[(job.net.linears - 1 - index) % 2]
-    panels.data += row * (job.net.widest_output - job.net.linear[index].outputs)
-    return panels
+    return job.workspace.d_transposed[(job.net.linears - 1 - index) % 2]
 
 
 cdef void loss_and_d_logits(
@@ -83,21 +81,16 @@ cdef void loss(Job* job, const MicroBatch* batch, float scale, int thread) noexc
     if job.task != EVALUATE:
         activations_backward(job, last, d + block.row * last.ld, last.ld, block)
         if index > 0:
-            transpose_to_panels(block, d, last.ld, last.outputs, d_transposed_of(job, index, by_halves(job, batch) * block.row))
+            transpose_to_panels(block, d, last.ld, last.outputs, d_transposed_of(job, index))
 
 
 cdef void dense_d_activations(Job* job, const MicroBatch* batch, int index, Block block) noexcept nogil:
     """A block of the gradient of what linear layer `index` reads, through the activations before it."""
     cdef const Linear* layer = &job.net.linear[index]
     cdef const Linear* before = &job.net.linear[index - 1]
-    cdef float* d_x = d_output_of(job, before) + block.row * before.ld
-    cdef Panels d_transposed = d_transposed_of(job, index, block.row)
-    cdef Py_ssize_t inputs = min(block.end_column, layer.inputs) - block.column
-    d_transposed.data += block.row * layer.outputs
-    dense_d_input(
-        layer, job.packed, block.end_row - block.row, d_transposed, block.column, inputs, d_x, before.ld
-    )
-    activations_backward(job, before, d_x + block.column, before.ld, block)
+    cdef float* d_x = d_output_of(job, before)
+    dense_d_input(layer, job.packed, d_transposed_of(job, index), block, d_x, before.ld)
+    activations_backward(job, before, d_x + block.row * before.ld + block.column, before.ld, block)
 
 
 cdef void sparse_d_activations(Job* job, const MicroBatch* batch, int index, Block block) noexcept nogil:
@@ -137,7 +130,7 @@ cdef void d_input(Job* job, const MicroBatch* batch, int index, Block block) noe
             dense_d_activations(job, batch, index, block)
         if index > 1 and not batch.sparse_gradient[index - 1]:
             transpose_to_panels(
-                block, d_output_of(job, before), before.ld, before.outputs, d_transposed_of(job, index - 1, block.row)
+                block, d_output_of(job, before), before.ld, before.outputs, d_transposed_of(job, index - 1)
             )
         block.column = block.end_column
 
@@ -162,7 +155,10 @@ cdef void transpose_input(
 
 
 cdef void d_weight(Job* job, const MicroBatch* batch, int index, const Update* update, int thread) noexcept nogil:
-    """Gradient and update of a later layer: this thread's rows of W, which no other thread reads in `d_input`."""
+    """Gradient and update of a later layer: this thread's rows of W.
+
+    By columns no other thread reads them in `d_input`; by halves all have done so before the last barrier.
+    """
     cdef const Linear* layer = &job.net.linear[index]
     cdef const float* d = d_output_of(job, layer)
     cdef float* transposed = job.workspace.x_transposed + layer.transposed_at * batch.ld_transposed
@@ -188,9 +184,8 @@ cdef void first_d_weight(Job* job, const MicroBatch* batch, const Update* update
     if by_columns(job, batch, layer):
         thread_columns(job, batch, layer, thread, &w.column, &w.end_column)
         bias_update(layer, batch.rows, d, w.column, w.end_column, update)
-    else:
-        if thread == 0:
-            bias_update(layer, batch.rows, d, 0, layer.padded, update)
+    elif thread == 0:
+        bias_update(layer, batch.rows, d, 0, layer.padded, update)
     if batch.sparse[0] and batch.rows == 1:
         sparse_outer_product(layer, batch, d, w, update)
     elif batch.sparse[0]:

@@ -25,9 +25,9 @@
 #   gather, draw    as above                          as above; bytes of own rows of W0  as above               as above
 #   product 0       images or x, W0                   halves of the product              inputs, then rows      yes
 #   forward         halves, Wi of all later layers    activations                        rows                   no
-#   loss, d_input i own activations, Wi               scores, D and D.T of all layers    rows                   yes
+#   loss, d_input i own activations, D, Wi             scores, D and D.T of all layers    rows                   yes
 #   d_weight i      activations of i-1, D of layer i  rows of Wi, bi, their state        rows of Wi             no
-#   d_weight 0      own transposed bytes or x, D of 0 rows of W0, b0, their state        rows of W0             2 threads: no
+#   d_weight 0      own transposed bytes or x, D of 0 rows of W0, b0, their state        rows of W0             a half each: no
 #
 # Two threads have a half of the inputs each, and update the weights that they read. All other weights that a thread reads
 # have been complete since the barrier after product 0, as nobody changes them before the one after the loss.
@@ -108,8 +108,8 @@ cdef void run_thread(void* work, int thread) noexcept nogil:
             count(job, first, first == end, &of_batch)
         if job.task != EVALUATE:
             backward(job, &batch, &update, thread)
-        # A thread may proceed to its own part of the next product of layer 0: others read what it overwrites only before
-        # the last barrier. If it reads what others write, they may still be at W0, or at x, the scores or job.stopped.
+        # A thread that owns its weights may go on to its next product of layer 0: what it overwrites there, others have
+        # read before their last barrier. Otherwise others may still be updating W0 or, in an evaluation, reading scores.
         if not owns_weights(job, &batch):
             barrier(&job.team)
 

@@ -91,18 +91,13 @@ cdef Py_ssize_t tile_columns(
 cdef void product(const Job* job, const MicroBatch* batch, int index, Block tile, int half, float* c) noexcept nogil:
     """A tile of X @ W over half of the inputs, or all of them in a layer that has no halves, to `c`, without gaps."""
     cdef const Linear* layer = &job.net.linear[index]
-    cdef Py_ssize_t ld, columns = tile.end_column - tile.column, rows = tile.end_row - tile.row
-    cdef Py_ssize_t first = half * layer.half, end = layer.inputs if half else layer.half
+    cdef Py_ssize_t ld
     cdef const float* x
-    cdef const Row* picked
     if batch.sparse[index]:
-        picked = batch.hidden if index else batch.row
-        sparse_forward(
-            layer, job.packed, batch, picked + tile.row, rows, tile.column, <int>(columns // LANES), first, end, c
-        )
+        sparse_forward(layer, job.packed, batch, batch.hidden if index else batch.row, tile, half, c)
     else:
-        x = input_of(job, batch, index, &ld) + tile.row * ld
-        dense_forward(layer, job.packed, rows, x, ld, tile.column, columns, first, end, c)
+        x = input_of(job, batch, index, &ld)
+        dense_forward(layer, job.packed, tile, half, x, ld, c)
 
 
 cdef void activations(Job* job, MicroBatch* batch, int index, Block block) noexcept nogil:
@@ -127,10 +122,13 @@ cdef float* half_at(const Job* job, const MicroBatch* batch, int half, Block til
     return job.workspace.halves[half] + tile.column * batch.rows + tile.row * (tile.end_column - tile.column)
 
 
-cdef void first_products(Job* job, MicroBatch* batch, int thread) noexcept nogil:
-    """The thread's part of the two halves of the first layer's product, to `job.workspace.halves`."""
+cdef void first_products(const Job* job, const MicroBatch* batch, int thread) noexcept nogil:
+    """The thread's part of the halves of the first layer's product, to `job.workspace.halves`: half by half, by rows.
+
+    Of two threads each has a half, whose weights it owns (`owns_weights`).
+    """
     cdef const Linear* layer = &job.net.linear[0]
-    cdef Py_ssize_t first, end, columns, rows = (batch.rows + LANES - 1) // LANES * LANES
+    cdef Py_ssize_t first, end, rows = (batch.rows + LANES - 1) // LANES * LANES
     cdef Block tile
     cdef int half
     partition(halves_of(layer) * rows, LANES, thread, job.team.size, &first, &end)
@@ -140,7 +138,6 @@ cdef void first_products(Job* job, MicroBatch* batch, int thread) noexcept nogil
             tile.end_column = tile.column + tile_columns(batch, 0, layer, tile.column, layer.padded)
             product(job, batch, 0, tile, half, half_at(job, batch, half, tile))
             tile.column = tile.end_column
-    batch.next = batch.row
 
 
 cdef void first_activations(Job* job, const MicroBatch* batch, Block block) noexcept nogil:
@@ -151,7 +148,7 @@ cdef void first_activations(Job* job, const MicroBatch* batch, Block block) noex
     cdef int half
     while tile.column < block.end_column:
         tile.end_column = tile.column + tile_columns(batch, 0, layer, tile.column, block.end_column)
-        for half in range(2):
+        for half in range(halves_of(layer)):
             sums[half] = half_at(job, batch, half, tile)
         bias_and_activations(job, batch, layer, sums, tile)
         tile.column = tile.end_column
@@ -160,7 +157,8 @@ cdef void first_activations(Job* job, const MicroBatch* batch, Block block) noex
 cdef void choose_sparse(const Job* job, MicroBatch* batch, int index, Py_ssize_t first, Py_ssize_t end) noexcept nogil:
     """Decide whether a later layer skips the zeros that relu left in its input, by a sample of rows `first` to `end`.
 
-    Where that input is zero, so is the gradient behind relu: the same decision holds for the layer before.
+    Where that input is zero, so is the gradient behind relu: the same decision holds for the layer before. A thread without
+    rows skips them, where zeros or not: that changes no bit.
     """
     cdef const Linear* layer = &job.net.linear[index]
     cdef const Linear* before = &job.net.linear[index - 1]

@@ -25,9 +25,10 @@ cdef struct Rows:
 
 
 cdef struct Panels:
-    # A transposed matrix D.T (columns, rows), cut into panels of so many rows of D.
+    # A transposed matrix D.T (columns, rows), cut into panels of so many rows of D that begin every `ld` floats.
     float* data
     Py_ssize_t rows
+    Py_ssize_t ld
 
 
 cdef struct Score:
@@ -50,7 +51,7 @@ cdef struct Buffers:
     Score* scores
     float* halves[2]  # the sums over each half of the first layer's inputs, (rows, outputs) tile by tile of columns
     float* x  # (rows, net.ld), if the first layer is computed densely
-    float* x_transposed  # (inputs, ld_transposed), of each layer but the first that may skip zeros
+    float* x_transposed  # (inputs, ld_transposed), of each later layer that may skip zeros
     Py_ssize_t ld_transposed
     # Each thread's own part, one after the other, begins with its `row`; where the others are in it, in floats:
     float* own

@@ -2,7 +2,7 @@ cdef struct MicroBatch:
     # A thread's view of some rows of a batch.
     Py_ssize_t first  # row of the job
     Py_ssize_t rows
-    bint by_rows  # threads split the rows in all layers, without barriers between them; in training but not in the first
+    bint by_rows  # threads split the rows, with no barriers between layers: in training from the second on (`by_halves`)
     bint sparse[MAX_LAYERS]  # layers that skip zeros of their input
     bint sparse_gradient[MAX_LAYERS]  # layers that skip zeros of their d_output
     const float* x  # the input of the first layer, if it is computed densely
@@ -15,5 +15,5 @@ cdef struct MicroBatch:
     uint8_t* transposed  # (inputs, ld_transposed)
     Py_ssize_t ld_transposed
     uint8_t* labels  # (rows,)
-    float* sums[2]  # (up to BLOCK_ROWS, sparse tile width), over each half of the inputs
+    float* sums[2]  # (up to BLOCK_ROWS, sparse tile width), of each half of the first layer's inputs; other layers use the first
     float* block  # (rows or K_BLOCK, sparse tile width)

@@ -2,6 +2,7 @@
 
 cdef enum:
     FIRST_VECTORS = 5  # of the first layer's output for each thread, if threads split its columns
+    LEAST_ROWS_EACH = 16  # of a micro-batch: whole vectors, and whole cache lines of D.T
 
 
 cdef inline int halves_of(const Linear* layer) noexcept nogil:
@@ -12,7 +13,8 @@ cdef inline int halves_of(const Linear* layer) noexcept nogil:
 cdef bint is_wide(const Job* job, const Linear* layer) noexcept nogil:
     """Whether a layer's output has enough columns for each thread.
 
-    The first layer's kernels walk the non-zeros of all rows: for two vectors that takes as long as for three or four.
+    The first layer's kernels walk the non-zeros of all rows, whatever the number of columns: with fewer than five vectors
+    for each thread, halves are faster (docs/performance-notes.md).
     """
     cdef Py_ssize_t least = layer.panel
     if layer == &job.net.linear[0] and layer.sparse:
@@ -57,22 +59,20 @@ cdef void thread_columns(
 
 
 cdef Block thread_rows(const Job* job, const MicroBatch* batch, int thread) noexcept nogil:
-    """The thread's rows of a micro-batch, no columns: whole panels of D.T if it computes all of D in them."""
+    """The thread's rows of a micro-batch, no columns."""
     cdef Block block = Block(0, 0, 0, 0)
-    cdef Py_ssize_t unit = job.workspace.d_transposed[0].rows if by_halves(job, batch) else LANES
-    partition(batch.rows, unit, thread, job.team.size, &block.row, &block.end_row)
+    partition(batch.rows, LEAST_ROWS_EACH, thread, job.team.size, &block.row, &block.end_row)
     return block
 
 
 cdef void first_weight_rows(
     const Job* job, const MicroBatch* batch, int thread, Py_ssize_t* first, Py_ssize_t* end
 ) noexcept nogil:
-    """The rows of the first layer's weights that the thread updates: all of them, in its columns, or its part."""
+    """The rows of the first layer's weights that the thread updates: all in its columns, its half, or its part."""
     cdef const Linear* layer = &job.net.linear[0]
     if by_columns(job, batch, layer):
         first[0], end[0] = 0, layer.inputs
     elif owns_weights(job, batch):
-        first[0] = layer.half if thread else 0
-        end[0] = layer.inputs if thread else layer.half
+        inputs_of(layer, thread, first, end)
     else:
         partition(layer.inputs, SQUARE if batch.sparse[0] else MR, thread, job.team.size, first, end)
