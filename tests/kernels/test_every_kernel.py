@@ -18,7 +18,7 @@ from cases import for_each
 THREADS = [1, 2, 3, 16]
 PIXELS = 784
 # Tiles of one to eight vectors of 8 and of 16 lanes; later layers that skip zeros, and that do not.
-HIDDEN = [(), (8,), (24,), (40,), (56,), (80,), (112,), (150,), (100, 70), (64, 30, 96)]
+HIDDEN = [(), (8,), (24,), (40,), (56,), (80,), (112,), (150,), (100, 70), (64, 30, 96), (70, 80, 70)]
 OPTIMIZERS: list[tuple[str, dict[str, Any]]] = [
     ("sgd", {}),
     ("sgd", {"momentum": 0.9, "nesterov": True, "weight_decay": 0.01, "averaging": 0.99}),
@@ -41,6 +41,13 @@ def network_of(kernels: ModuleType, inputs: int, hidden: tuple[int, ...], activa
     widths = (inputs, *hidden, 10)
     layers = [(("linear", a, b), (activation, b, b)) for a, b in itertools.pairwise(widths)]
     return kernels.Network([*itertools.chain(*layers)][:-1])
+
+
+# And the rows of a workspace for them. Few inputs, or so many that the first layer has halves.
+IMAGES = [
+    ([pixels(37, 50, 0.2), pixels(37, 50, 1.0), floats(37, 50)], 16),
+    ([pixels(90, 200, 0.2), pixels(90, 200, 1.0), floats(90, 200)], 40),
+]
 
 
 def elementwise(kernels: ModuleType) -> None:
@@ -122,10 +129,10 @@ def test_no_kernel_is_left_out(kernels: ModuleType) -> None:
 
 
 def results(
-    kernels: ModuleType, network: Any, images: np.ndarray, threads: int, way: int = 0, batch: int = 18
+    kernels: ModuleType, network: Any, images: np.ndarray, threads: int, way: int = 0, rows: int = 16
 ) -> tuple[Any, ...]:
-    """Bits of an evaluation, of gradients and of an epoch by one of `OPTIMIZERS`, 16 rows at a time."""
-    workspace = kernels.Workspace(network, 16, training=True)
+    """Bits of an evaluation, of gradients and of an epoch by one of `OPTIMIZERS`, so many rows at a time."""
+    workspace, batch = kernels.Workspace(network, rows, training=True), rows + 2
     labels, order = (np.arange(len(images)) % 10).astype(np.uint8), np.arange(len(images))[::-1].copy()
     parameters = floats(network.parameter_count) / np.float32(8)
     gradients, optimizer = np.zeros_like(parameters), kernels.Optimizer(OPTIMIZERS[way][0], **OPTIMIZERS[way][1])
@@ -139,16 +146,18 @@ def results(
 
 
 @for_each("number, hidden", enumerate(HIDDEN))
-@for_each("kind, images", enumerate([pixels(37, 50, 0.2), pixels(37, 50, 1.0), floats(37, 50)]))
+@for_each("kind", range(3))
 def test_networks_on_any_number_of_threads(
-    kernels: ModuleType, number: int, hidden: tuple[int, ...], kind: int, images: np.ndarray
+    kernels: ModuleType, number: int, hidden: tuple[int, ...], kind: int
 ) -> None:
-    network = network_of(kernels, 50, hidden)
-    one = results(kernels, network, images, 1)
+    kinds, rows = IMAGES[(number + kind) % 2]
+    images = kinds[kind]
+    network = network_of(kernels, images.shape[1], hidden)
+    one = results(kernels, network, images, 1, rows=rows)
     # Sixteen of them wait longest for each other: once for each network, with one kind of images after the other.
     many = 16 if (number + kind) % 3 == 0 else 5
     for threads in (2, 3, many):
-        assert results(kernels, network, images, threads) == one, f"{threads} threads"
+        assert results(kernels, network, images, threads, rows=rows) == one, f"{threads} threads"
 
 
 @pytest.mark.parametrize("way", range(len(OPTIMIZERS)))
