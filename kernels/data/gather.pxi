@@ -112,11 +112,12 @@ cdef MicroBatch own_parts(Job* job, Py_ssize_t first, Py_ssize_t rows, int threa
 cdef void prefetch_next(const Job* job, MicroBatch* batch) noexcept nogil:
     """Prefetch the rows of the next micro-batch, or leave it to a forward pass that goes through all rows of this one.
 
-    There each line is asked for between two sums; all of them at once are more than a CPU asks for at a time.
+    There each line is asked for between two sums; all of them at once are more than a CPU asks for at a time. So in an
+    evaluation, where each thread goes through its own rows.
     """
     cdef Py_ssize_t i, after = batch.first + batch.rows
     cdef Py_ssize_t count = min(batch.rows, job.n - after) if not draws_rows(job) else 0
-    cdef bint later = batch.sparse[0] and job.rows.bytes != NULL and owns_weights(job, batch)
+    cdef bint later = batch.sparse[0] and job.rows.bytes != NULL and (job.task == EVALUATE or owns_weights(job, batch))
     memcpy(batch.next, batch.row, batch.rows * sizeof(Row))
     for i in range(count):
         if later:
