@@ -16,7 +16,8 @@ cdef struct Helper:
     ThreadPart run
     void* work
     int thread
-    int cpu  # of the thread whose job it is, or -1
+    pthread_t handle
+    int sleeps  # it waits to be called, and polls no more
     int polls  # of its state, before who waits for it to change sleeps
     Helper* next  # of those that are parked
 
@@ -44,8 +45,12 @@ cdef void await_state(Helper* helper, HelperState state, int polls) noexcept nog
             return
         spin_pause()
     pthread_mutex_lock(&helper.mutex)
+    if state == CALLED:
+        atomic_store(&helper.sleeps, True, __ATOMIC_SEQ_CST)
     while atomic_load(&helper.state, __ATOMIC_SEQ_CST) != state:
         pthread_cond_wait(&helper.changed, &helper.mutex)
+    if state == CALLED:
+        atomic_store(&helper.sleeps, False, __ATOMIC_SEQ_CST)
     pthread_mutex_unlock(&helper.mutex)
 
 
@@ -56,7 +61,6 @@ cdef void* helper_main(void* argument) noexcept nogil:
         await_state(helper, CALLED, polls)
         if not change_state(helper, CALLED, WORKING):
             continue  # no longer wanted
-        start_on_next_cpu(helper.cpu, helper.thread)
         enter_float_mode(FLUSH_SUBNORMALS)
         helper.run(helper.work, helper.thread)
         polls = helper.polls
@@ -65,17 +69,16 @@ cdef void* helper_main(void* argument) noexcept nogil:
 
 cdef Helper* new_helper() noexcept nogil:
     """NULL if the system refuses."""
-    cdef pthread_t handle
     cdef Helper* helper = <Helper*>malloc(sizeof(Helper))
     if helper == NULL:
         return NULL
     memset(helper, 0, sizeof(Helper))
     pthread_mutex_init(&helper.mutex, NULL)
     pthread_cond_init(&helper.changed, NULL)
-    if pthread_create(&handle, NULL, helper_main, helper) != 0:
+    if pthread_create(&helper.handle, NULL, helper_main, helper) != 0:
         free(helper)
         return NULL
-    pthread_detach(handle)
+    pthread_detach(helper.handle)
     return helper
 
 
@@ -91,10 +94,15 @@ cdef Helper* take_helper() noexcept nogil:
     return helper if helper != NULL else new_helper()
 
 
-cdef void call_helper(Helper* helper, ThreadPart run, void* work, int thread, int cpu, int polls) noexcept nogil:
-    """Let it call `run(work, thread)`, beginning on another CPU than `cpu`, or wherever it is if that is -1."""
-    helper.run, helper.work, helper.thread, helper.cpu, helper.polls = run, work, thread, cpu, polls
+cdef void call_helper(Helper* helper, ThreadPart run, void* work, int thread, int polls) noexcept nogil:
+    """Let it call `run(work, thread)`, beginning on another CPU than this thread's if it sleeps."""
+    cdef bint sleeps = atomic_load(&helper.sleeps, __ATOMIC_SEQ_CST)
+    helper.run, helper.work, helper.thread, helper.polls = run, work, thread, polls
+    if sleeps:
+        place_on_next_cpu(helper.handle, present_cpu(), thread)
     change_state(helper, PARKED, CALLED)
+    if sleeps:
+        let_move(helper.handle)
 
 
 cdef void park(Helper* helper) noexcept nogil:
@@ -121,7 +129,7 @@ pthread_atfork(NULL, NULL, forget_helpers)
 cdef void run_team(Team* team, ThreadPart run, void* work, int threads) noexcept nogil:
     """Call `run(work, thread)` on so many threads, this one among them; on fewer if the system refuses more."""
     cdef Helper* helpers[THREAD_LIMIT]
-    cdef int i, cpu = present_cpu()
+    cdef int i
     team.size = 1
     team.arrived = team.round = team.sleepers = 0
     pthread_mutex_init(&team.mutex, NULL)
@@ -132,7 +140,7 @@ cdef void run_team(Team* team, ThreadPart run, void* work, int threads) noexcept
             break
         team.size += 1
     for i in range(1, team.size):  # from here on the number of threads is known
-        call_helper(helpers[i], run, work, i, cpu, SPINS)
+        call_helper(helpers[i], run, work, i, SPINS)
     run(work, 0)
     for i in range(1, team.size):
         park(helpers[i])

@@ -71,7 +71,7 @@ cdef void forward_shared(Job* job, float* out, Buffers* second) noexcept nogil:
     if not alone:
         helper = take_helper()
     if helper != NULL:
-        call_helper(helper, take_rows, &shared, 1, -1, 0)
+        call_helper(helper, take_rows, &shared, 1, 0)
     take_rows(&shared, 0)
     if helper != NULL:
         change_state(helper, CALLED, PARKED)  # if it has not begun

@@ -10,6 +10,7 @@ import numpy as np
 SCRIPT = """
 import os
 import threading
+import time
 import numpy as np
 from falcon_mnist import kernels
 
@@ -38,6 +39,9 @@ for caller in callers:
 for caller in callers:
     caller.join()
 assert found == [one] * 60
+time.sleep(0.01)  # until they sleep: they are woken on CPUs of their own, and may move from then on
+assert trained(3) == one
+assert all(os.sched_getaffinity(int(task)) == os.sched_getaffinity(0) for task in os.listdir("/proc/self/task"))
 child = os.fork()
 if child == 0:
     os._exit(0 if trained(3) == one else 1)
