@@ -9,7 +9,7 @@ from importlib.metadata import files
 
 from falcon_mnist import kernels
 
-MOST_BYTES = 3_000_000
+MOST_BYTES = 3_200_000  # some 3.0 MB now; sources or debug information would be megabytes more
 SUFFIXES = {".py", ".pyi", ".so", ".json", ".html", ".css", ".js", ".svg"}  # the last four are the page's
 X86 = platform.machine().lower() in ("x86_64", "amd64")
 EXTENSIONS = {"_interface", "_json", "_baseline", *(("_avx2", "_avx512") if X86 else ())}
