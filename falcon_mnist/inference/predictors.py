@@ -31,7 +31,9 @@ KEPT_WORKSPACES = 3
 KEPT_ARCHITECTURES = 8
 KEPT_BYTES = 4 * 2**20
 # A forward pass of at least so many multiplications, some 0.1 ms, also uses the kernels' parked thread, if it is free.
+# Few rows take as long as so many: until the parameters are read.
 TWO_THREAD_PRODUCTS = 20_000_000
+FEWEST_ROWS = 12
 CPUS = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 # A cached parameter set may have been deleted by another server. So its row is looked for again after so many seconds.
 LOOK_SECONDS = 2.0
@@ -60,7 +62,8 @@ class ForwardPasses:
 
     def forward(self, parameters: kernels.Packed, rows: Array | npt.NDArray[np.uint8], logits: Array) -> float:
         """Write the logits of `rows`; returns the milliseconds that it took. Any number of threads may call it."""
-        two_threads = CPUS > 1 and len(rows) * self.network.parameter_count >= TWO_THREAD_PRODUCTS
+        products = max(len(rows), FEWEST_ROWS) * self.network.parameter_count
+        two_threads = CPUS > 1 and products >= TWO_THREAD_PRODUCTS
         workspaces = [self._workspace() for _ in range(2 if two_threads else 1)]
         start = time.perf_counter()
         self.network.forward(parameters, rows, logits, *workspaces)

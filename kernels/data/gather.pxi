@@ -86,15 +86,9 @@ cdef inline bint draws_rows(const Job* job) noexcept nogil:
     return job.draws != NULL and job.draws.drawn[0] != NULL
 
 
-cdef MicroBatch own_parts(Job* job, Py_ssize_t first, Py_ssize_t rows, int thread) noexcept nogil:
-    """A micro-batch with the thread's part of the workspace, nothing in it yet."""
-    cdef MicroBatch batch
-    cdef Buffers* workspace = job.workspace
+cdef void lend_own(MicroBatch* batch, const Buffers* workspace, int thread) noexcept nogil:
+    """Set where a thread's own parts of a workspace are."""
     cdef float* own = workspace.own + thread * workspace.own_floats
-    batch.first = first
-    batch.rows = rows
-    batch.pixel = job.pixel
-    batch.by_rows = splits_rows(job, rows)
     batch.row = <Row*>own
     batch.hidden = batch.row + workspace.rows
     batch.next = batch.hidden + workspace.rows
@@ -104,7 +98,17 @@ cdef MicroBatch own_parts(Job* job, Py_ssize_t first, Py_ssize_t rows, int threa
     batch.sums[0] = own + workspace.sums_at
     batch.sums[1] = batch.sums[0] + min(workspace.rows, <Py_ssize_t>BLOCK_ROWS) * SPARSE_TILE
     batch.block = own + workspace.block_at
-    batch.x = workspace.x
+
+
+cdef MicroBatch own_parts(Job* job, Py_ssize_t first, Py_ssize_t rows, int thread) noexcept nogil:
+    """A micro-batch with the thread's part of the workspace, nothing in it yet."""
+    cdef MicroBatch batch
+    batch.first = first
+    batch.rows = rows
+    batch.pixel = job.pixel
+    batch.by_rows = splits_rows(job, rows)
+    lend_own(&batch, job.workspace, thread)
+    batch.x = job.workspace.x
     batch.ld = job.net.ld
     return batch
 

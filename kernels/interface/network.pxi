@@ -135,8 +135,8 @@ cdef class Network:
         """Write the network's outputs for `inputs` (n, inputs) to `out` (n, outputs); returns `out`.
 
         `parameters` are the flat vector, or what `pack` made of it. `inputs` are float32, or uint8 that count
-        as float32(byte / 255). A row's bits depend on that row alone. Where there is a `second` workspace, the
-        second thread, a parked one, shares the rows unless another pass has it.
+        as float32(byte / 255). A row's bits depend on that row alone. Where there is a `second` workspace, a
+        second thread, a parked one, shares a pass that takes long enough, unless another pass has it.
         """
         cdef Packed packed = self._packed(parameters)
         cdef Job job = self._job("inputs", inputs, None)

@@ -33,6 +33,8 @@ include "training/forward.pxi"
 include "training/backward.pxi"
 include "training/epoch.pxi"
 include "training/forward_rows.pxi"
+include "training/forward_columns.pxi"
+include "training/forward_shared.pxi"
 include "isa/roofline.pxi"
 
 cdef Kernels _table = Kernels(

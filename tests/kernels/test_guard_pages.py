@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import signal
 import subprocess
 import sys
@@ -94,10 +95,9 @@ def test_networks(
     results = []
     for images in (guard(plain), guard(plain / np.float32(255))):
         for threads in (1, 3):
-            workspace, second = (kernels.Workspace(network, 16, training=True) for _ in range(2))
+            workspace = kernels.Workspace(network, 16, training=True)
             out = guard(np.zeros((rows, 10), np.float32))
             network.forward(parameters, images, out, workspace)
-            network.forward(network.pack(parameters), images, out, workspace, second)
             network.evaluate(parameters, images, labels, order, workspace, threads=threads)
             network.gradients(parameters, images, labels, order, gradients, workspace, threads=threads)
             trained, velocity = guard(start), guard(np.zeros_like(start))
@@ -107,6 +107,21 @@ def test_networks(
             results.append((out.copy(), gradients.copy(), trained.copy()))
     for result in results[1:]:
         assert all(map(same_bits, result, results[0]))
+
+
+@for_each("hidden, rows", [((701,), 257), ((1001, 500), 17)])
+@for_each("density", [0.2, 1.0])
+def test_forward_passes_that_two_threads_share(
+    kernels, random, guard: Guard, hidden: tuple[int, ...], rows: int, density: float
+) -> None:
+    widths = (784, *hidden, 10)
+    network = kernels.Network([("linear", inputs, outputs) for inputs, outputs in itertools.pairwise(widths)])
+    plain = (random.integers(1, 256, (rows, 784)) * (random.random((rows, 784)) < density)).astype(np.uint8)
+    parameters = guard(_floats(random, network.parameter_count) / np.float32(8))
+    for images in (guard(plain), guard(plain / np.float32(255))):
+        out = guard(np.zeros((rows, 10), np.float32))
+        network.forward(parameters, images, out, *(kernels.Workspace(network, 128) for _ in range(2)))
+        assert out.any()
 
 
 @for_each("rows", [1, 5, 33])

@@ -20,23 +20,42 @@ def _images(random, rows, density, dtype):
     return pixels if dtype == np.uint8 else pixels / np.float32(255)
 
 
-def _forward(kernels, network, packed, images, workspaces=1, rows=32):
+def _forward(kernels, network, packed, images, workspaces=1, rows=128):
     memory = [kernels.Workspace(network, rows) for _ in range(workspaces)]
     return network.forward(packed, images, np.full((len(images), 10), np.nan, np.float32), *memory).tobytes()
 
 
 @pytest.mark.parametrize("dtype", [np.uint8, np.float32])
 @pytest.mark.parametrize("density", [0.2, 1.0])
-@pytest.mark.parametrize("rows", [0, 1, 15, 16, 17, 100, 257])
-def test_the_bits_are_those_of_one_thread(kernels, random, rows, density, dtype):
-    network, packed = _network(kernels, 33, 64)
+@pytest.mark.parametrize(
+    ("hidden", "rows"),
+    [((701, 64), 100), ((701, 64), 257), ((1001, 500), 15), ((1001, 500), 17), ((1001, 500), 100), ((1001, 500), 150)],
+    ids=["rows-100", "rows-257", "columns-15", "columns-17", "columns-100", "columns, but too many rows"],
+)
+def test_the_bits_are_those_of_one_thread(kernels, random, hidden, rows, density, dtype):
+    network, packed = _network(kernels, *hidden)
     images = _images(random, rows, density, dtype)
     assert _forward(kernels, network, packed, images, 2) == _forward(kernels, network, packed, images)
 
 
+@pytest.mark.parametrize("density", [0.2, 1.0])
+@pytest.mark.parametrize(
+    ("hidden", "rows"), [((33, 64), 1), ((33, 64), 40), ((1001, 500), 1), ((1001, 500), 2), ((16,), 0)]
+)
+def test_so_they_are_if_short_calls_follow_one_another(kernels, random, hidden, rows, density):
+    """From the second one on the helper polls for the next call."""
+    network, packed = _network(kernels, *hidden)
+    images = _images(random, rows, density, np.float32)
+    memory = [kernels.Workspace(network, 128) for _ in range(2)]
+    found = [np.full((rows, 10), np.nan, np.float32) for _ in range(50)]
+    for out in found:
+        network.forward(packed, images, out, *memory)
+    assert {out.tobytes() for out in found} == {_forward(kernels, network, packed, images)}
+
+
 def test_calls_at_the_same_time_do_not_disturb_one_another(kernels, random):
-    network, packed = _network(kernels, 128)
-    images = [_images(random, rows, 0.2, np.uint8) for rows in (40, 200, 90, 257)]
+    network, packed = _network(kernels, 256)
+    images = [_images(random, rows, 1.0, np.uint8) for rows in (60, 200, 90, 257)]
     alone = [_forward(kernels, network, packed, each) for each in images]
     found = [[] for _ in images]
 

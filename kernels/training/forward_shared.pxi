@@ -1,0 +1,81 @@
+# Inference with a parked helper beside the caller, if no other pass has one.
+#
+# A network whose weights are more than a cache holds is shared by columns, so that each thread reads but its part of them;
+# others by rows, as the first layer's kernels walk the non-zeros of all rows, whatever the number of columns.
+
+cdef extern from * nogil:
+    int atomic_swap "__atomic_exchange_n"(int* at, int value, int order)
+
+cdef extern from *:
+    """
+    #include <time.h>
+
+    static inline int64_t monotonic_ns(void)
+    {
+        struct timespec now;
+        clock_gettime(CLOCK_MONOTONIC, &now);
+        return now.tv_sec * INT64_C(1000000000) + now.tv_nsec;
+    }
+    """
+    int64_t monotonic_ns() noexcept nogil
+
+cdef extern from * nogil:
+    int64_t load_time "__atomic_load_n"(const int64_t* at, int order)
+    void store_time "__atomic_store_n"(int64_t* at, int64_t value, int order)
+
+cdef enum:
+    LARGE = 1_000_000  # parameters, which no second-level cache holds
+    POLLING_NS = 40_000  # how long a helper polls after a pass: SPINS
+    WAKING_PRODUCTS = 10_000_000  # multiplications, some 100 us: a helper that sleeps takes a quarter of that to begin
+    NON_ZEROS = 4  # a first layer that skips zeros does one multiplication of so many
+
+cdef int _sharing = False  # whether a pass has a helper now; one at a time, so that threads do not outnumber CPUs
+cdef int64_t _ended = -POLLING_NS  # when the last pass did that a helper might have shared
+
+
+cdef Py_ssize_t products_of(const Job* job) noexcept nogil:
+    """Multiplications of a forward pass over all rows, about."""
+    cdef Py_ssize_t first = job.net.linear[0].inputs * job.net.linear[0].padded
+    cdef Py_ssize_t skipped = 0
+    if first_layer_is_sparse(job, 0, min(job.n, job.workspace.rows)):
+        skipped = first - first // NON_ZEROS
+    return job.n * (job.net.packed_floats - skipped)
+
+
+cdef bint is_worth_a_call(const Job* job) noexcept nogil:
+    """Whether a helper would save time: because the pass is long, or because it polls still after the pass before."""
+    if monotonic_ns() - load_time(&_ended, __ATOMIC_SEQ_CST) < POLLING_NS:
+        return True
+    return products_of(job) >= WAKING_PRODUCTS
+
+
+cdef void run_shared(ThreadPart take_parts, void* work) noexcept nogil:
+    """Let both threads take parts of the work until none are left. A helper that has not begun then is not waited for."""
+    cdef Helper* helper = NULL
+    cdef bint alone = atomic_swap(&_sharing, True, __ATOMIC_SEQ_CST)
+    if not alone:
+        helper = take_helper()
+    if helper != NULL:
+        call_helper(helper, take_parts, work, 1, SPINS)
+    take_parts(work, 0)
+    if helper != NULL:
+        change_state(helper, CALLED, PARKED)  # if it has not begun
+        park(helper)
+    if not alone:
+        atomic_store(&_sharing, False, __ATOMIC_SEQ_CST)
+
+
+cdef void forward_shared(Job* job, float* out, Buffers* second) noexcept nogil:
+    """As `forward_rows`, with a second thread, whose memory is `second`, if that saves time."""
+    cdef SharedRows rows
+    cdef SharedColumns columns
+    if not is_worth_a_call(job):
+        forward_rows(job, out)
+    elif job.net.packed_floats >= LARGE and job.n <= min(job.workspace.rows, second.rows):
+        columns = shared_columns(job, second)
+        run_shared(take_columns, &columns)
+        copy_outputs(job, 0, job.n, out)
+    else:
+        rows = shared_rows(job, out, second)
+        run_shared(take_rows, &rows)
+    store_time(&_ended, monotonic_ns(), __ATOMIC_SEQ_CST)
