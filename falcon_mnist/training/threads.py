@@ -51,14 +51,15 @@ class Trials:
     rarely that trials cost little, but soon at first, as what runs beside a starting run may soon end. Only trials are
     compared with each other, as each includes the cost of starting a segment; of each candidate's last trials the
     median counts, so that one disturbed trial changes nothing, nor one lucky one. But where other programs want the
-    CPUs now and then, short trials of several threads do well and whole segments do not: such a segment counts as one.
+    CPUs now and then, short trials of several threads do well and whole segments do not: such a segment counts as one,
+    and each further one has trials wait three times as long.
     """
 
     LOSS = 0.01  # share of the time that trials may cost
     LAST = 3  # trials that count
     HOPELESS = 2.0  # a trial that took so many times as long as the best's is the last of its number in its round
     MISLED = 1.5  # a segment that took so many times as long as another number's trials promise
-    PAUSE = 10  # times what such a segment lost pass before the next trials
+    PAUSES = (1, 10)  # times what such a segment lost pass before the next trials: at first, and where it happens often
 
     def __init__(self, most: int) -> None:
         """The candidates are the powers of two up to `most`, and that."""
@@ -69,6 +70,7 @@ class Trials:
         self._spent = 0.0  # seconds so far
         self._lost = 0.0  # of these by this round of trials
         self._until_round = 0.0  # seconds
+        self._pause: float = self.PAUSES[0]
 
     @property
     def best(self) -> int:
@@ -105,7 +107,10 @@ class Trials:
         promised = max((self._rate(choice) for choice in self.choices if choice != best), default=0.0)
         if promised * seconds > self.MISLED * rows:
             self._rates[best] = deque([rows / seconds], maxlen=self.LAST)
-            self._until_round = self.PAUSE * (seconds - rows / promised)
+            self._until_round = self._pause * (seconds - rows / promised)
+            self._pause = min(3 * self._pause, self.PAUSES[1])
+        elif best > 1:
+            self._pause = max(self._pause / 2, self.PAUSES[0])
 
     def _rate(self, choice: int) -> float:
         """Rows a second, by the last trials; 0 before the first."""

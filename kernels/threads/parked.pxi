@@ -17,7 +17,7 @@ cdef struct Helper:
     void* work
     int thread
     pthread_t handle
-    int sleeps  # it waits to be called, and polls no more
+    int sleeps  # it waits to be called, and polls no more; so does one that has just been started
     int polls  # of its state, before who waits for it to change sleeps
     Helper* next  # of those that are parked
 
@@ -73,6 +73,7 @@ cdef Helper* new_helper() noexcept nogil:
     if helper == NULL:
         return NULL
     memset(helper, 0, sizeof(Helper))
+    helper.sleeps = True
     pthread_mutex_init(&helper.mutex, NULL)
     pthread_cond_init(&helper.changed, NULL)
     if pthread_create(&helper.handle, NULL, helper_main, helper) != 0:
