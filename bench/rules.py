@@ -82,7 +82,7 @@ def ours(configuration: Configuration, threads: int) -> Epoch:
     optimizer, drawn = optimizers.build(hyperparams), noise.build(hyperparams)
     parameters = network.initial_parameters(net, 1)
     state = {name: np.zeros_like(parameters) for name in optimizer.state}
-    workspace = kernels.Workspace(net, min(configuration.batch_size, net.micro_batch_rows), training=True)
+    workspace = kernels.Workspace(net, net.training_rows(configuration.batch_size), training=True)
     rates = np.full(-(-ROWS // configuration.batch_size), configuration.lr, np.float32)
     batches = kernels.Batches(images, labels, rows, configuration.batch_size)
     steps = kernels.Steps(optimizer, rates, noise=drawn)

@@ -74,7 +74,7 @@ class Training:
         self._configuration = configuration
         self._images, self._labels = images, labels
         self._network = variant.Network(configuration.layers)
-        rows = min(configuration.batch_size, self._network.micro_batch_rows)
+        rows = self._network.training_rows(configuration.batch_size)
         self._workspace = variant.Workspace(self._network, rows, training=True)
         self._parameters = start.copy()
         self._optimizer = variant.Optimizer("sgd", momentum=configuration.momentum)

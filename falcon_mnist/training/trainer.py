@@ -97,7 +97,7 @@ def train(
     Another thread may set `stop[0]`: `StoppedError` follows within one micro-batch. Also raises `DivergedError`.
     """
     training, validation = split(len(labels), hyperparams)
-    workspace = kernels.Workspace(net, min(hyperparams.batch_size, net.micro_batch_rows), training=True)
+    workspace = kernels.Workspace(net, net.training_rows(hyperparams.batch_size), training=True)
     evaluation = kernels.Workspace(net, net.micro_batch_rows)  # larger micro-batches: fewer barriers
     job = _Job(net, state, images, labels, hyperparams, -(-len(training) // hyperparams.batch_size), stop)
     rows, trial_rows = segment_rows or default_segment_rows(net, hyperparams)

@@ -7,6 +7,10 @@ MAX_THREADS = THREAD_LIMIT
 # that a workspace of one thread stays within MICRO_BATCH_BYTES if one row does.
 MICRO_BATCH_ROWS = 256
 MICRO_BATCH_BYTES = 2**25
+# In training, a larger batch is cut into so few rows that the first layer's gradient finds its part of D in the first-level
+# cache; a batch that is hardly larger stays whole, as each cut costs a walk over the gradients.
+TRAINING_ROWS = 64
+WHOLE_BATCH_ROWS = 128
 MAX_WIDTH = 2**24
 
 KINDS = {"linear": LINEAR, "relu": RELU, "sigmoid": SIGMOID, "tanh": TANH}
@@ -38,7 +42,7 @@ cdef class Network:
     cdef readonly Py_ssize_t inputs
     cdef readonly Py_ssize_t outputs
     cdef readonly Py_ssize_t parameter_count
-    cdef readonly Py_ssize_t micro_batch_rows  # the rows that a workspace best has room for
+    cdef readonly Py_ssize_t micro_batch_rows  # the rows that a workspace best has room for, but in training
 
     def __cinit__(self, layers, *, Variant variant=None):
         self.variant = variant or _default
@@ -62,6 +66,10 @@ cdef class Network:
         self.slices = tuple(slices)
         fitting = bisect_right(range(1, MICRO_BATCH_ROWS + 1), MICRO_BATCH_BYTES, key=self._training_bytes)
         self.micro_batch_rows = max(1, fitting)
+
+    def training_rows(self, Py_ssize_t batch_size):
+        """The rows that a workspace best has room for, to train on batches of this size. They change no bit."""
+        return min(batch_size if batch_size <= WHOLE_BATCH_ROWS else TRAINING_ROWS, self.micro_batch_rows)
 
     def _training_bytes(self, Py_ssize_t rows):
         cdef Buffers buffers

@@ -3,6 +3,7 @@
 from libc.stdint cimport int32_t, int64_t, uint8_t, uint32_t, uint64_t
 
 cdef extern from "<pthread.h>" nogil:
+    ctypedef unsigned long pthread_t
     ctypedef struct pthread_mutex_t:
         pass
     ctypedef struct pthread_cond_t:

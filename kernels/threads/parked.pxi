@@ -132,6 +132,7 @@ cdef void run_team(Team* team, ThreadPart run, void* work, int threads) noexcept
     cdef Helper* helpers[THREAD_LIMIT]
     cdef int i
     team.size = 1
+    team.caller, team.callers_cpu = pthread_self(), -1
     team.arrived = team.round = team.sleepers = 0
     pthread_mutex_init(&team.mutex, NULL)
     pthread_cond_init(&team.next_round, NULL)

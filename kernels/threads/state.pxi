@@ -2,6 +2,8 @@
 
 cdef struct Team:
     int size
+    pthread_t caller
+    int callers_cpu  # where the caller was when it last went to sleep at a barrier, or -1
     int arrived
     int round
     int sleepers

@@ -4,9 +4,10 @@
 # threads changes no bit.
 
 cdef extern from "<pthread.h>" nogil:
-    ctypedef unsigned long pthread_t
     int pthread_create(pthread_t* thread, const void* attributes, void* (*run)(void*) noexcept nogil, void* argument)
     int pthread_detach(pthread_t thread)
+    pthread_t pthread_self()
+    int pthread_equal(pthread_t one, pthread_t other)
     int pthread_atfork(void (*prepare)() noexcept nogil, void (*parent)() noexcept nogil, void (*child)() noexcept nogil)
     int pthread_mutex_init(pthread_mutex_t* mutex, const void* attributes)
     int pthread_mutex_lock(pthread_mutex_t* mutex)
@@ -38,16 +39,29 @@ cdef extern from *:
     #include <sched.h>
     #define present_cpu sched_getcpu
 
-    static void place_on_next_cpu(pthread_t thread, int cpu, int number)
+    static int set_next_cpu(pthread_t thread, const cpu_set_t *allowed, int cpu, int number)
     {
-        cpu_set_t allowed, one;
-        if (cpu < 0 || sched_getaffinity(0, sizeof allowed, &allowed) != 0 || CPU_COUNT(&allowed) < 2)
-            return;
+        cpu_set_t one;
         while (number > 0)
-            number -= CPU_ISSET(cpu = (cpu + 1) % CPU_SETSIZE, &allowed) != 0;
+            number -= CPU_ISSET(cpu = (cpu + 1) % CPU_SETSIZE, allowed) != 0;
         CPU_ZERO(&one);
         CPU_SET(cpu, &one);
-        pthread_setaffinity_np(thread, sizeof one, &one);
+        return pthread_setaffinity_np(thread, sizeof one, &one);
+    }
+
+    static void place_on_next_cpu(pthread_t thread, int cpu, int number)
+    {
+        cpu_set_t allowed;
+        if (cpu >= 0 && sched_getaffinity(0, sizeof allowed, &allowed) == 0 && CPU_COUNT(&allowed) > 1)
+            set_next_cpu(thread, &allowed, cpu, number);
+    }
+
+    static void move_to_next_cpu(void)
+    {
+        cpu_set_t allowed;
+        if (sched_getaffinity(0, sizeof allowed, &allowed) == 0 && CPU_COUNT(&allowed) > 1
+            && set_next_cpu(pthread_self(), &allowed, sched_getcpu(), 1) == 0)
+            pthread_setaffinity_np(pthread_self(), sizeof allowed, &allowed);
     }
 
     static void let_move(pthread_t thread)
@@ -60,17 +74,38 @@ cdef extern from *:
     #define present_cpu() (-1)
     #define place_on_next_cpu(thread, cpu, number) ((void)(thread), (void)(cpu), (void)(number))
     #define let_move(thread) ((void)(thread))
+    #define move_to_next_cpu()
     #endif
     """
     int present_cpu() noexcept nogil
     void place_on_next_cpu(pthread_t thread, int cpu, int number) noexcept nogil
     void let_move(pthread_t thread) noexcept nogil
+    void move_to_next_cpu() noexcept nogil  # this thread; it may be moved from then on
 
 cdef enum:
     SPINS = 2000  # polls at a barrier, some 40 us, before a thread sleeps: the one it waits for may need its CPU
 
 
 ctypedef void (*ThreadPart)(void* work, int thread) noexcept nogil
+
+
+cdef void sleep_until_after(Team* team, int now) noexcept nogil:
+    """Return when a later round has begun.
+
+    A helper that wakes where the caller was goes on on another CPU. Else both would take turns there for many steps, each
+    only when the other has polled in vain and sleeps.
+    """
+    cdef bint is_caller = pthread_equal(pthread_self(), team.caller)
+    if is_caller:
+        atomic_store(&team.callers_cpu, present_cpu(), __ATOMIC_SEQ_CST)
+    pthread_mutex_lock(&team.mutex)
+    atomic_add(&team.sleepers, 1, __ATOMIC_SEQ_CST)
+    while atomic_load(&team.round, __ATOMIC_SEQ_CST) == now:
+        pthread_cond_wait(&team.next_round, &team.mutex)
+    atomic_add(&team.sleepers, -1, __ATOMIC_SEQ_CST)
+    pthread_mutex_unlock(&team.mutex)
+    if not is_caller and present_cpu() == atomic_load(&team.callers_cpu, __ATOMIC_SEQ_CST):
+        move_to_next_cpu()
 
 
 cdef void barrier(Team* team) noexcept nogil:
@@ -91,12 +126,7 @@ cdef void barrier(Team* team) noexcept nogil:
         if atomic_load(&team.round, __ATOMIC_SEQ_CST) != now:
             return
         spin_pause()
-    pthread_mutex_lock(&team.mutex)
-    atomic_add(&team.sleepers, 1, __ATOMIC_SEQ_CST)
-    while atomic_load(&team.round, __ATOMIC_SEQ_CST) == now:
-        pthread_cond_wait(&team.next_round, &team.mutex)
-    atomic_add(&team.sleepers, -1, __ATOMIC_SEQ_CST)
-    pthread_mutex_unlock(&team.mutex)
+    sleep_until_after(team, now)
 
 
 cdef void partition(

@@ -566,3 +566,10 @@ def test_a_wide_network_takes_so_many_rows_at_once_that_they_fit_into_32_mib(ker
 
 def test_a_narrow_network_takes_256_rows_at_once(kernels):
     assert kernels.Network([("linear", 784, 128), ("linear", 128, 10)]).micro_batch_rows == 256
+
+
+def test_large_batches_are_trained_in_small_micro_batches(kernels):
+    network = kernels.Network([("linear", 50, 10)])
+    assert [network.training_rows(batch) for batch in (1, 64, 128, 129, 5000)] == [1, 64, 128, 64, 64]
+    wide = kernels.Network([("linear", 50, 2**20), ("linear", 2**20, 1)])
+    assert wide.training_rows(64) == wide.micro_batch_rows < 64
