@@ -43,7 +43,7 @@ def execute(
     parts = replace(
         worker.parts(settings),
         open_data=partial(_given, data),
-        train=partial(trainer.train, threads=Threads(cpus)),
+        train=partial(trainer.train, threads=lambda _: Threads(cpus)),
     )
     run_id, owner, renewals = assignment
     return worker.execute_with(parts, run_id, owner, renewals) or not requeue_earlier_try(parts.store, run_id, owner)

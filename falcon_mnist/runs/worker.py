@@ -30,6 +30,7 @@ from falcon_mnist.storage.opening import WORKER_WAIT, checkpoint_storage, open_s
 from falcon_mnist.storage.parameter_files import ParameterFiles
 from falcon_mnist.storage.store import Store
 from falcon_mnist.training import trainer
+from falcon_mnist.training.threads import Threads
 
 log = logging.getLogger(__name__)
 
@@ -84,7 +85,7 @@ def parts(settings: Settings) -> Parts:
         checkpoints=Checkpoints(checkpoint_storage(settings)),
         parameters=ParameterFiles(parameter_storage(settings)),
         open_data=partial(open_data, settings),
-        train=partial(trainer.train, free_cpus=free_cpus),
+        train=partial(trainer.train, threads=partial(Threads, free_cpus=free_cpus)),
     )
 
 

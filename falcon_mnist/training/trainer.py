@@ -80,8 +80,7 @@ def train(
     hyperparams: Hyperparams,
     *,
     stop: Flags | None = None,
-    free_cpus: Callable[[], int] = cpus,
-    threads: Threads | None = None,
+    threads: Callable[[int], Threads] = Threads,
     segment_rows: tuple[int, int] | None = None,
 ) -> Iterator[Metrics | None]:
     """Train `state` in place until `hyperparams.epochs` are finished, or `early_stopping` ends it before.
@@ -90,9 +89,9 @@ def train(
     segments of whole batches. Yields None after each segment but an epoch's last, where `state` may be saved, and the
     epoch's metrics after its last. At the end, `state.result` is what was learned.
 
-    `threads` chooses the number of threads for each segment, by default the fastest of those up to `free_cpus()` at its
-    beginning. `segment_rows` is the size of a segment, and of one that tries out a number of threads. None of them
-    changes a bit of the result.
+    `threads(most)` makes what chooses the number of threads for each segment, by default the fastest of those up to
+    `most`, as many as are worth trying on this machine. `segment_rows` is the size of a segment, and of one that tries
+    out a number of threads. Neither changes a bit of the result.
 
     Another thread may set `stop[0]`: `StoppedError` follows within one micro-batch. Also raises `DivergedError`.
     """
@@ -101,20 +100,20 @@ def train(
     evaluation = kernels.Workspace(net, net.micro_batch_rows)  # larger micro-batches: fewer barriers
     job = _Job(net, state, images, labels, hyperparams, -(-len(training) // hyperparams.batch_size), stop)
     rows, trial_rows = segment_rows or default_segment_rows(net, hyperparams)
-    threads = threads or Threads(useful_threads(net, hyperparams, cpus()), free_cpus)
+    chosen = threads(useful_threads(net, hyperparams, cpus()))
     while not finished(state, hyperparams):
         order = order_of(training, hyperparams, state.epoch)
         while state.done < len(order):
-            count, trial = threads.next()
+            count, trial = chosen.next()
             segment = order[state.done : state.done + (trial_rows if trial else rows)]
             started = time.perf_counter()
             _train_segment(job, segment, workspace, count)
             seconds = time.perf_counter() - started
-            threads.took(len(segment), seconds)
+            chosen.took(len(segment), seconds)
             state.seconds += seconds
             if state.done < len(order):
                 yield None
-        yield _end_epoch(job, len(order), validation, evaluation, threads.best)
+        yield _end_epoch(job, len(order), validation, evaluation, chosen.best)
 
 
 def _end_epoch(job: _Job, samples: int, validation: Rows, workspace: kernels.Workspace, threads: int) -> Metrics:

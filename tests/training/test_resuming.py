@@ -39,7 +39,9 @@ def saved(state: State) -> State:
 def finish(state: State, hyperparams: Hyperparams) -> tuple[list[State], list[trainer.Metrics], State]:
     """Every state that could be saved on the way, each epoch's metrics, and the last state."""
     states, metrics = [saved(state)], []
-    for each in trainer.train(NET, state, IMAGES, LABELS, hyperparams, threads=Threads(1), segment_rows=(64, 32)):
+    for each in trainer.train(
+        NET, state, IMAGES, LABELS, hyperparams, threads=lambda _: Threads(1), segment_rows=(64, 32)
+    ):
         states.append(saved(state))
         if each is not None:
             metrics.append(each)

@@ -1,6 +1,7 @@
 """How many threads a segment gets: whatever is fastest, found out again and again, and of no matter to the result."""
 
 import itertools
+from functools import partial
 
 import numpy as np
 import pytest
@@ -153,8 +154,8 @@ def test_what_it_knows_of_a_number_of_free_cpus_is_not_tried_again():
 class Given(Threads):
     """Chooses what it is told to, again and again."""
 
-    def __init__(self, turns: list[tuple[int, bool]]) -> None:
-        super().__init__(1)
+    def __init__(self, turns: list[tuple[int, bool]], most: int) -> None:
+        super().__init__(most)
         self._turns = itertools.cycle(turns)
 
     def next(self) -> tuple[int, bool]:
@@ -170,7 +171,9 @@ def test_whatever_is_chosen_the_run_ends_with_the_same_bits():
     ended = []
     for turns in ([(1, False)], [(2, True)], [(1, False), (3, True), (2, False)]):
         state = trainer.initial_state(net, hyperparams)
-        epochs = trainer.train(net, state, images, labels, hyperparams, threads=Given(turns), segment_rows=(150, 50))
+        epochs = trainer.train(
+            net, state, images, labels, hyperparams, threads=partial(Given, turns), segment_rows=(150, 50)
+        )
         ended.append(([each._replace(seconds=0) for each in epochs if each], state.parameters.tobytes()))
     assert ended[0] == ended[1] == ended[2]
     assert ended[0][1] != network.initial_parameters(net, hyperparams.seed).tobytes()
