@@ -2,6 +2,7 @@
 
 cdef struct Team:
     int size
+    int polls  # at a barrier, before a thread sleeps
     int arrived
     int round
     int sleepers

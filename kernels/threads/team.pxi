@@ -38,6 +38,12 @@ cdef extern from *:
     #include <sched.h>
     #define present_cpu sched_getcpu
 
+    static int usable_cpus(void)
+    {
+        cpu_set_t allowed;
+        return sched_getaffinity(0, sizeof allowed, &allowed) == 0 ? CPU_COUNT(&allowed) : CPU_SETSIZE;
+    }
+
     static void place_on_next_cpu(pthread_t thread, int cpu, int number)
     {
         cpu_set_t allowed, one;
@@ -58,11 +64,13 @@ cdef extern from *:
     }
     #else
     #define present_cpu() (-1)
+    #define usable_cpus() 1024
     #define place_on_next_cpu(thread, cpu, number) ((void)(thread), (void)(cpu), (void)(number))
     #define let_move(thread) ((void)(thread))
     #endif
     """
     int present_cpu() noexcept nogil
+    int usable_cpus() noexcept nogil  # many where the system does not tell
     void place_on_next_cpu(pthread_t thread, int cpu, int number) noexcept nogil
     void let_move(pthread_t thread) noexcept nogil
 
@@ -87,7 +95,7 @@ cdef void barrier(Team* team) noexcept nogil:
             pthread_cond_broadcast(&team.next_round)
             pthread_mutex_unlock(&team.mutex)
         return
-    for spins in range(SPINS):
+    for spins in range(team.polls):
         if atomic_load(&team.round, __ATOMIC_SEQ_CST) != now:
             return
         spin_pause()
