@@ -141,8 +141,10 @@ cdef void run_team(Team* team, ThreadPart run, void* work, int threads) noexcept
         if helpers[team.size] == NULL:
             break
         team.size += 1
-    for i in range(1, team.size):  # from here on the number of threads is known
-        call_helper(helpers[i], run, work, i, SPINS)
+    # From here on the number of threads is known. Of more than there are CPUs, those that poll keep others from running.
+    team.polls = SPINS if team.size <= usable_cpus() else 0
+    for i in range(1, team.size):
+        call_helper(helpers[i], run, work, i, team.polls)
     run(work, 0)
     for i in range(1, team.size):
         park(helpers[i])

@@ -4,6 +4,7 @@ cdef struct Team:
     int size
     pthread_t caller
     int callers_cpu  # where the caller was when it last went to sleep at a barrier, or -1
+    int polls  # at a barrier, before a thread sleeps
     int arrived
     int round
     int sleepers

@@ -39,6 +39,12 @@ cdef extern from *:
     #include <sched.h>
     #define present_cpu sched_getcpu
 
+    static int usable_cpus(void)
+    {
+        cpu_set_t allowed;
+        return sched_getaffinity(0, sizeof allowed, &allowed) == 0 ? CPU_COUNT(&allowed) : CPU_SETSIZE;
+    }
+
     static int set_next_cpu(pthread_t thread, const cpu_set_t *allowed, int cpu, int number)
     {
         cpu_set_t one;
@@ -72,12 +78,14 @@ cdef extern from *:
     }
     #else
     #define present_cpu() (-1)
+    #define usable_cpus() 1024
     #define place_on_next_cpu(thread, cpu, number) ((void)(thread), (void)(cpu), (void)(number))
     #define let_move(thread) ((void)(thread))
     #define move_to_next_cpu()
     #endif
     """
     int present_cpu() noexcept nogil
+    int usable_cpus() noexcept nogil  # many where the system does not tell
     void place_on_next_cpu(pthread_t thread, int cpu, int number) noexcept nogil
     void let_move(pthread_t thread) noexcept nogil
     void move_to_next_cpu() noexcept nogil  # this thread; it may be moved from then on
@@ -92,8 +100,8 @@ ctypedef void (*ThreadPart)(void* work, int thread) noexcept nogil
 cdef void sleep_until_after(Team* team, int now) noexcept nogil:
     """Return when a later round has begun.
 
-    A helper that wakes where the caller was goes on on another CPU. Else both would take turns there for many steps, each
-    only when the other has polled in vain and sleeps.
+    A helper that wakes where the caller was goes on on another CPU, unless there are too few. Else both would take turns
+    there for many steps, each only when the other has polled in vain and sleeps.
     """
     cdef bint is_caller = pthread_equal(pthread_self(), team.caller)
     if is_caller:
@@ -104,7 +112,7 @@ cdef void sleep_until_after(Team* team, int now) noexcept nogil:
         pthread_cond_wait(&team.next_round, &team.mutex)
     atomic_add(&team.sleepers, -1, __ATOMIC_SEQ_CST)
     pthread_mutex_unlock(&team.mutex)
-    if not is_caller and present_cpu() == atomic_load(&team.callers_cpu, __ATOMIC_SEQ_CST):
+    if team.polls and not is_caller and present_cpu() == atomic_load(&team.callers_cpu, __ATOMIC_SEQ_CST):
         move_to_next_cpu()
 
 
@@ -122,7 +130,7 @@ cdef void barrier(Team* team) noexcept nogil:
             pthread_cond_broadcast(&team.next_round)
             pthread_mutex_unlock(&team.mutex)
         return
-    for spins in range(SPINS):
+    for spins in range(team.polls):
         if atomic_load(&team.round, __ATOMIC_SEQ_CST) != now:
             return
         spin_pause()
