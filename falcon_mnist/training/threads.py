@@ -59,7 +59,7 @@ class Trials:
     LAST = 3  # trials that count
     HOPELESS = 2.0  # a trial that took so many times as long as the best's is the last of its number in its round
     MISLED = 1.5  # a segment that took so many times as long as another number's trials promise
-    PAUSES = (1, 10)  # times what such a segment lost pass before the next trials: at first, and where it happens often
+    PAUSES = (1, 10)  # the next trials wait so many times what such a segment lost: at first, at most
 
     def __init__(self, most: int) -> None:
         """The candidates are the powers of two up to `most`, and that."""

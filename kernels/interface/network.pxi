@@ -7,10 +7,11 @@ MAX_THREADS = THREAD_LIMIT
 # that a workspace of one thread stays within MICRO_BATCH_BYTES if one row does.
 MICRO_BATCH_ROWS = 256
 MICRO_BATCH_BYTES = 2**25
-# In training, a larger batch is cut into so few rows that the first layer's gradient finds its part of D in the first-level
-# cache; a batch that is hardly larger stays whole, as each cut costs a walk over the gradients.
+# In training, a batch is cut into so few rows that the first layer's gradient finds its part of D in the first-level cache.
+# Each cut costs a walk over the gradients: smaller batches, and those of very large networks, are not cut so.
 TRAINING_ROWS = 64
-WHOLE_BATCH_ROWS = 128
+CUT_BATCH_ROWS = 192
+CUT_PARAMETERS = 2**21
 MAX_WIDTH = 2**24
 
 KINDS = {"linear": LINEAR, "relu": RELU, "sigmoid": SIGMOID, "tanh": TANH}
@@ -42,7 +43,7 @@ cdef class Network:
     cdef readonly Py_ssize_t inputs
     cdef readonly Py_ssize_t outputs
     cdef readonly Py_ssize_t parameter_count
-    cdef readonly Py_ssize_t micro_batch_rows  # the rows that a workspace best has room for, but in training
+    cdef readonly Py_ssize_t micro_batch_rows  # the rows that a workspace best has room for, except in training (`training_rows`)
 
     def __cinit__(self, layers, *, Variant variant=None):
         self.variant = variant or _default
@@ -69,7 +70,8 @@ cdef class Network:
 
     def training_rows(self, Py_ssize_t batch_size):
         """The rows that a workspace best has room for, to train on batches of this size. They change no bit."""
-        return min(batch_size if batch_size <= WHOLE_BATCH_ROWS else TRAINING_ROWS, self.micro_batch_rows)
+        cuts = batch_size >= CUT_BATCH_ROWS and self.parameter_count <= CUT_PARAMETERS
+        return min(TRAINING_ROWS if cuts else batch_size, self.micro_batch_rows)
 
     def _training_bytes(self, Py_ssize_t rows):
         cdef Buffers buffers
@@ -143,7 +145,7 @@ cdef class Network:
         """Write the network's outputs for `inputs` (n, inputs) to `out` (n, outputs); returns `out`.
 
         `parameters` are the flat vector, or what `pack` made of it. `inputs` are float32, or uint8 that count
-        as float32(byte / 255). A row's bits depend on that row alone. Where there is a `second` workspace, a
+        as float32(byte / 255). A row's bits depend on that row alone, if all is finite. Where there is a `second` workspace, a
         second thread, a parked one, shares a pass that takes long enough, unless another pass has it.
         """
         cdef Packed packed = self._packed(parameters)

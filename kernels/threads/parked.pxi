@@ -18,7 +18,7 @@ cdef struct Helper:
     int thread
     pthread_t handle
     int sleeps  # it waits to be called, and polls no more; so does one that has just been started
-    int polls  # of its state, before who waits for it to change sleeps
+    int polls  # looks at its state before the thread that waits for another one sleeps
     Helper* next  # of those that are parked
 
 cdef Helper* _parked = NULL

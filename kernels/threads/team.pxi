@@ -100,8 +100,8 @@ ctypedef void (*ThreadPart)(void* work, int thread) noexcept nogil
 cdef void sleep_until_after(Team* team, int now) noexcept nogil:
     """Return when a later round has begun.
 
-    A helper that wakes where the caller was goes on on another CPU, unless there are too few. Else both would take turns
-    there for many steps, each only when the other has polled in vain and sleeps.
+    A helper that wakes on the caller's CPU moves to another, unless there are too few. Else both would take turns there for
+    many steps, each only when the other has polled in vain and sleeps.
     """
     cdef bint is_caller = pthread_equal(pthread_self(), team.caller)
     if is_caller:

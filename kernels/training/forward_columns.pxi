@@ -20,7 +20,7 @@ cdef struct SharedColumns:
 
 cdef Py_ssize_t part_columns(const Linear* layer) noexcept nogil:
     """Columns of a part: whole panels."""
-    return (layer.padded // SHARES + layer.panel - 1) // layer.panel * layer.panel
+    return max(layer.panel, (layer.padded // SHARES + layer.panel - 1) // layer.panel * layer.panel)
 
 
 cdef void await_parts(SharedColumns* shared, int count) noexcept nogil:
@@ -40,9 +40,9 @@ cdef void take_columns(void* work, int thread) noexcept nogil:
     cdef const Net* net = shared.job.net
     cdef const Linear* layer
     cdef MicroBatch batch = shared.batch
-    cdef int part, index = 0, chosen = 0
+    cdef int part, index = 0, sampled = 0  # the last layer whose input was looked at for zeros
     cdef Py_ssize_t column
-    if thread > 0:
+    if thread > 0:  # the caller has gathered the rows
         lend_own(&batch, shared.second, 0)
         batch.row, batch.next = shared.batch.row, shared.batch.next
     while True:
@@ -53,9 +53,9 @@ cdef void take_columns(void* work, int thread) noexcept nogil:
             index += 1
         layer = &net.linear[index]
         await_parts(shared, shared.first_part[index])
-        if chosen < index:
+        if sampled < index:
             choose_sparse(shared.job, &batch, index, 0, batch.rows)
-            chosen = index
+            sampled = index
         column = (part - shared.first_part[index]) * part_columns(layer)
         activations(
             shared.job, &batch, index, Block(0, batch.rows, column, min(column + part_columns(layer), layer.padded))
@@ -64,7 +64,7 @@ cdef void take_columns(void* work, int thread) noexcept nogil:
 
 
 cdef SharedColumns shared_columns(Job* job, Buffers* second) noexcept nogil:
-    """All rows of a job, ready for `take_columns`."""
+    """Gather all rows of a job, and cut the layers into parts, for `take_columns`."""
     cdef SharedColumns shared
     cdef int index
     cdef const Linear* layer

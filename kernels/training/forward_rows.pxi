@@ -7,7 +7,7 @@ cdef extern from * nogil:
     Py_ssize_t take_next "__atomic_fetch_add"(Py_ssize_t* at, Py_ssize_t count, int order)
 
 cdef enum:
-    SHARES = 8  # parts of a job's rows, fewer if a part would be too small
+    SHARES = 8  # parts of a job's rows, or of a layer's columns, fewer if a part would be too small
     LEAST_ROWS = 16  # rows of a part: at least a whole tile
 
 
@@ -21,7 +21,7 @@ cdef struct SharedRows:
 
 
 cdef MicroBatch gather_alone(Job* job, Py_ssize_t first, Py_ssize_t rows) noexcept nogil:
-    """The rows from `first` on for a forward pass, by this thread alone."""
+    """Gather the rows from `first` on for a forward pass, by this thread alone."""
     job.task = EVALUATE
     job.batch_size = job.n
     job.team.size = 1
@@ -69,7 +69,7 @@ cdef void take_rows(void* work, int thread) noexcept nogil:
 
 
 cdef SharedRows shared_rows(const Job* job, float* out, Buffers* second) noexcept nogil:
-    """All rows of a job, ready for `take_rows`."""
+    """Cut the rows of a job into parts, for `take_rows`."""
     cdef SharedRows shared
     cdef Py_ssize_t part = (job.n // SHARES + LEAST_ROWS - 1) // LEAST_ROWS * LEAST_ROWS
     shared.job, shared.out, shared.part, shared.next = job, out, max(part, <Py_ssize_t>LEAST_ROWS), 0

@@ -1,10 +1,7 @@
 # Inference with a parked helper beside the caller, if no other pass has one.
 #
-# A network whose weights are more than a cache holds is shared by columns, so that each thread reads but its part of them;
-# others by rows, as the first layer's kernels walk the non-zeros of all rows, whatever the number of columns.
-
-cdef extern from * nogil:
-    int atomic_swap "__atomic_exchange_n"(int* at, int value, int order)
+# A large network is shared by columns, so that each thread reads but its part of the weights. Smaller ones by rows: by columns,
+# each thread would walk the non-zeros of every row.
 
 cdef extern from *:
     """
@@ -20,33 +17,46 @@ cdef extern from *:
     int64_t monotonic_ns() noexcept nogil
 
 cdef extern from * nogil:
+    int atomic_swap "__atomic_exchange_n"(int* at, int value, int order)
     int64_t load_time "__atomic_load_n"(const int64_t* at, int order)
     void store_time "__atomic_store_n"(int64_t* at, int64_t value, int order)
 
 cdef enum:
-    LARGE = 1_000_000  # parameters, which no second-level cache holds
+    LARGE = 1_000_000  # parameters, 4 MB: few second-level caches hold them
+    FEWEST_ROWS = 3  # fewer take as long: all weights are read
+    LONG_PRODUCTS = 10_000_000  # multiplications, some 100 us, of which a helper that sleeps takes 27 to begin
+    SHORT_PRODUCTS = 2_500_000
+    SKIPPING = 4  # a first layer that skips zeros does about one multiplication in so many
     POLLING_NS = 40_000  # how long a helper polls after a pass: SPINS
-    WAKING_PRODUCTS = 10_000_000  # multiplications, some 100 us: a helper that sleeps takes a quarter of that to begin
-    NON_ZEROS = 4  # a first layer that skips zeros does one multiplication of so many
 
 cdef int _sharing = False  # whether a pass has a helper now; one at a time, so that threads do not outnumber CPUs
-cdef int64_t _ended = -POLLING_NS  # when the last pass did that a helper might have shared
+cdef int64_t _ended = -POLLING_NS  # when the last pass with a second workspace did
 
 
-cdef Py_ssize_t products_of(const Job* job) noexcept nogil:
+cdef void forget_pass() noexcept nogil:
+    """A forked process has no helper, whoever had one in its parent."""
+    atomic_store(&_sharing, False, __ATOMIC_SEQ_CST)
+
+
+pthread_atfork(NULL, NULL, forget_pass)
+
+
+cdef double products_of(const Job* job) noexcept nogil:
     """Multiplications of a forward pass over all rows, about."""
-    cdef Py_ssize_t first = job.net.linear[0].inputs * job.net.linear[0].padded
-    cdef Py_ssize_t skipped = 0
+    cdef Py_ssize_t first = job.net.linear[0].inputs * job.net.linear[0].padded, skipped = 0
     if first_layer_is_sparse(job, 0, min(job.n, job.workspace.rows)):
-        skipped = first - first // NON_ZEROS
-    return job.n * (job.net.packed_floats - skipped)
+        skipped = first - first // SKIPPING
+    return <double>max(job.n, <Py_ssize_t>FEWEST_ROWS) * (job.net.packed_floats - skipped)
 
 
 cdef bint is_worth_a_call(const Job* job) noexcept nogil:
-    """Whether a helper would save time: because the pass is long, or because it polls still after the pass before."""
-    if monotonic_ns() - load_time(&_ended, __ATOMIC_SEQ_CST) < POLLING_NS:
-        return True
-    return products_of(job) >= WAKING_PRODUCTS
+    """Whether a helper would save time: in a long pass, or in a shorter one that follows on another at once.
+
+    Then the next may follow at once as well, and find the helper polling.
+    """
+    cdef double products = products_of(job)
+    cdef bint follows = monotonic_ns() - load_time(&_ended, __ATOMIC_SEQ_CST) < POLLING_NS
+    return products >= (SHORT_PRODUCTS if follows else LONG_PRODUCTS) and usable_cpus() > 1
 
 
 cdef void run_shared(ThreadPart take_parts, void* work) noexcept nogil:
@@ -65,17 +75,26 @@ cdef void run_shared(ThreadPart take_parts, void* work) noexcept nogil:
         atomic_store(&_sharing, False, __ATOMIC_SEQ_CST)
 
 
-cdef void forward_shared(Job* job, float* out, Buffers* second) noexcept nogil:
-    """As `forward_rows`, with a second thread, whose memory is `second`, if that saves time."""
+cdef void forward_in_parts(Job* job, float* out, Buffers* second) noexcept nogil:
+    """As `forward_rows`, with a second thread, if there are parts for two."""
     cdef SharedRows rows
     cdef SharedColumns columns
-    if not is_worth_a_call(job):
-        forward_rows(job, out)
-    elif job.net.packed_floats >= LARGE and job.n <= min(job.workspace.rows, second.rows):
+    if job.net.packed_floats >= LARGE and job.n <= min(job.workspace.rows, second.rows):
         columns = shared_columns(job, second)
         run_shared(take_columns, &columns)
         copy_outputs(job, 0, job.n, out)
-    else:
-        rows = shared_rows(job, out, second)
+        return
+    rows = shared_rows(job, out, second)
+    if rows.part < job.n:
         run_shared(take_rows, &rows)
+    else:
+        forward_rows(job, out)
+
+
+cdef void forward_shared(Job* job, float* out, Buffers* second) noexcept nogil:
+    """As `forward_rows`, with a second thread, whose memory is `second`, if that saves time."""
+    if is_worth_a_call(job):
+        forward_in_parts(job, out, second)
+    else:
+        forward_rows(job, out)
     store_time(&_ended, monotonic_ns(), __ATOMIC_SEQ_CST)

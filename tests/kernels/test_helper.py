@@ -29,8 +29,24 @@ def _forward(kernels, network, packed, images, workspaces=1, rows=128):
 @pytest.mark.parametrize("density", [0.2, 1.0])
 @pytest.mark.parametrize(
     ("hidden", "rows"),
-    [((701, 64), 100), ((701, 64), 257), ((1001, 500), 15), ((1001, 500), 17), ((1001, 500), 100), ((1001, 500), 150)],
-    ids=["rows-100", "rows-257", "columns-15", "columns-17", "columns-100", "columns, but too many rows"],
+    [
+        ((701, 64), 100),
+        ((701, 64), 257),
+        ((1400, 3), 20),
+        ((1001, 500), 15),
+        ((1001, 500), 17),
+        ((1001, 500), 100),
+        ((1001, 500), 150),
+    ],
+    ids=[
+        "rows-100",
+        "rows-257",
+        "columns, of them three",
+        "columns-15",
+        "columns-17",
+        "columns-100",
+        "more rows than the workspaces",
+    ],
 )
 def test_the_bits_are_those_of_one_thread(kernels, random, hidden, rows, density, dtype):
     network, packed = _network(kernels, *hidden)
@@ -42,7 +58,7 @@ def test_the_bits_are_those_of_one_thread(kernels, random, hidden, rows, density
 @pytest.mark.parametrize(
     ("hidden", "rows"), [((33, 64), 1), ((33, 64), 40), ((1001, 500), 1), ((1001, 500), 2), ((16,), 0)]
 )
-def test_so_they_are_if_short_calls_follow_one_another(kernels, random, hidden, rows, density):
+def test_short_calls_in_a_row_give_the_same_bits(kernels, random, hidden, rows, density):
     """From the second one on the helper polls for the next call."""
     network, packed = _network(kernels, *hidden)
     images = _images(random, rows, density, np.float32)
