@@ -30,8 +30,8 @@ CACHE_BYTES = 256 * 2**20
 KEPT_WORKSPACES = 3
 KEPT_ARCHITECTURES = 8
 KEPT_BYTES = 4 * 2**20
-# A forward pass of at least so many multiplications, some 50 us, is given memory for the kernels' parked thread as well,
-# which is called where that saves time (`kernels/training/forward_shared.pxi`). Fewer rows than three take as long as three.
+# A forward pass of so many multiplications, some 50 us, is given memory for the kernels' parked thread as well. They
+# call it where that saves time (`kernels/training/forward_shared.pxi`). Fewer than three rows take as long as three.
 TWO_THREAD_PRODUCTS = 5_000_000
 FEWEST_ROWS = 3
 CPUS = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
