@@ -16,13 +16,13 @@ from multiprocessing import context, popen_spawn_posix, spawn, util
 from multiprocessing.process import BaseProcess
 from typing import Any
 
+import endless
 import forking
 
 from falcon_mnist import logs
 from falcon_mnist.app import open_service
 from falcon_mnist.runs import worker
 from falcon_mnist.runs.executor import Executor
-from falcon_mnist.runs.leases import LeaseKeeper
 from falcon_mnist.runs.pool import CLAIM_SECONDS, PoolBackend
 from falcon_mnist.runs.queue import Queue
 from falcon_mnist.settings import Settings
@@ -89,7 +89,7 @@ CONTEXT = Context()
 SILENT_SECONDS = 8.0
 # A cluster that is started again is found soon.
 RETRY_SECONDS = (1.0, 2.0)
-keep_lease = partial(LeaseKeeper, renew_seconds=SILENT_SECONDS / 8)
+keep_lease = partial(endless.keep_lease, renew_seconds=SILENT_SECONDS / 8)
 make_queue = partial(
     Queue,
     lease_seconds=SILENT_SECONDS,
@@ -99,8 +99,9 @@ make_queue = partial(
 
 
 def execute(settings: Settings, run_id: str, owner: str) -> None:
-    """As `worker.execute`, with a lease that is renewed sooner."""
-    worker.execute_with(replace(worker.parts(settings), keep_lease=keep_lease), run_id, owner)
+    """As `worker.execute`, with a lease that is renewed sooner, and rests in what is endless."""
+    parts = worker.parts(settings)
+    worker.execute_with(replace(parts, keep_lease=keep_lease, train=partial(endless.train, parts.train)), run_id, owner)
 
 
 # Other tests compute at the same time: a run that takes all CPUs would wait for each of its threads in turn.
