@@ -8,18 +8,14 @@ from pathlib import Path
 
 import forking
 import pytest
-from faulty_servers import expire_in
-from interrupting import LONG
+from faulty_servers import HOLD, RUN, Faulty, check_whole, ended_after, expire_in, parameters
 from postgres import Cluster
-from serving import SMALL, Client, Document, Server, environment, kind, pixels, until
+from serving import SMALL, Client, Server, environment, kind, pixels, until
 
 from falcon_mnist.storage.opening import open_database
 from falcon_mnist.storage.store import Store
 
 ROWS = (pixels(3) / 255).tolist()
-
-# Trains for long enough to be moved in the middle, and four times for one test.
-MOVED = {**LONG, "hyperparams": LONG["hyperparams"] | {"epochs": 20}}
 
 
 @pytest.fixture
@@ -36,25 +32,29 @@ def start(serve: Callable[..., Server], database: str, tmp_path: Path) -> Callab
 
 
 @pytest.fixture
-def server(start: Callable[[str], Server]) -> Server:
-    return start("home")
+def begin() -> Iterator[Callable[..., Faulty]]:
+    """Starts servers with faults in them, each on its home."""
+    with ended_after() as begin:
+        yield begin
 
 
 @pytest.fixture
-def client(server: Server) -> Iterator[Client]:
+def server(begin: Callable[..., Faulty], tmp_path: Path, digits: Path, database: str) -> Faulty:
+    """Runs of four epochs wait in the third."""
+    return begin(tmp_path / "home", digits, HOLD, database_url=database)
+
+
+@pytest.fixture
+def asker(server: Faulty) -> Iterator[Client]:
+    """`client` is that of the server which `undisturbed` comes from."""
     with Client(server.url()) as client:
         yield client
 
 
-def parameters(client: Client, run: Document) -> object:
-    return client.get(f"/api/params/{run['param_id']}").json()["parameters"]
-
-
 def in_the_middle(client: Client) -> str:
-    """A run that has finished some epochs, and not all."""
-    run_id = client.train(client.model(LONG))
-    until(lambda: client.run(run_id)["epoch"] >= 5, "the run has finished five epochs")
-    assert client.run(run_id)["state"] == "running"
+    """A run that has finished two epochs, and waits in the third, or is about to."""
+    run_id = client.train(client.model(RUN))
+    until(lambda: client.run(run_id)["epoch"] == 2, "the run has finished two epochs")
     return run_id
 
 
@@ -68,66 +68,74 @@ def test_what_one_server_trains_another_serves(start: Callable[[str], Server]) -
         assert [each["run_id"] for each in listed] == [run["run_id"]]
 
 
-def test_a_restart_of_the_database_costs_no_run(client: Client, cluster: Cluster) -> None:
-    undisturbed = client.wait(client.train(client.model(LONG)), "succeeded")
-    run_id = in_the_middle(client)
+def test_a_restart_of_the_database_costs_no_run(
+    server: Faulty, asker: Client, cluster: Cluster, undisturbed: bytes
+) -> None:
+    """It trains on meanwhile, and cannot record what it has learned."""
+    run_id = in_the_middle(asker)
     cluster.stop()
+    server.switch(HOLD, on=False)
     cluster.start()
-    run = client.wait(run_id, "succeeded")
-    assert parameters(client, run) == parameters(client, undisturbed)
-    assert [each["epoch"] for each in run["history"]] == list(range(1, 101))
+    run = asker.wait(run_id, "succeeded")
+    check_whole(run)
+    assert parameters(asker, run) == undisturbed
 
 
-def test_while_the_database_is_away_requests_are_told_to_come_back(client: Client, cluster: Cluster) -> None:
-    run_id = in_the_middle(client)
+def test_while_the_database_is_away_requests_are_told_to_come_back(
+    server: Faulty, asker: Client, cluster: Cluster
+) -> None:
+    run_id = in_the_middle(asker)
     cluster.stop()
     try:
-        response = client.get(f"/api/runs/{run_id}")
+        response = asker.get(f"/api/runs/{run_id}")
         assert (response.status_code, kind(response)) == (503, "storage-unavailable")
-        assert client.get("/readyz", token=None).status_code == 503
-        assert client.get("/healthz", token=None).status_code == 200
+        assert asker.get("/readyz", token=None).status_code == 503
+        assert asker.get("/healthz", token=None).status_code == 200
     finally:
         cluster.start()
-    assert client.get("/readyz", token=None).status_code == 200
-    client.wait(run_id, "succeeded")
+    assert asker.get("/readyz", token=None).status_code == 200
+    server.switch(HOLD, on=False)
+    asker.wait(run_id, "succeeded")
 
 
 def test_a_server_ends_while_the_database_is_away_and_the_next_resumes_its_run(
-    start: Callable[[str], Server], cluster: Cluster, database: str
+    server: Faulty, asker: Client, begin: Callable[..., Faulty], digits: Path, cluster: Cluster, database: str
 ) -> None:
-    first = start("home")
-    with Client(first.url()) as client:
-        run_id = in_the_middle(client)
+    run_id = in_the_middle(asker)
     cluster.stop()
     try:
-        assert first.stop() == 0
+        assert server.stop() == 0
     finally:
         cluster.start()
     expire_in(database)
-    with Client(start("home").url()) as client:
-        run = client.wait(run_id, "succeeded")
-        assert [each["epoch"] for each in run["history"]] == list(range(1, 101))
+    server.switch(HOLD, on=False)
+    with Client(begin(server.home, digits, database_url=database).url()) as client:
+        check_whole(client.wait(run_id))
 
 
 def test_a_home_moves_from_sqlite_with_all_that_it_has(
-    serve: Callable[..., Server], cluster: Cluster, tmp_path: Path
+    begin: Callable[..., Faulty], digits: Path, cluster: Cluster, tmp_path: Path
 ) -> None:
+    """With one run in the middle, and two that wait for it."""
     home, key = tmp_path / "home", {"headers": {"Idempotency-Key": "k"}}
-    before = serve(home=home)
+    before = begin(home, digits)
     with Client(before.url()) as client:
-        run = client.trained(MOVED)
+        run = client.trained(RUN)
         model = client.post("/api/models", {"architecture": SMALL}, **key).json()
+        before.switch(HOLD)
         runs = [client.train(run["model_id"]) for _ in range(3)]
+        before.wait_held(runs[0])
         page = client.get(f"/api/models/{run['model_id']}/runs?limit=1").json()
         outputs = client.infer(run["param_id"], ROWS)["outputs"]
-        before.stop()
+        assert before.stop() == 0
+    before.switch(HOLD, on=False)
     variables = environment(home, database_url=cluster.database())
     moved = forking.run("migrate-database", env=variables, timeout=60)
     assert moved.returncode == 0, moved.stderr
     assert moved.stdout.startswith("Moved 2 models, 4 runs, ")
     again = forking.run("migrate-database", env=variables, timeout=60)
     assert (again.returncode, again.stderr.count("\n")) == (1, 1)
-    after = serve(home=home, database_url=variables["FALCON_MNIST_DATABASE_URL"])
+    after = begin(home, digits, database_url=variables["FALCON_MNIST_DATABASE_URL"])
     with Client(after.url()) as client:
         assert client.run(run["run_id"]) == run
         assert client.post("/api/models", {"architecture": SMALL}, **key).json() == model
@@ -136,6 +144,7 @@ def test_a_home_moves_from_sqlite_with_all_that_it_has(
         assert [each["run_id"] for each in rest] == [*runs[1::-1], run["run_id"]]
         for run_id in runs:
             assert parameters(client, client.wait(run_id, "succeeded")) == parameters(client, run)
+        assert after.logged("resuming run at epoch 3", runs[0]) == 1
 
 
 def test_the_doctor_looks_at_a_database_elsewhere(cluster: Cluster, digits: Path, tmp_path: Path) -> None:
@@ -155,14 +164,14 @@ def test_the_doctor_looks_at_a_database_elsewhere(cluster: Cluster, digits: Path
     assert "hidden" not in away.stdout + away.stderr
 
 
-def test_no_text_is_too_odd_for_the_database(client: Client) -> None:
+def test_no_text_is_too_odd_for_the_database(asker: Client) -> None:
     for odd in ("%00", "r_%00", "%ED%A0%80", "'", "%25s", "r_" + "0" * 5000):
         for path in (f"/api/runs/{odd}", f"/api/models/{odd}/runs", f"/api/params/{odd}"):
-            assert client.get(path).status_code == 404
+            assert asker.get(path).status_code == 404
     for odd in ("\0", "p_\0", "\ud800", "'", "%s"):
-        answer = client.post("/api/infer", {"param_id": odd, "inputs": ROWS})
+        answer = asker.post("/api/infer", {"param_id": odd, "inputs": ROWS})
         assert answer.status_code in (400, 404)  # half of a surrogate pair is no JSON text
     for key in ("k", "'", "%s", "\\", "%00"):
         headers = {"Idempotency-Key": key}
-        made = [client.post("/api/models", {"architecture": SMALL}, headers=headers).json() for _ in range(2)]
+        made = [asker.post("/api/models", {"architecture": SMALL}, headers=headers).json() for _ in range(2)]
         assert made[0] == made[1]

@@ -8,7 +8,7 @@ import pytest
 from interrupting import LONG, parameter_bytes
 from once import once
 from ray_cluster import RayCluster
-from serving import Client, Server
+from serving import Client, Server, until
 from several import both_started
 
 from falcon_mnist.app import BACKENDS
@@ -31,6 +31,7 @@ def undisturbed(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPat
 def serve_with_ray(serve: Serve, ray_cluster: RayCluster, monkeypatch: pytest.MonkeyPatch) -> Serve:
     """As `serve`, with runs on the tests' cluster."""
     monkeypatch.setenv("RAY_ADDRESS", ray_cluster.address)
+    until(lambda: not ray_cluster.workers(), "those of the test before have ended")
 
     def start(**settings: object) -> Server:
         return on_ray(serve(executor="ray", **settings), ray_cluster)

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from forked_workers import CONTEXT
 from pebble import ProcessPool
 from serving import ENDLESS, PATIENCE, SMALL, Client, Server, alive, until
 
@@ -84,7 +85,7 @@ def test_a_killed_idle_worker_is_replaced_at_once(serve: Serve) -> None:
 @contextmanager
 def backend_of(settings: Settings, **parts: Any) -> Iterator[PoolBackend]:
     """A backend that this thread makes, and which blocks Ctrl-C there; ended, and unblocked, with the block."""
-    backend = PoolBackend(settings, lambda: None, **parts)
+    backend = PoolBackend(settings, lambda: None, context=CONTEXT, **parts)
     try:
         yield backend
     finally:

@@ -13,7 +13,7 @@ from pathlib import Path
 
 import forking
 import pytest
-from interrupting import interrupted, parameter_bytes
+from interrupting import EPOCHS, interrupted, parameter_bytes
 from serving import (
     COMMANDS,
     ENDLESS,
@@ -48,14 +48,6 @@ def test_the_server_says_where_it_is_and_where_its_token_is(serve: Serve) -> Non
         (server.on_disk.parameter_file(run["param_id"]), 0o600),
     ):
         assert stat.S_IMODE(path.stat().st_mode) == mode
-
-
-def test_a_home_that_is_made_is_for_its_owner_alone(tmp_path: Path, digits: Path) -> None:
-    home = tmp_path / "deep" / "home"
-    code = "from falcon_mnist.app import create_app; create_app()"
-    variables = environment(home, dataset=digits, tokens=None)
-    subprocess.run([sys.executable, "-c", code], env=variables, check=True)
-    assert stat.S_IMODE(home.stat().st_mode) == 0o700
 
 
 def test_sigterm_ends_the_server_and_its_workers_and_the_next_resumes_the_run(serve_each: Serve) -> None:
@@ -101,7 +93,7 @@ def test_a_run_whose_worker_is_killed_is_given_back_and_ends_the_same(serve_each
         os.kill(worker, signal.SIGKILL)
         assert parameter_bytes(client, client.wait(run_id, "succeeded")) == undisturbed
         run = client.run(run_id)
-        assert [entry["epoch"] for entry in run["history"]] == list(range(1, 101))
+        assert [entry["epoch"] for entry in run["history"]] == list(range(1, EPOCHS + 1))
         assert run["started_at"] < run["finished_at"]
         assert server.workers() != [worker]
 
@@ -150,7 +142,7 @@ def test_waitress_serve_serves_the_api_too(serve: Serve) -> None:
 
 
 def test_importing_and_making_the_application_starts_nothing(tmp_path: Path, digits: Path) -> None:
-    """And asks nobody on a network."""
+    """And asks nobody on a network; only then is there a home, for its owner alone."""
     code = """if True:
         import os, sys, threading
         from pathlib import Path
@@ -161,18 +153,22 @@ def test_importing_and_making_the_application_starts_nothing(tmp_path: Path, dig
 
         sys.addaudithook(watch)
         import falcon_mnist.app
-        assert not any(Path(os.environ["FALCON_MNIST_HOME"]).iterdir())
+        assert not Path(os.environ["FALCON_MNIST_HOME"]).parent.exists()
         app = falcon_mnist.app.create_app()
         assert threading.enumerate() == [threading.main_thread()], threading.enumerate()
         print("children:", *Path(f"/proc/self/task/{os.getpid()}/children").read_text().split())
     """
-    home = tmp_path / "home"
-    home.mkdir()
+    home = tmp_path / "deep" / "home"
     ran = subprocess.run(
-        [sys.executable, "-c", code], env=environment(home, dataset=digits), capture_output=True, text=True, check=False
+        [sys.executable, "-c", code],
+        env=environment(home, dataset=digits, tokens=None),
+        capture_output=True,
+        text=True,
+        check=False,
     )
     assert ran.returncode == 0, ran.stderr
     assert ran.stdout == "children:\n"
+    assert stat.S_IMODE(home.stat().st_mode) == 0o700
 
 
 def test_without_its_data_set_a_run_fails_and_tells_no_path(serve_each: Serve, tmp_path: Path) -> None:

@@ -17,8 +17,8 @@ HOME/faults:
 
 from __future__ import annotations
 
+import ctypes
 import errno
-import hashlib
 import logging
 import math
 import multiprocessing
@@ -145,9 +145,11 @@ def train(
 
 
 def compute() -> None:
-    """As a kernel does: without the GIL, and ignoring signals until it is done."""
+    """As a kernel that does not end: without the GIL, and ignoring signals; but without taking a CPU from others."""
     if on("deaf"):
-        hashlib.pbkdf2_hmac("sha256", b"", b"", 2**31 - 1)
+        mutex = ctypes.create_string_buffer(64)  # zeros: nobody has locked it
+        for _ in range(2):  # the second time it waits for itself
+            ctypes.CDLL(None).pthread_mutex_lock(mutex)
 
 
 def storages(settings: Settings) -> tuple[Storage, Storage]:

@@ -7,10 +7,11 @@ import signal
 
 from serving import Client, Document, Server, architecture, until
 
-# Long enough to be interrupted when it has been saved once, which it is after a second, and soon over.
+# Long enough to be interrupted when it has been saved once, which on Ray it is after a second, and soon over.
+EPOCHS = 60
 LONG = {
     "architecture": architecture(1024),
-    "hyperparams": {"epochs": 100, "batch_size": 4, "optimizer": {"lr": 0.01, "momentum": 0.9}},
+    "hyperparams": {"epochs": EPOCHS, "batch_size": 4, "optimizer": {"lr": 0.01, "momentum": 0.9}},
 }
 
 

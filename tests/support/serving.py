@@ -17,6 +17,7 @@ from http.client import HTTPResponse
 from pathlib import Path
 from typing import Any, Self
 
+import endless
 import forking
 import httpx
 import numpy as np
@@ -91,8 +92,8 @@ def architecture(*hidden: int, activation: str = "relu", softmax: bool = False) 
 
 
 SMALL = architecture(16)
-# An epoch of this takes long enough that a thousand of them do not end while a test looks on.
-ENDLESS = {"architecture": architecture(1024, 1024), "hyperparams": {"epochs": 1000}}
+# A thousand epochs of this do not end while a test looks on; our own workers rest in between.
+ENDLESS = {"architecture": architecture(1024, 1024), "hyperparams": {"epochs": endless.EPOCHS}}
 
 
 def pixels(rows: int, seed: int = 1) -> np.ndarray:
