@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 import orjson
 import pytest
+from cases import for_each
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
@@ -104,7 +105,7 @@ def test_the_last_bit_of_the_double_decides_beside_the_middle_of_two_float32(
     assert same(numbers(*tokens), tokens)
 
 
-@pytest.mark.parametrize("power", range(-360, 330))
+@for_each("power", range(-360, 330))
 def test_every_power_of_ten(power: int) -> None:
     tokens = [f"{digits}e{power}" for digits in (1, 9007199254740993, 12345678901234567, 2**64 - 1, 10**19 - 1)]
     assert same(numbers(*tokens), tokens)
@@ -193,9 +194,9 @@ def test_arrays_of_named_members_have_the_shape_of_their_rows() -> None:
     assert (document["c"], document["e"]) == ([1, 2], [{"b": []}, {"b": [{}]}])
 
 
-@pytest.mark.parametrize("count", [1, 2, 15, 16, 17, 100, 5000])
-@pytest.mark.parametrize("behind", [0, 3, 100_000])
-@pytest.mark.parametrize("token", ["0", "0.0", "12", "1.25", "0.123456789"])
+@for_each("count", [1, 2, 15, 16, 17, 100, 5000])
+@for_each("behind", [0, 3, 100_000])
+@for_each("token", ["0", "0.0", "12", "1.25", "0.123456789"])
 def test_arrays_of_any_length_keep_what_they_hold(count: int, behind: int, token: str) -> None:
     """Some are cut from the memory that a longer one would need, and others copied out of it."""
     text = f'{{"b":[{",".join([token] * count)}],{" " * behind}"c":[{{"b":[[{token}]]}},{{"b":[7]}}]}}'
