@@ -25,9 +25,9 @@ from falcon_mnist.app import open_service
 from falcon_mnist.server.serve import running
 from falcon_mnist.settings import Settings
 
-# Each run tries other examples, in CI always the same; `--hypothesis-profile=thorough` tries many.
-hypothesis.settings.register_profile("usual", max_examples=50, deadline=None, derandomize="CI" in os.environ)
-hypothesis.settings.register_profile("thorough", max_examples=2000, deadline=None)
+# Each run tries other examples, in CI always the same; `-m hypothesis --hypothesis-profile=thorough` tries many.
+for profile, examples in (("usual", 50), ("thorough", 2000)):
+    hypothesis.settings.register_profile(profile, max_examples=examples, deadline=None, derandomize="CI" in os.environ)
 hypothesis.settings.load_profile("usual")
 
 

@@ -2,6 +2,7 @@
 
 import numpy as np
 import pytest
+from cases import for_each
 
 from falcon_mnist.kernels import reference, supported, variant
 
@@ -151,8 +152,8 @@ def test_nothing_is_written_around_the_output(kernels, images, rows):
     assert (memory[100 + rows * 784 :] == 77).all()
 
 
-@pytest.mark.parametrize(
-    ("name", "value"),
+@for_each(
+    "name, value",
     [
         ("images", np.zeros((40, 783), dtype=np.uint8)),
         ("images", np.zeros((40, 784), dtype=np.float32)),

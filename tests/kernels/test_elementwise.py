@@ -5,6 +5,7 @@ import math
 import numpy as np
 import pytest
 from bits import same_bits, sgd
+from cases import for_each
 
 from falcon_mnist.kernels import reference
 
@@ -102,8 +103,8 @@ def test_a_gradient_has_the_same_bits_wherever_it_lies(kernels, random, kind):
             assert same_bits(call(y[part], d_y[part]), whole[part]), (start, length)
 
 
-@pytest.mark.parametrize("shape", [(), (0,), (1,), (37,), (3, 0), (5, 7), (2, 3, 4)], ids=str)
-@pytest.mark.parametrize("kind", KINDS)
+@for_each("shape", [(), (0,), (1,), (37,), (3, 0), (5, 7), (2, 3, 4)])
+@for_each("kind", KINDS)
 def test_any_shape_new_given_or_in_place(kernels, random, kind, shape):
     x = np.asarray(random.standard_normal(shape), dtype=np.float32)
     call, backward = getattr(kernels, kind), getattr(kernels, f"{kind}_backward")
@@ -153,8 +154,8 @@ def test_relu_passes_nothing_back_at_0(kernels):
     assert kernels.relu_backward(y, d_y).tolist() == [0, 0, 0, 5]
 
 
-@pytest.mark.parametrize("rows", [1, 2, 9])
-@pytest.mark.parametrize("columns", [1, 3, 7, 8, 17, 33])
+@for_each("rows", [1, 2, 9])
+@for_each("columns", [1, 3, 7, 8, 17, 33])
 def test_add_bias(kernels, random, rows, columns):
     x, bias = (random.standard_normal(s).astype(np.float32) for s in ((rows, columns), columns))
     expected = reference.add_bias(x, bias).astype(np.float32)  # one addition: correctly rounded
@@ -162,8 +163,8 @@ def test_add_bias(kernels, random, rows, columns):
     assert same_bits(x, expected)
 
 
-@pytest.mark.parametrize("rows", [0, 1, 2, 9, 300])
-@pytest.mark.parametrize("columns", [0, 1, 3, 7, 8, 17, 33])
+@for_each("rows", [0, 1, 2, 9, 300])
+@for_each("columns", [0, 1, 3, 7, 8, 17, 33])
 def test_bias_backward(kernels, random, rows, columns):
     d_y = random.standard_normal((rows, columns)).astype(np.float32)
     result = kernels.bias_backward(d_y)
@@ -178,8 +179,8 @@ def test_bias_backward(kernels, random, rows, columns):
     assert same_bits(out, in_order)
 
 
-@pytest.mark.parametrize("size", [0, 1, 5, 8, 33])
-@pytest.mark.parametrize("momentum", [0.0, 0.9])
+@for_each("size", [0, 1, 5, 8, 33])
+@for_each("momentum", [0.0, 0.9])
 def test_sgd_over_several_steps(kernels, random, size, momentum):
     w = random.standard_normal(size).astype(np.float32)
     v = None if momentum == 0 else np.zeros(size, dtype=np.float32)
@@ -251,7 +252,7 @@ REFUSED = [
 ]  # fmt: skip
 
 
-@pytest.mark.parametrize(("name", "arguments", "error", "words"), REFUSED)
+@for_each("name, arguments, error, words", REFUSED)
 def test_what_does_not_fit_is_refused_by_name(kernels, name, arguments, error, words):
     with pytest.raises(error, match=words):
         getattr(kernels, name)(*arguments)

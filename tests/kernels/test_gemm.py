@@ -224,8 +224,8 @@ def test_a_nan_stays_in_its_row_and_column(kernels, random):
     assert same_bits(result[:13, :36].copy(), expected[:13, :36].copy())
 
 
-@pytest.mark.parametrize("n", [1, 10, 37, 130])
-@pytest.mark.parametrize("transposed", [False, True])
+@for_each("n", [1, 10, 37, 130])
+@for_each("transposed", [False, True])
 def test_a_row_has_the_same_bits_whatever_stands_beside_it(kernels, random, n, transposed):
     k = KC + 44
     a = floats(random, 64, k)
@@ -285,9 +285,9 @@ def of_records(m, n):
     return np.zeros((m, n), dtype=[("x", np.float32), ("y", np.uint8)])["x"]
 
 
-@pytest.mark.parametrize("name", ["a", "b", "out"])
-@pytest.mark.parametrize(
-    ("value", "error", "words"),
+@for_each("name", ["a", "b", "out"])
+@for_each(
+    "value, error, words",
     [
         ([[1.0] * 3] * 3, TypeError, "2-D float32 array, not list"),
         (np.zeros((3, 3)), TypeError, "not a 2-D float64 array"),
@@ -297,7 +297,6 @@ def of_records(m, n):
         (misaligned(3, 3), ValueError, "must be aligned"),
         (of_records(3, 3), ValueError, "must be aligned"),
     ],
-    ids=["list", "float64", "byte order", "1-D", "3-D", "misaligned", "records"],
 )
 def test_what_is_no_float32_matrix_is_refused_by_name(kernels, name, value, error, words):
     good = np.zeros((3, 3), dtype=np.float32)

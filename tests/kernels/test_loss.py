@@ -5,6 +5,7 @@ import math
 import numpy as np
 import pytest
 from bits import same_bits
+from cases import for_each
 
 from falcon_mnist.kernels import reference
 
@@ -21,8 +22,8 @@ def drawn(random, rows, columns, scale=4.0):
     return logits, random.integers(0, columns, rows, dtype=np.uint8)
 
 
-@pytest.mark.parametrize("shape", SHAPES, ids=str)
-@pytest.mark.parametrize("scale", [0.1, 4, 60, 1e4])
+@for_each("shape", SHAPES)
+@for_each("scale", [0.1, 4, 60, 1e4])
 def test_softmax_matches_float64(kernels, random, shape, scale):
     x, _ = drawn(random, *shape, scale)
     y = kernels.softmax(x)
@@ -98,8 +99,8 @@ def test_softmax_backward_is_the_slope_of_softmax(kernels, random):
         np.testing.assert_allclose(kernels.softmax_backward(y, d_y)[0], 2 * slopes[:, j], rtol=0, atol=1e-6)
 
 
-@pytest.mark.parametrize("shape", SHAPES, ids=str)
-@pytest.mark.parametrize("scale", [0.1, 4, 60, 1e4])
+@for_each("shape", SHAPES)
+@for_each("scale", [0.1, 4, 60, 1e4])
 def test_loss_and_gradient_match_float64(kernels, random, shape, scale):
     logits, labels = drawn(random, *shape, scale)
     d_logits = np.full(shape, np.nan, dtype=np.float32)
@@ -184,8 +185,8 @@ def test_arguments_that_do_not_fit_are_refused_by_name(kernels):
             kernels.softmax_cross_entropy(*arguments)
 
 
-@pytest.mark.parametrize("smoothing", [0.0, 0.1, 0.9])
-@pytest.mark.parametrize("rows", [1, 17, 40])
+@for_each("smoothing", [0.0, 0.1, 0.9])
+@for_each("rows", [1, 17, 40])
 def test_smoothed_labels_match_float64(kernels, random, rows, smoothing):
     logits = (3 * random.standard_normal((rows, 10))).astype(np.float32)
     labels = random.integers(0, 10, rows, dtype=np.uint8)

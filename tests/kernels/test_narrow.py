@@ -55,8 +55,8 @@ def test_argmax_is_the_first_of_the_largest(kernels, random, rows):
     assert kernels.argmax(x).tolist() == x.argmax(axis=1).tolist()
 
 
-@pytest.mark.parametrize(
-    ("name", "arguments"),
+@for_each(
+    "name, arguments",
     [
         ("narrow", (np.zeros(3, dtype=np.float32), np.zeros(3, dtype=np.float32))),
         ("narrow", (np.zeros(3), np.zeros(2, dtype=np.float32))),

@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 from bits import same_bits
+from cases import for_each
 
 NET = [("linear", 4, 3), ("relu", 3, 3), ("linear", 3, 2)]  # 23 parameters
 
@@ -124,11 +125,7 @@ BAD = [
 ]  # fmt: skip
 
 
-@pytest.mark.parametrize(
-    ("method", "name", "make", "error", "words"),
-    [(method, *case) for methods, *case in BAD for method in methods],
-    ids=lambda value: value if isinstance(value, str) else "",
-)
+@for_each("method, name, make, error, words", [(method, *case) for methods, *case in BAD for method in methods])
 def test_a_bad_argument_is_refused_by_name(kernels, method, name, make, error, words):
     net, good = arguments(kernels, method)
     call(kernels, net, method, good)

@@ -114,7 +114,7 @@ def test_bytes_count_as_the_nearest_float32_to_a_255th(kernels, random):
     assert same_bits(alone[:, 0], (every / 255).astype(np.float32))
 
 
-@pytest.mark.parametrize("dtype", [np.uint8, np.float32])
+@for_each("dtype", [np.uint8, np.float32])
 def test_a_row_has_the_same_bits_whatever_stands_beside_it(kernels, random, layers, dtype):
     net = kernels.Network(layers)
     parameters, (images, _) = drawn_parameters(random, net), drawn_rows(random, net, 300, dtype)
@@ -125,8 +125,8 @@ def test_a_row_has_the_same_bits_whatever_stands_beside_it(kernels, random, laye
             assert same_bits(forward(kernels, net, parameters, images[rows], 300), whole[rows]), (first, count)
 
 
-@pytest.mark.parametrize("dtype", [np.uint8, np.float32])
-@pytest.mark.parametrize("picked", [None, 90], ids=["all rows", "picked rows"])
+@for_each("dtype", [np.uint8, np.float32])
+@for_each("picked", [None, 90])
 def test_the_size_of_the_workspace_changes_no_bit(kernels, random, layers, dtype, picked):
     net = kernels.Network(layers)
     start, (images, labels) = drawn_parameters(random, net), drawn_rows(random, net, 70, dtype)
@@ -147,8 +147,8 @@ def test_the_size_of_the_workspace_changes_no_bit(kernels, random, layers, dtype
     assert same_bits(parameters, start) == (net.outputs == 1)  # one class leaves nothing to learn
 
 
-@pytest.mark.parametrize("dtype", [np.uint8, np.float32])
-@pytest.mark.parametrize("density", [0.2, 1.0], ids=["mostly zeros", "no zeros"])
+@for_each("dtype", [np.uint8, np.float32])
+@for_each("density", [0.2, 1.0])
 def test_the_number_of_threads_changes_no_bit(kernels, random, layers, dtype, density):
     net = kernels.Network(layers)
     start, (images, labels) = drawn_parameters(random, net), drawn_rows(random, net, 70, dtype)
@@ -300,7 +300,7 @@ def test_where_an_epoch_is_cut_changes_no_bit(kernels, random, cuts):
     assert same_bits(parts, whole)
 
 
-@pytest.mark.parametrize("dtype", [np.uint8, np.float32])
+@for_each("dtype", [np.uint8, np.float32])
 def test_evaluate_is_the_loss_of_forward(kernels, random, layers, dtype):
     net = kernels.Network(layers)
     parameters, (images, labels) = drawn_parameters(random, net), drawn_rows(random, net, 60, dtype)
@@ -506,8 +506,8 @@ def test_what_a_network_tells_of_itself(kernels):
     assert kernels.Workspace(net, 7, training=True).nbytes > workspace.nbytes > 4 * 7 * (4 + 4 + 3 + 2)
 
 
-@pytest.mark.parametrize(
-    ("layers", "words"),
+@for_each(
+    "layers, words",
     [
         ([], "1 to 64 layers, not 0"),
         ([("linear", 2, 2)] * 65, "1 to 64 layers, not 65"),
@@ -520,7 +520,6 @@ def test_what_a_network_tells_of_itself(kernels):
         ([("linear", 3, 2**24 + 1)], "layer 0 is 3 by 16777217: both must be from 1 to 16777216"),
         ([("linear", 2**70, 2)], "both must be from 1 to 16777216"),
     ],
-    ids=lambda value: value if isinstance(value, str) else "",
 )
 def test_layers_that_make_no_network_are_refused(kernels, layers, words):
     with pytest.raises(ValueError, match=words):

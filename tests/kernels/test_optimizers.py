@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 from bits import initial_state, same_bits
+from cases import for_each
 
 from falcon_mnist.kernels import reference
 
@@ -52,7 +53,7 @@ def test_200_steps_end_where_torch_ends(kernels, way):
     assert (np.abs(parameters - GOLDEN[way]) <= 1e-5 * largest).all()
 
 
-@pytest.mark.parametrize("way", WAYS | AVERAGED)
+@for_each("way", WAYS | AVERAGED)
 def test_steps_match_float64(kernels, random, way):
     kind, params = (WAYS | AVERAGED)[way]
     optimizer = kernels.Optimizer(kind, **params)
@@ -71,8 +72,8 @@ def test_steps_match_float64(kernels, random, way):
         np.testing.assert_allclose(array, exact_state[name], rtol=2e-5, atol=2e-6)
 
 
-@pytest.mark.parametrize("way", WAYS | AVERAGED)
-@pytest.mark.parametrize("batch_size", [1, 24])
+@for_each("way", WAYS | AVERAGED)
+@for_each("batch_size", [1, 24])
 def test_training_is_a_loop_of_steps_that_decay_no_bias(kernels, random, way, batch_size):
     kind, params = (WAYS | AVERAGED)[way]
     optimizer = kernels.Optimizer(kind, **params)
@@ -96,9 +97,9 @@ def test_training_is_a_loop_of_steps_that_decay_no_bias(kernels, random, way, ba
     assert all(same_bits(state[name], looped_state[name]) for name in state)
 
 
-@pytest.mark.parametrize("way", ["nesterov", "adam-decay", "adamw-decay", "adamw-decay-averaged"])
-@pytest.mark.parametrize("width", [1, 16, 37, 48, 80, 96, 112, 128, 144])
-@pytest.mark.parametrize("inputs", [16, 33, 70])
+@for_each("way", ["nesterov", "adam-decay", "adamw-decay", "adamw-decay-averaged"])
+@for_each("width", [1, 16, 37, 48, 80, 96, 112, 128, 144])
+@for_each("inputs", [16, 33, 70])
 def test_each_parameter_of_any_layer_gets_the_step_of_its_gradient(kernels, random, way, width, inputs):
     kind, params = (WAYS | AVERAGED)[way]
     optimizer = kernels.Optimizer(kind, **params)
@@ -119,8 +120,8 @@ def test_each_parameter_of_any_layer_gets_the_step_of_its_gradient(kernels, rand
     assert all(same_bits(state[name][weights], looped_state[name][weights]) for name in state)
 
 
-@pytest.mark.parametrize("way", ["nesterov", "adam-decay", "adamw", "momentum-averaged", "adamw-averaged"])
-@pytest.mark.parametrize("density", [0.2, 1.0], ids=["mostly zeros", "no zeros"])
+@for_each("way", ["nesterov", "adam-decay", "adamw", "momentum-averaged", "adamw-averaged"])
+@for_each("density", [0.2, 1.0])
 def test_threads_and_micro_batches_change_no_bit(kernels, random, way, density):
     kind, params = (WAYS | AVERAGED)[way]
     optimizer = kernels.Optimizer(kind, **params)

@@ -68,9 +68,7 @@ def test_more_rows_than_fit_a_statement_arrive(new_backend: Callable[[], Backend
         store = Store(old)
         run = running(store)
         epochs = 2 * BATCH + 1
-        with old.writing():
-            for epoch in range(1, epochs + 1):
-                store.record_epochs(run.id, "worker", {epoch: METRICS})
+        store.record_epochs(run.id, "worker", dict.fromkeys(range(1, epochs + 1), METRICS))
         assert copy_rows(old, new, progress=silent)["epochs"] == epochs
         assert len(Store(new).history(run.id)) == epochs
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from itertools import pairwise
 from pathlib import Path
 
@@ -22,7 +22,7 @@ from falcon_mnist.storage.removal import (
     remove_run,
 )
 from falcon_mnist.storage.store import Conflict, Refused, Store, Trained
-from falcon_mnist.storage.tables import EpochRow, RunRow
+from falcon_mnist.storage.tables import RunRow
 
 MOST_EPOCHS = 1000
 
@@ -75,15 +75,13 @@ def test_a_model_goes_with_all_that_it_has(
 def long_history(backend: Backend, store: Store, runs: int) -> str:
     """A model with so many runs that have ended, each of as many epochs as there may be."""
     model = new_model(store)
-    database = backend.database()
     for _ in range(runs):
-        run = new_run(store, model)
-        store.cancel(run.id)
-        for first in range(1, MOST_EPOCHS, 100):
-            rows = [{"run": run.id, "epoch": epoch, **METRICS} for epoch in range(first, first + 100)]
-            EpochRow.insert_many(rows).execute(database)
-        RunRow.update(epoch=MOST_EPOCHS).where(RunRow.id == run.id).execute(database)
-    database.close()
+        store.cancel(new_run(store, model).id)
+    with closing(backend.database()) as database:
+        database.execute_sql(f"""INSERT INTO epochs (run_id, epoch, train_loss, train_accuracy)
+            WITH RECURSIVE numbers(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM numbers WHERE i < {MOST_EPOCHS})
+            SELECT id, i, 1.5, 0.25 FROM runs, numbers""")
+        RunRow.update(epoch=MOST_EPOCHS).execute(database)
     return model.id
 
 
