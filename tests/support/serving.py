@@ -22,7 +22,7 @@ import forking
 import httpx
 import numpy as np
 import orjson
-from jsonschema import Draft202012Validator
+from jsonschema_rs import Draft202012Validator
 
 from falcon_mnist.client import Client as ApiClient
 from falcon_mnist.client import network
@@ -141,8 +141,7 @@ class Description:
         if key not in self._validators:
             # The references of a schema begin at the root of the document that it stands in.
             rooted = schema | {"components": self.document["components"]}
-            checker = Draft202012Validator.FORMAT_CHECKER
-            self._validators[key] = Draft202012Validator(rooted, format_checker=checker)
+            self._validators[key] = Draft202012Validator(rooted, validate_formats=True)
         return self._validators[key]
 
     def check(self, response: httpx.Response) -> None:
