@@ -3,7 +3,8 @@
     python bench/forward.py
     python bench/forward.py --networks 128 --rows 1,512 --libraries NumPy --rounds 101
 
-All take turns: a sample is as many calls as take 3 ms, and each round has one of every contender. The other's figure is
+All take turns: a sample is as many calls as take 3 ms, and each round has one of every contender. Before each there is
+a rest, in which the threads of the one before stop waiting for more work. The other's figure is
 that of its best number of threads, by medians; the last column is the median over the rounds of how many times as long
 the faster of the others took, with quartiles. `--write` puts the table into docs/performance.md.
 """
@@ -12,6 +13,7 @@ from __future__ import annotations
 
 import argparse
 import os
+import time
 from collections.abc import Callable
 from typing import Any
 
@@ -26,6 +28,7 @@ from falcon_mnist import kernels
 from falcon_mnist.inference.predictors import Predictor
 
 SECONDS = 0.003  # of a sample
+REST_SECONDS = 0.03  # before each: OpenBLAS's threads poll for 2^26 cycles after a call, some 20 ms
 
 
 class Ours:
@@ -61,6 +64,7 @@ def measure(taking_part: list[Any], network: Configuration, rows: np.ndarray, ro
         for name in calls if number % 2 else reversed(calls):
             use, call, repetitions = calls[name]
             use()
+            time.sleep(REST_SECONDS)
             times[name].append(paired.sample(call, repetitions))
     return times
 
