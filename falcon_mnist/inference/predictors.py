@@ -30,10 +30,10 @@ CACHE_BYTES = 256 * 2**20
 KEPT_WORKSPACES = 3
 KEPT_ARCHITECTURES = 8
 KEPT_BYTES = 4 * 2**20
-# A forward pass of so many multiplications, some 50 us, is given memory for the kernels' parked thread as well. They
-# call it where that saves time (`kernels/training/forward_shared.pxi`). Fewer than three rows take as long as three.
-TWO_THREAD_PRODUCTS = 5_000_000
-FEWEST_ROWS = 3
+# A forward pass of so many multiplications is given memory for the kernels' parked thread as well, or one that reads as
+# many parameters as twelve rows multiply. It is called where that saves time (`kernels/training/forward_shared.pxi`).
+TWO_THREAD_PRODUCTS = 20_000_000
+FEWEST_ROWS = 12
 CPUS = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 # A cached parameter set may have been deleted by another server. So its row is looked for again after so many seconds.
 LOOK_SECONDS = 2.0

@@ -24,10 +24,10 @@ cdef extern from * nogil:
 cdef enum:
     LARGE = 1_000_000  # parameters, 4 MB: few second-level caches hold them
     FEWEST_ROWS = 3  # fewer take as long: all weights are read
-    LONG_PRODUCTS = 10_000_000  # multiplications, some 100 us, of which a helper that sleeps takes 27 to begin
+    LONG_PRODUCTS = 20_000_000  # multiplications, some 200 us: beside other requests, to wake a helper for less costs more
     SHORT_PRODUCTS = 2_500_000
     SKIPPING = 4  # a first layer that skips zeros does about one multiplication in so many
-    POLLING_NS = 40_000  # how long a helper polls after a pass: SPINS
+    POLLING_NS = 40_000  # how long a helper polls after a pass, if it does: SPINS
 
 cdef int _sharing = False  # whether a pass has a helper now; one at a time, so that threads do not outnumber CPUs
 cdef int64_t _ended = -POLLING_NS  # when the last pass with a second workspace did
@@ -49,24 +49,22 @@ cdef double products_of(const Job* job) noexcept nogil:
     return <double>max(job.n, <Py_ssize_t>FEWEST_ROWS) * (job.net.packed_floats - skipped)
 
 
-cdef bint is_worth_a_call(const Job* job) noexcept nogil:
-    """Whether a helper would save time: in a long pass, or in a shorter one that follows on another at once.
+cdef bint is_worth_a_call(const Job* job, bint follows) noexcept nogil:
+    """Whether a helper would save time: in a long pass, or in a shorter one that follows on another at once."""
+    return products_of(job) >= (SHORT_PRODUCTS if follows else LONG_PRODUCTS) and usable_cpus() > 1
 
-    Then the next may follow at once as well, and find the helper polling.
+
+cdef void run_shared(ThreadPart take_parts, void* work, int polls) noexcept nogil:
+    """Let both threads take parts of the work until none are left. A helper that has not begun then is not waited for.
+
+    Afterwards it polls so often for the next call, before it sleeps.
     """
-    cdef double products = products_of(job)
-    cdef bint follows = monotonic_ns() - load_time(&_ended, __ATOMIC_SEQ_CST) < POLLING_NS
-    return products >= (SHORT_PRODUCTS if follows else LONG_PRODUCTS) and usable_cpus() > 1
-
-
-cdef void run_shared(ThreadPart take_parts, void* work) noexcept nogil:
-    """Let both threads take parts of the work until none are left. A helper that has not begun then is not waited for."""
     cdef Helper* helper = NULL
     cdef bint alone = atomic_swap(&_sharing, True, __ATOMIC_SEQ_CST)
     if not alone:
         helper = take_helper()
     if helper != NULL:
-        call_helper(helper, take_parts, work, 1, SPINS)
+        call_helper(helper, take_parts, work, 1, polls)
     take_parts(work, 0)
     if helper != NULL:
         change_state(helper, CALLED, PARKED)  # if it has not begun
@@ -75,26 +73,30 @@ cdef void run_shared(ThreadPart take_parts, void* work) noexcept nogil:
         atomic_store(&_sharing, False, __ATOMIC_SEQ_CST)
 
 
-cdef void forward_in_parts(Job* job, float* out, Buffers* second) noexcept nogil:
+cdef void forward_in_parts(Job* job, float* out, Buffers* second, int polls) noexcept nogil:
     """As `forward_rows`, with a second thread, if there are parts for two."""
     cdef SharedRows rows
     cdef SharedColumns columns
     if job.net.packed_floats >= LARGE and job.n <= min(job.workspace.rows, second.rows):
         columns = shared_columns(job, second)
-        run_shared(take_columns, &columns)
+        run_shared(take_columns, &columns, polls)
         copy_outputs(job, 0, job.n, out)
         return
     rows = shared_rows(job, out, second)
     if rows.part < job.n:
-        run_shared(take_rows, &rows)
+        run_shared(take_rows, &rows, polls)
     else:
         forward_rows(job, out)
 
 
 cdef void forward_shared(Job* job, float* out, Buffers* second) noexcept nogil:
-    """As `forward_rows`, with a second thread, whose memory is `second`, if that saves time."""
-    if is_worth_a_call(job):
-        forward_in_parts(job, out, second)
+    """As `forward_rows`, with a second thread, whose memory is `second`, if that saves time.
+
+    Where a pass follows on another at once, the next may follow as well: only then the helper polls for it.
+    """
+    cdef bint follows = monotonic_ns() - load_time(&_ended, __ATOMIC_SEQ_CST) < POLLING_NS
+    if is_worth_a_call(job, follows):
+        forward_in_parts(job, out, second, SPINS if follows else 1)
     else:
         forward_rows(job, out)
     store_time(&_ended, monotonic_ns(), __ATOMIC_SEQ_CST)
