@@ -25,15 +25,14 @@ from falcon_mnist.training import network
 
 # Enough for several parameter sets of the largest size, or fifty of the specification's example.
 CACHE_BYTES = 256 * 2**20
-# Workspaces are reused: up to three idle ones are kept for each of the last eight architectures. One larger than 4 MiB
-# is not kept: its forward pass takes so long that allocating it again does not count.
-KEPT_WORKSPACES = 3
+# Workspaces are reused: so many bytes of idle ones are kept for each of the last eight architectures. Where one is
+# larger, its forward pass takes so long that allocating it again does not count.
 KEPT_ARCHITECTURES = 8
-KEPT_BYTES = 4 * 2**20
-# A forward pass of so many multiplications is given memory for the kernels' parked thread as well, or one that reads as
-# many parameters as twelve rows multiply. It is called where that saves time (`kernels/training/forward_shared.pxi`).
-TWO_THREAD_PRODUCTS = 20_000_000
-FEWEST_ROWS = 12
+KEPT_BYTES = 12 * 2**20
+# A forward pass of so many multiplications, some 50 us, is given memory for the kernels' parked thread as well. They
+# call it where that saves time (`kernels/training/forward_shared.pxi`). Fewer than three rows take as long as three.
+TWO_THREAD_PRODUCTS = 5_000_000
+FEWEST_ROWS = 3
 CPUS = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 # A cached parameter set may have been deleted by another server. So its row is looked for again after so many seconds.
 LOOK_SECONDS = 2.0
@@ -69,7 +68,7 @@ class ForwardPasses:
         self.network.forward(parameters, rows, logits, *workspaces)
         milliseconds = (time.perf_counter() - start) * 1e3
         for workspace in workspaces:
-            if len(self._idle) < KEPT_WORKSPACES and workspace.nbytes <= KEPT_BYTES:
+            if (len(self._idle) + 1) * workspace.nbytes <= KEPT_BYTES:
                 self._idle.append(workspace)
         return milliseconds
 

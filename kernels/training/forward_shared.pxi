@@ -13,13 +13,14 @@ cdef extern from *:
         clock_gettime(CLOCK_MONOTONIC, &now);
         return now.tv_sec * INT64_C(1000000000) + now.tv_nsec;
     }
+
+    static _Thread_local int64_t last_pass_ended = INT64_MIN / 2;
     """
     int64_t monotonic_ns() noexcept nogil
+    int64_t last_pass_ended  # with a second workspace, of this thread
 
 cdef extern from * nogil:
     int atomic_swap "__atomic_exchange_n"(int* at, int value, int order)
-    int64_t load_time "__atomic_load_n"(const int64_t* at, int order)
-    void store_time "__atomic_store_n"(int64_t* at, int64_t value, int order)
 
 cdef enum:
     LARGE = 1_000_000  # parameters, 4 MB: few second-level caches hold them
@@ -30,7 +31,6 @@ cdef enum:
     POLLING_NS = 40_000  # how long a helper polls after a pass, if it does: SPINS
 
 cdef int _sharing = False  # whether a pass has a helper now; one at a time, so that threads do not outnumber CPUs
-cdef int64_t _ended = -POLLING_NS  # when the last pass with a second workspace did
 
 
 cdef void forget_pass() noexcept nogil:
@@ -92,11 +92,12 @@ cdef void forward_in_parts(Job* job, float* out, Buffers* second, int polls) noe
 cdef void forward_shared(Job* job, float* out, Buffers* second) noexcept nogil:
     """As `forward_rows`, with a second thread, whose memory is `second`, if that saves time.
 
-    Where a pass follows on another at once, the next may follow as well: only then the helper polls for it.
+    Where a thread's pass follows on another at once, the next may follow as well: only then the helper polls for it.
     """
-    cdef bint follows = monotonic_ns() - load_time(&_ended, __ATOMIC_SEQ_CST) < POLLING_NS
+    global last_pass_ended
+    cdef bint follows = monotonic_ns() - last_pass_ended < POLLING_NS
     if is_worth_a_call(job, follows):
         forward_in_parts(job, out, second, SPINS if follows else 1)
     else:
         forward_rows(job, out)
-    store_time(&_ended, monotonic_ns(), __ATOMIC_SEQ_CST)
+    last_pass_ended = monotonic_ns()
