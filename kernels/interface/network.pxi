@@ -7,9 +7,11 @@ MAX_THREADS = THREAD_LIMIT
 # that a workspace of one thread stays within MICRO_BATCH_BYTES if one row does.
 MICRO_BATCH_ROWS = 256
 MICRO_BATCH_BYTES = 2**25
-# In training, a batch is cut into so few rows that the first layer's gradient finds its part of D in the first-level cache.
-# Each cut costs a walk over the gradients: smaller batches, and those of very large networks, are not cut so.
-TRAINING_ROWS = 64
+# In training, a batch is cut into so few rows that the first layer's gradient finds its part of D, of up to 128 columns, in
+# the first-level cache. Each cut costs a walk over the gradients: smaller batches, and those of very large networks, are
+# not cut so.
+NEAR_ENTRIES = 8192  # of D: 32 KiB
+NEAR_COLUMNS = 128
 CUT_BATCH_ROWS = 192
 CUT_PARAMETERS = 2**21
 MAX_WIDTH = 2**24
@@ -71,7 +73,8 @@ cdef class Network:
     def training_rows(self, Py_ssize_t batch_size):
         """The rows that a workspace best has room for, to train on batches of this size. They change no bit."""
         cuts = batch_size >= CUT_BATCH_ROWS and self.parameter_count <= CUT_PARAMETERS
-        return min(TRAINING_ROWS if cuts else batch_size, self.micro_batch_rows)
+        near = NEAR_ENTRIES // min(self.net.linear[0].padded, <Py_ssize_t>NEAR_COLUMNS)
+        return min(near if cuts else batch_size, batch_size, self.micro_batch_rows)
 
     def _training_bytes(self, Py_ssize_t rows):
         cdef Buffers buffers

@@ -568,8 +568,10 @@ def test_a_narrow_network_takes_256_rows_at_once(kernels):
 
 
 def test_large_batches_are_trained_in_small_micro_batches(kernels):
-    network = kernels.Network([("linear", 50, 10)])
+    network = kernels.Network([("linear", 50, 300), ("linear", 300, 10)])
     assert [network.training_rows(batch) for batch in (1, 64, 191, 192, 5000)] == [1, 64, 191, 64, 64]
+    narrow = kernels.Network([("linear", 50, 64), ("linear", 64, 10)])
+    assert [narrow.training_rows(batch) for batch in (191, 192, 5000)] == [191, 128, 128]
     large = kernels.Network([("linear", 1000, 2**12)])
     assert large.training_rows(5000) == large.micro_batch_rows == 256
     wide = kernels.Network([("linear", 50, 2**20), ("linear", 2**20, 1)])
