@@ -73,7 +73,7 @@ cdef class Network:
     def training_rows(self, Py_ssize_t batch_size):
         """The rows that a workspace best has room for, to train on batches of this size. They change no bit."""
         cuts = batch_size >= CUT_BATCH_ROWS and self.parameter_count <= CUT_PARAMETERS
-        near = NEAR_ENTRIES // min(self.net.linear[0].padded, <Py_ssize_t>NEAR_COLUMNS)
+        near = NEAR_ENTRIES // min(self.net.linear[0].padded, <Py_ssize_t>NEAR_COLUMNS) // K_BLOCK * K_BLOCK  # whole masks
         return min(near if cuts else batch_size, batch_size, self.micro_batch_rows)
 
     def _training_bytes(self, Py_ssize_t rows):
