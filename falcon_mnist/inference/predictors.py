@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import threading
 import time
 from collections.abc import Callable, Iterable, Mapping
@@ -19,6 +18,7 @@ from falcon_mnist.clock import SYSTEM_CLOCK, Clock
 from falcon_mnist.constants import Array
 from falcon_mnist.inference.figures import CacheFigures, SharedFigures
 from falcon_mnist.inference.removals import Removals
+from falcon_mnist.settings import cpus
 from falcon_mnist.storage.parameter_files import ParameterFiles
 from falcon_mnist.storage.store import Store
 from falcon_mnist.training import network
@@ -33,7 +33,7 @@ KEPT_BYTES = 12 * 2**20
 # call it where that saves time (`kernels/training/forward_shared.pxi`). Fewer than three rows take as long as three.
 TWO_THREAD_PRODUCTS = 5_000_000
 FEWEST_ROWS = 3
-CPUS = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+CPUS = cpus()
 # A cached parameter set may have been deleted by another server. So its row is looked for again after so many seconds.
 LOOK_SECONDS = 2.0
 
