@@ -9,10 +9,10 @@ from rich.table import Table
 
 from falcon_mnist.cli import console
 from falcon_mnist.client.answers import Architecture, Model, RunSummary
-from falcon_mnist.constants import SUCCEEDED
+from falcon_mnist.constants import FAILED, RUNNING, SUCCEEDED
 
 Row = Sequence[str]
-STYLES = {"succeeded": "green", "failed": "red", "running": "yellow"}
+STYLES = {SUCCEEDED: "green", FAILED: "red", RUNNING: "yellow"}
 
 
 def models(items: Iterable[Model]) -> None:
