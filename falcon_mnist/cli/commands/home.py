@@ -57,12 +57,12 @@ def doctor() -> None:
 
     with console.progress() as show:
         findings = list(examine(settings, progress=show))
-    ill = [finding for finding in findings if finding.advice]
+    problems = [finding for finding in findings if finding.advice]
     for finding in findings:
         console.say(f"{'to do' if finding.advice else 'ok   '}  {finding.subject}: {finding.found}")
         if finding.advice:
             console.say(f"       {finding.advice}")
-    if ill:
+    if problems:
         raise typer.Exit(1)
 
 
