@@ -42,7 +42,7 @@ def runs(items: Iterable[RunSummary]) -> None:
 
 
 def show(names: Row, rows: Sequence[Row]) -> None:
-    """A table on a terminal, else a line for each row, its cells parted by tabs."""
+    """A table on a terminal, else a line for each row, its cells separated by tabs."""
     if not console.out.is_terminal:
         for row in rows:
             console.say_cells(*row)

@@ -23,7 +23,7 @@ def token() -> None:
 
 
 def backup(folder: Annotated[Path, typer.Argument(help="A new or an empty folder.")]) -> None:
-    """Copy models, runs, parameters and the token to a folder that can be served; servers may go on meanwhile."""
+    """Copy models, runs, parameters and the token to a folder that can be served; servers may keep running."""
     logs.configure(logging.ERROR, "text")
     settings = Settings.from_env()
     from falcon_mnist.cli.backup import back_up
@@ -42,7 +42,7 @@ def prune(
     keep_best: Annotated[int, typer.Option(min=0, help="Keep this many, those with the best validation accuracy.")] = 0,
     yes: Annotated[bool, flag("--yes", help="Do not ask.")] = False,
 ) -> None:
-    """Remove old runs with their parameters, and old models that have no runs left; servers may go on meanwhile."""
+    """Remove old runs with their parameters, and old models that have no runs left; servers may keep running."""
     logs.configure(logging.ERROR, "text")
     from falcon_mnist.cli import prune as pruning
 
