@@ -17,7 +17,7 @@ from typing import Any, TypeVar
 
 from falcon_mnist import kernels
 from falcon_mnist.clock import SYSTEM_CLOCK, Clock, NewId, new_id
-from falcon_mnist.constants import ACTIVE, Array
+from falcon_mnist.constants import ACTIVE, Array, FailureCode
 from falcon_mnist.data.dataset import DataError, Dataset
 from falcon_mnist.runs.checkpoints import Checkpoint, Checkpoints, CheckpointWriter
 from falcon_mnist.runs.leases import LeaseKeeper
@@ -244,7 +244,7 @@ class Attempt:
             raise
 
 
-def _code_and_message(error: Exception) -> tuple[str, str]:
+def _code_and_message(error: Exception) -> tuple[FailureCode, str]:
     """What a failed run tells its client: never a path, a traceback or SQL."""
     if isinstance(error, DivergedError):
         return "diverged", str(error)
