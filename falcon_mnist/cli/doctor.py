@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import os
 import shutil
-import sqlite3
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import replace
@@ -16,7 +15,6 @@ from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
-import peewee
 
 from falcon_mnist import kernels
 from falcon_mnist.api.auth import Tokens
@@ -187,11 +185,7 @@ def _instruction_set() -> Finding:
 
 
 def _database(store: Store) -> Finding:
-    try:
-        faults = store.faults()
-    except (peewee.DatabaseError, sqlite3.DatabaseError) as error:  # the latter while rows are fetched
-        faults = [str(error)]
-    if not faults:
+    if not (faults := store.faults()):
         return Finding("database", f"schema version {store.schema_version}, no faults")
     return Finding("database", "; ".join(faults), store.advice)
 
