@@ -137,32 +137,32 @@ class Optimizer:
     ) -> tuple[Float64, dict[str, Float64]]:
         """Parameters and state after step number `step` (from 0)."""
         w, g = _float64(parameters), _float64(gradients)
-        kept = {name: _float64(array) for name, array in state.items()}
+        arrays = {name: _float64(array) for name, array in state.items()}
         if self.kind == "adamw":
             w = w - learning_rate * self.weight_decay * w
         else:
             g = g + self.weight_decay * w
         if self.kind == "sgd":
-            w = w - learning_rate * self._with_momentum(g, kept)
+            w = w - learning_rate * self._with_momentum(g, arrays)
         else:
-            w = w - learning_rate * self._scaled(g, kept, step + 1)
-        if "average" in kept:
+            w = w - learning_rate * self._scaled(g, arrays, step + 1)
+        if "average" in arrays:
             decay = min(self.averaging, (1 + step) / (10 + step))
-            kept["average"] = decay * kept["average"] + (1 - decay) * w
-        return w, kept
+            arrays["average"] = decay * arrays["average"] + (1 - decay) * w
+        return w, arrays
 
-    def _with_momentum(self, g: Float64, kept: dict[str, Float64]) -> Float64:
-        if "velocity" not in kept:
+    def _with_momentum(self, g: Float64, arrays: dict[str, Float64]) -> Float64:
+        if "velocity" not in arrays:
             return g
-        velocity = kept["velocity"] = self.momentum * kept["velocity"] + g
+        velocity = arrays["velocity"] = self.momentum * arrays["velocity"] + g
         return g + self.momentum * velocity if self.nesterov else velocity
 
-    def _scaled(self, g: Float64, kept: dict[str, Float64], steps: int) -> Float64:
+    def _scaled(self, g: Float64, arrays: dict[str, Float64], steps: int) -> Float64:
         """Adam's mean gradient over the root of the mean squared gradient, both corrected for their start at 0."""
-        kept["first_moment"] = self.beta1 * kept["first_moment"] + (1 - self.beta1) * g
-        kept["second_moment"] = self.beta2 * kept["second_moment"] + (1 - self.beta2) * g**2
-        m = kept["first_moment"] / (1 - self.beta1**steps)
-        v = kept["second_moment"] / (1 - self.beta2**steps)
+        arrays["first_moment"] = self.beta1 * arrays["first_moment"] + (1 - self.beta1) * g
+        arrays["second_moment"] = self.beta2 * arrays["second_moment"] + (1 - self.beta2) * g**2
+        m = arrays["first_moment"] / (1 - self.beta1**steps)
+        v = arrays["second_moment"] / (1 - self.beta2**steps)
         result: Float64 = m / (np.sqrt(v) + self.eps)
         return result
 

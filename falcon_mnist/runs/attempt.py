@@ -161,7 +161,7 @@ class Attempt:
         parts, run = self._parts, self._run
         if run.dataset is not None and (run.dataset, run.isa) != (dataset, parts.isa):
             log.warning(
-                "restarting from epoch 1: the run began on %s with the %s kernels, here are %s with %s",
+                "restarting from epoch 1: the run began on %s with the %s kernels, this worker has %s with %s",
                 *(run.dataset["name"], run.isa, dataset["name"], parts.isa),
                 extra=self._log_as,
             )
