@@ -18,7 +18,7 @@ import forking
 import pytest
 from in_process import served
 from raw_http import HEALTH, Gauge, Raw, request
-from serving import PATIENCE, READ, WRITE, Client, Document, Server, architecture, environment, until
+from serving import ENDLESS, PATIENCE, READ, WRITE, Client, Document, Server, architecture, environment, until
 
 from falcon_mnist.server.balance import Balance
 
@@ -53,7 +53,7 @@ def test_clients_that_do_not_read_an_answer_of_several_pieces_hold_few_threads(
 
 
 def test_clients_that_do_not_read_a_snapshot_hold_few_threads_and_little_memory(target: Server, client: Client) -> None:
-    with client.endless_run() as run:
+    with client.endless_run(ENDLESS) as run:
         path = f"/api/runs/{run['run_id']}/snapshot"
         until(lambda: client.request("HEAD", path).status_code == 200, "there is a checkpoint")
         for form in ("json", "safetensors"):
