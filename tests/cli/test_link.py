@@ -11,7 +11,7 @@ from pathlib import Path
 
 import forking
 import httpx
-from serving import PATIENCE, WRITE, Server, environment, until
+from serving import PATIENCE, PLAIN, WRITE, Server, environment, until
 
 from falcon_mnist.api.auth import token_to_enter_with
 from falcon_mnist.settings import Settings
@@ -32,7 +32,7 @@ def test_on_a_terminal_the_link_carries_the_token(tmp_path: Path, digits: Path) 
         url, token = found[1].decode(), found[2].decode()
         assert token == (tmp_path / "home" / "token").read_text().strip()
         headers = {"Authorization": f"Bearer {token}"}
-        assert httpx.get(f"{url}api/version", headers=headers, trust_env=False).status_code == 200
+        assert httpx.get(f"{url}api/version", headers=headers, **PLAIN).status_code == 200
     finally:
         process.send_signal(signal.SIGTERM)
         process.wait(timeout=PATIENCE)

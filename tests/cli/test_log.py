@@ -14,7 +14,7 @@ import forked_workers
 import forking
 import httpx
 import pytest
-from serving import PATIENCE, WRITE, Server, environment, until
+from serving import PATIENCE, PLAIN, WRITE, Server, environment, until
 
 from falcon_mnist import logs
 from falcon_mnist.app import open_service
@@ -25,7 +25,7 @@ PROBES = ("/healthz", "/readyz", "/metrics", "/v2/health/live", "/v2/health/read
 
 
 def asking(url: str) -> httpx.Client:
-    return httpx.Client(base_url=url, headers={"Authorization": f"Bearer {WRITE}"}, timeout=PATIENCE, trust_env=False)
+    return httpx.Client(base_url=url, headers={"Authorization": f"Bearer {WRITE}"}, timeout=PATIENCE, **PLAIN)
 
 
 def probe_and_ask(url: str) -> None:

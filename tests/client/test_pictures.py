@@ -32,7 +32,7 @@ def save(folder: Path, brightness: np.ndarray, name: str = "digit.png", mode: st
 
 
 def test_photos_are_read_as_well_as_what_was_photographed() -> None:
-    """Of 200 drawn digits this network reads 172, and of the photos of them 173."""
+    """Of 100 drawn digits this network reads 89, and of the photos of them 88."""
     parts = [digits.draw(batch) for batch in range(4)]
     images, labels = np.concatenate([part[0] for part in parts]), np.concatenate([part[1] for part in parts])
     layers = [{"type": "linear", "in": 784, "out": 128}, {"type": "relu"}, {"type": "linear", "in": 128, "out": 10}]
@@ -46,11 +46,11 @@ def test_photos_are_read_as_well_as_what_was_photographed() -> None:
         net.forward(state.parameters, rows, logits, kernels.Workspace(net, net.micro_batch_rows))
         return int((logits.argmax(axis=1) == shown_labels).sum())
 
-    shown, shown_labels = (part[:200] for part in digits.draw(12))  # which training has not seen
+    shown, shown_labels = (part[:100] for part in digits.draw(12))  # which training has not seen
     random = np.random.default_rng(7)
     photos = np.array([prepare(photo(image, random)) for image in shown])
-    assert read_right(shown) >= 165
-    assert read_right(photos) >= read_right(shown) - 6
+    assert read_right(shown) >= 85
+    assert read_right(photos) >= read_right(shown) - 3
 
 
 def test_a_picture_is_fitted_into_20_by_20_and_centred_by_mass() -> None:

@@ -49,7 +49,7 @@ def test_onnx_answers_as_infer_does_for_any_number_of_rows(client: Client, run: 
     ]
     for rows in (1, 7, 512):
         digits = (pixels(rows) / np.float32(255)).astype(np.float32)
-        ours = client.infer(run["param_id"], digits.tolist(), logits=True, probabilities=True)["outputs"]
+        ours = client.infer(run["param_id"], digits, logits=True, probabilities=True)["outputs"]
         logits, probabilities = session.run(["logits", "probabilities"], {"pixels": digits})
         np.testing.assert_allclose(logits, ours["logits"], rtol=1e-5, atol=1e-5)
         np.testing.assert_allclose(probabilities, ours["probabilities"], rtol=0, atol=1e-5)

@@ -11,7 +11,7 @@ import httpx
 import numpy as np
 import pytest
 import tritonclient.http as triton
-from serving import READ, Client, Document, pixels
+from serving import PLAIN, READ, Client, Document, pixels
 from tritonclient.utils import InferenceServerException
 
 from falcon_mnist.exchange.open_inference import OUTPUTS
@@ -81,7 +81,7 @@ def test_the_client_of_triton_raises_what_is_wrong(client_of_triton: Any, traine
 
 def ask(client: Client, path: str, **options: Any) -> httpx.Response:
     options = {"headers": HEADERS} | options
-    response = httpx.request(options.pop("method", "POST"), f"{client.url}{path}", **options)
+    response = httpx.request(options.pop("method", "POST"), f"{client.url}{path}", **options, **PLAIN)
     client.description.check(response)
     return response
 

@@ -13,7 +13,7 @@ from typing import Any
 import httpx
 import pytest
 from faulty_servers import HOLD, RUN, Faulty, kill
-from serving import JSON, SMALL, WRITE, Client, Document, command_line, kind, linear, pixels, until
+from serving import JSON, PLAIN, SMALL, WRITE, Client, Document, command_line, kind, linear, pixels, until
 from waitress.adjustments import Adjustments
 
 from falcon_mnist.server.channel import Channel
@@ -29,7 +29,9 @@ SOON = 10.0
 
 def still_answers(client: Client, finished: Document) -> None:
     rows = (pixels(2) / 255).tolist()
-    with httpx.Client(base_url=client.url, timeout=SOON, headers={"Authorization": f"Bearer {WRITE}"}) as other:
+    with httpx.Client(
+        base_url=client.url, timeout=SOON, headers={"Authorization": f"Bearer {WRITE}"}, **PLAIN
+    ) as other:
         for _ in range(3):
             response = other.post("/api/infer", json={"param_id": finished["param_id"], "inputs": rows})
             assert response.status_code == 200
@@ -71,7 +73,7 @@ def test_oversized_requests_leave_no_memory_behind(client: Client, shared: Fault
 
     body = b'{"inputs": [' + b"[0.5, 0.25]," * 60_000
     headers = {"Content-Type": JSON, "Authorization": f"Bearer {WRITE}"}
-    with httpx.Client(base_url=client.url, timeout=SOON, headers=headers) as other:
+    with httpx.Client(base_url=client.url, timeout=SOON, headers=headers, **PLAIN) as other:
         refuse = lambda: other.post("/api/infer", content=body).status_code == 413  # noqa: E731
         assert all(refuse() for _ in range(20))
         before = memory()

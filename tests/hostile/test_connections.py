@@ -18,7 +18,7 @@ import forking
 import pytest
 from in_process import served
 from raw_http import HEALTH, Gauge, Raw, request
-from serving import PATIENCE, READ, WRITE, Client, Document, Server, architecture, environment, until
+from serving import ENDLESS, PATIENCE, READ, WRITE, Client, Document, Server, architecture, environment, until
 
 from falcon_mnist.server.balance import Balance
 
@@ -53,7 +53,7 @@ def test_clients_that_do_not_read_an_answer_of_several_pieces_hold_few_threads(
 
 
 def test_clients_that_do_not_read_a_snapshot_hold_few_threads_and_little_memory(target: Server, client: Client) -> None:
-    with client.endless_run() as run:
+    with client.endless_run(ENDLESS) as run:
         path = f"/api/runs/{run['run_id']}/snapshot"
         until(lambda: client.request("HEAD", path).status_code == 200, "there is a checkpoint")
         for form in ("json", "safetensors"):
@@ -139,8 +139,8 @@ def test_threads_that_meet_on_a_connection_answer_each_request_once(restless: No
     turns = itertools.cycle([True, False, True])
     quick = (lambda _, __: next(turns)) if at_once else (lambda _, __: False)
     with served(_answer_path, may_be_quick=quick) as server, ThreadPoolExecutor(4) as clients:
-        answered = list(clients.map(lambda number: _pipelined(server.addresses[0], number), range(200)))
-    assert answered == [60] * 200
+        answered = list(clients.map(lambda number: _pipelined(server.addresses[0], number), range(100)))
+    assert answered == [60] * 100
 
 
 def test_connections_that_no_other_process_takes_are_accepted_by_the_one_with_most() -> None:

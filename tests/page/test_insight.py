@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from browsing import OpenPage, Site
 from playwright.sync_api import Page, expect
-from serving import ENDLESS, Document
+from serving import RESTING, Document
 
 
 def pixels_of(page: Page, selector: str) -> list[int]:
@@ -50,7 +50,7 @@ def test_the_first_layer_is_shown_as_tiles(trained: Document, open_page: OpenPag
 
 
 def test_weights_are_seen_while_a_run_trains(site: Site, open_page: OpenPage) -> None:
-    run_id = site.client.train(site.client.model(ENDLESS))
+    run_id = site.client.train(site.client.model(RESTING))
     try:
         page = open_page(fragment=f"#/runs/{run_id}")
         expect(page.get_by_role("img", name="Weights of 64 units")).to_be_visible()

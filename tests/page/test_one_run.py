@@ -8,7 +8,7 @@ import shlex
 
 from browsing import OpenPage, Site
 from playwright.sync_api import expect
-from serving import ENDLESS, Document, architecture
+from serving import RESTING, Document, architecture
 
 
 def test_the_curves_mark_the_best_epoch(trained: Document, open_page: OpenPage) -> None:
@@ -28,7 +28,7 @@ def test_the_curves_mark_the_best_epoch(trained: Document, open_page: OpenPage) 
 
 
 def test_a_running_run_grows_and_is_cancelled_where_it_is_shown(site: Site, open_page: OpenPage) -> None:
-    run_id = site.client.train(site.client.model(ENDLESS))
+    run_id = site.client.train(site.client.model(RESTING))
     page = open_page(fragment=f"#/runs/{run_id}")
     expect(page.get_by_text("running")).to_be_visible()
     expect(page.locator("polyline").first).to_have_attribute("points", re.compile(r"\S+ \S+"))
@@ -38,7 +38,7 @@ def test_a_running_run_grows_and_is_cancelled_where_it_is_shown(site: Site, open
 
 
 def test_a_run_is_stopped_and_what_it_has_learnt_is_kept(site: Site, open_page: OpenPage) -> None:
-    run_id = site.client.train(site.client.model(ENDLESS))
+    run_id = site.client.train(site.client.model(RESTING))
     page = open_page(fragment=f"#/runs/{run_id}")
     page.get_by_role("button", name="Stop and keep").click()
     expect(page.get_by_text("succeeded")).to_be_visible()

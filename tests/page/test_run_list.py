@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 from browsing import OpenPage, Site
 from playwright.sync_api import Page, expect
-from serving import ENDLESS, READ, WRITE, Document, architecture
+from serving import READ, RESTING, WRITE, Document, architecture
 
 
 def start(page: Page) -> None:
@@ -82,7 +82,7 @@ def test_a_recipe_and_an_earlier_run_fill_the_form(site: Site, trained: Document
 
 
 def test_a_run_is_cancelled_after_a_question(site: Site, open_page: OpenPage) -> None:
-    run_id = site.client.train(site.client.model(ENDLESS))
+    run_id = site.client.train(site.client.model(RESTING))
     page = open_page(fragment="#/runs")
     row = page.get_by_role("row").filter(has=page.locator(f"a[href='#/runs/{run_id}']"))
     page.once("dialog", lambda dialog: dialog.dismiss())

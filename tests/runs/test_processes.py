@@ -121,7 +121,7 @@ def test_a_cancelled_run_leaves_its_place_to_the_next(serve_each: Serve) -> None
     server = serve_each()
     with Client(server.url()) as client:
         for _ in range(3):
-            with client.endless_run():
+            with client.endless_run(ENDLESS):
                 pass
         assert client.trained(epochs=1)["state"] == "succeeded"
     assert server.stop() == 0

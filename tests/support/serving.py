@@ -92,8 +92,10 @@ def architecture(*hidden: int, activation: str = "relu", softmax: bool = False) 
 
 
 SMALL = architecture(16)
-# Too long to end within a test; workers in tests sleep between its steps (`endless`).
+# Too long to end within a test.
 ENDLESS = {"architecture": architecture(1024, 1024), "hyperparams": {"epochs": endless.EPOCHS}}
+# Too long as well where the worker is forked, for such workers sleep between its steps (`endless`), which take little.
+RESTING = ENDLESS | {"architecture": architecture(128, 64)}
 
 
 def pixels(rows: int, seed: int = 1) -> np.ndarray:
@@ -328,9 +330,9 @@ class Client:
         return self.wait(self.train(self.model(body, **({} if body else hyperparams))), "succeeded")
 
     @contextmanager
-    def endless_run(self, *, running: bool = True) -> Iterator[Document]:
+    def endless_run(self, body: Document = RESTING, *, running: bool = True) -> Iterator[Document]:
         """A run that does not end before this block does."""
-        run_id = self.train(self.model(ENDLESS))
+        run_id = self.train(self.model(body))
         try:
             yield self.wait(run_id, "running" if running else "queued")
         finally:
@@ -338,7 +340,8 @@ class Client:
 
     def infer(self, param_id: str, rows: Any, **returns: bool) -> Document:
         body = {"param_id": param_id, "inputs": rows} | ({"return": returns} if returns else {})
-        response = self.post("/api/infer", body)
+        content = orjson.dumps(body, option=orjson.OPT_SERIALIZE_NUMPY)  # `json` takes ten times as long
+        response = self.post("/api/infer", content=content)
         assert response.status_code == 200, response.text
         document: Document = response.json()
         return document
