@@ -5,9 +5,9 @@ from typing import Any
 
 import numpy as np
 import pytest
-from configurations import CLASSES
 from contenders import offering
 
+from falcon_mnist.constants import CLASSES
 from falcon_mnist.kernels import reference
 
 pytestmark = pytest.mark.benchmark(disable_gc=True, max_time=0.3, min_rounds=5)

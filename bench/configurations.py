@@ -11,10 +11,9 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from falcon_mnist.constants import CLASSES, PIXELS
 from falcon_mnist.data import dataset, idx
 from falcon_mnist.settings import Settings
-
-CLASSES = 10
 
 
 @dataclass(frozen=True)
@@ -44,7 +43,7 @@ class Configuration:
     @property
     def layers(self) -> list[tuple[str, int, int]]:
         """As `kernels.Network` takes them."""
-        widths = (idx.PIXELS, *self.hidden, CLASSES)
+        widths = (PIXELS, *self.hidden, CLASSES)
         layers: list[tuple[str, int, int]] = []
         for inputs, outputs in itertools.pairwise(widths):
             layers += [("linear", inputs, outputs), (self.activation, outputs, outputs)]
@@ -58,7 +57,7 @@ class Configuration:
     @property
     def training_flop(self) -> int:
         """Of one row: forward, gradients of the weights, and of what goes into each layer but the first."""
-        return 3 * self.forward_flop - 2 * idx.PIXELS * self.hidden[0]
+        return 3 * self.forward_flop - 2 * PIXELS * self.hidden[0]
 
     @property
     def architecture(self) -> dict[str, Any]:
@@ -67,7 +66,7 @@ class Configuration:
             {"type": kind, "in": inputs, "out": outputs} if kind == "linear" else {"type": kind}
             for kind, inputs, outputs in self.layers
         ]
-        return {"input_size": idx.PIXELS, "layers": layers}
+        return {"input_size": PIXELS, "layers": layers}
 
     def hyperparams(self, epochs: int) -> dict[str, Any]:
         """As the API takes them."""

@@ -6,10 +6,10 @@ import dataclasses
 from typing import Any
 
 import numpy as np
-from configurations import CLASSES, Configuration
+from configurations import Configuration
 from contenders.ours import initial
 
-from falcon_mnist.data import idx
+from falcon_mnist.constants import CLASSES, PIXELS
 from falcon_mnist.kernels import reference
 
 
@@ -37,5 +37,5 @@ def check_training(contender: Any, configuration: Configuration) -> None:
 def some_digits(count: int) -> tuple[np.ndarray, np.ndarray]:
     """Rows of bytes, four in five of them 0, as in MNIST, and labels."""
     random = np.random.default_rng(1)
-    images = random.integers(0, 256, (count, idx.PIXELS)) * (random.random((count, idx.PIXELS)) < 0.2)
+    images = random.integers(0, 256, (count, PIXELS)) * (random.random((count, PIXELS)) < 0.2)
     return images.astype(np.uint8), random.integers(0, CLASSES, count).astype(np.uint8)

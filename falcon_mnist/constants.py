@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Literal, get_args
+
 import numpy as np
 import numpy.typing as npt
 
@@ -15,9 +17,9 @@ MAX_LINEAR_LAYERS = 5
 # what they put out for one image by the limit on parameters.
 MAX_LAYERS = 32
 
-QUEUED, RUNNING = "queued", "running"
-SUCCEEDED, FAILED, CANCELLED = "succeeded", "failed", "cancelled"
+State = Literal["queued", "running", "succeeded", "failed", "cancelled"]
+STATES: tuple[State, ...] = get_args(State)
+QUEUED, RUNNING, SUCCEEDED, FAILED, CANCELLED = STATES
 ACTIVE = (QUEUED, RUNNING)
-STATES = (*ACTIVE, SUCCEEDED, FAILED, CANCELLED)
 
 METRICS = ("train_loss", "train_accuracy", "val_loss", "val_accuracy")

@@ -15,7 +15,7 @@ from urllib.parse import unquote, urlsplit
 from platformdirs import user_data_path
 
 log = logging.getLogger(__name__)
-log.setLevel(logging.WARNING)  # also where a command shows nothing but errors
+log.setLevel(logging.WARNING)  # where a command logs errors alone, warnings of settings are logged too
 
 PREFIX = "FALCON_MNIST_"
 
@@ -151,7 +151,7 @@ class Settings:
     workers: int = _setting(_count(1, 256), cpus, "training processes of the pool", shown="the number of CPUs")
     processes: int = _setting(_count(1, MOST_PROCESSES), 1, "server processes of `falcon-mnist serve` on its port")
     max_body_bytes: int = _setting(_count(1024, 2**40), 67_108_864, "largest request body")
-    # Ten million float32 are 40 MB of file and about 110 MB of JSON: what one answer may reasonably weigh.
+    # Ten million float32 are 40 MB of file and about 110 MB of JSON: no answer should be larger.
     max_parameters: int = _setting(_count(1, 2**31 - 1), 10_000_000, "most parameters in an architecture")
     max_queued_runs: int = _setting(_count(0, 1_000_000), 100, "queued runs before 503")
     isa: str | None = _setting(
@@ -241,12 +241,12 @@ def variable(name: str) -> str:
     return PREFIX + name.upper()
 
 
-# What clients and the commands that ask a server are told by.
+# Variables of clients, and of the commands that ask a server.
 OF_CLIENTS = ("URL", "TOKEN")
 
 
 def unknown_variables(environ: Mapping[str, str]) -> list[str]:
-    """A sentence for each variable that looks like a setting and is none: a slip, or left from another version."""
+    """A sentence for each variable that looks like a setting and is none: a typing error, or of another version."""
     known = [*(name.upper() for name in settings_table()), *OF_CLIENTS]
     sentences = []
     for name in sorted(name.removeprefix(PREFIX) for name in environ if name.startswith(PREFIX)):

@@ -158,7 +158,7 @@ class Optimizer:
         return g + self.momentum * velocity if self.nesterov else velocity
 
     def _scaled(self, g: Float64, kept: dict[str, Float64], steps: int) -> Float64:
-        """The mean gradient over the root of the mean squared one, neither drawn to its start at 0 (Adam)."""
+        """Adam's mean gradient over the root of the mean squared gradient, both corrected for their start at 0."""
         kept["first_moment"] = self.beta1 * kept["first_moment"] + (1 - self.beta1) * g
         kept["second_moment"] = self.beta2 * kept["second_moment"] + (1 - self.beta2) * g**2
         m = kept["first_moment"] / (1 - self.beta1**steps)
@@ -278,7 +278,7 @@ def augmentation_draws(numbers: Array, seed: int, epoch: int) -> tuple[Float64, 
 
 
 def gaussian_matrix(sigma: float) -> Float64:
-    """(28, 28): product with it smooths by a Gaussian, the noise beyond the edges being 0."""
+    """A matrix (28, 28): a product with it smooths by a Gaussian; noise beyond the edges counts as 0."""
     weights = np.exp(-0.5 * (np.arange(12 * sigma + 28) / sigma) ** 2)
     weights /= 2 * weights.sum() - 1
     matrix: Float64 = weights[abs(np.arange(28)[:, None] - np.arange(28))]
@@ -298,7 +298,7 @@ class Distortion:
 
     @property
     def largest(self) -> list[float]:
-        """Of what six numbers are drawn for: shift right and down, angle, scale of width and height, shear."""
+        """Bounds of the six numbers that are drawn: shift right and down, angle, scale of width and height, shear."""
         return [self.shift, self.shift, math.radians(self.rotation), self.scale, self.scale, self.shear]
 
 
@@ -341,7 +341,7 @@ def _float64(x: Any) -> Float64:
 def _activations(
     layers: Layers, parameters: Array, inputs: Array, scales: Mapping[int, Array] | None = None
 ) -> list[Float64]:
-    """What goes into each layer, (n, inputs) of it, and last what the network puts out; after dropout by `scales`."""
+    """The input of each layer, (n, its inputs), then the network's output; `scales` multiplies outputs of layers."""
     activations = [_float64(inputs) / 255 if inputs.dtype == np.uint8 else _float64(inputs)]
     for index, ((kind, _, _), part) in enumerate(zip(layers, _linear_parts(layers, parameters), strict=True)):
         x = activations[-1]

@@ -1,7 +1,8 @@
-"""Bodies decoded: JSON to plain objects, in which every clean array of numbers is already float32.
+"""Bodies decoded: JSON to plain objects, with arrays of numbers as float32.
 
-`kernels.read_json` reads a body in one pass, with its arrays of numbers straight into float32. What is not clean JSON
-for it is decoded again into plain lists, for the place and the words of the fault; a large body is refused instead.
+`kernels.read_json` reads a body in one pass, its arrays of numbers straight into float32. It takes clean
+bodies only: valid JSON in which such an array holds numbers, or equally long rows of them, and nothing else. Any other
+body is decoded again into plain lists, to find and name its fault, or refused if it is too large for that.
 """
 
 from __future__ import annotations
@@ -29,12 +30,12 @@ _TOO_LARGE = 2.0**128 - 2.0**103
 # its size limit may hold tens of millions of them; a valid one has few.
 _MAX_PLAIN = 200_000
 _SMALL_BODY = 8 * 2**20
-# A larger body than this, room for 512 rows in all digits of a double, is not decoded into plain lists.
+# Larger bodies are not decoded into plain lists. 512 rows with all digits of a double have room.
 _MAX_EXAMINED = 12 * 2**20
-# More values than 512 rows have. Python's decoder, which takes 0.2 us for each, reads no more.
+# Bodies of more values are not read by Python's decoder, which takes 0.2 us for each. 512 rows have fewer.
 _ROWS_OF_VALUES = 500_000
 _CONSTANT = re.compile("NaN|Infinity")
-# "Hard" are numbers of more than 19 digits: up to 1 us for one, and 0.01 us for any other.
+# "Hard" are numbers of more than 19 digits: to read one takes up to 1 us, any other 0.01 us.
 _MAX_HARD = 30_000
 # Each may have a fault of its own in the answer. A valid body has some hundred in all.
 _MAX_MEMBERS = 1000
@@ -96,7 +97,7 @@ def _too_many(what: str, max_numbers: int) -> Problem:
 
 
 def _fault(place: tuple[int, ...], width: int | None, found: Any) -> FaultAt:
-    """Of what stands in place of a number (without a width), or of a row of so many numbers."""
+    """The fault of `found`, where there should be a number (`width` is None) or a row of `width` numbers."""
     if width is None:
         return FaultAt(f"must be a number, but is {kind_of(found)}", *place)
     if type(found) is int:
@@ -137,7 +138,7 @@ def _rounded(doubles: npt.NDArray[np.float64]) -> Array | None:
 
 
 def _decode_plainly(body: bytes) -> Any:
-    """Strictly, but numbers beyond a double's range become infinity, so that their fault has a place."""
+    """Decode strictly, but numbers beyond a double's range become infinity, so that their fault has a place."""
     try:
         return orjson.loads(body)
     except orjson.JSONDecodeError as error:

@@ -1,8 +1,8 @@
 """What each process of the server counts, in memory that all of them share: any of them can tell the sums.
 
 A process has its part of that memory: some numbers with fixed places, then series, each with its name, in the order
-in which they were first counted. One that replaces a process that died goes on with the numbers of that one, so
-no count ever falls. Only its process writes to a part, all but `CPU_SEEN`.
+in which they were first counted. A process that replaces one that died continues with its numbers, so no count
+ever falls. Only its process writes to a part, all but `CPU_SEEN`.
 """
 
 from __future__ import annotations

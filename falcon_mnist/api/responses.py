@@ -10,6 +10,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
+from falcon_mnist.constants import State
 from falcon_mnist.training.architecture import Architecture
 from falcon_mnist.training.hyperparams import Hyperparams
 
@@ -108,7 +109,7 @@ class RunSummary(Answer):
 
     run_id: RunId
     model_id: ModelId
-    state: Literal["queued", "running", "succeeded", "failed", "cancelled"]
+    state: State
     epoch: Annotated[int, Field(ge=0)]
     epochs_total: Annotated[int, Field(ge=1)]
     metrics: Metrics

@@ -71,7 +71,7 @@ class Tuned:
     """What Optuna's tree-structured Parzen estimator (Bergstra et al. 2011) expects most of.
 
     The same results in the same order give the same choices. So a trial is chosen when all but the last `together` are
-    known, in the order in which they began: a sweep that goes on makes the choices that it made before.
+    known, in the order in which they began: a resumed sweep makes the choices that it made before.
     """
 
     def __init__(self, space: Mapping[str, Sequence[Value] | Between], trials: int) -> None:
@@ -123,7 +123,7 @@ def _distribution(values: Sequence[Value] | Between) -> Any:
 
 
 def parse(name: str, text: str, *, ranges: bool) -> list[Value] | Between:
-    """An option's values, parted by commas, or with `ranges` low..high. Raises `typer.BadParameter`."""
+    """An option's values, separated by commas, or with `ranges` low..high. Raises `typer.BadParameter`."""
     kind = str if name == "hidden" else HYPERPARAMETERS[name].type
     try:
         if ranges and (bounds := re.fullmatch(r"([^,]+)\.\.([^,]+)", text)) and kind in (int, float):
@@ -159,12 +159,12 @@ def _value(name: str, kind: Any, cell: str) -> Value:
 
 def _wanted(name: str, kind: Any, *, ranges: bool) -> str:
     if name == "hidden":
-        return "networks parted by commas, the widths of one joined as in 512-256"
+        return "networks separated by commas, the widths of one joined as in 512-256"
     if get_origin(kind) is Literal:
-        return f"of {', '.join(get_args(kind))}, parted by commas"
+        return f"of {', '.join(get_args(kind))}, separated by commas"
     if kind is bool:
         return "yes, no or yes,no"
-    numbers = f"{'whole' if kind is int else 'finite'} numbers parted by commas"
+    numbers = f"{'whole' if kind is int else 'finite'} numbers separated by commas"
     if name == "train_split":
         return f"{numbers}, below 1: the best is found by the validation digits"
     return f"{numbers}, or low..high" if ranges else numbers

@@ -33,7 +33,7 @@ def complain(sentence: str) -> None:
 
 
 def say_cells(*cells: str) -> None:
-    """Print a line for programs, its cells parted by tabs, which Rich would make blanks of."""
+    """Print a line for programs, its cells separated by tabs, which Rich would turn into blanks."""
     print("\t".join(cells).translate(_CONTROLS), file=out.file, flush=True)
 
 

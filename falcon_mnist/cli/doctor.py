@@ -92,6 +92,7 @@ def _stored(settings: Settings, store: Store, progress: Progress) -> Iterator[Fi
                 yield Finding("stored files", f"they cannot be verified: {error.strerror}", _STORAGE_ADVICE)
             if leases:
                 time.sleep(max(0.0, since + RENEWAL_SECONDS - time.monotonic()))
+            # A lease that is as it was has not been renewed.
             yield _runs(store, lost=len(set(leases) & set(store.leases())))
     finally:
         store.close()
@@ -127,7 +128,7 @@ def _token(settings: Settings) -> Finding:
     if not settings.tokens and not settings.tokens_file and not file.exists():
         return Finding("tokens", "none yet: the first `falcon-mnist serve` or `train` makes one")
     try:
-        Tokens(settings if settings.tokens else replace(settings, tokens_file=file))  # which makes none
+        Tokens(settings if settings.tokens else replace(settings, tokens_file=file))  # with a file it makes no token
     except SettingsError as error:
         advice = "correct it" if settings.tokens_file else "remove it: the next start makes a new one"
         return Finding("tokens", str(error), advice)

@@ -9,10 +9,10 @@ from rich.table import Table
 
 from falcon_mnist.cli import console
 from falcon_mnist.client.answers import Architecture, Model, RunSummary
-from falcon_mnist.constants import SUCCEEDED
+from falcon_mnist.constants import FAILED, RUNNING, SUCCEEDED
 
 Row = Sequence[str]
-STYLES = {"succeeded": "green", "failed": "red", "running": "yellow"}
+STYLES = {SUCCEEDED: "green", FAILED: "red", RUNNING: "yellow"}
 
 
 def models(items: Iterable[Model]) -> None:
@@ -42,7 +42,7 @@ def runs(items: Iterable[RunSummary]) -> None:
 
 
 def show(names: Row, rows: Sequence[Row]) -> None:
-    """A table on a terminal, else a line for each row, its cells parted by tabs."""
+    """A table on a terminal, else a line for each row, its cells separated by tabs."""
     if not console.out.is_terminal:
         for row in rows:
             console.say_cells(*row)

@@ -10,7 +10,7 @@ import numpy.typing as npt
 from rich.table import Column, Table
 
 from falcon_mnist.cli import console
-from falcon_mnist.constants import ACTIVE
+from falcon_mnist.constants import ACTIVE, PIXELS
 from falcon_mnist.training.hyperparams import Hyperparams
 
 SHOWN = 6
@@ -80,7 +80,7 @@ def recipes(items: Sequence[Mapping[str, Any]]) -> Table:
     table = Table(name, network, "test error", "seconds", "what it is")
     for item in items:
         layers = item["architecture"]["layers"]
-        widths = [784, *(layer["out"] for layer in layers if layer["type"] == "linear")]
+        widths = [PIXELS, *(layer["out"] for layer in layers if layer["type"] == "linear")]
         errors, seconds = item["errors"], item["seconds"]
         table.add_row(
             item["name"],

@@ -13,6 +13,7 @@ import numpy.typing as npt
 
 from falcon_mnist import kernels
 from falcon_mnist.cli import console
+from falcon_mnist.constants import PIXELS
 from falcon_mnist.data.dataset import Dataset
 
 ENLARGED = 4  # pixels of the picture for each pixel of a digit, across and down
@@ -26,14 +27,14 @@ def show(
     """Print `count` training digits that `seed` picks, each followed by what it is in `variants` epochs from 0 on."""
     images, labels = np.asarray(data.train_images), data.train_labels
     picked = np.random.default_rng(seed).choice(len(images), size=min(count, len(images)), replace=False)
-    shown = np.empty((len(picked), 1 + variants, 784), dtype=np.uint8)
+    shown = np.empty((len(picked), 1 + variants, PIXELS), dtype=np.uint8)
     shown[:, 0] = images[picked]
     for epoch in range(variants):
-        out = np.empty((len(picked), 784), dtype=np.uint8)
+        out = np.empty((len(picked), PIXELS), dtype=np.uint8)
         shown[:, 1 + epoch] = kernels.augment(images, picked, out, seed=seed, epoch=epoch, **augmentation)
     names = ["", *(f", epoch {epoch}" for epoch in range(variants))]
     captions = [f"{labels[image]} (image {image}){name}" for image in picked for name in names]
-    console.out.print(console.digits(shown.reshape(-1, 784), captions), markup=False, soft_wrap=True)
+    console.out.print(console.digits(shown.reshape(-1, PIXELS), captions), markup=False, soft_wrap=True)
     if png is not None:
         png.write_bytes(encode_png(_sheet(shown if variants else shown.transpose(1, 0, 2))))
         console.say(f"Picture: {png}")

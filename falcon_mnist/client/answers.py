@@ -9,10 +9,9 @@ from typing import Any, Literal, NotRequired, TypedDict
 import numpy as np
 import numpy.typing as npt
 
-from falcon_mnist.constants import Array
+from falcon_mnist.constants import Array, State
 
 Bytes = npt.NDArray[np.uint8]
-State = Literal["queued", "running", "succeeded", "failed", "cancelled"]
 Hyperparams = dict[str, Any]
 
 
@@ -239,7 +238,7 @@ class Fault(TypedDict):
 
 @dataclass(frozen=True)
 class Digits:
-    """Digits of a data set of `count`: images (n, 784), 0 for background to 255 for ink, and labels (n,)."""
+    """Digits of a data set that has `count`: images (n, 784), 0 for background to 255 for ink, and labels (n,)."""
 
     images: Bytes
     labels: npt.NDArray[np.int64]

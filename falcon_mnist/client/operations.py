@@ -13,7 +13,7 @@ from falcon_mnist.client import answers
 from falcon_mnist.client.errors import read_json
 from falcon_mnist.client.forms import all_pages, holds, in_path, json_of, new_key, nothing, query_of
 from falcon_mnist.client.steps import Request, Steps
-from falcon_mnist.constants import ACTIVE, Array
+from falcon_mnist.constants import ACTIVE, PIXELS, Array
 
 Document = Mapping[str, Any]
 Format = Literal["safetensors", "onnx", "npz", "json"]
@@ -174,7 +174,7 @@ def digits(part: Literal["train", "test"], indices: Iterable[int]) -> Steps[answ
     """Up to 100 digits of the server's data set."""
     chosen = ",".join(str(int(index)) for index in indices)
     found = yield from json_of("GET", f"/api/digits/{part}", indices=chosen)
-    images = np.array(found["images"], np.uint8).reshape(-1, 784)
+    images = np.array(found["images"], np.uint8).reshape(-1, PIXELS)
     return answers.Digits(images, np.array(found["labels"], np.int64), found["count"], found["dataset"])
 
 

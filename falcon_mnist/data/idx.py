@@ -19,9 +19,10 @@ from typing import BinaryIO, NamedTuple
 import numpy as np
 import numpy.typing as npt
 
+from falcon_mnist.constants import PIXELS
+
 Bytes = npt.NDArray[np.uint8]
 
-PIXELS = 784
 # MNIST is 47 MB: a header that promises more than this is a mistake or a trap.
 MAX_UNPACKED = 1 << 30
 _CHUNK = 1 << 20

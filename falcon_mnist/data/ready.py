@@ -11,7 +11,7 @@ from falcon_mnist.clock import SYSTEM_CLOCK, Clock
 from falcon_mnist.data import dataset
 from falcon_mnist.data.dataset import Dataset
 
-# Opening a folder takes 0.1 s, for its checksum. Looked at anew, for a worker may have downloaded MNIST meanwhile.
+# Opening a folder takes 0.1 s, for its checksum. Opened again later: a worker may have downloaded MNIST.
 KEEP_SECONDS = 60
 
 

@@ -39,7 +39,7 @@ function route() {
   run(view, left.signal, (pattern.exec(fragment) ?? []).slice(1));
 }
 
-// A view that cannot begin says why; where the server did not answer, it begins anew.
+// A view that cannot begin says why; where the server did not answer, it starts again.
 async function run(view, signal, parameters) {
   try {
     await view(main, signal, ...parameters);

@@ -77,7 +77,7 @@ class Attempt:
         )
 
     def run_to_completion(self) -> Iterator[None]:
-        """The steps. The run is left as it is, to be requeued, where the database does not take its end."""
+        """The steps. Where the database cannot record the end of the run, it is left as it is, and requeued later."""
         try:
             yield from self._train_and_record_end()
         except (DatabaseBusyError, DatabaseFullError) as error:
@@ -105,7 +105,7 @@ class Attempt:
     def _fail(self, error: Exception) -> None:
         code, message = _code_and_message(error)
         cause = f"{type(error).__name__}: {error}"
-        if code == "diverged":  # by its hyperparameters: nothing for who looks after the server
+        if code == "diverged":  # because of its hyperparameters: no fault of the server
             log.warning("run failed: %s: %s", code, cause, extra=self._log_as)
         else:
             log.error("run failed: %s: %s", code, cause, exc_info=code == "internal_error", extra=self._log_as)
@@ -139,8 +139,8 @@ class Attempt:
                 log.info("epoch %d finished", current.epoch, extra=self._log_as | metrics._asdict())
             if self._progress.write_if_due():
                 yield
-            # Not before it has caught up with what was recorded before a crash: the parameters are to be those of the
-            # last epoch in the history.
+            # A resumed run first repeats the epochs that were recorded before a crash: its parameters must be those of
+            # the last epoch in the history.
             if metrics is not None and self.lease.finish and current.epoch >= run.epoch:
                 break
             yield from writer.maybe_save(current, now=self.lease.drain)
@@ -149,7 +149,7 @@ class Attempt:
         yield from self._succeed(architecture, current, data)
 
     def _record_checkpoint(self, checkpoint: Checkpoint | None) -> None:
-        """With the epochs that it has: the history of a run that resumes from it is to have no gap."""
+        """In one transaction with the epochs before it: so the history of a run that resumes from it has no gap."""
         with self._progress.written_with():
             self._parts.store.record_checkpoint(self._run.id, self._owner, checkpoint)
 

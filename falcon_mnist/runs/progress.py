@@ -1,4 +1,4 @@
-"""What a worker has to record of its run, kept for a moment: short epochs shall not cost a transaction each."""
+"""What a worker has to record of its run, collected for a moment: short epochs do not cost a transaction each."""
 
 from __future__ import annotations
 

@@ -1,7 +1,7 @@
 """Workers somewhere on a Ray cluster, each run a task with declared CPUs: placement and retries are Ray's.
 
 A driver process (`ray_driver`) stands between. Whatever becomes of it and of the cluster, the rows tell the truth:
-what this server had started is requeued, and goes on when a driver has found the cluster again.
+what this server had started is requeued, and resumes when a driver has found the cluster again.
 """
 
 from __future__ import annotations

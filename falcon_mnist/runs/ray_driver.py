@@ -42,7 +42,7 @@ TICK_SECONDS = 1.0
 CONNECT_SECONDS = 5.0
 # Ray counts the CPUs of a task that has just ended as used for a moment: the least of these looks is believed.
 LOOKS = 3
-# How often Ray tries a task again whose worker or node is lost; after that the queue starts it anew.
+# How often Ray tries a task again whose worker or node is lost; after that the queue starts it again.
 RETRIES = 3
 # How long a warm-up task keeps its worker: as long as Ray needs to start one for each CPU.
 WARM_SECONDS = 0.4

@@ -79,7 +79,7 @@ def execute(settings: Settings, run_id: str, owner: str) -> None:
 
 @cache
 def parts(settings: Settings) -> Parts:
-    """What attempts work with, kept from run to run: to connect anew would cost a short run much of its time."""
+    """What attempts work with, kept from run to run: connecting again would take much of a short run's time."""
     return Parts(
         store=open_store(settings, wait=WORKER_WAIT),
         checkpoints=Checkpoints(checkpoint_storage(settings)),

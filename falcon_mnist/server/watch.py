@@ -1,7 +1,7 @@
 """What the I/O thread waits for: each socket of a server, for what it is to be read or written next.
 
-waitress asks every connection before each wait what it waits for, and tells the system of it anew. Here a connection
-is asked again when something has happened to it, and all are asked where more may have changed.
+Before each wait, waitress asks every connection what it waits for, and registers all of them with the system. Here a
+connection is asked again only when something has happened to it; all are asked where more may have changed.
 """
 
 from __future__ import annotations

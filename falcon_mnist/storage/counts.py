@@ -1,7 +1,7 @@
 """How many runs there are in each state, without counting all of them each time.
 
 An ended run never changes again. `Meta` has the number of one before which all have ended, and how many of these there
-are in each state; only later runs are counted anew. Removal takes from these counts what it removes.
+are in each state; only later runs are counted each time. Removal takes from these counts what it removes.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from falcon_mnist.storage.database import Database
 from falcon_mnist.storage.tables import Meta, RunRow
 
 _KEY = "runs_counted"
-# So many runs are counted anew in a few milliseconds.
+# Counting so many runs takes a few milliseconds.
 ENOUGH = 10_000
 
 

@@ -72,7 +72,7 @@ class Database(peewee.Database, ABC):
 
     @abstractmethod
     def compact(self) -> None:
-        """Write the stored data anew without what is free in it, unless others are using it."""
+        """Rewrite the stored data without its free space, unless others are using it."""
 
     @abstractmethod
     def give_back(self) -> bool:

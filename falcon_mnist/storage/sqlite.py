@@ -16,7 +16,7 @@ import peewee
 from falcon_mnist.storage.database import Database, DatabaseBusyError, DatabaseFullError
 from falcon_mnist.storage.private import make_private, tighten
 
-# The write-ahead log is cut to this when it begins anew.
+# The write-ahead log is cut to this when it starts again from its beginning.
 _WAL_BYTES = 4 * 2**20
 
 # So many pages are given back at a time, 4 MB: others wait for it.

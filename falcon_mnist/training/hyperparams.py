@@ -75,7 +75,7 @@ class Dropout(Strict):
 
 
 class Augmentation(Strict):
-    """The largest distortions of a training image, drawn anew in every epoch: affine, then elastic (Simard 2003)."""
+    """The largest distortions of a training image, drawn again in every epoch: affine, then elastic (Simard 2003)."""
 
     shift: Annotated[float, Field(ge=0, le=10), REAL] = 0.0
     rotation: Annotated[float, Field(ge=0, le=180), REAL] = 0.0

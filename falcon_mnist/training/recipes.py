@@ -10,6 +10,8 @@ import json
 from importlib import resources
 from typing import Any, NamedTuple
 
+from falcon_mnist.constants import CLASSES, PIXELS
+
 
 class Recipe(NamedTuple):
     """A network and how to train it; `hyperparams` has what differs from the defaults."""
@@ -22,10 +24,10 @@ class Recipe(NamedTuple):
     @property
     def architecture(self) -> dict[str, Any]:
         """As the API takes it."""
-        widths, layers = (784, *self.hidden, 10), []
+        widths, layers = (PIXELS, *self.hidden, CLASSES), []
         for inputs, outputs in itertools.pairwise(widths):
             layers += [{"type": "linear", "in": inputs, "out": outputs}, {"type": "relu"}]
-        return {"input_size": 784, "layers": layers[:-1]}
+        return {"input_size": PIXELS, "layers": layers[:-1]}
 
 
 def _adamw(lr: float, weight_decay: float, epochs: int, **more: Any) -> dict[str, Any]:

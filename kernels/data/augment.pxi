@@ -6,8 +6,8 @@
 #   source    of each pixel: the inverse of the affine map, plus alpha times the smooth noise; 1/65536 pixel
 #   pixel     bilinear in the four neighbours of its source, which one table of 32-bit elements holds for every place
 #
-# All but the draw of the affine map is done in integers, and that in doubles without contraction: every instruction set
-# makes the same bytes. Pixels without ink around their source stay exactly 0.
+# All arithmetic is on integers, except that the affine map is drawn in doubles, without contraction: so every instruction
+# set makes the same bytes. Pixels without ink around their source stay exactly 0.
 
 cdef extern from "<math.h>" nogil:
     double floor(double x)
@@ -29,7 +29,7 @@ cdef extern from *:
 
 cdef enum:
     FIELDS = 2 * LINE  # columns of dx and dy side by side
-    STREAM_AUGMENT = 1  # the last word of the generator's counter tells what its numbers are for; others: layers/dropout.pxi
+    STREAM_AUGMENT = 1  # last word of the generator's counter, which separates the uses of its numbers; others: layers/dropout.pxi
     BLOCKS_OF_NOISE = ROW_PAIRS * 8
     INK_LINES = SIDE + 3  # with a pixel of background above and two below
 
@@ -81,7 +81,7 @@ cdef Affine draw_affine(const Distortion* a, const Philox* generator) noexcept n
     philox_blocks(generator, BLOCKS_OF_NOISE, words)
     for i in range(4):
         istore(drawn + i * LANES, words[i])
-    for i in range(6):  # of blocks 0 and 1
+    for i in range(6):  # words of the first two blocks
         even[i] = (drawn[i % 4 * LANES + i // 4] + 0.5) / 2147483648.0
     cdef double right = even[0] * a.shift, down = even[1] * a.shift, angle = even[2] * a.rotation
     cdef double wide = 1 + even[3] * a.scale, high = 1 + even[4] * a.scale, shear = even[5] * a.shear
@@ -120,7 +120,7 @@ cdef void multiply_int16(
 
 
 cdef void draw_field(const Elastic* e, const Philox* generator, Canvas* canvas) noexcept nogil:
-    """Noise of 2^15, compressed to `rank` rows of 2^12, smoothed along rows to 2^12, restored to 28 rows."""
+    """Noise (in units of 2^-15) compressed to `rank` rows (2^-12), smoothed along rows (2^-12), restored to 28 rows."""
     cdef vint words[4]
     cdef vint even, odd
     cdef int pair, block, i, p, at

@@ -9,12 +9,12 @@ cdef enum:
 
 cdef struct Elastic:
     # Fields of displacements G @ noise @ G.T, with G (28, 28) a Gaussian cut at the image's edges, as products of int16
-    # matrices: G is about restore @ compress, of `rank` columns and rows. Two int16 that follow each other along the
-    # dimension of a sum make an int32.
+    # matrices: G is about restore (28, rank) @ compress (rank, 28). Two int16 that follow each other along the dimension
+    # that is summed over make an int32.
     int rank  # a multiple of 4, or 0 for no field
     int restore_bits  # restore holds alpha * 2^restore_bits times the real numbers
-    int32_t compress[SIDE * ROW_PAIRS]  # (rank, 14), of 2^13
-    int32_t smooth[ROW_PAIRS * LINE]  # G (14, 32), of 2^15
+    int32_t compress[SIDE * ROW_PAIRS]  # (rank, 14), times 2^13
+    int32_t smooth[ROW_PAIRS * LINE]  # G (14, 32), times 2^15
     int32_t restore[SIDE * ROW_PAIRS]  # (28, rank / 2)
 
 

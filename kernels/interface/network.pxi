@@ -7,10 +7,10 @@ MAX_THREADS = THREAD_LIMIT
 # that a workspace of one thread stays within MICRO_BATCH_BYTES if one row does.
 MICRO_BATCH_ROWS = 256
 MICRO_BATCH_BYTES = 2**25
-# In training, a batch is cut into so few rows that the first layer's gradient finds its part of D, of up to 128 columns, in
-# the first-level cache. Each cut costs a walk over the gradients: smaller batches, and those of very large networks, are
-# not cut so.
-NEAR_ENTRIES = 8192  # of D: 32 KiB
+# In training, large batches are cut into micro-batches so small that D, the d_output of the first layer, fits into the
+# first-level cache while d_weight reads it, up to NEAR_COLUMNS columns at a time. Each cut costs one more pass over the
+# gradients: batches of fewer than CUT_BATCH_ROWS rows, and networks of more than CUT_PARAMETERS parameters, are not cut.
+NEAR_ENTRIES = 8192  # floats of D: 32 KiB
 NEAR_COLUMNS = 128
 CUT_BATCH_ROWS = 192
 CUT_PARAMETERS = 2**21
@@ -45,7 +45,7 @@ cdef class Network:
     cdef readonly Py_ssize_t inputs
     cdef readonly Py_ssize_t outputs
     cdef readonly Py_ssize_t parameter_count
-    cdef readonly Py_ssize_t micro_batch_rows  # the rows that a workspace best has room for, except in training (`training_rows`)
+    cdef readonly Py_ssize_t micro_batch_rows  # best number of rows of a workspace; for training see `training_rows`
 
     def __cinit__(self, layers, *, Variant variant=None):
         self.variant = variant or _default
@@ -71,9 +71,9 @@ cdef class Network:
         self.micro_batch_rows = max(1, fitting)
 
     def training_rows(self, Py_ssize_t batch_size):
-        """The rows that a workspace best has room for, to train on batches of this size. They change no bit."""
+        """Best number of rows of a workspace that trains on batches of this size. It changes no bit of the results."""
         cuts = batch_size >= CUT_BATCH_ROWS and self.parameter_count <= CUT_PARAMETERS
-        near = NEAR_ENTRIES // min(self.net.linear[0].padded, <Py_ssize_t>NEAR_COLUMNS) // K_BLOCK * K_BLOCK  # whole masks
+        near = NEAR_ENTRIES // min(self.net.linear[0].padded, <Py_ssize_t>NEAR_COLUMNS) // K_BLOCK * K_BLOCK  # a mask covers K_BLOCK rows
         return min(near if cuts else batch_size, batch_size, self.micro_batch_rows)
 
     def _training_bytes(self, Py_ssize_t rows):
@@ -148,8 +148,8 @@ cdef class Network:
         """Write the network's outputs for `inputs` (n, inputs) to `out` (n, outputs); returns `out`.
 
         `parameters` are the flat vector, or what `pack` made of it. `inputs` are float32, or uint8 that count
-        as float32(byte / 255). A row's bits depend on that row alone, if all is finite. Where there is a `second` workspace, a
-        second thread, a parked one, shares a pass that takes long enough, unless another pass has it.
+        as float32(byte / 255). A row's bits depend on that row alone, if all is finite. With a `second`
+        workspace, a parked thread computes a part of any pass that takes long enough, unless it is busy with another.
         """
         cdef Packed packed = self._packed(parameters)
         cdef Job job = self._job("inputs", inputs, None)
@@ -190,8 +190,8 @@ cdef class Network:
     ):
         """Cross-entropy over the rows of `images` that `order` picks (None: all), on so many threads.
 
-        Returns (rows, loss summed over them, rows whose largest logit is the label's); fewer rows than asked
-        for only if `stop[0]` became non-zero. Raises `ValueError` also if labels or order change meanwhile.
+        Returns (rows, loss summed over them, rows whose largest logit is the label's). There are fewer rows than
+        were picked only if `stop[0]` became non-zero. Raises `ValueError` also if labels or order change meanwhile.
         """
         cdef Packed packed = self._packed(parameters)
         cdef Job job = self._labelled_job(images, labels, order, stop)
@@ -229,10 +229,10 @@ cdef class Network:
         `parameters` and the arrays of `state`, flat float32 by the names of `optimizer.state`, are changed in place, with
         the gradient of the batch's mean loss. `workspace` is made with `training=True`. `threads` changes no bit.
 
-        Returns (finished batches, loss summed over their rows before each step, correct rows); the sum begins with
-        `loss`, so that calls for parts of an epoch, of whole batches each, end with the bits of one for all of
-        it. Another thread may set `stop[0]` (uint8): the call ends after the current micro-batch, without the batch
-        that it belongs to if that is incomplete.
+        Returns (finished batches, loss summed over their rows before each step, correct rows). The sum begins with
+        `loss`: an epoch cut into several calls, of whole batches each, gives the bits of one call for all of it.
+        Another thread may set `stop[0]` (uint8): the call ends after the current micro-batch, and a batch that is
+        incomplete then changes nothing and is not counted.
         """
         cdef Job job = self._training_job(parameters, state, batches, steps, stop)
         cdef Optimizer optimizer = steps.optimizer
@@ -395,7 +395,7 @@ cdef class Packed:
             layer = &self.network.net.linear[index]
             for column from 0 <= column < layer.outputs by layer.panel:
                 width = min(layer.panel, layer.outputs - column)
-                packed = self.buffer.data + layer.packed_weight + column * layer.inputs  # column: of a whole panel
+                packed = self.buffer.data + layer.packed_weight + column * layer.inputs  # `column` is a multiple of panel
                 for i in range(layer.inputs):
                     _copy(packed + i * layer.panel, flat + layer.weight + i * layer.outputs + column, width, out)
             _copy(self.buffer.data + layer.packed_bias, flat + layer.bias, layer.outputs, out)

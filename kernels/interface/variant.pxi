@@ -28,7 +28,7 @@ cdef Buffer _idle = None  # packing buffers that no call is using
 
 
 cdef Buffer _take_packing(Py_ssize_t floats):
-    """An idle buffer or a new one, whose pages the system has to clear first: that takes as long as a small product."""
+    """An idle buffer, else a new one, whose pages the system clears first: that takes as long as a small product."""
     global _idle
     cdef Buffer buffer = _idle
     if buffer is not None:
@@ -397,11 +397,11 @@ cdef class Variant:
     def augment(self, images, order, out, *, seed, epoch, int threads=1, **distortion):
         """Distort the rows of `images` (n, 784), uint8, that `order` (int64; None: all) picks, to `out`; returns `out`.
 
-        Of the distortion, each 0 unless given, `shift` is in pixels, `rotation` in degrees, `scale` (of width and
-        height) and `shear` are shares: the largest that are drawn, evenly in ±. `elastic` is the factor in pixels of
-        displacements that are uniform noise in ±1, smoothed by a Gaussian of sigma `smoothness` (else 5). What is drawn for
-        an image depends on `seed`, `epoch` and its row number alone; neither `threads` nor the instruction set changes a
-        byte.
+        `distortion` holds upper bounds, each 0 unless given: `shift` in pixels, `rotation` in degrees, `scale` (of width
+        and height) and `shear` as shares. Values are drawn uniformly between minus and plus the bound. `elastic` is the
+        factor, in pixels, of displacements: uniform noise in ±1, smoothed by a Gaussian of sigma `smoothness` (5 unless
+        given). What is drawn for an image depends on `seed`, `epoch` and its row number alone; neither `threads` nor the
+        instruction set changes a byte.
 
         Raises `TypeError` or `ValueError` with the name of an argument that does not fit.
         """
@@ -430,6 +430,7 @@ cdef class Variant:
     def fma_peak(self, Py_ssize_t iterations):
         """Fused multiply-adds in registers, enough at a time to hide their latency: (flop done, 1 - 2^-iterations).
 
+        The second value is the mean of the results, which shows that all of it was computed.
         Raises `ValueError` unless iterations are from 1 to 2^31 - 1.
         """
         _iterations(iterations)
@@ -441,7 +442,7 @@ cdef class Variant:
 
 
     def cache_bandwidth(self, Py_ssize_t iterations):
-        """Reads and writes 16 KiB `iterations` times: (bytes moved, 1 - 2^-iterations).
+        """Reads and writes 16 KiB `iterations` times: (bytes moved, 1 - 2^-iterations), the latter as in `fma_peak`.
 
         Raises `ValueError` unless iterations are from 1 to 2^31 - 1.
         """

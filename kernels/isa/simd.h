@@ -38,7 +38,7 @@ static inline vfloat in_register(vfloat x)
     return x;
 }
 
-/* An address, computed once: else gcc may add offsets of its own to it for each use. */
+/* An address, held in a register: else gcc may compute it again from its parts for each use. */
 static inline const float *computed(const float *at)
 {
     __asm__("" : "+r"(at));
@@ -78,7 +78,7 @@ typedef int32_t vint __attribute__((vector_size(4 * LANES)));
 static inline vfloat vrelu(vfloat x) { return (vfloat)((vint)x & ~(x < (vfloat){0})); }
 static inline vfloat vrelu_backward(vfloat y, vfloat d) { return (vfloat)((vint)d & (y > (vfloat){0})); }
 
-/* Integers: LANES of 32 bits, of which comparisons make -1 or 0, or half as many of 64. */
+/* Vectors of integers: LANES of 32 bits (a comparison gives -1 or 0 in each), or half as many of 64 bits. */
 typedef int32_t vint_in_memory __attribute__((vector_size(4 * LANES), aligned(4), may_alias));
 typedef uint64_t vlong __attribute__((vector_size(4 * LANES)));
 static inline vint iload(const int32_t *from) { return *(const vint_in_memory *)from; }
@@ -237,7 +237,7 @@ static inline void vstore_part(float *to, vfloat x, long count)
 #endif
 }
 
-static inline float sfma(float a, float b, float c)
+static inline float sfma(float a, float b, float c) /* vfma of one element: the same bits */
 {
 #if defined(__FMA__) || defined(__aarch64__)
     return __builtin_fmaf(a, b, c);
@@ -322,7 +322,7 @@ static inline vbytes bzip_high(vbytes a, vbytes b)
     return SHUFFLE(vbytes, a, b, 8, 24, 9, 25, 10, 26, 11, 27, 12, 28, 13, 29, 14, 30, 15, 31);
 }
 
-/* Which of 64 bytes, or floats, are not zero (a NaN is not): bit i is element i. */
+/* Which of 64 bytes, or floats, are not zero (a NaN counts as not zero): bit i is element i. */
 static inline uint64_t nonzero_bytes(const uint8_t *x)
 {
 #if defined(__AVX512BW__)

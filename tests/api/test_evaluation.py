@@ -10,12 +10,12 @@ import numpy as np
 import pytest
 from serving import READ, Client, Document, OnDisk, Server, architecture, kind, write_digits
 
-from falcon_mnist.data import idx
+from falcon_mnist.constants import PIXELS
 from falcon_mnist.training.hyperparams import Hyperparams
 
 
 def images_and_labels(folder: Path) -> tuple[np.ndarray, np.ndarray]:
-    images = np.frombuffer((folder / "t10k-images-idx3-ubyte").read_bytes()[16:], np.uint8).reshape(-1, idx.PIXELS)
+    images = np.frombuffer((folder / "t10k-images-idx3-ubyte").read_bytes()[16:], np.uint8).reshape(-1, PIXELS)
     return images, np.frombuffer((folder / "t10k-labels-idx1-ubyte").read_bytes()[8:], np.uint8)
 
 

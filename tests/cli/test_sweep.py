@@ -134,7 +134,7 @@ def test_ctrl_c_leaves_the_runs_and_says_how_to_go_on(client: Client, tmp_path: 
     run_id = client.api.runs(limit=1)["items"][0]["run_id"]
     command.process.send_signal(signal.SIGINT)
     ended = command.end()
-    assert ended.stderr == "falcon-mnist: interrupted; the same command goes on with the sweep\n"
+    assert ended.stderr == "falcon-mnist: interrupted; the same command resumes the sweep\n"
     assert ended.returncode == 130
     assert client.run(run_id)["state"] in ("queued", "running")
     client.api.cancel(run_id)

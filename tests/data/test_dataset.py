@@ -127,7 +127,7 @@ def test_labels_are_digits(packed: bool, files: Files, write_folder: Callable[..
     files["train-labels-idx1-ubyte"] = files["train-labels-idx1-ubyte"][:-1] + b"\x0a"
     with pytest.raises(DataError, match="label 10: labels must be digits from 0 to 9"):
         dataset.load(str(write_folder(files, packed=packed)), home)
-    assert kept(home) == []
+    assert made_in(home) == []
 
 
 def test_pipe_in_place_of_a_file_is_not_waited_for(files: Files, write_folder: Callable[..., Path], home: Path):
@@ -138,7 +138,7 @@ def test_pipe_in_place_of_a_file_is_not_waited_for(files: Files, write_folder: C
         dataset.load(str(folder), home)
 
 
-def kept(home: Path) -> list[str]:
+def made_in(home: Path) -> list[str]:
     """What lies in the data folder, lock files aside."""
     return sorted(path.name for path in home.glob("data/*") if path.suffix != ".lock")
 
@@ -149,7 +149,7 @@ def test_synthetic_is_drawn_once_and_kept(home: Path, drawing: Drawing, drawn: l
     assert steps == [("drawing digits", done, 600) for done in (200, 400, 600)]
     assert first.name == "synthetic"
     assert [len(first.train_labels), len(first.test_labels)] == [400, 200]
-    assert kept(home) == [f"synthetic-{drawing.version}"]
+    assert made_in(home) == [f"synthetic-{drawing.version}"]
     assert dataset.load("synthetic", home, drawing=drawing).checksum == first.checksum
     assert drawn == [0, 1, 2]
     images, labels = drawing.draw(2)
@@ -182,7 +182,7 @@ def test_damaged_data_is_made_again(
     checksum = dataset.load("synthetic", home, drawing=drawing).checksum
     damage(home / "data" / name / file)
     assert dataset.load("synthetic", home, drawing=drawing).checksum == checksum
-    assert kept(home) == [name]
+    assert made_in(home) == [name]
     # Once more, and then it is as it was recorded.
     assert dataset.load("synthetic", home, drawing=drawing).checksum == checksum
     assert drawn == [0, 1, 2] * 2
@@ -217,7 +217,7 @@ def test_what_a_killed_process_left_is_neither_used_nor_kept(home: Path, drawing
     left.mkdir(parents=True)
     (left / "train-images-idx3-ubyte").write_bytes(b"half")
     dataset.load("synthetic", home, drawing=drawing)
-    assert kept(home) == [f"synthetic-{drawing.version}"]
+    assert made_in(home) == [f"synthetic-{drawing.version}"]
 
 
 def test_lock_that_is_never_given_back_is_not_waited_for_without_end(home: Path):
@@ -238,7 +238,7 @@ def test_full_disk_is_told_as_such_and_nothing_is_left_on_it(number: int, home: 
     with pytest.raises(OSError, match=os.strerror(number)) as caught:
         dataset.load("synthetic", home, drawing=replace(drawing, draw=full))
     assert caught.value.errno == number
-    assert kept(home) == []
+    assert made_in(home) == []
     dataset.load("synthetic", home, drawing=drawing)
 
 

@@ -96,13 +96,13 @@ class Image:
         if stage:
             subprocess.run(["cp", "-a", self._stages[stage] / source.lstrip("/"), place], check=True)
         elif source == ".":
-            for name in kept():
+            for name in let_through():
                 copy(ROOT / name, place / name)
         else:
             copy(ROOT / source, place)
 
 
-def kept() -> list[str]:
+def let_through() -> list[str]:
     """What .dockerignore lets through."""
     return [line[1:] for line in (ROOT / ".dockerignore").read_text().splitlines() if line.startswith("!")]
 

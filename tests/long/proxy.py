@@ -146,8 +146,8 @@ def cpu_seconds(pid: int) -> float:
     )
 
 
-def disturbed(by: signal.Signals, process: int, drive: Callable[[], Counter]) -> Counter:
-    """What is seen while a server is lost under load; afterwards it goes on, if it can."""
+def while_server_is_lost(by: signal.Signals, process: int, drive: Callable[[], Counter]) -> Counter:
+    """What `drive` counts while a signal stops or kills a server; a stopped one continues afterwards."""
     loss = threading.Timer(1, os.kill, [process, by])
     loss.start()
     try:
@@ -197,8 +197,12 @@ def main() -> None:
         assert not complaints, complaints
         (_, first), (_, second) = servers
         with_one = [
-            disturbed(signal.SIGSTOP, first, partial(drive, base, folder, param_id, answers[0], options.seconds)),
-            disturbed(signal.SIGKILL, second, partial(drive, base, folder, param_id, answers[0], options.seconds)),
+            while_server_is_lost(
+                signal.SIGSTOP, first, partial(drive, base, folder, param_id, answers[0], options.seconds)
+            ),
+            while_server_is_lost(
+                signal.SIGKILL, second, partial(drive, base, folder, param_id, answers[0], options.seconds)
+            ),
         ]
     print(
         f"{seen['right']} right answers through nginx with TLS, {sum(seen.values()) - seen['right']} others", end="; "

@@ -50,7 +50,7 @@ BATCH_SIZE = 600
 HYPERPARAMS = {"epochs": 2, "batch_size": BATCH_SIZE, "optimizer": {"momentum": 0.9}}
 OWNER = "the first"
 
-# A wall clock by which no file is young.
+# A wall clock so far ahead that every file is old enough to be swept.
 LATER = Clock(wall=lambda: time.time() + 10 * ABANDONED_SECONDS)
 
 
@@ -103,7 +103,7 @@ def execute(settings: Settings, owner: str, *, dialect: Dialect = SQLite, disk: 
 
 
 def failing(settings: Settings, fault: Fault) -> None:
-    """Execute the run, and fail."""
+    """Execute the run, in which `fault` is called at each step; it is called once more, as `end`, if all has passed."""
     worker.open_data(settings)  # reads its files, once
     steps = Steps(settings, fault)
     execute(settings, OWNER, dialect=steps.database, disk=StepDisk(steps))
@@ -132,13 +132,13 @@ def ask(settings: Settings, answered: Path, *, dialect: Dialect = SQLite) -> Non
 
 
 def failing_server(settings: Settings, answered: Path, fault: Fault) -> None:
-    """Ask, and fail."""
+    """Ask a server, in which `fault` is called as in `failing`."""
     ask(settings, answered, dialect=Steps(settings, fault).database)
     fault(0, "end")
 
 
 def served(settings: Settings, answered: Path) -> dict[str, Any]:
-    """What there is once all has been asked again, with the same keys, and what is queued has been executed."""
+    """What is stored once all was asked again, with the same keys, and what is queued was executed."""
 
     def act() -> dict[str, Any]:
         before = answered.read_text().split() if answered.exists() else []
@@ -155,11 +155,11 @@ def served(settings: Settings, answered: Path) -> dict[str, Any]:
         return {"before": before, "ids": ids, "models": models, "runs": runs, "parameters": parameters,
                 "temporary": files, "mode": mode}  # fmt: skip
 
-    return told(act)
+    return from_child(act)
 
 
 def result(settings: Settings) -> dict[str, Any]:
-    """What a run has left behind, after a sweep for which no file is too young."""
+    """What a run has left behind, after a sweep to which every file is old enough."""
     store = open_store(settings, wait=WORKER_WAIT)
     ((run_id, state, epoch, losses, error),) = rows(settings, "SELECT id, state, epoch, worker_losses, error FROM runs")
     run = store.run(run_id)
@@ -198,8 +198,8 @@ def epoch_of(settings: Settings) -> int:
     return int(epoch)
 
 
-def give_back(settings: Settings) -> None:
-    """As the executor does once the lease has run out."""
+def requeue_expired(settings: Settings) -> None:
+    """Requeue the run, as the executor does once its lease has expired."""
     store = open_store(settings, wait=WORKER_WAIT)
     for lease in store.leases():
         store.requeue_expired(lease)
@@ -210,15 +210,15 @@ def finished(settings: Settings) -> dict[str, Any]:
     """What the run leaves behind once another worker has executed it undisturbed."""
 
     def act() -> dict[str, Any]:
-        give_back(settings)
+        requeue_expired(settings)
         execute(settings, "the second")
         return result(settings)
 
-    return told(act)
+    return from_child(act)
 
 
-def told(act: Callable[[], dict[str, Any]]) -> dict[str, Any]:
-    """What it gives, done in a child."""
+def from_child(act: Callable[[], dict[str, Any]]) -> dict[str, Any]:
+    """What `act` returns, called in a child."""
     reader, writer = os.pipe()
     assert in_child(lambda: os.write(writer, json.dumps(act()).encode())) == 0
     os.close(writer)
@@ -228,7 +228,7 @@ def told(act: Callable[[], dict[str, Any]]) -> dict[str, Any]:
 
 
 def steps(home: Path, act: Callable[[Fault], None]) -> list[str]:
-    """The names of all steps of what does not fail."""
+    """The names of all steps of an `act` in which nothing fails, without its `end`."""
     counted = home / "counted"
 
     def count(_: int, name: str) -> None:
@@ -256,7 +256,7 @@ def fault_at(number: int, kind: str) -> Fault:
 
 
 def fail_worker(home: Path, digits: str) -> None:
-    """Let a worker fail at each step of a run, and another go on."""
+    """Let a worker fail at each step of a run, and another worker resume it."""
     template = Settings(home=home / "template", dataset=digits)
     template.home.mkdir(parents=True)
     assert in_child(lambda: prepare(template)) == 0

@@ -1,8 +1,8 @@
 """Programs in processes of their own that are forked from one which has imported what they need.
 
-To import the service takes most of a second of a CPU, and hundreds of tests start it, or a command. A program that is
-started here is as one started by a shell but for that: it has a session of its own, its own environment and files, and
-its `main` is called with these arguments. The process that forks them has no thread and has called nothing.
+Importing the service takes most of a second of CPU time, and hundreds of tests start it, or a command. A program that
+is started here has a session, an environment and files of its own, as one that a shell starts; its `main` is called
+with its arguments. The process that forks the programs, the forker, has no other threads and has called nothing.
 """
 
 from __future__ import annotations
@@ -63,7 +63,7 @@ class Child(NamedTuple):
     """A program, as the process that has forked it sees it."""
 
     pid: int
-    told: int  # where to tell of its end
+    report_to: int  # a pipe: its exit code is written to it
     asked_by: int
 
 
@@ -83,14 +83,14 @@ class Program:
     ) -> None:
         self.returncode: int | None = None
         self.args = [main, *map(str, arguments)]
-        self._told, telling = os.pipe()
+        self._reports, report_to = os.pipe()  # its process id, then its exit code
         request = json.dumps(asdict(Request(main, self.args[1:], dict(env)))).encode()
         with open(os.devnull, "rb") as nothing:
             stdin, *others = files
             streams = [nothing.fileno() if stdin is None else stdin, *others]
             forker = _forker()
-            socket.send_fds(forker, [request], [*streams, telling, forker.fileno(), *passed])
-        os.close(telling)
+            socket.send_fds(forker, [request], [*streams, report_to, forker.fileno(), *passed])
+        os.close(report_to)
         self.pid = self._read()
 
     def poll(self) -> int | None:
@@ -117,19 +117,19 @@ class Program:
         self.send_signal(signal.SIGKILL)
 
     def _code(self, timeout: float | None) -> int | None:
-        if self.returncode is None and select.select([self._told], [], [], timeout)[0]:
+        if self.returncode is None and select.select([self._reports], [], [], timeout)[0]:
             self.returncode = self._read()
-            os.close(self._told)
+            os.close(self._reports)
         return self.returncode
 
     def ended(self) -> int:
         """A descriptor of the caller's that can be read once it has ended."""
-        return os.dup(self._told)
+        return os.dup(self._reports)
 
     def _read(self) -> int:
-        told = os.read(self._told, _NUMBER.size)
-        assert told, "the process that starts programs has ended"
-        (number,) = _NUMBER.unpack(told)
+        report = os.read(self._reports, _NUMBER.size)
+        assert report, "the process that starts programs has ended"
+        (number,) = _NUMBER.unpack(report)
         return int(number)
 
 
@@ -163,19 +163,19 @@ _inherited: socket.socket | None = None
 
 
 def descriptor() -> int:
-    """For a process that inherits it and shall `join`."""
+    """The connection to the forker, for a child process that inherits it and calls `join` with it."""
     return _forker().fileno()
 
 
 def join(descriptor: int) -> None:
-    """Have programs forked by the process that forks them for whom this descriptor came from."""
+    """Start programs over this inherited connection from now on: by the forker of the process that passed it on."""
     global _inherited
     _inherited = socket.socket(fileno=descriptor)
 
 
 @cache
 def _forker() -> socket.socket:
-    """A connection to the process that forks programs; it ends with the first that has asked for it."""
+    """The connection to the forker, which ends with the process that started it."""
     if _inherited is not None:
         return _inherited
     ours, its = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
@@ -204,7 +204,7 @@ def serve(descriptor: int) -> None:
     atexit.register(_end_at_once)  # the first that is registered is the last that is called
     for name in IMPORTED:
         importlib.import_module(name)
-    # Children neither search nor write to what is shared with them.
+    # So that the garbage collector of a child neither visits nor writes to, and so copies, what it shares.
     gc.collect()
     gc.freeze()
     program = _fork_programs(socket.socket(fileno=descriptor))
@@ -227,11 +227,11 @@ def _run(program: Callable[[], object]) -> None:
 
 
 def _end_at_once() -> None:
-    """End a program whose exit code is known. To take everything apart would copy all that it shares with others, which
-    is most of the work of a small program.
+    """End a program whose exit code is known, without tearing down the interpreter: that would write to, and so copy,
+    all memory that is shared, which takes longer than a small program.
     """
     if _status is not None:
-        with suppress(OSError, ValueError):  # the interpreter says so
+        with suppress(OSError, ValueError):  # if it cannot be flushed, the interpreter ends as usual and says so
             sys.stdout.flush()
             sys.stderr.flush()
             os._exit(_status)
@@ -257,15 +257,15 @@ def _fork_programs(asked: socket.socket) -> Callable[[], object] | None:
                 if child == 0:
                     for watched, other in children.items():
                         os.close(watched)
-                        os.close(other.told)
+                        os.close(other.report_to)
                     return _becoming(request, descriptors)
-                told = descriptors.pop(3)
+                report_to = descriptors.pop(3)
                 for descriptor in descriptors:
                     os.close(descriptor)
                 with suppress(BrokenPipeError):  # who asked is gone
-                    os.write(told, _NUMBER.pack(child))
+                    os.write(report_to, _NUMBER.pack(child))
                 watched = os.pidfd_open(child)
-                children[watched] = Child(child, told, request.asked_by)
+                children[watched] = Child(child, report_to, request.asked_by)
                 ready.register(watched, selectors.EVENT_READ)
 
 
@@ -279,11 +279,11 @@ def _import_for(request: Request) -> None:
 
 
 def _end(child: Child, others: dict[int, Child]) -> None:
-    """Tell who asked for it. What it asked for sees by itself that it is gone, but for what is stopped."""
+    """Report its exit code. Programs that it had started notice its end, but for stopped ones, which are killed."""
     code = os.waitstatus_to_exitcode(os.waitpid(child.pid, 0)[1])
     with suppress(BrokenPipeError):  # nobody wants to know
-        os.write(child.told, _NUMBER.pack(code))
-    os.close(child.told)
+        os.write(child.report_to, _NUMBER.pack(code))
+    os.close(child.report_to)
     for other in others.values():
         if other.asked_by == child.pid and _state(other.pid) == "T":
             os.kill(other.pid, signal.SIGKILL)
@@ -294,7 +294,7 @@ def _state(pid: int) -> str:
 
 
 def _becoming(request: Request, descriptors: list[int]) -> Callable[[], object]:
-    """This process as the program finds it; gives the program."""
+    """Give the child its session, streams, folder and environment; returns the program to call."""
     os.setsid()
     Path("/proc/self/comm").write_text(_of(request.asked_by))
     signal.pthread_sigmask(signal.SIG_SETMASK, request.blocked)
@@ -315,23 +315,23 @@ def _becoming(request: Request, descriptors: list[int]) -> Callable[[], object]:
 
 
 def _inherit(descriptors: list[int]) -> None:
-    """Standard streams, where to tell of the end, which is not for the program, what asks for others, and the rest."""
-    *streams, told, asking = descriptors[:5]
-    os.close(told)
+    """Three standard streams, the forker's pipe for the exit code, the connection to the forker, then `passed`."""
+    *streams, report_to, connection = descriptors[:5]
+    os.close(report_to)
     for number, stream in enumerate(streams):
         os.dup2(stream, number)
         os.close(stream)
-    join(asking)
+    join(connection)
     passed.extend(descriptors[5:])
 
 
 def _of(pid: int) -> str:
-    """The name of the processes that this one had forked."""
+    """The name of the processes that were forked for this one."""
     return f"of-{pid}"
 
 
 def forked_by(pid: int) -> list[int]:
-    """The processes that this one had forked, and that have not ended, in the order of their starts."""
+    """The processes that were forked for this one and have not ended, in the order of their starts."""
     found = []
     with suppress(FileNotFoundError, ProcessLookupError):
         forker = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[1]

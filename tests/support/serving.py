@@ -44,7 +44,7 @@ PROBLEM = "application/problem+json"
 BINARY = "application/octet-stream"
 SAFETENSORS = "application/vnd.safetensors"
 
-# Clients without TLS, proxies and certificates, which take 20 ms of a CPU to read.
+# Options of httpx clients that need no TLS and no proxies: reading certificates takes 20 ms of CPU time.
 PLAIN: dict[str, Any] = {"verify": False, "trust_env": False}
 
 Document = dict[str, Any]
@@ -92,7 +92,7 @@ def architecture(*hidden: int, activation: str = "relu", softmax: bool = False) 
 
 
 SMALL = architecture(16)
-# A thousand epochs of this do not end while a test looks on; our own workers rest in between.
+# Too long to end within a test; workers in tests sleep between its steps (`endless`).
 ENDLESS = {"architecture": architecture(1024, 1024), "hyperparams": {"epochs": endless.EPOCHS}}
 
 
@@ -177,9 +177,9 @@ class Description:
 
 
 def shortened(value: Any) -> Any:
-    """The document without the middle of its long arrays: a million weights, or the epochs of a run, all look alike.
+    """The document without the middle of its long arrays: the weights of a layer, or epochs of a run, are of one kind.
 
-    To hold a run of 100 epochs against its schema takes 7 ms, and who waits for one asks for it ten times a second.
+    To check a run of 100 epochs against its schema takes 7 ms, and a test that waits for one asks ten times a second.
     """
     if isinstance(value, dict):
         return {name: shortened(member) for name, member in value.items()}
@@ -296,7 +296,7 @@ class Client:
         self.description.check(response)
         return response
 
-    # The main job
+    # Models, runs and inference
 
     def model(self, body: Document | None = None, **hyperparams: Any) -> str:
         """The id of a new model; a small one unless `body` says otherwise."""
@@ -372,7 +372,7 @@ class OnDisk:
             connection.close()
 
     def change(self, sql: str) -> None:
-        """Change the database as nothing of ours does."""
+        """Change the database behind the server's back."""
         connection = sqlite3.connect(self.database)
         with connection:
             connection.execute(sql)
@@ -380,13 +380,13 @@ class OnDisk:
 
     @contextmanager
     def locked(self) -> Iterator[None]:
-        """While nobody else writes: who is stopped in the middle of a transaction keeps all others from writing."""
+        """Hold the lock for writing: as a process that was stopped in the middle of a transaction does."""
         with closing(sqlite3.connect(self.database, timeout=PATIENCE)) as connection:
             connection.execute("BEGIN IMMEDIATE")
             yield
 
     def everything(self) -> tuple[Any, ...]:
-        """The rows of each table and the names of all stored files, but for those that workers write by themselves."""
+        """The ids of all rows and the names of all stored files but checkpoints, which workers write at any time."""
         tables = ("models", "runs", "parameter_sets")
         rows = [self.query(f"SELECT id FROM {table} ORDER BY id") for table in tables]
         return *rows, sorted(str(path) for path in self.storage.rglob("*") if "checkpoints" not in path.parts)
@@ -427,7 +427,7 @@ class Server:
         self.home.mkdir(parents=True, exist_ok=True)
         self._output = (self.home / "stdout.txt").open("ab")
         self._log = (self.home / "stderr.txt").open("ab")
-        self._skip = self._output.tell()
+        self._skip = self._output.tell()  # an earlier server of this home may have printed to the file
         # Its own session, so that a signal to its group is what Ctrl-C in its terminal is.
         self.process: subprocess.Popen[bytes] | forking.Program
         if command:

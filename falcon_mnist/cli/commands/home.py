@@ -23,7 +23,7 @@ def token() -> None:
 
 
 def backup(folder: Annotated[Path, typer.Argument(help="A new or an empty folder.")]) -> None:
-    """Copy models, runs, parameters and the token to a folder that can be served; servers may go on meanwhile."""
+    """Copy models, runs, parameters and the token to a folder that can be served; servers may keep running."""
     logs.configure(logging.ERROR, "text")
     settings = Settings.from_env()
     from falcon_mnist.cli.backup import back_up
@@ -42,7 +42,7 @@ def prune(
     keep_best: Annotated[int, typer.Option(min=0, help="Keep this many, those with the best validation accuracy.")] = 0,
     yes: Annotated[bool, flag("--yes", help="Do not ask.")] = False,
 ) -> None:
-    """Remove old runs with their parameters, and old models that have no runs left; servers may go on meanwhile."""
+    """Remove old runs with their parameters, and old models that have no runs left; servers may keep running."""
     logs.configure(logging.ERROR, "text")
     from falcon_mnist.cli import prune as pruning
 
@@ -57,12 +57,12 @@ def doctor() -> None:
 
     with console.progress() as show:
         findings = list(examine(settings, progress=show))
-    ill = [finding for finding in findings if finding.advice]
+    problems = [finding for finding in findings if finding.advice]
     for finding in findings:
         console.say(f"{'to do' if finding.advice else 'ok   '}  {finding.subject}: {finding.found}")
         if finding.advice:
             console.say(f"       {finding.advice}")
-    if ill:
+    if problems:
         raise typer.Exit(1)
 
 

@@ -61,7 +61,7 @@ def sweep(
     together: Annotated[
         int | None, typer.Option(min=1, max=100, help="So many at the same time (as the server has workers).")
     ] = None,
-    name: Annotated[str, typer.Option(help="Sweeps of the same name and values go on; another name begins anew.")] = "",
+    name: Annotated[str, typer.Option(help="The same name and values resume a sweep; another name starts one.")] = "",
     as_json: remote.AsJson = False,
     texts: dict[str, str],
     client: Any,
@@ -70,7 +70,7 @@ def sweep(
 
     Every option takes several values: --lr 0.03,0.1 --hidden 64,128,512-256 makes six.
 
-    Started again, a sweep goes on where it was interrupted.
+    Started again, a sweep resumes where it was interrupted.
     """
     from falcon_mnist.cli import choosers, leaderboard
     from falcon_mnist.cli import sweep as sweeping
@@ -87,7 +87,7 @@ def sweep(
             for done in sweeping.trials(client, plan):
                 show(done)
     except KeyboardInterrupt:
-        raise InterruptedRunError("interrupted; the same command goes on with the sweep") from None
+        raise InterruptedRunError("interrupted; the same command resumes the sweep") from None
     best = sweeping.best(done)
     test_accuracy = client.evaluation(best.param_id)["accuracy"]
     lines = [
