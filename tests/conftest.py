@@ -67,11 +67,17 @@ def scope(nodeid: str) -> str:
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """What waits, longest first; and between it, evenly, what computes: it has the CPUs while the others wait."""
+
     def place(item: pytest.Item) -> int:
         names = {scope(item.nodeid), item.path.parent.name}
         return next((at for at, name in enumerate(LONGEST) if name in names), len(LONGEST))
 
     items.sort(key=place)
+    computes = {scope(item.nodeid): place(item) == len(LONGEST) for item in items}
+    kinds = [[name for name in computes if computes[name] is kind] for kind in (False, True)]
+    share = {name: number / len(names) for names in kinds for number, name in enumerate(names)}
+    items.sort(key=lambda item: share[scope(item.nodeid)])
 
 
 class ByModule(LoadScopeScheduling):

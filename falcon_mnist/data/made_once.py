@@ -12,8 +12,6 @@ from collections.abc import Callable, Collection
 from contextlib import AbstractContextManager
 from pathlib import Path
 
-from filelock import FileLock, Timeout
-
 from falcon_mnist.data import idx, sources
 from falcon_mnist.data.idx import DataError, Opened
 
@@ -99,6 +97,8 @@ def _sync(folder: Path) -> None:
 
 def _locked(path: Path, seconds: float) -> AbstractContextManager[object]:
     """Hold the lock of a file, which the system takes back from a process that dies. Raises `DataError`."""
+    from filelock import FileLock, Timeout  # slow to import, and most processes find all that they need
+
     try:
         return FileLock(path, timeout=seconds, mode=0o600).acquire()
     except Timeout:

@@ -17,6 +17,7 @@ from collections import deque
 from collections.abc import Callable
 from multiprocessing import resource_tracker
 from multiprocessing.connection import Connection
+from multiprocessing.context import SpawnContext
 from typing import Any
 
 from falcon_mnist import logs
@@ -33,6 +34,8 @@ SILENT_SECONDS = (5.0, 90.0)
 RETRY_SECONDS = (1.0, 15.0)
 CLOSE_SECONDS = 4.0
 
+SPAWN = multiprocessing.get_context("spawn")
+
 STARTING = "Ray has not answered yet"
 
 
@@ -47,11 +50,12 @@ class RayBackend:
         notify: Callable[[], None],
         *,
         retry_seconds: tuple[float, float] = RETRY_SECONDS,
+        context: SpawnContext = SPAWN,
     ) -> None:
         self._settings = settings
         self._notify = notify
         self._address = os.environ.get("RAY_ADDRESS", "").strip() or "auto"
-        self._context = multiprocessing.get_context("spawn")
+        self._context = context
         self._attempts: dict[str, int] = {}  # owner to the CPUs of its worker
         self._over: list[Ended] = []
         self._messages: deque[tuple[Connection, Any]] = deque()

@@ -21,39 +21,45 @@ def lines(client: Client, home: Path, *arguments: object) -> list[str]:
     return done.stdout.splitlines()
 
 
-def test_models_and_runs_are_a_line_each_in_a_pipe(client: Client, trained: Document, tmp_path: Path) -> None:
-    (line,) = lines(client, tmp_path, "runs", "--model", trained["model_id"])
+@pytest.fixture(scope="module")
+def only(client: Client) -> Document:
+    """A run that has succeeded, and that no other test adds one to the model of."""
+    return client.trained(epochs=3)
+
+
+def test_models_and_runs_are_a_line_each_in_a_pipe(client: Client, only: Document, tmp_path: Path) -> None:
+    (line,) = lines(client, tmp_path, "runs", "--model", only["model_id"])
     run_id, state, epoch, accuracy, created, outcome = line.split("\t")
-    assert (run_id, state, epoch, outcome) == (trained["run_id"], "succeeded", "3/3", trained["param_id"])
-    assert accuracy == f"{trained['metrics']['val_accuracy']:.2%}"
-    assert created == trained["created_at"][:16].replace("T", " ")
+    assert (run_id, state, epoch, outcome) == (only["run_id"], "succeeded", "3/3", only["param_id"])
+    assert accuracy == f"{only['metrics']['val_accuracy']:.2%}"
+    assert created == only["created_at"][:16].replace("T", " ")
     new = client.model()
     model_id, network, learning, _ = lines(client, tmp_path, "models", "--limit", "1")[0].split("\t")
     assert (model_id, network, learning) == (new, "784-16-10", "sgd, lr 0.1, 5 epochs")
     assert lines(client, tmp_path, "runs", "--model", new) == []
 
 
-def test_lists_are_json_for_scripts(client: Client, trained: Document, tmp_path: Path) -> None:
-    (line,) = lines(client, tmp_path, "runs", "--json", "--model", trained["model_id"], "--state", "succeeded")
-    assert json.loads(line) == client.api.runs(model_id=trained["model_id"])["items"]
+def test_lists_are_json_for_scripts(client: Client, only: Document, tmp_path: Path) -> None:
+    (line,) = lines(client, tmp_path, "runs", "--json", "--model", only["model_id"], "--state", "succeeded")
+    assert json.loads(line) == client.api.runs(model_id=only["model_id"])["items"]
     (line,) = lines(client, tmp_path, "models", "--json", "--limit", "2")
     assert json.loads(line) == client.api.models(limit=2)["items"]
 
 
-def test_lists_are_tables_on_a_terminal(client: Client, trained: Document, tmp_path: Path) -> None:
-    status, shown = run_on_terminal(client, tmp_path, "runs", "--model", trained["model_id"])
+def test_lists_are_tables_on_a_terminal(client: Client, only: Document, tmp_path: Path) -> None:
+    status, shown = run_on_terminal(client, tmp_path, "runs", "--model", only["model_id"])
     assert status == 0
     names, row = shown.splitlines()
     assert names.split() == ["run", "state", "epoch", "accuracy", "created", "outcome"]
-    assert trained["run_id"] in row
-    assert trained["param_id"] in row
+    assert only["run_id"] in row
+    assert only["param_id"] in row
 
 
-def test_a_narrow_terminal_cuts_no_cell(client: Client, trained: Document, tmp_path: Path) -> None:
-    status, shown = run_on_terminal(client, tmp_path, "runs", "--model", trained["model_id"], columns=50)
+def test_a_narrow_terminal_cuts_no_cell(client: Client, only: Document, tmp_path: Path) -> None:
+    status, shown = run_on_terminal(client, tmp_path, "runs", "--model", only["model_id"], columns=50)
     assert status == 0
     _, row = shown.splitlines()
-    assert {trained["run_id"], "succeeded", "3/3", trained["param_id"]} <= set(row.split())
+    assert {only["run_id"], "succeeded", "3/3", only["param_id"]} <= set(row.split())
 
 
 def test_a_run_is_watched_by_lines_in_a_pipe(client: Client, trained: Document, tmp_path: Path) -> None:

@@ -8,7 +8,8 @@ import signal
 import stat
 import subprocess
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import forking
@@ -51,7 +52,10 @@ def test_the_server_says_where_it_is_and_where_its_token_is(serve: Serve) -> Non
 
 
 def test_sigterm_ends_the_server_and_its_workers_and_the_next_resumes_the_run(serve_each: Serve) -> None:
-    """That it ends with the same bits is asked where a test decides at which batch it is interrupted."""
+    """That it ends with the same bits is asked where a test decides at which batch it is interrupted.
+
+    The second is started as users start it, with all that it starts in turn.
+    """
     server = serve_each()
     with Client(server.url()) as client:
         run_id = client.train(client.model(ENDLESS))
@@ -62,7 +66,7 @@ def test_sigterm_ends_the_server_and_its_workers_and_the_next_resumes_the_run(se
     until(lambda: not any(alive(worker) for worker in workers), "the workers have ended")  # those of Ray a little later
     ((state, owner, epoch),) = server.on_disk.query("SELECT state, owner, epoch FROM runs")
     assert (state, owner) == ("queued", None)
-    server = serve_each()
+    server = serve_each(str(COMMANDS / "falcon-mnist"), "serve", "--port", "0")
     with Client(server.url()) as client:
         until(lambda: client.run(run_id)["epoch"] > epoch, "it has gone on")
         assert [entry["epoch"] for entry in client.run(run_id)["history"]][: epoch + 1] == list(range(1, epoch + 2))
@@ -86,8 +90,10 @@ def test_ctrl_c_in_the_terminal_ends_the_server_and_its_workers(serve: Serve) ->
     assert server.on_disk.query("SELECT state, worker_losses FROM runs") == [("queued", 0)] * 2
 
 
-def test_a_run_whose_worker_is_killed_is_given_back_and_ends_the_same(serve_each: Serve, undisturbed: bytes) -> None:
-    server = serve_each()
+def test_a_run_whose_worker_is_killed_is_given_back_and_ends_the_same(
+    served_by_each: Server, undisturbed: bytes
+) -> None:
+    server = served_by_each
     with Client(server.url()) as client:
         run_id, worker = interrupted(client, server)
         os.kill(worker, signal.SIGKILL)
@@ -98,33 +104,40 @@ def test_a_run_whose_worker_is_killed_is_given_back_and_ends_the_same(serve_each
         assert server.workers() != [worker]
 
 
-def test_a_run_that_loses_its_worker_again_and_again_has_failed(serve_each: Serve, tmp_path: Path) -> None:
-    storage = tmp_path / "home" / "storage"
-    storage.mkdir(parents=True)
-    (storage / "checkpoints").touch()  # a folder that cannot be made: no attempt gets further than the one before
-    server = serve_each()
-    with Client(server.url()) as client:
+@contextmanager
+def without_checkpoints(server: Server) -> Iterator[None]:
+    """While there is no folder for them and none can be made: no attempt gets further than the one before."""
+    folder, aside = server.on_disk.storage / "checkpoints", server.home / "aside"
+    folder.mkdir(parents=True, exist_ok=True)
+    folder.rename(aside)
+    folder.touch()
+    yield
+    folder.unlink()
+    aside.rename(folder)
+
+
+def test_a_run_that_loses_its_worker_again_and_again_has_failed(served_by_each: Server) -> None:
+    server = served_by_each
+    with without_checkpoints(server), Client(server.url()) as client:
         run_id = client.train(client.model(ENDLESS))
         for loss in (1, 2, 3):
             client.wait(run_id, "running")
             (worker,) = until(lambda: len(found := server.workers()) == 1 and found, "there is one worker")
             os.kill(worker, signal.SIGKILL)
-            noted = "SELECT worker_losses FROM runs"
-            until(lambda loss=loss, noted=noted: server.on_disk.query(noted) == [(loss,)], "the loss is noted")
+            noted = "SELECT worker_losses FROM runs WHERE id = ?"
+            until(lambda loss=loss, noted=noted: server.on_disk.query(noted, run_id) == [(loss,)], "the loss is noted")
         run = client.wait(run_id)
         assert run["state"] == "failed"
         assert run["error"]["code"] == "worker_lost"
         assert client.trained(epochs=1)["state"] == "succeeded"
 
 
-def test_a_cancelled_run_leaves_its_place_to_the_next(serve_each: Serve) -> None:
-    server = serve_each()
-    with Client(server.url()) as client:
+def test_a_cancelled_run_leaves_its_place_to_the_next(served_by_each: Server) -> None:
+    with Client(served_by_each.url()) as client:
         for _ in range(3):
             with client.endless_run(ENDLESS):
                 pass
         assert client.trained(epochs=1)["state"] == "succeeded"
-    assert server.stop() == 0
 
 
 def test_waitress_serve_serves_the_api_too(serve: Serve) -> None:

@@ -133,7 +133,7 @@ def main() -> None:
 def make_executor(settings: Settings, store: Any, make_backend: Any) -> Executor:
     if settings.executor == "pool":
         return Executor(settings, store, backend, make_queue=make_queue)
-    make_backend = partial(make_backend, retry_seconds=RETRY_SECONDS)
+    make_backend = partial(make_backend, retry_seconds=RETRY_SECONDS, context=CONTEXT)
     return Executor(settings, store, make_backend, make_queue=partial(Queue, lease_seconds=SILENT_SECONDS))
 
 

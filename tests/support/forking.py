@@ -32,7 +32,11 @@ IMPORTED = (
     *("falcon_mnist.app", "falcon_mnist.server.serve", "falcon_mnist.client", "pebble", "typer", "rich.progress"),
     *("numpy.random", "rich.markdown"),  # which training, and what `--help` prints, import when they are needed
 )
-IMPORTED_FOR = {"s3": "s3fs", "gs": "gcsfs"}
+IMPORTED_FOR = {
+    "s3": ["s3fs"],
+    "gs": ["gcsfs"],
+    "ray": ["ray.util.scheduling_strategies", "falcon_mnist.runs.ray_driver"],
+}
 # The instruction set is chosen when the kernels are imported: another one takes an interpreter of its own.
 CHOSEN_AT_IMPORT = "FALCON_MNIST_ISA"
 
@@ -268,9 +272,10 @@ def _fork_programs(asked: socket.socket) -> Callable[[], object] | None:
 def _import_for(request: Request) -> None:
     """What is slow to import and few programs need is imported for the first of them, and then by no other."""
     scheme = request.environment.get("FALCON_MNIST_STORAGE_URL", "").partition("://")[0]
-    if scheme in IMPORTED_FOR:
+    executor = request.environment.get("FALCON_MNIST_EXECUTOR", "")
+    for name in (*IMPORTED_FOR.get(scheme, ()), *IMPORTED_FOR.get(executor, ())):
         with suppress(ImportError):  # the program says so
-            importlib.import_module(IMPORTED_FOR[scheme])
+            importlib.import_module(name)
 
 
 def _end(child: Child, others: dict[int, Child]) -> None:

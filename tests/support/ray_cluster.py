@@ -18,7 +18,10 @@ from serving import alive, children, command_line, until
 
 CPUS = 2
 OBJECT_STORE_BYTES = 100_000_000
-RAY = (sys.executable, "-c", "from ray.scripts.scripts import main; main()")
+# Without gRPC it starts no server for Ray Client, another process that takes most of a second of a CPU to start.
+RAY = (sys.executable, "-c", "import sys; sys.modules['grpc'] = None; from ray.scripts.scripts import main; main()")
+# Workers that have nothing to do stay: one of them takes the place of one that is killed.
+SETTINGS = {"RAY_idle_worker_killing_time_threshold_ms": "60000"}
 
 
 def missing() -> str:
@@ -32,7 +35,7 @@ class RayCluster:
     def __init__(self, folder: Path) -> None:
         self._folder = folder
         self._host = socket.gethostbyname(socket.gethostname())
-        self._port, self._client_port = _free_port(), _free_port()
+        self._port = _free_port()
         self._process: subprocess.Popen[bytes] | None = None
 
     @property
@@ -47,13 +50,15 @@ class RayCluster:
     def _spawn(self) -> None:
         command = [
             *(*RAY, "start", "--head", "--block", "--disable-usage-stats", "--include-dashboard=false"),
-            *(f"--port={self._port}", f"--ray-client-server-port={self._client_port}", f"--temp-dir={self._folder}"),
+            *(f"--port={self._port}", f"--temp-dir={self._folder}"),
             *(f"--node-ip-address={self._host}", "--min-worker-port=0", "--max-worker-port=0"),
             *(f"--num-cpus={CPUS}", f"--object-store-memory={OBJECT_STORE_BYTES}"),
             *("--no-monitor", "--include-log-monitor=false"),  # processes that take seconds of a CPU to start
         ]
         with (self._folder / "log").open("ab") as log:
-            self._process = subprocess.Popen(command, stdout=log, stderr=log, start_new_session=True)
+            self._process = subprocess.Popen(
+                command, env=os.environ | SETTINGS, stdout=log, stderr=log, start_new_session=True
+            )
 
     def _answers(self) -> bool:
         assert self._process is not None
