@@ -5,26 +5,12 @@ from __future__ import annotations
 from collections.abc import Callable
 
 import pytest
-from interrupting import LONG, parameter_bytes
-from once import once
 from ray_cluster import RayCluster
-from serving import Client, Server, until
-from several import both_started
+from serving import Server, until
 
 from falcon_mnist.app import BACKENDS
 
 Serve = Callable[..., Server]
-
-
-@pytest.fixture(scope="session")
-def undisturbed(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> bytes:
-    """The parameters of the long run when nothing happens to it."""
-
-    def learned() -> bytes:
-        client: Client = request.getfixturevalue("client")
-        return parameter_bytes(client, client.trained(LONG))
-
-    return once(tmp_path_factory, "undisturbed", learned)
 
 
 @pytest.fixture
@@ -52,9 +38,3 @@ def serve_each(request: pytest.FixtureRequest, serve: Serve) -> Serve:
     """As `serve`, with each backend."""
     chosen: Serve = serve if request.param == "pool" else request.getfixturevalue("serve_with_ray")
     return chosen
-
-
-@pytest.fixture
-def pair(serve: Serve) -> Server:
-    """A server of two processes."""
-    return both_started(serve(processes=2))
