@@ -11,6 +11,7 @@ from falcon_mnist.cli import console, remote
 from falcon_mnist.cli.options import flag
 
 Limit = Annotated[int, typer.Option(min=1, max=100, help="How many, newest first.")]
+# As in constants.py, which imports NumPy: that would take most of the time of `--help`.
 State = Annotated[
     Literal["queued", "running", "succeeded", "failed", "cancelled"] | None,
     typer.Option(help="Only those in this state."),
