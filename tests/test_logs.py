@@ -69,16 +69,26 @@ def test_a_slow_disk_keeps_nobody_until_very_many_lines_wait(disk: Disk) -> None
     assert len(disk.getvalue().splitlines()) == 3 * logs.MOST_LINES
 
 
-def test_a_disk_that_is_behind_is_told(disk: Disk, monkeypatch: pytest.MonkeyPatch) -> None:
-    handler = BatchHandler(disk)
-    monkeypatch.setattr(logs.access, "handlers", [handler])
+@pytest.fixture
+def access_log_on_disk(disk: Disk, monkeypatch: pytest.MonkeyPatch) -> Iterator[Disk]:
+    """The process's standard error is this disk, and answers are logged there."""
+    before = logs.configured()
+    monkeypatch.setattr(sys, "stderr", disk)
+    logs.configure(logging.INFO, "json")
+    yield disk
+    disk.may_write.set()
+    monkeypatch.undo()
+    logs.configure(*before)
+
+
+def test_a_disk_that_is_behind_is_told(access_log_on_disk: Disk) -> None:
     assert not logs.is_behind()
     for number in range(2 * logs.MOST_LINES):  # its thread may take some, once
         if not logs.is_behind():
-            handler.handle(_record(number))
+            logs.answered({"number": number})
     assert logs.is_behind()
-    disk.may_write.set()
-    handler.flush()
+    access_log_on_disk.may_write.set()
+    logs.access.handlers[0].flush()
     assert not logs.is_behind()
 
 
