@@ -14,7 +14,7 @@ from Cython.Build import cythonize
 from setuptools import Extension, setup
 from setuptools.command.build_ext import build_ext
 
-# contract=off: products are fused with sums where the source says so (kernels/simd.h) and nowhere else.
+# contract=off: products are fused with sums where the source says so (kernels/isa/simd.h) and nowhere else.
 # The two -fno flags allow loops with a condition or a square root to become vector code; they change no result.
 # Functions stay as they are written unless they are marked inline, so that a profile names them.
 COMMON = [

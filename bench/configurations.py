@@ -97,6 +97,17 @@ CONFIGURATIONS = {
     )
 }
 
+# Widths and batches between those, for the table of training.
+SHAPES = (
+    "784-16-10",
+    "784-64-10",
+    "784-320-10",
+    "784-128-10, batch 256",
+    "784-128-10, batch 512",
+    "784-300-100-10, batch 200",
+    "784-200-100-50-10, batch 500",
+    "784-1024-512-10, batch 256",
+)
 
 _NETWORK = re.compile(r"784((?:-\d+)+)-10(?:, batch (\d+))?")
 

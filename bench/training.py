@@ -36,7 +36,7 @@ import configurations
 import contenders
 import load
 import paired
-from configurations import CONFIGURATIONS, Configuration, digits, write_folder
+from configurations import CONFIGURATIONS, SHAPES, Configuration, digits, write_folder
 from limits import limits
 from readme import machine
 
@@ -232,14 +232,16 @@ def main() -> None:
     """Measure the configurations that are asked for."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument(
-        "configuration", nargs="*", help=f"of {', '.join(CONFIGURATIONS)} (default: all), or any 784-…-10"
+        "configuration",
+        nargs="*",
+        help=f"of {', '.join(CONFIGURATIONS)}, or any 784-…-10; without one all of these and {', '.join(SHAPES)}",
     )
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--json", type=Path, help="keep the figures in this file")
     options = parser.parse_args()
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))  # so that the server ends too
     try:
-        chosen = [configurations.configuration(name) for name in options.configuration or CONFIGURATIONS]
+        chosen = [configurations.configuration(name) for name in options.configuration or (*CONFIGURATIONS, *SHAPES)]
     except ValueError as error:
         parser.error(str(error))
     print(machine())

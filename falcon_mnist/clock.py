@@ -16,9 +16,9 @@ class Clock:
     wall: Callable[[], float] = time.time  # seconds since 1970
     monotonic: Callable[[], float] = time.monotonic  # seconds since some moment
 
-    def timestamp(self) -> str:
-        """The wall time, ISO 8601 in UTC with microseconds."""
-        return datetime.fromtimestamp(self.wall(), UTC).isoformat(timespec="microseconds").replace("+00:00", "Z")
+    def timestamp(self, *, ago: float = 0.0) -> str:
+        """The wall time, or so many seconds before it: ISO 8601 in UTC with microseconds."""
+        return datetime.fromtimestamp(self.wall() - ago, UTC).isoformat(timespec="microseconds").replace("+00:00", "Z")
 
 
 SYSTEM_CLOCK = Clock()

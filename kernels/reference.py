@@ -18,6 +18,8 @@ Array = npt.NDArray[Any]
 Float64 = npt.NDArray[np.float64]
 Layers = Sequence[tuple[str, int, int]]
 
+SIDE = 28  # of an image that is distorted, in pixels
+
 
 def gemm(a: Array, b: Array, out: Array | None = None, *, alpha: float = 1, beta: float = 0) -> Float64:
     """`alpha * a @ b + beta * out`, (m, k) by (k, n); with beta 0 `out` is not read, with alpha 0 `a` and `b`."""
@@ -137,32 +139,32 @@ class Optimizer:
     ) -> tuple[Float64, dict[str, Float64]]:
         """Parameters and state after step number `step` (from 0)."""
         w, g = _float64(parameters), _float64(gradients)
-        kept = {name: _float64(array) for name, array in state.items()}
+        arrays = {name: _float64(array) for name, array in state.items()}
         if self.kind == "adamw":
             w = w - learning_rate * self.weight_decay * w
         else:
             g = g + self.weight_decay * w
         if self.kind == "sgd":
-            w = w - learning_rate * self._with_momentum(g, kept)
+            w = w - learning_rate * self._with_momentum(g, arrays)
         else:
-            w = w - learning_rate * self._scaled(g, kept, step + 1)
-        if "average" in kept:
+            w = w - learning_rate * self._scaled(g, arrays, step + 1)
+        if "average" in arrays:
             decay = min(self.averaging, (1 + step) / (10 + step))
-            kept["average"] = decay * kept["average"] + (1 - decay) * w
-        return w, kept
+            arrays["average"] = decay * arrays["average"] + (1 - decay) * w
+        return w, arrays
 
-    def _with_momentum(self, g: Float64, kept: dict[str, Float64]) -> Float64:
-        if "velocity" not in kept:
+    def _with_momentum(self, g: Float64, arrays: dict[str, Float64]) -> Float64:
+        if "velocity" not in arrays:
             return g
-        velocity = kept["velocity"] = self.momentum * kept["velocity"] + g
+        velocity = arrays["velocity"] = self.momentum * arrays["velocity"] + g
         return g + self.momentum * velocity if self.nesterov else velocity
 
-    def _scaled(self, g: Float64, kept: dict[str, Float64], steps: int) -> Float64:
+    def _scaled(self, g: Float64, arrays: dict[str, Float64], steps: int) -> Float64:
         """Adam's mean gradient over the root of the mean squared gradient, both corrected for their start at 0."""
-        kept["first_moment"] = self.beta1 * kept["first_moment"] + (1 - self.beta1) * g
-        kept["second_moment"] = self.beta2 * kept["second_moment"] + (1 - self.beta2) * g**2
-        m = kept["first_moment"] / (1 - self.beta1**steps)
-        v = kept["second_moment"] / (1 - self.beta2**steps)
+        arrays["first_moment"] = self.beta1 * arrays["first_moment"] + (1 - self.beta1) * g
+        arrays["second_moment"] = self.beta2 * arrays["second_moment"] + (1 - self.beta2) * g**2
+        m = arrays["first_moment"] / (1 - self.beta1**steps)
+        v = arrays["second_moment"] / (1 - self.beta2**steps)
         result: Float64 = m / (np.sqrt(v) + self.eps)
         return result
 
@@ -273,15 +275,15 @@ def augmentation_draws(numbers: Array, seed: int, epoch: int) -> tuple[Float64, 
     words = random_words((seed & 0xFFFFFFFF, seed >> 32), counters)
     six = words[:, 112:].reshape(-1, 8)[:, :6].astype(np.int32)
     octets = words[:, :112].astype("<u4").view(np.int8).reshape(-1, 7, 16, 2, 2, 4)[..., [1, 3, 0, 2]]
-    noise = octets.transpose(0, 3, 1, 5, 4, 2).reshape(-1, 2, 28, 32)[..., :28]  # 4 rows and 16 columns in a block
+    noise = octets.transpose(0, 3, 1, 5, 4, 2).reshape(-1, 2, SIDE, 32)[..., :SIDE]  # 4 rows and 16 columns in a block
     return (six + 0.5) / 2**31, (noise + 0.5) / 128
 
 
 def gaussian_matrix(sigma: float) -> Float64:
     """A matrix (28, 28): a product with it smooths by a Gaussian; noise beyond the edges counts as 0."""
-    weights = np.exp(-0.5 * (np.arange(12 * sigma + 28) / sigma) ** 2)
+    weights = np.exp(-0.5 * (np.arange(12 * sigma + SIDE) / sigma) ** 2)
     weights /= 2 * weights.sum() - 1
-    matrix: Float64 = weights[abs(np.arange(28)[:, None] - np.arange(28))]
+    matrix: Float64 = weights[abs(np.arange(SIDE)[:, None] - np.arange(SIDE))]
     return matrix
 
 
@@ -311,17 +313,19 @@ def augment(images: Array, order: Array | None, by: Distortion, *, seed: int, ep
     sheared[:, 0, 0], sheared[:, 0, 1], sheared[:, 1, 1] = 1, slant, 1
     turned = np.array([[np.cos(angle), -np.sin(angle)], [np.sin(angle), np.cos(angle)]]).transpose(2, 0, 1)
     inverse = np.linalg.inv(turned @ sheared * np.stack([1 + wide, 1 + high], axis=-1)[:, None, :])
-    y, x = np.mgrid[:28, :28] - 13.5
+    y, x = np.mgrid[:SIDE, :SIDE] - (SIDE - 1) / 2
     moved = np.stack([x - right[:, None, None], y - down[:, None, None]], axis=1)
     g = gaussian_matrix(by.smoothness)
-    source = np.einsum("nij,njyx->niyx", inverse, moved) + 13.5 + by.elastic * (g @ noise @ g.T)
-    return _bilinear(_float64(images[numbers]).reshape(-1, 28, 28), source[:, 0], source[:, 1]).reshape(-1, 784)
+    source = np.einsum("nij,njyx->niyx", inverse, moved) + (SIDE - 1) / 2 + by.elastic * (g @ noise @ g.T)
+    return _bilinear(_float64(images[numbers]).reshape(-1, SIDE, SIDE), source[:, 0], source[:, 1]).reshape(
+        -1, SIDE * SIDE
+    )
 
 
 def _bilinear(images: Float64, x: Float64, y: Float64) -> Float64:
     """Images (n, 28, 28) at places (n, 28, 28), 0 outside."""
     padded = np.pad(images, ((0, 0), (2, 2), (2, 2)))
-    x, y = np.clip(x + 2, 0, 30), np.clip(y + 2, 0, 30)
+    x, y = np.clip(x + 2, 0, SIDE + 2), np.clip(y + 2, 0, SIDE + 2)
     left, top, image = x.astype(int), y.astype(int), np.arange(len(images))[:, None, None]
     u, v = x - left, y - top
     above = padded[image, top, left] * (1 - u) + padded[image, top, left + 1] * u

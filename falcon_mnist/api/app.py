@@ -10,7 +10,6 @@ from typing import TypeAlias
 
 import falcon
 import orjson
-import peewee
 
 from falcon_mnist.api import errors
 from falcon_mnist.api.answered import ANSWER_HEADERS, Answered, request_id_of
@@ -21,6 +20,7 @@ from falcon_mnist.api.operations import OPERATIONS
 from falcon_mnist.api.request import JSON
 from falcon_mnist.api.resources.base import unknown_parameters
 from falcon_mnist.api.service import Service
+from falcon_mnist.storage.database import DatabaseUnavailableError
 from falcon_mnist.storage.files import DamagedFileError, StorageUnavailableError
 from falcon_mnist.storage.parameter_files import param_id_of
 from falcon_mnist.storage.removal import InUseError
@@ -48,7 +48,7 @@ def build_app(service: Service) -> App:
     app.add_error_handler(InUseError, _in_use)
     app.add_error_handler(DamagedFileError, partial(_damaged, service.store))
     app.add_error_handler(StorageUnavailableError, _storage_unavailable)
-    app.add_error_handler(peewee.OperationalError, _database_unavailable)
+    app.add_error_handler(DatabaseUnavailableError, _database_unavailable)
     for path, resource in {operation.path: operation.resource for operation in OPERATIONS}.items():
         app.add_route(path, resource(service))
     return app
@@ -166,7 +166,7 @@ def _storage_unavailable(
 
 
 def _database_unavailable(
-    req: falcon.Request, resp: falcon.Response, error: peewee.OperationalError, params: object
+    req: falcon.Request, resp: falcon.Response, error: DatabaseUnavailableError, params: object
 ) -> None:
     log.error("request failed: the database failed: %s", error, extra=_ids(req))
     detail = "The database cannot take this now (it may be busy, or its disk full): try again later."

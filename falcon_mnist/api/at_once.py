@@ -12,13 +12,14 @@ from typing import Any, NamedTuple, Protocol
 
 from falcon.uri import parse_query_string
 
+from falcon_mnist.api import paths
 from falcon_mnist.api.answered import ANSWER_HEADERS, Answered, request_id_of
 from falcon_mnist.api.auth import bearer
 from falcon_mnist.api.errors import Problem
 from falcon_mnist.api.json_answer import dumps
 from falcon_mnist.api.json_body import FaultAt, decode
 from falcon_mnist.api.request import BINARY, JSON
-from falcon_mnist.api.resources.inference import INFER_PATH, Wanted, answer_of, wanted_by_bytes, wanted_by_json
+from falcon_mnist.api.resources.inference import Wanted, answer_of, wanted_by_bytes, wanted_by_json
 from falcon_mnist.api.schemas import Return, rows_of
 from falcon_mnist.api.service import Service
 
@@ -53,7 +54,7 @@ class Answer(NamedTuple):
 def may_be_quick(head: Head, length: int) -> bool:
     """Whether it is worth while to try, with a body of `length` bytes."""
     return (
-        head.path == INFER_PATH
+        head.path == paths.INFER
         and head.method == "POST"
         and 0 < length <= _MAX_BYTES
         and len(head.query) <= _MAX_QUERY
@@ -83,7 +84,7 @@ class AtOnce:
             return None
         request_id = request_id_of(headers.get("X_REQUEST_ID"))
         data = dumps(document)
-        self._answered({"request_id": request_id}, "POST", INFER_PATH, INFER_PATH, 200, time.perf_counter() - start)
+        self._answered({"request_id": request_id}, "POST", paths.INFER, paths.INFER, 200, time.perf_counter() - start)
         return Answer([("x-request-id", request_id), *_HEADERS, ("content-length", str(len(data)))], data)
 
     def _document(self, head: Head, body: bytes) -> dict[str, Any] | None:

@@ -12,7 +12,6 @@ import logging
 import os
 import secrets
 import threading
-import time
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import NamedTuple
@@ -21,6 +20,7 @@ import falcon
 
 from falcon_mnist.api import token_rules
 from falcon_mnist.api.errors import Problem
+from falcon_mnist.clock import SYSTEM_CLOCK, Clock
 from falcon_mnist.settings import Settings, SettingsError
 from falcon_mnist.storage.disk import SYSTEM_DISK, Disk
 from falcon_mnist.storage.private import make_private
@@ -61,11 +61,12 @@ class Tokens:
 
     weaknesses: list[str]
 
-    def __init__(self, settings: Settings, *, disk: Disk = SYSTEM_DISK) -> None:
+    def __init__(self, settings: Settings, *, disk: Disk = SYSTEM_DISK, clock: Clock = SYSTEM_CLOCK) -> None:
         """Raises `SettingsError` if the file of tokens cannot be used."""
         self._lock = threading.Lock()
         self._file: Path | None = None
         self._seen: object = None
+        self._clock = clock
         self._next_look = 0.0
         if settings.tokens:
             self._use(_of_environment(settings))
@@ -100,9 +101,9 @@ class Tokens:
 
     def _reread_if_replaced(self) -> None:
         """If the new file cannot be used, the tokens stay as they are, and one line in the log says so."""
-        if self._file is None or time.monotonic() < self._next_look:
+        if self._file is None or self._clock.monotonic() < self._next_look:
             return
-        self._next_look = time.monotonic() + LOOK_SECONDS
+        self._next_look = self._clock.monotonic() + LOOK_SECONDS
         if (state := _state(self._file)) == self._seen:
             return
         with self._lock:

@@ -35,8 +35,9 @@ _MAX_EXAMINED = 12 * 2**20
 # Bodies of more values are not read by Python's decoder, which takes 0.2 us for each. 512 rows have fewer.
 _ROWS_OF_VALUES = 500_000
 _CONSTANT = re.compile("NaN|Infinity")
-# "Hard" are numbers of more than 19 digits: to read one takes up to 1 us, any other 0.01 us.
-_MAX_HARD = 30_000
+# "Hard" are numbers of more significant digits than a word of 64 bits holds (`kernels/json/numbers.pxi`): to read one
+# takes up to 1 us, any other 0.01 us.
+_MAX_HARD, _HARD_DIGITS = 30_000, 19
 # Each may have a fault of its own in the answer. A valid body has some hundred in all.
 _MAX_MEMBERS = 1000
 _MAX_MEMBERS_IN_ALL = 20_000
@@ -89,7 +90,7 @@ def decode(body: bytes, *, max_numbers: int) -> dict[str, Any]:
 def _too_many(what: str, max_numbers: int) -> Problem:
     details = {
         "numbers": f"The body holds more than {max_numbers} values.",
-        "hard": f"The body holds more than {_MAX_HARD} numbers with more digits than a double has, which is 17.",
+        "hard": f"The body holds more than {_MAX_HARD} numbers of more than {_HARD_DIGITS} significant digits.",
         "values": f"The body holds more than {_MAX_PLAIN} values that are no numbers in {', '.join(sorted(_NUMERIC))}.",
         "members": f"An object in the body has more than {_MAX_MEMBERS} members.",
     }

@@ -15,7 +15,7 @@ from falcon_mnist.api import service_responses as service_answers
 from falcon_mnist.api.auth import PUBLIC
 from falcon_mnist.api.request import BINARY, JSON
 from falcon_mnist.api.resources.base import Resource
-from falcon_mnist.constants import STATES
+from falcon_mnist.constants import MAX_DIGITS, MAX_PAGE_SIZE, PAGE_SIZE, STATES
 from falcon_mnist.exchange.formats import FORMATS
 from falcon_mnist.exchange.imports import ACTIVATIONS
 from falcon_mnist.storage.parameter_files import MEDIA_TYPE as SAFETENSORS
@@ -55,7 +55,7 @@ class Operation(NamedTuple):
 
 
 _QUERY: dict[str, dict[str, Any]] = {
-    "limit": {"schema": {"type": "integer", "minimum": 1, "maximum": 100, "default": 20}},
+    "limit": {"schema": {"type": "integer", "minimum": 1, "maximum": MAX_PAGE_SIZE, "default": PAGE_SIZE}},
     "cursor": {"schema": {"type": "string"}, "description": "The next_cursor of the page before."},
     "state": {"schema": {"type": "string", "enum": list(STATES)}},
     "model_id": {"schema": {"type": "string"}, "description": "Only what belongs to this model."},
@@ -70,7 +70,7 @@ _QUERY: dict[str, dict[str, Any]] = {
     "param_id": {"schema": {"type": "string"}, "description": "For binary bodies, which need it."},
     "indices": {
         "schema": {"type": "string", "pattern": "^[0-9]+(,[0-9]+)*$"},
-        "description": "Numbers of up to 100 digits, counted from 0, by commas.",
+        "description": f"Numbers of up to {MAX_DIGITS} digits, counted from 0, by commas.",
         "required": True,
     },
     "dtype": {

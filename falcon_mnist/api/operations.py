@@ -7,7 +7,7 @@ from typing import ClassVar
 import falcon
 
 from falcon_mnist.api import inference_responses as inference_answers
-from falcon_mnist.api import openapi, schemas
+from falcon_mnist.api import openapi, paths, schemas
 from falcon_mnist.api import responses as answers
 from falcon_mnist.api import service_responses as service_answers
 from falcon_mnist.api.auth import READ
@@ -87,25 +87,25 @@ _RUNS = (
         200, answers.RunPage, ("unknown-model", "invalid-fields"), query=("state", "model_id", "limit", "cursor"),
     ),
     Operation(
-        "/api/runs/{run_id}", runs.Run, "get", "showRun", "Show how far a run has come.",
+        paths.RUN, runs.Run, "get", "showRun", "Show how far a run has come.",
         200, answers.RunState, ("unknown-run", "invalid-fields"),
     ),
     Operation(
-        "/api/runs/{run_id}", runs.Run, "delete", "deleteRun", "Delete a run and its parameter set.",
+        paths.RUN, runs.Run, "delete", "deleteRun", "Delete a run and its parameter set.",
         204, None, ("unknown-run", "invalid-fields", "in-use", "read-only-token"),
     ),
     Operation(
-        "/api/runs/{run_id}/cancel", runs.Cancellation, "post", "cancelRun", "End a queued or running run.",
+        f"{paths.RUN}/cancel", runs.Cancellation, "post", "cancelRun", "End a queued or running run.",
         200, answers.RunState, (*_FIELDS, "unknown-run", "run-finished", "read-only-token"),
         body=schemas.Nothing, body_required=False,
     ),
     Operation(
-        "/api/runs/{run_id}/finish", runs.Finish, "post", "finishRun", "Stop a run, and keep what it has learned.",
+        f"{paths.RUN}/finish", runs.Finish, "post", "finishRun", "Stop a run, and keep what it has learned.",
         202, answers.RunState, (*_FIELDS, "unknown-run", "run-not-running", "read-only-token"),
         body=schemas.Nothing, body_required=False,
     ),
     Operation(
-        "/api/runs/{run_id}/snapshot", snapshots.Snapshot, "get", "showSnapshot", "Get what a run has learned so far.",
+        f"{paths.RUN}/snapshot", snapshots.Snapshot, "get", "showSnapshot", "Get what a run has learned so far.",
         200, answers.Snapshot,
         ("unknown-run", "no-snapshot", "malformed-request", "not-acceptable", "invalid-fields", "damaged-parameters",
          "busy"),
@@ -124,17 +124,17 @@ _PARAMETERS = (
         200, answers.ParameterPage, ("unknown-model", "invalid-fields"), query=("model_id", "limit", "cursor"),
     ),
     Operation(
-        "/api/params/{param_id}", parameters.Parameters, "get", "showParameters", "Get parameters.",
+        paths.PARAMETERS, parameters.Parameters, "get", "showParameters", "Get parameters.",
         200, answers.ParameterSet,
         ("unknown-parameters", "malformed-request", "not-acceptable", "invalid-fields", "damaged-parameters", "busy"),
         query=("format",), headers=("If-None-Match",),
     ),
     Operation(
-        "/api/params/{param_id}", parameters.Parameters, "delete", "deleteParameters", "Delete a parameter set.",
+        paths.PARAMETERS, parameters.Parameters, "delete", "deleteParameters", "Delete a parameter set.",
         204, None, ("unknown-parameters", "invalid-fields", "in-use", "read-only-token"),
     ),
     Operation(
-        "/api/params/{param_id}/evaluation", evaluations.Evaluation, "get", "showEvaluation",
+        f"{paths.PARAMETERS}/evaluation", evaluations.Evaluation, "get", "showEvaluation",
         "Show what trained parameters reach on the test images.",
         200, inference_answers.Evaluation,
         ("unknown-parameters", "no-test-data", "invalid-fields", "damaged-parameters", "busy"),
@@ -144,7 +144,7 @@ _PARAMETERS = (
 
 _INFERENCE = (
     Operation(
-        inference.INFER_PATH, inference.Inference, "post", "infer", "Infer with trained parameters.",
+        paths.INFER, inference.Inference, "post", "infer", "Infer with trained parameters.",
         200, inference_answers.Prediction, (*_FIELDS, "unknown-parameters", "damaged-parameters"),
         body=schemas.Infer, query=("param_id", "dtype", "return"),
     ),

@@ -16,6 +16,7 @@ from falcon_mnist.api.errors import Fault, Problem, invalid_fields, pointer
 from falcon_mnist.api.json_body import decode
 from falcon_mnist.api.service import Service
 from falcon_mnist.api.turns import SMALL_BODY
+from falcon_mnist.constants import MAX_PAGE_SIZE, PAGE_SIZE
 from falcon_mnist.training.fields import integral
 
 JSON = "application/json"
@@ -86,11 +87,11 @@ def known_query(params: Params, *names: str) -> dict[str, str]:
     return given
 
 
-def read_limit(query: Mapping[str, str], *, default: int = 20, most: int = 100) -> int:
+def read_limit(query: Mapping[str, str]) -> int:
     """The query parameter `limit`; raises a 422 `Problem`."""
-    text = query.get("limit", str(default))
-    if not (text.isascii() and text.isdigit() and len(text) < 10 and 1 <= int(text) <= most):
-        raise invalid_fields([Fault("/limit", f"must be a whole number from 1 to {most}")])
+    text = query.get("limit", str(PAGE_SIZE))
+    if not (text.isascii() and text.isdigit() and len(text) < 10 and 1 <= int(text) <= MAX_PAGE_SIZE):
+        raise invalid_fields([Fault("/limit", f"must be a whole number from 1 to {MAX_PAGE_SIZE}")])
     return int(text)
 
 

@@ -10,7 +10,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from falcon_mnist.constants import State
+from falcon_mnist.constants import FailureCode, State
 from falcon_mnist.training.architecture import Architecture
 from falcon_mnist.training.hyperparams import Hyperparams
 
@@ -98,9 +98,7 @@ class Dataset(Answer):
 class RunError(Answer):
     """Why a run failed."""
 
-    code: Literal[
-        "diverged", "no_dataset", "start_unavailable", "out_of_memory", "disk_full", "worker_lost", "internal_error"
-    ]
+    code: FailureCode
     message: str
 
 

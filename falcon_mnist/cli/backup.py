@@ -15,7 +15,7 @@ from typing import NamedTuple
 from falcon_mnist.data.sources import Progress
 from falcon_mnist.settings import Settings
 from falcon_mnist.storage.files import DamagedFileError, LocalFolder, Storage, StorageUnavailableError, Written
-from falcon_mnist.storage.opening import WORKER_WAIT, checkpoint_storage, look_at_store, parameter_storage
+from falcon_mnist.storage.opening import WORKER_WAIT, checkpoint_storage, open_read_only, parameter_storage
 from falcon_mnist.storage.parameter_files import file_name
 from falcon_mnist.storage.private import make_private
 from falcon_mnist.storage.sqlite import SQLite
@@ -34,13 +34,13 @@ class Copied(NamedTuple):
 
 
 def back_up(settings: Settings, folder: Path, *, progress: Progress) -> Copied:
-    """Make `folder` a copy of the home. Raises `BackupError`, and as `look_at_store`."""
+    """Make `folder` a copy of the home. Raises `BackupError`, and as `open_read_only`."""
     place = settings.database
     if not isinstance(place, Path):
         raise BackupError(
             f"the rows are in PostgreSQL: copy them with pg_dump, and then the files in {settings.storage}"
         )
-    source = look_at_store(settings)
+    source = open_read_only(settings)
     if source is None:
         raise BackupError(f"there is nothing to copy yet: {place} is not there")
     source.close()

@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING, Any
 
 from rich.console import Console
 
+from falcon_mnist.constants import SIDE
+
 if TYPE_CHECKING:
     import numpy as np
     import numpy.typing as npt
@@ -79,7 +81,7 @@ def digits(images: npt.NDArray[np.uint8], captions: Sequence[str]) -> str:
     lines = []
     abreast = max(1, min(3, out.width // 26))
     for first in range(0, len(images), abreast):
-        pictures = [image.reshape(28, 28)[2:26:2, 2:26] for image in images[first : first + abreast]]
+        pictures = [image.reshape(SIDE, SIDE)[2:26:2, 2:26] for image in images[first : first + abreast]]
         for row in zip(*pictures, strict=True):
             lines.append("  ".join("".join(_SHADES[int(pixel) * 10 // 256] for pixel in line) for line in row))
         lines.append("  ".join(caption.center(24) for caption in captions[first : first + abreast]))

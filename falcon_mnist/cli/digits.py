@@ -11,7 +11,7 @@ import orjson
 
 from falcon_mnist.cli import console
 from falcon_mnist.cli.show import encode_png
-from falcon_mnist.constants import MAX_ROWS
+from falcon_mnist.constants import MAX_ROWS, SIDE
 
 Bytes = npt.NDArray[np.uint8]
 Numbers = npt.NDArray[np.int64]
@@ -49,7 +49,7 @@ def write_pictures(images: Bytes, labels: Bytes, numbers: Numbers, folder: Path)
     """Images (n, 784) as PNG files of 28 x 28 pixels, named by number and label."""
     paths = [folder / f"digit-{number}-is-{label}.png" for number, label in zip(numbers, labels, strict=True)]
     for path, image in zip(paths, images, strict=True):
-        path.write_bytes(encode_png(image.reshape(28, 28)))
+        path.write_bytes(encode_png(image.reshape(SIDE, SIDE)))
     return paths
 
 

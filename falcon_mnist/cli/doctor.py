@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import os
 import shutil
-import sqlite3
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import replace
@@ -16,7 +15,6 @@ from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
-import peewee
 
 from falcon_mnist import kernels
 from falcon_mnist.api.auth import Tokens
@@ -28,7 +26,7 @@ from falcon_mnist.settings import Settings, SettingsError
 from falcon_mnist.storage.database import DatabaseFileError
 from falcon_mnist.storage.files import MARK, DamagedFileError, StorageUnavailableError
 from falcon_mnist.storage.migrations import SchemaError
-from falcon_mnist.storage.opening import checkpoint_storage, look_at_store, parameter_storage
+from falcon_mnist.storage.opening import checkpoint_storage, open_read_only, parameter_storage
 from falcon_mnist.storage.parameter_files import ParameterFiles
 from falcon_mnist.storage.private import open_to_others
 from falcon_mnist.storage.stopped_writer import stopped_writer
@@ -57,7 +55,7 @@ def examine(settings: Settings, *, progress: Progress) -> Iterator[Finding]:
     yield _modes(settings)
     yield _storage(settings)
     try:
-        store = look_at_store(settings)
+        store = open_read_only(settings)
     except (DatabaseFileError, SchemaError) as error:  # sentences that end with what to do
         found, _, advice = str(error).rpartition(": ")
         yield Finding("database", found, advice)
@@ -101,11 +99,13 @@ def _stored(settings: Settings, store: Store, progress: Progress) -> Iterator[Fi
 def _home(settings: Settings) -> Finding:
     """Whether this user can make files in the home, or in the folder in which it will be made."""
     home = settings.home
-    there = next(path for path in (home, *home.parents) if os.path.lexists(path))
-    if not there.is_dir():
-        return Finding("home", f"{there} is not a folder", "name a folder in FALCON_MNIST_HOME")
-    if not os.access(there, os.W_OK | os.X_OK):
-        return Finding("home", f"{there} cannot be written", "give it to this user, or name another: FALCON_MNIST_HOME")
+    existing = next(path for path in (home, *home.parents) if os.path.lexists(path))
+    if not existing.is_dir():
+        return Finding("home", f"{existing} is not a folder", "name a folder in FALCON_MNIST_HOME")
+    if not os.access(existing, os.W_OK | os.X_OK):
+        return Finding(
+            "home", f"{existing} cannot be written", "give it to this user, or name another: FALCON_MNIST_HOME"
+        )
     return Finding("home", str(home))
 
 
@@ -115,8 +115,8 @@ def _space(settings: Settings) -> Iterator[Finding]:
     database = [settings.database.parent] if isinstance(settings.database, Path) else []
     storage = [settings.storage] if isinstance(settings.storage, Path) else []
     for place in (*storage, *database, settings.home):
-        there = next(folder for folder in (place, *place.parents) if folder.is_dir())
-        places[there.stat().st_dev] = there
+        existing = next(folder for folder in (place, *place.parents) if folder.is_dir())
+        places[existing.stat().st_dev] = existing
     for place in places.values():
         free = shutil.disk_usage(place).free
         advice = "" if free >= ENOUGH_BYTES else f"make room: at least {_size(ENOUGH_BYTES)} should be free"
@@ -187,11 +187,7 @@ def _instruction_set() -> Finding:
 
 
 def _database(store: Store) -> Finding:
-    try:
-        faults = store.faults()
-    except (peewee.DatabaseError, sqlite3.DatabaseError) as error:  # the latter while rows are fetched
-        faults = [str(error)]
-    if not faults:
+    if not (faults := store.faults()):
         return Finding("database", f"schema version {store.schema_version}, no faults")
     return Finding("database", "; ".join(faults), store.advice)
 

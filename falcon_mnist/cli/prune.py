@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import re
 from collections import Counter
-from datetime import UTC, datetime, timedelta
+from datetime import timedelta
 
 import typer
 
 from falcon_mnist.cli import console
+from falcon_mnist.clock import SYSTEM_CLOCK, Clock
 from falcon_mnist.settings import Settings
 from falcon_mnist.storage.opening import WORKER_WAIT, checkpoint_storage, open_store, parameter_storage
 from falcon_mnist.storage.parameter_files import ParameterFiles
@@ -26,9 +27,9 @@ def age(text: str) -> timedelta:
     return timedelta(**{_UNITS[match[2]]: int(match[1])})
 
 
-def prune(settings: Settings, older_than: timedelta, keep_best: int, *, ask: bool) -> None:
+def prune(settings: Settings, older_than: timedelta, keep_best: int, *, ask: bool, clock: Clock = SYSTEM_CLOCK) -> None:
     """Remove runs that ended so long ago, but for the best, and models of that age that have nothing left."""
-    before = (datetime.now(UTC) - older_than).isoformat(timespec="microseconds").replace("+00:00", "Z")
+    before = clock.timestamp(ago=older_than.total_seconds())
     store = open_store(settings, wait=WORKER_WAIT)
     try:
         runs = store.prunable_runs(before=before, keep_best=keep_best)

@@ -13,7 +13,7 @@ import numpy.typing as npt
 
 from falcon_mnist import kernels
 from falcon_mnist.cli import console
-from falcon_mnist.constants import PIXELS
+from falcon_mnist.constants import PIXELS, SIDE
 from falcon_mnist.data.dataset import Dataset
 
 ENLARGED = 4  # pixels of the picture for each pixel of a digit, across and down
@@ -43,7 +43,7 @@ def show(
 def _sheet(digits: Bytes) -> Bytes:
     """Digits (rows, columns, 784) as one enlarged picture, a digit beside a digit."""
     rows, columns = digits.shape[:2]
-    sheet = digits.reshape(rows, columns, 28, 28).transpose(0, 2, 1, 3).reshape(28 * rows, 28 * columns)
+    sheet = digits.reshape(rows, columns, SIDE, SIDE).transpose(0, 2, 1, 3).reshape(SIDE * rows, SIDE * columns)
     return sheet.repeat(ENLARGED, axis=0).repeat(ENLARGED, axis=1)
 
 

@@ -10,9 +10,9 @@ from urllib.parse import quote
 
 from falcon_mnist.client.errors import read_json
 from falcon_mnist.client.steps import Request, Steps
+from falcon_mnist.constants import MAX_PAGE_SIZE
 
 Document = Mapping[str, Any]
-LARGEST_PAGE = 100
 
 
 def json_of(
@@ -32,7 +32,7 @@ def all_pages(path: str, **query: Any) -> Steps[Any]:
     items: list[Any] = []
     cursor: str | None = None
     while True:
-        page = yield from json_of("GET", path, limit=LARGEST_PAGE, cursor=cursor, **query)
+        page = yield from json_of("GET", path, limit=MAX_PAGE_SIZE, cursor=cursor, **query)
         items += page["items"]
         if (cursor := page["next_cursor"]) is None:
             return items

@@ -12,7 +12,7 @@ import numpy.typing as npt
 from falcon_mnist.client.answers import Prediction, Warned
 from falcon_mnist.client.errors import read_json
 from falcon_mnist.client.steps import Request, Steps
-from falcon_mnist.constants import MAX_ROWS, PIXELS
+from falcon_mnist.constants import MAX_ROWS, PIXELS, SIDE
 
 Images = npt.NDArray[Any]
 
@@ -50,12 +50,14 @@ def infer_adhoc(
 def as_rows(images: Images) -> Images:
     """Images as rows (n, 784) of uint8 or little-endian float32. Raises `ValueError`."""
     array = np.asarray(images)
-    if array.shape[-2:] == (28, 28):
+    if array.shape[-2:] == (SIDE, SIDE):
         array = array.reshape(*array.shape[:-2], PIXELS)
     if array.ndim == 1:
         array = array[None]
     if array.ndim != 2 or array.shape[1] != PIXELS or not len(array):
-        raise ValueError(f"images must be rows of {PIXELS} pixels or pictures of 28 x 28, but are {array.shape}")
+        raise ValueError(
+            f"images must be rows of {PIXELS} pixels or pictures of {SIDE} x {SIDE}, but are {array.shape}"
+        )
     if array.dtype == np.uint8:
         return np.ascontiguousarray(array)
     if array.dtype.kind != "f":

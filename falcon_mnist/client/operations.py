@@ -13,7 +13,7 @@ from falcon_mnist.client import answers
 from falcon_mnist.client.errors import read_json
 from falcon_mnist.client.forms import all_pages, holds, in_path, json_of, new_key, nothing, query_of
 from falcon_mnist.client.steps import Request, Steps
-from falcon_mnist.constants import ACTIVE, PIXELS, Array
+from falcon_mnist.constants import ACTIVE, PAGE_SIZE, PIXELS, Array
 
 Document = Mapping[str, Any]
 Format = Literal["safetensors", "onnx", "npz", "json"]
@@ -31,7 +31,7 @@ def create_model(
     return json_of("POST", "/api/models", body=body, key=key or new_key())
 
 
-def models(*, limit: int = 20, cursor: str | None = None) -> Steps[answers.ModelPage]:
+def models(*, limit: int = PAGE_SIZE, cursor: str | None = None) -> Steps[answers.ModelPage]:
     """A page of all models, newest first."""
     return json_of("GET", "/api/models", limit=limit, cursor=cursor)
 
@@ -59,13 +59,13 @@ def train(
     return json_of("POST", f"/api/models/{in_path(model_id)}/train", body=body, key=key or new_key())
 
 
-def model_runs(model_id: str, *, limit: int = 20, cursor: str | None = None) -> Steps[answers.RunPage]:
+def model_runs(model_id: str, *, limit: int = PAGE_SIZE, cursor: str | None = None) -> Steps[answers.RunPage]:
     """A page of a model's runs, newest first."""
     return json_of("GET", f"/api/models/{in_path(model_id)}/runs", limit=limit, cursor=cursor)
 
 
 def runs(
-    *, state: str | None = None, model_id: str | None = None, limit: int = 20, cursor: str | None = None
+    *, state: str | None = None, model_id: str | None = None, limit: int = PAGE_SIZE, cursor: str | None = None
 ) -> Steps[answers.RunPage]:
     """A page of all runs, newest first."""
     return json_of("GET", "/api/runs", state=state, model_id=model_id, limit=limit, cursor=cursor)
@@ -131,7 +131,7 @@ def import_parameters(
 
 
 def parameter_sets(
-    *, model_id: str | None = None, limit: int = 20, cursor: str | None = None
+    *, model_id: str | None = None, limit: int = PAGE_SIZE, cursor: str | None = None
 ) -> Steps[answers.ParameterPage]:
     """A page of all parameter sets, newest first."""
     return json_of("GET", "/api/params", model_id=model_id, limit=limit, cursor=cursor)
@@ -171,7 +171,7 @@ def evaluation(param_id: str) -> Steps[answers.Evaluation]:
 
 
 def digits(part: Literal["train", "test"], indices: Iterable[int]) -> Steps[answers.Digits]:
-    """Up to 100 digits of the server's data set."""
+    """Digits of the server's data set, at most `MAX_DIGITS`."""
     chosen = ",".join(str(int(index)) for index in indices)
     found = yield from json_of("GET", f"/api/digits/{part}", indices=chosen)
     images = np.array(found["images"], np.uint8).reshape(-1, PIXELS)

@@ -13,10 +13,11 @@ import numpy as np
 import numpy.typing as npt
 
 from falcon_mnist.client.answers import Bytes
+from falcon_mnist.constants import SIDE
 
 Grey = npt.NDArray[Any]  # (height, width), 0 for black to 1 for white
 
-SIDE, BOX = 28, 20
+BOX = 20  # of the digit in the image
 MIDDLE = 14  # MNIST's centres of mass are at this pixel, counted from 0
 # Sizes at which pictures are worked on. Strokes stay several pixels wide, and what a camera adds is averaged.
 LARGEST_SIDE = 200

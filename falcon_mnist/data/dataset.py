@@ -22,7 +22,7 @@ import numpy as np
 
 from falcon_mnist.data import digits, idx, sources
 from falcon_mnist.data.idx import Bytes, DataError, Opened
-from falcon_mnist.data.kept import NotMadeError, kept, opened
+from falcon_mnist.data.made_once import NotMadeError, made_once, opened
 from falcon_mnist.data.sources import Progress
 
 __all__ = ["DataError", "Dataset", "NotMadeError", "Progress", "describe", "fetch", "load"]
@@ -95,7 +95,7 @@ def fetch(
     # Asked before the lock is taken, so that processes without a network wait side by side, not in turn.
     mirrors = download.answering(source)
     fetch_into = partial(download.fetch, source, mirrors, data / "download", progress=progress)
-    files = kept(data / "mnist", idx.FILES, fetch_into)
+    files = made_once(data / "mnist", idx.FILES, fetch_into)
     return _dataset("mnist", files, "Downloaded just now.")
 
 
@@ -138,7 +138,7 @@ def _synthetic(home: Path, progress: Progress | None, reason: str, drawing: digi
             idx.write(folder / labels, [idx.header(idx.LABELS, count), *drawn])
             first += count
 
-    files = kept(home / "data" / f"synthetic-{drawing.version}", idx.FILES, draw if make else None)
+    files = made_once(home / "data" / f"synthetic-{drawing.version}", idx.FILES, draw if make else None)
     return _dataset("synthetic", files, reason)
 
 
@@ -206,4 +206,4 @@ def _unpacked(packed: Mapping[str, Path], data: Path, make: bool) -> dict[str, O
             with path.open("rb") as file:
                 idx.write(folder / name, idx.unpacked(file, idx.FILES[name], path.name))
 
-    return kept(data / f"folder-{sha256.hexdigest()[:16]}", packed, unpack if make else None)
+    return made_once(data / f"folder-{sha256.hexdigest()[:16]}", packed, unpack if make else None)

@@ -19,6 +19,7 @@ from itertools import pairwise
 import numpy as np
 import numpy.typing as npt
 
+from falcon_mnist.constants import PIXELS, SIDE
 from falcon_mnist.data.strokes import STYLES, Style
 
 BATCH = 5_000
@@ -27,7 +28,7 @@ Floats = npt.NDArray[np.float32]
 
 _SEED = 20_240_229
 _SPAN_STEPS = 3
-_BOX, _SIZE = 20, 28
+_BOX = 20  # of the digit in the image
 # Digits drawn at once: few enough for their arrays to stay in the second-level cache.
 _CHUNK = 128
 
@@ -62,7 +63,7 @@ def draw(batch: int) -> tuple[npt.NDArray[np.uint8], npt.NDArray[np.uint8]]:
     labels = (words[:, 0] % np.uint64(10)).astype(np.uint8)
     # 24 bits fill a float32 without rounding.
     uniforms = (words[:, 1:] >> np.uint64(40)).astype(np.float32) * np.float32(2.0**-24)
-    images = np.empty((BATCH, _SIZE * _SIZE), np.uint8)
+    images = np.empty((BATCH, PIXELS), np.uint8)
     for digit, styles in enumerate(STYLES):
         rows = np.flatnonzero(labels == digit)
         chosen = (uniforms[rows, _STYLE] * np.float32(len(styles))).astype(np.intp)
@@ -216,13 +217,13 @@ def _centred(boxes: npt.NDArray[np.uint8]) -> npt.NDArray[np.uint8]:
     # MNIST's middle is the pixel (14, 14); all in integers, so that no sum is rounded.
     left = _offset((mass.sum(axis=1) * pixels).sum(axis=1), total)
     top = _offset((mass.sum(axis=2) * pixels).sum(axis=1), total)
-    images = np.zeros((len(boxes), _SIZE, _SIZE), np.uint8)
+    images = np.zeros((len(boxes), SIDE, SIDE), np.uint8)
     rows = np.arange(len(boxes))[:, None, None]
     images[rows, top[:, None, None] + pixels[:, None], left[:, None, None] + pixels] = boxes
-    return images.reshape(len(boxes), _SIZE * _SIZE)
+    return images.reshape(len(boxes), PIXELS)
 
 
 def _offset(moment: npt.NDArray[np.int64], total: npt.NDArray[np.int64]) -> npt.NDArray[np.int64]:
     """Round(14 - moment / total), kept within the image."""
-    offset: npt.NDArray[np.int64] = np.clip((29 * total - 2 * moment) // (2 * total), 0, _SIZE - _BOX)
+    offset: npt.NDArray[np.int64] = np.clip((29 * total - 2 * moment) // (2 * total), 0, SIDE - _BOX)
     return offset

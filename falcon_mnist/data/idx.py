@@ -19,7 +19,7 @@ from typing import BinaryIO, NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-from falcon_mnist.constants import PIXELS
+from falcon_mnist.constants import PIXELS, SIDE
 
 Bytes = npt.NDArray[np.uint8]
 
@@ -50,7 +50,7 @@ class Kind(NamedTuple):
         return PIXELS if self.sizes else 1
 
 
-IMAGES = Kind("images", 0x00000803, (28, 28))
+IMAGES = Kind("images", 0x00000803, (SIDE, SIDE))
 LABELS = Kind("labels", 0x00000801, ())
 
 # The four files of a data set, under the names that MNIST gave them.

@@ -15,7 +15,7 @@ import numpy as np
 import numpy.typing as npt
 
 from falcon_mnist import kernels
-from falcon_mnist.constants import PIXELS, Array
+from falcon_mnist.constants import PIXELS, SIDE, Array
 from falcon_mnist.inference.predictors import Predictor, adhoc
 
 _ROUNDING = 1e-3  # of pixels, below 0 and above 1
@@ -25,8 +25,8 @@ _CENTRE = 14.0
 _FURTHEST = 1.5  # pixels from there, along a row or a column
 MOST_WARNED = 10  # rows that a warning lists
 
-_DOWN, _RIGHT = (axis.reshape(PIXELS) - _CENTRE for axis in np.mgrid[:28, :28])
-_FRAME = (np.maximum(abs(_DOWN + 0.5), abs(_RIGHT + 0.5)) > 10) / (28**2 - 20**2)
+_DOWN, _RIGHT = (axis.reshape(PIXELS) - _CENTRE for axis in np.mgrid[:SIDE, :SIDE])
+_FRAME = (np.maximum(abs(_DOWN + 0.5), abs(_RIGHT + 0.5)) > 10) / (PIXELS - 20**2)
 
 
 def warnings(rows: Array | npt.NDArray[np.uint8]) -> list[dict[str, Any]]:

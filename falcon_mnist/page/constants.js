@@ -1,4 +1,4 @@
-// What the server counts by, as in falcon_mnist/constants.py; tests/page/test_constants.py holds them together.
+// What the server counts by, as in falcon_mnist/constants.py; tests/api/test_page_facts.py holds them together.
 
 export const SIDE = 28; // pixels
 export const PIXELS = SIDE * SIDE;

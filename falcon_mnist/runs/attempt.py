@@ -17,7 +17,7 @@ from typing import Any, TypeVar
 
 from falcon_mnist import kernels
 from falcon_mnist.clock import SYSTEM_CLOCK, Clock, NewId, new_id
-from falcon_mnist.constants import ACTIVE, Array
+from falcon_mnist.constants import ACTIVE, Array, FailureCode
 from falcon_mnist.data.dataset import DataError, Dataset
 from falcon_mnist.runs.checkpoints import Checkpoint, Checkpoints, CheckpointWriter
 from falcon_mnist.runs.leases import LeaseKeeper
@@ -161,7 +161,7 @@ class Attempt:
         parts, run = self._parts, self._run
         if run.dataset is not None and (run.dataset, run.isa) != (dataset, parts.isa):
             log.warning(
-                "restarting from epoch 1: the run began on %s with the %s kernels, here are %s with %s",
+                "restarting from epoch 1: the run began on %s with the %s kernels, this worker has %s with %s",
                 *(run.dataset["name"], run.isa, dataset["name"], parts.isa),
                 extra=self._log_as,
             )
@@ -244,7 +244,7 @@ class Attempt:
             raise
 
 
-def _code_and_message(error: Exception) -> tuple[str, str]:
+def _code_and_message(error: Exception) -> tuple[FailureCode, str]:
     """What a failed run tells its client: never a path, a traceback or SQL."""
     if isinstance(error, DivergedError):
         return "diverged", str(error)

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import logging
 import threading
-import time
 from collections.abc import Callable
 
+from falcon_mnist.clock import SYSTEM_CLOCK, Clock
 from falcon_mnist.runs.backend import Backend
 from falcon_mnist.runs.queue import Queue
 from falcon_mnist.settings import Settings
@@ -40,6 +40,7 @@ class Executor:
         poll_seconds: float = POLL_SECONDS,
         sweep_seconds: float = SWEEP_SECONDS,
         drain_seconds: float = DRAIN_SECONDS,
+        clock: Clock = SYSTEM_CLOCK,
     ) -> None:
         """`make_backend` gets the settings and what to call, from any thread, when an attempt is over."""
         self._settings = settings
@@ -49,6 +50,7 @@ class Executor:
         self._poll_seconds = poll_seconds
         self._sweep_seconds = sweep_seconds
         self._drain_seconds = drain_seconds
+        self._clock = clock
         self._parameters = Sweeper(parameter_storage(settings))
         self._checkpoints = Sweeper(checkpoint_storage(settings))
         self._lock = threading.Lock()
@@ -105,16 +107,16 @@ class Executor:
             self._store.close()
 
     def _drain(self, queue: Queue, backend: Backend) -> None:
-        end = time.monotonic() + self._drain_seconds
+        end = self._clock.monotonic() + self._drain_seconds
         self._try("workers could not be asked to save their runs", queue.drain)
-        while time.monotonic() < end:
+        while self._clock.monotonic() < end:
             self._wake.clear()
             try:
                 if queue.poll_draining():
                     break
             except DatabaseBusyError:
                 pass
-            self._wake.wait(min(self._poll_seconds, max(0.0, end - time.monotonic())))
+            self._wake.wait(min(self._poll_seconds, max(0.0, end - self._clock.monotonic())))
         backend.close()
         self._try("runs could not be requeued: they will be when their leases have run out", queue.abandon)
 
@@ -124,10 +126,10 @@ class Executor:
         On a thread of its own: a storage may take long, and the queue looks after leases.
         """
         while True:
-            started = time.monotonic()
+            started = self._clock.monotonic()
             self._try("abandoned files could not be deleted", self._sweep_files)
             self._try("runs could not be counted", self._store.count_further)
-            pause = max(self._sweep_seconds, (time.monotonic() - started) / SWEEP_SHARE)
+            pause = max(self._sweep_seconds, (self._clock.monotonic() - started) / SWEEP_SHARE)
             self._store.close()  # this thread's connection
             if self._stopping.wait(pause):
                 return

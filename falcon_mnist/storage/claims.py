@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 from peewee import Case, fn
 
 from falcon_mnist.constants import ACTIVE, CANCELLED, FAILED, QUEUED, RUNNING
-from falcon_mnist.storage.rows import Rows, held_by
+from falcon_mnist.storage.rows import Rows, failure, held_by
 from falcon_mnist.storage.tables import RunRow
 
 log = logging.getLogger(__name__)
@@ -105,7 +105,7 @@ class Claims(Rows):
         with self._database.writing():
             if not self._update(which, worker_losses=RunRow.worker_losses + worker_losses):
                 return None
-            error = {"code": "worker_lost", "message": f"The run lost its worker {MAX_WORKER_LOSSES} times."}
+            error = failure("worker_lost", f"The run lost its worker {MAX_WORKER_LOSSES} times.")
             if not self._end(*which, RunRow.worker_losses >= MAX_WORKER_LOSSES, state=FAILED, error=error):
                 self._update(which, state=QUEUED, owner=None, drain=False)
             return self.run(run_id)

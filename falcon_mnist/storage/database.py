@@ -14,7 +14,11 @@ class DatabaseFileError(Exception):
     """A database that cannot be opened; the message is one sentence for a person, and says what to do."""
 
 
-class DatabaseBusyError(peewee.OperationalError):
+class DatabaseUnavailableError(peewee.OperationalError):
+    """The database could not do what it was asked, through no fault of the statement."""
+
+
+class DatabaseBusyError(DatabaseUnavailableError):
     """Another process held a lock for longer than this database object waits: trying again may help."""
 
 
@@ -22,7 +26,7 @@ class DatabaseLostError(DatabaseBusyError):
     """The database's server is gone. What was about to be committed may have been, or not."""
 
 
-class DatabaseFullError(peewee.OperationalError):
+class DatabaseFullError(DatabaseUnavailableError):
     """There is no room on the database's disk."""
 
 
@@ -63,7 +67,7 @@ class Database(peewee.Database, ABC):
         """A transaction that may change the schema: of several processes, one at a time."""
 
     def execute_sql(self, sql: str, params: Any = None) -> Any:
-        """Execute a statement. Raises `DatabaseBusyError` and `DatabaseFullError` where those are the cause."""
+        """Execute a statement. Raises `DatabaseUnavailableError`, or the class below it that tells the cause."""
         return super().execute_sql(sql, params)  # type: ignore[no-untyped-call]
 
     def unless_locked(self, query: Any) -> Any:

@@ -63,8 +63,8 @@ def open_store(
     return Store(open_database(settings.database, wait=wait, dialect=dialect), clock=clock, new_id=new_id)
 
 
-def look_at_store(settings: Settings) -> Store | None:
-    """The store as it is, for reading, if there is one: nothing is made, migrated or changed.
+def open_read_only(settings: Settings) -> Store | None:
+    """The store, for reading alone, if there is one: nothing is made, migrated or changed.
 
     Raises as `open_database`.
     """

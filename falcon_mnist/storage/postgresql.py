@@ -10,7 +10,13 @@ from urllib.parse import urlsplit
 import peewee
 import psycopg
 
-from falcon_mnist.storage.database import Database, DatabaseBusyError, DatabaseFullError, DatabaseLostError
+from falcon_mnist.storage.database import (
+    Database,
+    DatabaseBusyError,
+    DatabaseFullError,
+    DatabaseLostError,
+    DatabaseUnavailableError,
+)
 from falcon_mnist.storage.postgresql_pool import Connections
 
 # How long a statement may take altogether, as a multiple of its wait for a lock: 30 s in a request, 15 min in a worker.
@@ -176,6 +182,8 @@ def _telling() -> Iterator[None]:
             raise DatabaseLostError(sentence) from error
         if isinstance(error, psycopg.Error):
             raise peewee.DatabaseError(sentence) from error
+        if isinstance(error, peewee.OperationalError):
+            raise DatabaseUnavailableError(sentence) from error
         raise
 
 

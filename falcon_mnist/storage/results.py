@@ -7,8 +7,8 @@ from typing import Any, NamedTuple
 
 from peewee import EXCLUDED, fn
 
-from falcon_mnist.constants import FAILED, SUCCEEDED
-from falcon_mnist.storage.rows import Rows, RunLostError, held_by
+from falcon_mnist.constants import FAILED, SUCCEEDED, FailureCode
+from falcon_mnist.storage.rows import Rows, RunLostError, failure, held_by
 from falcon_mnist.storage.tables import EpochRow, EvaluationRow, Meta, ParameterRow, RunRow
 
 # The keys of `Meta` that hold a field of `Trained` begin with this.
@@ -101,9 +101,9 @@ class Results(Rows):
             if evaluation is not None:
                 EvaluationRow.insert(param_id=param_id, evaluation=evaluation).execute(self._database)
 
-    def fail(self, run_id: str, owner: str, code: str, message: str) -> bool:
+    def fail(self, run_id: str, owner: str, code: FailureCode, message: str) -> bool:
         """End the run with an error; says whether it was still this owner's."""
-        return self._end(*held_by(run_id, owner), state=FAILED, error={"code": code, "message": message})
+        return self._end(*held_by(run_id, owner), state=FAILED, error=failure(code, message))
 
     def evaluation(self, param_id: str) -> Any:
         """What a parameter set reached on the test images; None if nobody has looked yet."""

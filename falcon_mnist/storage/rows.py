@@ -12,7 +12,7 @@ from typing import Any, TypeVar
 from peewee import fn
 
 from falcon_mnist.clock import Clock, NewId
-from falcon_mnist.constants import RUNNING
+from falcon_mnist.constants import RUNNING, FailureCode
 from falcon_mnist.storage.database import Database
 from falcon_mnist.storage.tables import ModelRow, ParameterRow, RunRow, Table
 
@@ -26,6 +26,11 @@ class RunLostError(Exception):
 def held_by(run_id: str, owner: str) -> tuple[Any, ...]:
     """The condition that a run is running and this owner's."""
     return (RunRow.id == run_id, RunRow.state == RUNNING, RunRow.owner == owner)
+
+
+def failure(code: FailureCode, message: str) -> dict[str, str]:
+    """The `error` of a failed run."""
+    return {"code": code, "message": message}
 
 
 class Rows:

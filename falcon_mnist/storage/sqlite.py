@@ -13,7 +13,7 @@ from urllib.parse import quote
 
 import peewee
 
-from falcon_mnist.storage.database import Database, DatabaseBusyError, DatabaseFullError
+from falcon_mnist.storage.database import Database, DatabaseBusyError, DatabaseFullError, DatabaseUnavailableError
 from falcon_mnist.storage.private import make_private, tighten
 
 # The write-ahead log is cut to this when it starts again from its beginning.
@@ -119,8 +119,11 @@ class SQLite(Database, peewee.SqliteDatabase):
 
     def faults(self) -> list[str]:
         """Of the file, and of references between tables."""
-        lines = [str(row[0]) for row in self.execute_sql("PRAGMA integrity_check(10)")]
-        dangling = self.execute_sql("PRAGMA foreign_key_check").fetchall()
+        try:
+            lines = [str(row[0]) for row in self.execute_sql("PRAGMA integrity_check(10)")]
+            dangling = self.execute_sql("PRAGMA foreign_key_check").fetchall()
+        except sqlite3.DatabaseError as error:  # while rows are fetched
+            raise peewee.DatabaseError(str(error)) from error
         faults = [] if lines == ["ok"] else lines
         return faults + ([f"{len(dangling)} rows refer to rows that are not there"] if dangling else [])
 
@@ -175,7 +178,7 @@ def _telling() -> Iterator[None]:
             raise DatabaseBusyError(str(error)) from error
         if code in _FULL:
             raise DatabaseFullError(str(error)) from error
-        raise
+        raise DatabaseUnavailableError(str(error)) from error
 
 
 def _free_pages(connection: sqlite3.Connection) -> int:

@@ -100,8 +100,11 @@ class Store(Reading, Making, Claims, Results):
         return migrations.version(self._database)
 
     def faults(self) -> list[str]:
-        """What is wrong with the stored rows, one sentence each. Raises `peewee.DatabaseError`."""
-        return self._database.faults()
+        """What is wrong with the stored rows, one sentence each."""
+        try:
+            return self._database.faults()
+        except peewee.DatabaseError as error:
+            return [str(error)]
 
     @property
     def advice(self) -> str:

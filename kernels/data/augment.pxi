@@ -76,15 +76,15 @@ cdef Affine draw_affine(const Distortion* a, const Philox* generator) noexcept n
     """The inverse of: scale and shear and turn about the centre of the image, then shift."""
     cdef vint words[4]
     cdef int32_t drawn[4 * LANES]
-    cdef double even[6]
+    cdef double uniform[6]
     cdef int i
     philox_blocks(generator, BLOCKS_OF_NOISE, words)
     for i in range(4):
         istore(drawn + i * LANES, words[i])
     for i in range(6):  # words of the first two blocks
-        even[i] = (drawn[i % 4 * LANES + i // 4] + 0.5) / 2147483648.0
-    cdef double right = even[0] * a.shift, down = even[1] * a.shift, angle = even[2] * a.rotation
-    cdef double wide = 1 + even[3] * a.scale, high = 1 + even[4] * a.scale, shear = even[5] * a.shear
+        uniform[i] = (drawn[i % 4 * LANES + i // 4] + 0.5) / 2147483648.0
+    cdef double right = uniform[0] * a.shift, down = uniform[1] * a.shift, angle = uniform[2] * a.rotation
+    cdef double wide = 1 + uniform[3] * a.scale, high = 1 + uniform[4] * a.scale, shear = uniform[5] * a.shear
     cdef double s = angle * nested(angle * angle, 2), c = nested(angle * angle, 1)  # |angle| is at most pi
     cdef double xx = (c + shear * s) / wide, xy = (s - shear * c) / wide, yx = -s / high, yy = c / high
     cdef double centre = (SIDE - 1) / 2.0

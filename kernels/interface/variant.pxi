@@ -303,7 +303,7 @@ cdef class Variant:
         cdef Score scores[MAX_LANES]
         cdef float_mode mode
         cdef const float* z = <const float*>address(logits)
-        cdef const uint8_t* given = <const uint8_t*>address(labels)
+        cdef const uint8_t* label_of_row = <const uint8_t*>address(labels)
         cdef float* d = <float*>address(d_logits)
         cdef Metrics metrics = Metrics(0, 0)
         if classes:
@@ -315,7 +315,7 @@ cdef class Variant:
                     for i in range(count):
                         for j in range(classes):
                             block.data[j * lanes + i] = z[(first + i) * classes + j]
-                    self.table.cross_entropy(count, classes, block.data, given + first, 1, <float>smoothing, scores)
+                    self.table.cross_entropy(count, classes, block.data, label_of_row + first, 1, <float>smoothing, scores)
                     for i in range(count):
                         metrics.loss += scores[i].loss
                         metrics.correct += scores[i].correct

@@ -48,7 +48,7 @@ def read_json(
     number, there is `found` in place of a number (`width` None) or of a row of `width` numbers; an integer is the
     length of a row.
 
-    Raises `TooManyError` with "numbers" in arrays of `numeric`, with "hard" numbers (of more than 19 digits), with
+    Raises `TooManyError` with "numbers" in arrays of `numeric`, with "hard" numbers (of more than 19 significant digits), with
     "values" that are not in such arrays, or with "members" of one object.
     """
     cdef Document document = Document.__new__(Document)

@@ -1,14 +1,16 @@
 # Whole jobs: forward passes, evaluations and epochs of training, over plain structures. No Python, no allocation.
 #
 # A batch is processed in micro-batches of as many rows as the workspace holds. All threads run the same phases, each on
-# its partition. How they split a step depends on the first layer (`split.pxi`).
+# its partition. How they split a step depends on the first layer (`split.pxi`). D is the d_output of a layer, D.T its
+# transpose; Wi and bi are layer i's weight and bias, their state the optimizer's arrays.
 #
 # If it is wide, by the columns of a layer's output:
 #
 #   phase           reads                             writes                             split by               barrier after
 #   gather          images, labels                    own labels, own transposed bytes   nothing                no
 #     if dense      images                            x                                  rows                   before and after
-#   draw            images                            drawn rows of the next micro-batch rows                   no; first of all: yes
+#   draw, if rows   images                            drawn rows of the next micro-batch rows                   no; before the
+#     are distorted                                                                                             first one: yes
 #   forward 0       images or x, W0                   activations of layer 0             columns                yes
 #   forward i       activations of i-1, Wi            activations of layer i             columns, or (*) rows   yes; last layer (*): no
 #   loss            logits, own labels                scores, D and D.T of last layer    rows                   yes
@@ -22,10 +24,11 @@
 #
 # If the first layer is narrow, by halves of its inputs, and by rows of the micro-batch behind it:
 #
+#   phase           reads                             writes                             split by               barrier after
 #   gather, draw    as above                          as above; bytes of own rows of W0  as above               as above
-#   product 0       images or x, W0                   halves of the product              inputs, then rows      yes
+#   product 0       images or x, W0                   the two halves of the product      inputs, then rows      yes
 #   forward         halves, Wi of all later layers    activations                        rows                   no
-#   loss, d_input i own activations, D, Wi             scores, D and D.T of all layers    rows                   yes
+#   loss, d_input i own activations, own D, Wi        scores, D and D.T of all layers    rows                   yes
 #   d_weight i      activations of i-1, D of layer i  rows of Wi, bi, their state        rows of Wi             no
 #   d_weight 0      own transposed bytes or x, D of 0 rows of W0, b0, their state        rows of W0             a half each: no
 #

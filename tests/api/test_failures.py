@@ -17,7 +17,7 @@ from falcon_mnist.app import open_service
 from falcon_mnist.inference.predictors import Predictors
 from falcon_mnist.server.serve import running
 from falcon_mnist.settings import Settings
-from falcon_mnist.storage.database import DatabaseLostError
+from falcon_mnist.storage.database import DatabaseLostError, DatabaseUnavailableError
 from falcon_mnist.storage.opening import REQUEST_WAIT, open_database
 from falcon_mnist.storage.parameter_files import ParameterFiles
 from falcon_mnist.storage.store import Store
@@ -95,7 +95,7 @@ def test_a_bug_is_a_500_that_says_nothing_but_the_log_says_all(
 def test_a_database_that_cannot_write_is_a_503_that_asks_for_patience(
     client: Client, on_disk: OnDisk, store: FailingStore, caplog: pytest.LogCaptureFixture
 ) -> None:
-    store.error = peewee.OperationalError("database is locked")
+    store.error = DatabaseUnavailableError("database is locked")
     with on_disk.unchanged():
         response = client.post("/api/models", {"architecture": SMALL})
     assert response.status_code == 503
@@ -148,7 +148,7 @@ def test_an_import_whose_commit_is_not_answered_keeps_its_file(client: Client, s
 def test_an_import_that_is_not_recorded_leaves_no_file(
     client: Client, store: FailingStore, storage: AwayFolder
 ) -> None:
-    store.error = peewee.OperationalError("database is locked")
+    store.error = DatabaseUnavailableError("database is locked")
     assert client.post("/api/params", BODY).status_code == 503
     assert storage.list() == []
 

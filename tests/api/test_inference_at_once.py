@@ -11,10 +11,10 @@ import pytest
 from falcon.testing import TestClient
 from serving import BINARY, READ, Document, architecture, pixels
 
+from falcon_mnist.api import paths
 from falcon_mnist.api.app import build_app
 from falcon_mnist.api.at_once import Answer, AtOnce, may_be_quick
 from falcon_mnist.api.request import JSON
-from falcon_mnist.api.resources.inference import INFER_PATH
 from falcon_mnist.api.service import Service
 from falcon_mnist.clock import Clock
 from falcon_mnist.inference.figures import SharedFigures
@@ -50,7 +50,7 @@ class Asked:
 
 def _head(token: str, media_type: str, query: str = "") -> Head:
     return Head(
-        "POST", INFER_PATH, INFER_PATH, query, {"AUTHORIZATION": f"Bearer {token}", "CONTENT_TYPE": media_type}, 0
+        "POST", paths.INFER, paths.INFER, query, {"AUTHORIZATION": f"Bearer {token}", "CONTENT_TYPE": media_type}, 0
     )
 
 

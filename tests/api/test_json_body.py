@@ -219,7 +219,13 @@ HARD = [
 @pytest.mark.parametrize("number", HARD, ids=["thirds", "middles", "zeros", "exponents"])
 def test_a_large_body_of_numbers_with_very_many_digits_is_refused(number: bytes) -> None:
     body = b'{"b":[%s]}' % b",".join([number] * max(30_100, LARGE // len(number)))
-    assert "digits" in refused(body)
+    assert "more than 19 significant digits" in refused(body)
+
+
+def test_a_large_body_of_numbers_with_as_many_digits_as_a_word_holds_is_read() -> None:
+    number = b"0.00" + b"3" * 19
+    body = b'{"b":[%s]}' % b",".join([number] * (LARGE // len(number)))
+    assert set(decode(body, max_numbers=10**7)["b"].tolist()) == {float(np.float32(number))}
 
 
 # What grows with the body's bytes: twice as many take at most two and a half times the CPU.

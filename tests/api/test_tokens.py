@@ -13,8 +13,9 @@ import forking
 import pytest
 from serving import READ, SMALL, WRITE, Client, Document, OnDisk, Server, environment, pixels, until
 
-from falcon_mnist.api.auth import Holder, Tokens
+from falcon_mnist.api.auth import LOOK_SECONDS, Holder, Tokens
 from falcon_mnist.api.token_rules import check_address, weaknesses
+from falcon_mnist.clock import Clock
 from falcon_mnist.settings import Settings, SettingsError
 from falcon_mnist.storage.disk import Disk
 
@@ -218,6 +219,17 @@ def test_weak_tokens_are_a_warning_on_loopback_and_refused_elsewhere_unless_allo
     assert "\n" not in str(caught.value)
     assert "in the clear" in check_address(host, weak, allow_weak=True)[-1]
     assert ["in the clear" in sentence for sentence in check_address(host, [])] == [True]
+
+
+def test_the_file_of_tokens_is_looked_at_again_after_a_while(tmp_path: Path) -> None:
+    file, now = tmp_path / "tokens", 100.0
+    file.write_text(f"{WRITE}\n")
+    tokens = Tokens(Settings(home=tmp_path, tokens_file=file), clock=Clock(monotonic=lambda: now))
+    assert tokens.holder(WRITE)
+    file.write_text("another-token-of-nobody\n")
+    assert tokens.holder(WRITE)
+    now += LOOK_SECONDS
+    assert not tokens.holder(WRITE)
 
 
 @pytest.mark.parametrize(("mode", "weak"), [(0o600, False), (0o400, False), (0o640, True), (0o604, True)])

@@ -12,6 +12,10 @@ import pytest
 import safetensors.numpy
 from serving import WRITE, Client, Document, OnDisk, Server, environment
 
+from falcon_mnist.cli.prune import age, prune
+from falcon_mnist.clock import Clock
+from falcon_mnist.settings import Settings
+
 
 def run(*arguments: object, home: Path, typed: str = "", **settings: object) -> subprocess.CompletedProcess[str]:
     variables = environment(home, tokens=None, **settings)
@@ -115,6 +119,12 @@ def test_pruning_says_what_goes_and_asks(aged: tuple[OnDisk, list[Document]]) ->
     again = run(*arguments, "--yes", home=on_disk.home)
     assert "none" in again.stdout
     assert ids(on_disk) == [runs[2]["run_id"], runs[4]["run_id"]]
+
+
+def test_ages_are_counted_from_the_clock(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    third_day = Clock(wall=lambda: 2 * 86_400.0)
+    prune(Settings(home=tmp_path), age("12h"), 0, ask=False, clock=third_day)
+    assert "before 1970-01-02T12:00Z: none" in capsys.readouterr().out
 
 
 def test_an_age_that_is_none_is_refused(tmp_path: Path) -> None:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
-from typing import get_args
 
 import forking
 import numpy as np
@@ -13,8 +12,6 @@ from commands import Command, against, run, run_on_terminal
 from PIL import Image
 from serving import Client, Document, linear
 
-from falcon_mnist.cli.commands import served
-from falcon_mnist.constants import STATES
 from falcon_mnist.data import digits
 
 
@@ -154,9 +151,3 @@ def test_shells_complete_what_the_server_has(client: Client, trained: Document, 
     assert newest in completed("falcon-mnist watch ")
     assert client.api.parameter_sets(limit=1)["items"][0]["param_id"] in completed("falcon-mnist export ")
     assert completed("falcon-mnist watch ", FALCON_MNIST_URL="http://127.0.0.1:1").strip() == ""
-
-
-def test_the_states_that_the_option_takes_are_those_of_runs() -> None:
-    """They are written again, for the command's help must not wait for NumPy, which the constants import."""
-    states, _ = get_args(get_args(served.State)[0])
-    assert get_args(states) == STATES

@@ -13,9 +13,9 @@ import numpy as np
 import pytest
 
 from falcon_mnist.data import dataset, idx, sources
-from falcon_mnist.data import kept as making
 from falcon_mnist.data.dataset import DataError, Dataset
 from falcon_mnist.data.digits import Drawing
+from falcon_mnist.data.made_once import made_once
 
 Files = dict[str, bytes]
 
@@ -225,7 +225,7 @@ def test_lock_that_is_never_given_back_is_not_waited_for_without_end(home: Path)
     with (home / "data" / ".some.lock").open("w") as file:
         fcntl.flock(file, fcntl.LOCK_EX)
         with pytest.raises(DataError, match=r"Another process has been at work on the data for 0\.01 seconds: end it"):
-            making.kept(home / "data" / "some", idx.FILES, pytest.fail, lock_seconds=0.01)
+            made_once(home / "data" / "some", idx.FILES, pytest.fail, lock_seconds=0.01)
 
 
 @pytest.mark.parametrize("number", [errno.ENOSPC, errno.EDQUOT])

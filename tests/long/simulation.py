@@ -16,7 +16,6 @@ from concurrent.futures import ProcessPoolExecutor
 
 from tests.simulation.scenario import Scenario
 
-DESCRIPTION = "Plays seeds of tests/simulation."
 MOST_FAILURES = 20  # that are printed
 
 

@@ -10,7 +10,12 @@ from pathlib import Path
 
 import pytest
 
-from falcon_mnist.storage.database import DatabaseBusyError, DatabaseFileError, DatabaseFullError
+from falcon_mnist.storage.database import (
+    DatabaseBusyError,
+    DatabaseFileError,
+    DatabaseFullError,
+    DatabaseUnavailableError,
+)
 from falcon_mnist.storage.migrations import STEPS, migrate, version
 from falcon_mnist.storage.opening import open_database
 from falcon_mnist.storage.sqlite import SQLite
@@ -39,6 +44,11 @@ def test_a_lock_while_connecting_is_told_as_such(path: Path) -> None:
         other.execute("BEGIN IMMEDIATE")
         with pytest.raises(DatabaseBusyError):
             SQLite(path, wait=0.01).execute_sql("SELECT 1")
+
+
+def test_what_else_keeps_a_statement_from_running_is_told_as_such(tmp_path: Path) -> None:
+    with pytest.raises(DatabaseUnavailableError, match="unable to open"):
+        SQLite(tmp_path / "no folder" / "rows.db", wait=1).execute_sql("SELECT 1")
 
 
 def test_a_full_disk_is_told_as_such(path: Path) -> None:

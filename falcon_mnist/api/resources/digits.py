@@ -11,8 +11,7 @@ from falcon_mnist.api.auth import READ
 from falcon_mnist.api.errors import Fault, Problem, invalid_fields
 from falcon_mnist.api.request import read_query
 from falcon_mnist.api.resources.base import Resource, answer
-
-MOST = 100
+from falcon_mnist.constants import MAX_DIGITS
 
 
 class Digits(Resource):
@@ -21,7 +20,7 @@ class Digits(Resource):
     access: ClassVar = {"GET": READ}
 
     def on_get(self, req: falcon.Request, resp: falcon.Response, part: str) -> None:
-        """Answer up to 100 digits of the training or test set."""
+        """Answer digits of the training or test set, at most `MAX_DIGITS`."""
         if part not in ("train", "test"):
             raise Problem("unknown-path", "The parts of the data set are train and test.")
         query = read_query(req, "indices")
@@ -43,9 +42,9 @@ def _indices(text: str | None, count: int) -> np.ndarray:
     """Raises a 422 `Problem`."""
     if text is None:
         raise invalid_fields([Fault("/indices", "is required")])
-    words = text.split(",", MOST)
-    if len(words) > MOST:
-        raise invalid_fields([Fault("/indices", f"must have at most {MOST} entries")])
+    words = text.split(",", MAX_DIGITS)
+    if len(words) > MAX_DIGITS:
+        raise invalid_fields([Fault("/indices", f"must have at most {MAX_DIGITS} entries")])
     if not all(word.isascii() and word.isdigit() and len(word) < 10 and int(word) < count for word in words):
         raise invalid_fields([Fault("/indices", f"must be whole numbers from 0 to {count - 1}, by commas")])
     return np.array([int(word) for word in words])

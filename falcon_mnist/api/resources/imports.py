@@ -9,7 +9,7 @@ from typing import Any, ClassVar
 
 import falcon
 
-from falcon_mnist.api import schemas
+from falcon_mnist.api import paths, schemas
 from falcon_mnist.api.auth import READ, WRITE
 from falcon_mnist.api.errors import Fault, Problem, invalid_fields, pointer
 from falcon_mnist.api.json_body import decode
@@ -55,7 +55,7 @@ class ParameterSets(Resource):
             {"param_id": row.id, "model_id": row.model_id, "size_bytes": row.size_bytes},
             status=falcon.HTTP_201,
         )
-        resp.location = f"/api/params/{row.id}"
+        resp.location = paths.PARAMETERS.format(param_id=row.id)
 
     def _json(self, req: falcon.Request, body: bytes) -> tuple[dict[str, Any], list[tuple[Array, Array]]]:
         wanted = self._parse(schemas.ImportParameters, decode(body, max_numbers=self._service.max_numbers))

@@ -20,8 +20,6 @@ from falcon_mnist.constants import MAX_ROWS, PIXELS, Array
 from falcon_mnist.inference import likeness
 from falcon_mnist.inference import predictors as inference
 
-INFER_PATH = "/api/infer"
-
 
 class Wanted(NamedTuple):
     """What a request asks for."""

@@ -56,7 +56,7 @@ class Facts(Collector):
         self._service = service
 
     def collect(self) -> Iterator[Metric]:
-        """All families. Raises `peewee.OperationalError`."""
+        """All families. Raises `DatabaseUnavailableError`."""
         yield from self._of_the_database()
         yield from self._of_this_server()
 

@@ -6,7 +6,7 @@ from typing import Any, ClassVar
 
 import falcon
 
-from falcon_mnist.api import schemas
+from falcon_mnist.api import paths, schemas
 from falcon_mnist.api.auth import READ, WRITE
 from falcon_mnist.api.errors import Problem
 from falcon_mnist.api.request import fingerprint, read_idempotency_key, read_json, read_query
@@ -100,7 +100,7 @@ class Training(Resource):
         self._service.executor.notify()
         req.context.run_id = run.id
         answer(resp, {"run_id": run.id, "model_id": model.id, "status": "queued"}, status=falcon.HTTP_202)
-        resp.location = f"/api/runs/{run.id}"
+        resp.location = paths.RUN.format(run_id=run.id)
 
     def _check_start(self, param_id: str | None, model: ModelRow) -> None:
         """Raises a `Problem` unless a run of `model` can begin with this parameter set."""

@@ -7,7 +7,7 @@ from typing import Any, ClassVar
 
 import falcon
 
-from falcon_mnist.api import schemas
+from falcon_mnist.api import paths, schemas
 from falcon_mnist.api.auth import READ, WRITE
 from falcon_mnist.api.errors import Fault, Problem, invalid_fields
 from falcon_mnist.api.request import read_json, read_query
@@ -123,7 +123,7 @@ class Finish(RunResource):
         if not asked:
             raise Problem("run-not-running", f"The run is {run.state}: only a running one can finish early.")
         answer(resp, self._document(run), status=falcon.HTTP_202)
-        resp.location = f"/api/runs/{run_id}"
+        resp.location = paths.RUN.format(run_id=run_id)
 
 
 def run_document(run: RunRow, epochs: Mapping[int, Epoch]) -> dict[str, Any]:

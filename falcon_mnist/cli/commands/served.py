@@ -3,23 +3,23 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any
 
 import typer
 
 from falcon_mnist.cli import console, remote
 from falcon_mnist.cli.options import flag
+from falcon_mnist.constants import MAX_PAGE_SIZE, PAGE_SIZE, State
 
-Limit = Annotated[int, typer.Option(min=1, max=100, help="How many, newest first.")]
-# As in constants.py, which imports NumPy: that would take most of the time of `--help`.
-State = Annotated[
-    Literal["queued", "running", "succeeded", "failed", "cancelled"] | None,
+Limit = Annotated[int, typer.Option(min=1, max=MAX_PAGE_SIZE, help="How many, newest first.")]
+InState = Annotated[
+    State | None,
     typer.Option(help="Only those in this state."),
 ]
 
 
 @remote.with_client
-def models(*, limit: Limit = 20, as_json: remote.AsJson = False, client: Any) -> None:
+def models(*, limit: Limit = PAGE_SIZE, as_json: remote.AsJson = False, client: Any) -> None:
     """List the models of a running server, newest first."""
     from falcon_mnist.cli import lists
 
@@ -33,9 +33,9 @@ def models(*, limit: Limit = 20, as_json: remote.AsJson = False, client: Any) ->
 @remote.with_client
 def runs(
     *,
-    state: State = None,
+    state: InState = None,
     model: Annotated[str | None, typer.Option(help="Only those of this model.")] = None,
-    limit: Limit = 20,
+    limit: Limit = PAGE_SIZE,
     as_json: remote.AsJson = False,
     client: Any,
 ) -> None:

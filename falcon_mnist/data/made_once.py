@@ -28,7 +28,7 @@ class NotMadeError(DataError):
     """The data set has to be downloaded, drawn or unpacked first."""
 
 
-def kept(
+def made_once(
     folder: Path,
     names: Collection[str],
     make: Callable[[Path], None] | None,
