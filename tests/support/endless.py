@@ -13,7 +13,7 @@ from falcon_mnist.training.state import State
 
 # Who has so many is endless.
 EPOCHS = 1000
-# An epoch of `serving.ENDLESS` takes 0.1 s of a CPU, which the tests beside it need.
+# An epoch of `small_networks.ENDLESS` takes 0.1 s of a CPU, which the tests beside it need.
 REST_SECONDS = 0.4
 
 lease: LeaseKeeper | None = None  # of the run that this worker executes
