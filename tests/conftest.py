@@ -16,8 +16,11 @@ import postgres
 import pytest
 import ray_cluster as ray_cluster_
 from buckets import Bucket, buckets
+from interrupting import LONG, parameter_bytes
 from needed import skip_if
+from once import once
 from serving import LIMITED_BODY, READ, WRITE, Client, Document, OnDisk, Server, environment, write_digits
+from several import both_started
 from xdist.scheduler import LoadScopeScheduling
 
 from falcon_mnist.api.service import Service
@@ -54,7 +57,7 @@ def pytest_collection() -> Generator[None, object, object]:
 
 # What waits for servers and processes, longest first. Begun last, it would keep one CPU of many busy. Ray's tests are
 # in several folders.
-LONGEST = ("ray", "page", "faults", "hostile", "runs", "storage", "cli", "data")
+LONGEST = ("ray", "page", "faults", "hostile", "server", "runs", "storage", "cli", "data")
 
 
 def scope(nodeid: str) -> str:
@@ -199,3 +202,20 @@ def limited_server(tmp_path_factory: pytest.TempPathFactory, digits: Path) -> It
             yield client, server.on_disk
     finally:
         assert server.stop() == 0
+
+
+@pytest.fixture
+def pair(serve: Callable[..., Server]) -> Server:
+    """A server of two processes."""
+    return both_started(serve(processes=2))
+
+
+@pytest.fixture(scope="session")
+def undisturbed(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> bytes:
+    """The parameters of the long run when nothing happens to it."""
+
+    def learned() -> bytes:
+        client: Client = request.getfixturevalue("client")
+        return parameter_bytes(client, client.trained(LONG))
+
+    return once(tmp_path_factory, "undisturbed", learned)

@@ -23,9 +23,11 @@ class Disk(io.StringIO):
     def __init__(self) -> None:
         super().__init__()
         self.may_write = threading.Event()
+        self.asked = threading.Event()
         self.written = threading.Event()
 
     def write(self, text: str) -> int:
+        self.asked.set()
         self.may_write.wait()
         count = super().write(text)
         self.written.set()
@@ -69,16 +71,28 @@ def test_a_slow_disk_keeps_nobody_until_very_many_lines_wait(disk: Disk) -> None
     assert len(disk.getvalue().splitlines()) == 3 * logs.MOST_LINES
 
 
-def test_a_disk_that_is_behind_is_told(disk: Disk, monkeypatch: pytest.MonkeyPatch) -> None:
-    handler = BatchHandler(disk)
-    monkeypatch.setattr(logs.access, "handlers", [handler])
-    assert not logs.is_behind()
-    for number in range(2 * logs.MOST_LINES):  # its thread may take some, once
-        if not logs.is_behind():
-            handler.handle(_record(number))
-    assert logs.is_behind()
+@pytest.fixture
+def access_log_on_disk(disk: Disk, monkeypatch: pytest.MonkeyPatch) -> Iterator[Disk]:
+    """The process's standard error is this disk, and answers are logged there."""
+    before = logs.configured()
+    monkeypatch.setattr(sys, "stderr", disk)
+    logs.configure(logging.INFO, "json")
+    yield disk
     disk.may_write.set()
-    handler.flush()
+    monkeypatch.undo()
+    logs.configure(*before)
+
+
+def test_a_disk_that_is_behind_is_told(access_log_on_disk: Disk) -> None:
+    logs.answered({"number": 0})
+    access_log_on_disk.asked.wait()  # the thread has taken it, and takes no other until it is written
+    for number in range(logs.MOST_LINES // 2):
+        logs.answered({"number": number})
+    assert not logs.is_behind()
+    logs.answered({"number": "one more"})
+    assert logs.is_behind()
+    access_log_on_disk.may_write.set()
+    logs.access.handlers[0].flush()
     assert not logs.is_behind()
 
 

@@ -1,6 +1,7 @@
 // Draw a digit, and see what trained networks read in it.
 
 import { ask, once } from "./api.js";
+import { SIDE, SUCCEEDED } from "./constants.js";
 import { digitCanvas, paintDigit } from "./digit.js";
 import { el } from "./dom.js";
 import { moment, network, percent } from "./names.js";
@@ -10,7 +11,7 @@ import { reader } from "./reader.js";
 export async function showDraw(main, signal, paramId) {
   const readers = [];
   const side = el("div", { class: "readers" });
-  const sent = digitCanvas("The 28 × 28 image that is sent");
+  const sent = digitCanvas(`The ${SIDE} × ${SIDE} image that is sent`);
   let drawn = null;
 
   const pad = drawingPad((pixels) => {
@@ -85,7 +86,7 @@ export async function showDraw(main, signal, paramId) {
 // The newest ones, the best of them first.
 async function trainedNetworks(signal) {
   const [{ items }, runs] = await Promise.all([
-    ask("params?limit=50", { signal }), ask("runs?state=succeeded&limit=100", { signal }),
+    ask("params?limit=50", { signal }), ask(`runs?state=${SUCCEEDED}&limit=100`, { signal }),
   ]);
   const models = await Promise.all(items.map((each) => once(`models/${each.model_id}`)));
   const reached = new Map(runs.items.map((run) => [run.param_id, run.metrics.val_accuracy]));

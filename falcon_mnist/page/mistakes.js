@@ -1,13 +1,14 @@
 // Where a network is wrong: its confusion matrix on the test digits, and the digits it takes for others.
 
 import { ask, once } from "./api.js";
+import { CLASSES } from "./constants.js";
 import { digitCanvas, paintDigit } from "./digit.js";
 import { el } from "./dom.js";
 import { number, percent } from "./names.js";
 
 const MOST = 40; // digits shown at the same time
 const LEARNED = 0.2; // below this accuracy a network has learned next to nothing, as `falcon-mnist train` has it
-const DIGITS = [...Array(10).keys()];
+const DIGITS = [...Array(CLASSES).keys()];
 
 export async function showMistakes(place, paramId, signal) {
   const found = await once(`params/${paramId}/evaluation`);

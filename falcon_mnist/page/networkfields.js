@@ -1,5 +1,6 @@
 // The fields of a network: widths of its hidden layers and what stands between them.
 
+import { CLASSES, PIXELS } from "./constants.js";
 import { el } from "./dom.js";
 import { network } from "./names.js";
 
@@ -41,13 +42,13 @@ export function networkFields() {
 // What is no number is sent as it stands, for the server to say so.
 function architectureOf(text, activation) {
   const layers = [];
-  let before = 784;
+  let before = PIXELS;
   for (const part of text.split(",").map((each) => each.trim()).filter(Boolean)) {
     const width = Number.isNaN(Number(part)) ? part : Number(part);
     layers.push({ type: "linear", in: before, out: width }, { type: activation });
     before = width;
   }
-  return { input_size: 784, layers: [...layers, { type: "linear", in: before, out: 10 }] };
+  return { input_size: PIXELS, layers: [...layers, { type: "linear", in: before, out: CLASSES }] };
 }
 
 // The widths and activation of an architecture that alternates linear layers and one activation; else null.

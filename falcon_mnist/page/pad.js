@@ -1,35 +1,36 @@
 // The square to draw on: with a mouse, a finger or a pen, or by dropping a photo of a digit.
 
+import { SIDE } from "./constants.js";
 import { el } from "./dom.js";
 import { inkOfPhoto } from "./photo.js";
 import { prepare } from "./prepare.js";
 
-const SIDE = 280;
+const SCALE = 10, PAD = SCALE * SIDE; // pixels of the square to one of the digit, and to a side
 // A pen as thick as those of MNIST, when a digit fills most of the square.
 const PEN = 20;
 
 // `changed` gets the 784 bytes that the picture becomes, or null when it is empty; `done` says that a stroke ended.
 export function drawingPad(changed) {
   const canvas = el("canvas", {
-    width: SIDE, height: SIDE, class: "pad", role: "img",
+    width: PAD, height: PAD, class: "pad", role: "img",
     "aria-label": "Draw a digit here with mouse, finger or pen",
   });
   const paint = canvas.getContext("2d", { willReadFrequently: true });
-  const ink = new Float32Array(SIDE * SIDE);
+  const ink = new Float32Array(PAD * PAD);
   let last = null;
   let waiting = false;
 
   function clear() {
     paint.fillStyle = "black";
-    paint.fillRect(0, 0, SIDE, SIDE);
+    paint.fillRect(0, 0, PAD, PAD);
     changed(null);
   }
 
   function look() {
     waiting = false;
-    const { data } = paint.getImageData(0, 0, SIDE, SIDE);
+    const { data } = paint.getImageData(0, 0, PAD, PAD);
     for (let i = 0; i < ink.length; i++) ink[i] = data[4 * i] / 255;
-    changed(prepare(ink, SIDE, SIDE));
+    changed(prepare(ink, PAD, PAD));
   }
 
   // At most once for each frame that the screen shows.
@@ -40,7 +41,7 @@ export function drawingPad(changed) {
 
   function place(event) {
     const { left, top, width } = canvas.getBoundingClientRect();
-    return [((event.clientX - left) / width) * SIDE, ((event.clientY - top) / width) * SIDE];
+    return [((event.clientX - left) / width) * PAD, ((event.clientY - top) / width) * PAD];
   }
 
   function lineTo(event) {
@@ -72,7 +73,7 @@ export function drawingPad(changed) {
   // An image file, fitted into the square.
   async function show(file) {
     const picture = await createImageBitmap(file);
-    const scale = SIDE / Math.max(picture.width, picture.height);
+    const scale = PAD / Math.max(picture.width, picture.height);
     const width = Math.max(1, Math.round(picture.width * scale));
     const height = Math.max(1, Math.round(picture.height * scale));
     paint.imageSmoothingQuality = "high";
@@ -83,7 +84,7 @@ export function drawingPad(changed) {
     const shown = paint.createImageData(width, height);
     grey.forEach((value, i) => shown.data.set([255 * value, 255 * value, 255 * value, 255], 4 * i));
     clear();
-    paint.putImageData(shown, (SIDE - width) >> 1, (SIDE - height) >> 1);
+    paint.putImageData(shown, (PAD - width) >> 1, (PAD - height) >> 1);
     look();
   }
 
@@ -92,7 +93,7 @@ export function drawingPad(changed) {
     clear();
     pixels.forEach((value, i) => {
       paint.fillStyle = `rgb(${value}, ${value}, ${value})`;
-      paint.fillRect((i % 28) * 10, Math.floor(i / 28) * 10, 10, 10);
+      paint.fillRect((i % SIDE) * SCALE, Math.floor(i / SIDE) * SCALE, SCALE, SCALE);
     });
     changed(pixels);
   }

@@ -1,9 +1,10 @@
 // Pictures made as those of MNIST were: white ink on black, fitted into 20 × 20 with its proportions, and put into
 // 28 × 28 so that its centre of mass is in the middle. No browser's own scaling is used, for each does it differently.
 
+import { SIDE } from "./constants.js";
 import { quantile } from "./photo.js";
 
-const SIDE = 28, BOX = 20;
+const BOX = 20;
 // MNIST's centres of mass are at pixel 14, counted from 0.
 const MIDDLE = 14;
 

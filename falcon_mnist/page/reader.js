@@ -1,6 +1,7 @@
 // One network that reads what is drawn: its choice among the trained ones, its answer, and ten bars.
 
 import { ask } from "./api.js";
+import { CLASSES } from "./constants.js";
 import { el } from "./dom.js";
 import { percent } from "./names.js";
 
@@ -9,7 +10,7 @@ export function reader(networks, chosen, remove) {
   const choice = el("select", { "aria-label": "Network" },
     networks.map(({ param_id, name }) => el("option", { value: param_id, selected: param_id === chosen }, name)));
   const verdict = el("p", { class: "verdict", "aria-live": "polite" });
-  const bars = Array.from({ length: 10 }, (_, digit) => bar(digit));
+  const bars = Array.from({ length: CLASSES }, (_, digit) => bar(digit));
   const doubts = el("ul", { class: "doubts" });
   const element = el("article", { class: "card reader", "aria-label": "What a network reads" },
     el("div", { class: "row" }, choice,

@@ -1,6 +1,7 @@
 // One run as it is now, with up to four others laid over it.
 
 import { ask, mayWrite, once, repeat } from "./api.js";
+import { RUNNING } from "./constants.js";
 import { comparison } from "./compare.js";
 import { curlFor } from "./curl.js";
 import { chart } from "./curves.js";
@@ -103,7 +104,7 @@ function title(run, model, write, changed) {
     el("div", { class: "row" },
       run.param_id && el("a", { class: "button", href: `#/draw/${run.param_id}` }, "Draw a digit"),
       write && el("a", { class: "button", href: `#/train/like/${run.run_id}` }, "Train again with …"),
-      write && run.state === "running" && el("button", { onclick: () => finishRun(run.run_id, changed) }, "Stop and keep"),
+      write && run.state === RUNNING && el("button", { onclick: () => finishRun(run.run_id, changed) }, "Stop and keep"),
       write && active(run) && el("button", { onclick: () => cancelRun(run.run_id, changed) }, "Cancel"),
       write && !active(run) && el("button", { onclick: () => deleteRun(run.run_id, () => (location.hash = "#/runs")) },
         "Delete")));

@@ -1,10 +1,11 @@
 // A run in one row.
 
 import { ask, once, post } from "./api.js";
+import { QUEUED, RUNNING } from "./constants.js";
 import { el } from "./dom.js";
 import { duration, moment, network, number, percent } from "./names.js";
 
-export const active = (run) => run.state === "queued" || run.state === "running";
+export const active = (run) => run.state === QUEUED || run.state === RUNNING;
 
 // `changed` is called after something was done with the run.
 export function runRow(first, write, changed) {
@@ -56,7 +57,7 @@ export const bestOf = ({ best_accuracy: best }) =>
   best ? `${percent(best.val_accuracy, 2)} in epoch ${best.epoch}` : "–";
 
 export function timeOf(run) {
-  if (run.state === "running") return run.eta_seconds == null ? "–" : `${duration(run.eta_seconds)} left`;
+  if (run.state === RUNNING) return run.eta_seconds == null ? "–" : `${duration(run.eta_seconds)} left`;
   if (!run.started_at || !run.finished_at) return "–";
   return duration((new Date(run.finished_at) - new Date(run.started_at)) / 1000);
 }

@@ -1,10 +1,10 @@
 // All runs, newest first, as they are now.
 
 import { ask, mayWrite, once, repeat } from "./api.js";
+import { STATES } from "./constants.js";
 import { el } from "./dom.js";
 import { runRow } from "./runrow.js";
 
-const STATES = ["queued", "running", "succeeded", "failed", "cancelled"];
 const COLUMNS = ["State", "Network", "Progress", "Best accuracy", "Speed", "Time", "Started", "Actions"];
 const ACTIVE_PAUSE = 1000, IDLE_PAUSE = 4000; // milliseconds
 

@@ -1,11 +1,12 @@
 // What the first layer looks for: the weights of each of its units as a tile of 28 × 28.
 
 import { ask, repeat } from "./api.js";
+import { SIDE } from "./constants.js";
 import { el } from "./dom.js";
 import { tensorsIn } from "./safetensors.js";
 import { active } from "./runrow.js";
 
-const SIDE = 28, GAP = 2;
+const GAP = 2;
 const FEW = 64;
 const PAUSE = 3000; // milliseconds, while it trains
 

@@ -72,10 +72,11 @@ cdef inline void accumulate_sparse(
 
 
 cdef inline void sparse_tile(
-    const int rows, const int vectors, const bint bytes, const Finish finish, const SparseProduct* p,
-    const Update* update, Py_ssize_t i, const uint64_t* masks, float* waiting,
+    const int rows, const int vectors, const bint bytes, const Finish finish, const SparseProduct* p, Py_ssize_t i,
+    const uint64_t* masks, float* waiting,
 ) noexcept nogil:
     """The gradients of row i; with two `rows` also those of i + 1, unless there is none."""
+    cdef const Update* update = p.update
     cdef vfloat acc[2 * TILE_VECTORS]
     cdef Py_ssize_t at = p.at + i * p.rs_c
     cdef int row, v
@@ -107,7 +108,8 @@ cdef inline void sparse_tiles(
     cdef int turn = 0
     cdef Py_ssize_t i, end, done
     cdef SparseProduct p = given[0]
-    cdef Update update = p.update[0]  # a copy, or it would be read again after each store
+    cdef Update update = given.update[0]  # a copy, or it would be read again after each store
+    p.update = &update
     after = scan(rows, bytes, &p, 0, masks[0])
     for i from 0 <= i < p.m by rows:
         here = after
@@ -115,7 +117,7 @@ cdef inline void sparse_tiles(
         if end < p.m:
             after = scan(rows, bytes, &p, end, masks[1 - turn])
         if here or finish != DESCEND:
-            sparse_tile(rows, vectors, bytes, finish, &p, &update, i, masks[turn], waiting)
+            sparse_tile(rows, vectors, bytes, finish, &p, i, masks[turn], waiting)
         if finish == WAIT and (end % WAITING_ROWS == 0 or end == p.m):
             done = (end - 1) // WAITING_ROWS * WAITING_ROWS
             update_waiting(vectors, &update, p.at + done * p.rs_c, p.rs_c, p.panel, end - done, waiting)

@@ -167,7 +167,10 @@ def test_paths_in_the_documents_are_there(path: str) -> None:
     assert (ROOT / path).exists()
 
 
-@pytest.mark.parametrize("name", sorted(set(re.findall(r"python -m tests\.long ([a-z_]+)", TEXT))))
+STEPS = (ROOT / ".ci" / "run").read_text()
+
+
+@pytest.mark.parametrize("name", sorted(set(re.findall(r"python -m tests\.long ([a-z_]+)", TEXT + STEPS))))
 def test_what_runs_long_is_there(name: str) -> None:
     assert (ROOT / "tests" / "long" / f"{name}.py").is_file()
 

@@ -24,3 +24,9 @@ def test_kernels_import_nothing_but_numpy_and_python(name: str) -> None:
             assert {alias.name.partition(".")[0] for alias in node.names} <= allowed
         elif isinstance(node, ast.ImportFrom) and not node.level:
             assert (node.module or "").partition(".")[0] in allowed
+
+
+def test_each_folder_of_the_code_has_one_of_tests() -> None:
+    """But the modules that stand beside those folders have their tests beside these."""
+    packages = {path.parent.name for path in (ROOT / "falcon_mnist").glob("*/__init__.py")} | {"kernels"}
+    assert {name for name in packages if not any((ROOT / "tests" / name).glob("test_*.py"))} == set()

@@ -14,10 +14,6 @@ import httpx
 import pytest
 from faulty_servers import HOLD, RUN, Faulty, kill
 from serving import JSON, PLAIN, SMALL, WRITE, Client, Document, command_line, kind, linear, pixels, until
-from waitress.adjustments import Adjustments
-
-from falcon_mnist.server.channel import Channel
-from falcon_mnist.server.parser import RequestParser
 
 Start = Callable[..., Faulty]
 
@@ -160,14 +156,6 @@ def test_what_is_no_http_is_refused_with_the_same_headers_and_logged(
     request_id = answer.headers["X-Request-ID"]
     (line,) = until(lambda: [line for line in shared.events() if line.get("request_id") == request_id], "it is logged")
     assert (line["event"], line["status"]) == ("request", status)
-
-
-def test_waitress_can_name_a_request_that_it_could_not_read() -> None:
-    """It does if the client is gone before the answer, and would throw if the request had no path."""
-    request = RequestParser(Adjustments(), Channel)
-    request.received(b"nonsense\r\n\r\n")
-    assert request.error
-    assert Channel.error_task_class(None, request).request.path == ""
 
 
 def test_a_client_that_waits_to_be_told_to_continue_is_not_left_waiting(client: Client) -> None:

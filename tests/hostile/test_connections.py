@@ -2,25 +2,14 @@
 
 from __future__ import annotations
 
-import itertools
-import re
 import resource
-import sys
-import threading
 import time
-from collections.abc import Callable, Iterator
-from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
 from pathlib import Path
-from typing import Any
 
-import forking
 import pytest
-from in_process import served
 from raw_http import HEALTH, Gauge, Raw, request
-from serving import ENDLESS, PATIENCE, READ, WRITE, Client, Document, Server, architecture, environment, until
-
-from falcon_mnist.server.balance import Balance
+from serving import ENDLESS, READ, WRITE, Client, Document, Server, architecture, environment, until
 
 
 @pytest.mark.parametrize("count", [8, 64])
@@ -65,97 +54,11 @@ def test_clients_that_do_not_read_a_snapshot_hold_few_threads_and_little_memory(
             assert gauge.peak_bytes < 450e6, form
 
 
-def _answer_much(environ: dict[str, Any], start_response: Callable[..., Any]) -> list[bytes]:
-    start_response("200 OK", [("Content-Length", str(2**18))])
-    return [bytes(2**18)]
-
-
-def test_a_client_that_reads_nothing_is_closed() -> None:
-    with (
-        served(_answer_much, read_seconds=1.0, cleanup_interval=1) as server,
-        Raw(server.addresses[0]) as connection,
-    ):
-        connection.send_while_taken(request("GET", "/", token=READ) * 600, seconds=0.2)
-        until(lambda: _is_reset(connection), "the server has closed it")
-
-
-def _is_reset(connection: Raw) -> bool:
-    connection.socket.settimeout(0.1)
-    try:
-        connection.socket.send(b"G")
-    except TimeoutError:
-        return False
-    except (BrokenPipeError, ConnectionResetError):
-        return True
-    return False
-
-
 def test_many_requests_at_once_are_answered_one_after_the_other_and_in_their_order(client: Client) -> None:
     paths = ["/healthz", "/nowhere", "/readyz", "/api/runs/none"] * 50
     with Raw(str(client.url)) as connection:
         connection.send(b"\r\n" + b"\r\n".join(request("GET", path, token=READ) for path in paths))
         assert [connection.status() for _ in paths] == [200, 404, 200, 404] * 50
-
-
-def _answer_path(environ: dict[str, Any], start_response: Callable[..., Any]) -> list[bytes]:
-    body = environ["PATH_INFO"].encode()
-    start_response("200 OK", [("Content-Length", str(len(body)))])
-    return [body]
-
-
-@pytest.fixture
-def restless() -> Iterator[None]:
-    """Python's threads take turns as often as they can."""
-    before = sys.getswitchinterval()
-    sys.setswitchinterval(1e-6)
-    yield
-    sys.setswitchinterval(before)
-
-
-def _pipelined(url: str, number: int) -> int:
-    """Send 60 requests in pieces and read the answers meanwhile; returns how many came, in their order, once each."""
-    paths = [b"/%06d" % at for at in range(60)]
-    data = b"".join(b"GET %s HTTP/1.1\r\nHost: here\r\n\r\n" % path for path in paths)
-    size = (20, 57, 90, 200)[number % 4]
-    with Raw(url) as connection:
-        sender = threading.Thread(
-            target=lambda: [connection.send(data[at : at + size]) for at in range(0, len(data), size)]
-        )
-        sender.start()
-        try:
-            received = b""
-            while received.count(b"/") < 120 and (
-                piece := connection.receive(seconds=5)
-            ):  # one in HTTP/1.1, one in a path
-                received += piece
-        finally:
-            sender.join()
-    return sum(answer == path for answer, path in zip(re.findall(rb"/\d{6}", received), paths, strict=False))
-
-
-@pytest.mark.parametrize("at_once", [False, True])
-def test_threads_that_meet_on_a_connection_answer_each_request_once(restless: None, *, at_once: bool) -> None:
-    """Without the lock of `Channel`, or where it is let go too soon, 4 to 40 of 100 connections have other answers."""
-    turns = itertools.cycle([True, False, True])
-    quick = (lambda _, __: next(turns)) if at_once else (lambda _, __: False)
-    with served(_answer_path, may_be_quick=quick) as server, ThreadPoolExecutor(4) as clients:
-        answered = list(clients.map(lambda number: _pipelined(server.addresses[0], number), range(100)))
-    assert answered == [60] * 100
-
-
-def test_connections_that_no_other_process_takes_are_accepted_by_the_one_with_most() -> None:
-    counts = [0, 0]  # the other has none
-    balance = Balance(counts, 0)
-    with served(_answer_path, balance=balance) as server, ExitStack() as stack:
-        for number in range(20):
-            connection = stack.enter_context(Raw(server.addresses[0]))
-            connection.send(request("GET", f"/{number:06}"))
-            assert connection.status() == 200
-            assert balance.ahead()
-        many = counts[1] = counts[0]
-        assert not balance.ahead()
-        stack.close()
-        until(lambda: counts[0] == many - 20, "those that have ended are not counted")
 
 
 def test_requests_that_arrive_in_pieces_are_answered(client: Client) -> None:
@@ -331,24 +234,3 @@ def test_a_server_without_descriptors_to_spare_stays_well(tmp_path: Path, digits
         assert len(server.log()) < 100_000
     finally:
         assert server.stop() == 0
-
-
-@pytest.mark.parametrize("host", ["*", "localhost", "127.0.0.1"])
-def test_it_serves_on_every_address_of_its_host(tmp_path: Path, digits: Path, host: str) -> None:
-    variables = environment(tmp_path / "home", dataset=digits, workers=1)
-    server = Server(variables, main=forking.COMMAND, arguments=("serve", "--port", "0", "--host", host))
-    try:
-        output = until(lambda: re.search(r":(\d+)/api", server.output()), "the server prints its address")
-        with Raw(f"http://127.0.0.1:{output[1]}") as connection:
-            connection.send(b"POST / HTTP/1.1\r\nContent-Length: " + b"9" * 5000 + b"\r\n\r\n")
-            assert connection.status() == 400
-    finally:
-        assert server.stop() == 0
-
-
-def test_a_host_that_is_none_is_one_sentence(tmp_path: Path, digits: Path) -> None:
-    variables = environment(tmp_path / "home", dataset=digits)
-    ran = forking.run("serve", "--port", "0", "--host", "no such host", env=variables, timeout=PATIENCE)
-    assert ran.returncode == 1
-    assert ran.stderr.count("\n") == 1
-    assert "Traceback" not in ran.stderr

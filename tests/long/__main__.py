@@ -12,7 +12,8 @@ def main() -> None:
     """Run a program of this folder as if it were the command."""
     if len(sys.argv) < 2 or sys.argv[1] not in PROGRAMS:
         sys.exit(f"usage: python -m tests.long NAME [ARGUMENTS], NAME being one of {', '.join(PROGRAMS)}")
-    sys.path.insert(0, str(FOLDER.parents[1] / "bench"))  # the proxy's clients are those of the benchmarks
+    # The servers and clients of the tests, and those of the benchmarks.
+    sys.path[:0] = [str(FOLDER.parent / "support"), str(FOLDER.parents[1] / "bench")]
     name = sys.argv.pop(1)
     sys.argv[0] = str(FOLDER / f"{name}.py")
     runpy.run_path(sys.argv[0], run_name="__main__")

@@ -23,7 +23,7 @@ from functools import partial
 from pathlib import Path
 
 ROOT = Path(__file__).parents[2]
-sys.path[:0] = [str(ROOT / "deploy/local-cluster"), str(ROOT / "tests/support")]
+sys.path.insert(0, str(ROOT / "deploy/local-cluster"))
 
 from cluster import PARTS, Cluster, running  # noqa: E402
 from cluster_load import SHORT, Asker, Load  # noqa: E402

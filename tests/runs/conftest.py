@@ -6,27 +6,13 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
-from interrupting import LONG, parameter_bytes
-from once import once
 from ray_cluster import RayCluster
 from serving import Client, Server, environment, until
-from several import both_started
 
 from falcon_mnist.app import BACKENDS
 from falcon_mnist.constants import ACTIVE
 
 Serve = Callable[..., Server]
-
-
-@pytest.fixture(scope="session")
-def undisturbed(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> bytes:
-    """The parameters of the long run when nothing happens to it."""
-
-    def learned() -> bytes:
-        client: Client = request.getfixturevalue("client")
-        return parameter_bytes(client, client.trained(LONG))
-
-    return once(tmp_path_factory, "undisturbed", learned)
 
 
 @pytest.fixture
@@ -97,9 +83,3 @@ def served_by_each(request: pytest.FixtureRequest) -> Iterator[Server]:
         server: Server = request.getfixturevalue("serve")()
         yield server
         assert server.stop() == 0
-
-
-@pytest.fixture
-def pair(serve: Serve) -> Server:
-    """A server of two processes."""
-    return both_started(serve(processes=2))

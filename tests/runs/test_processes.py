@@ -215,12 +215,3 @@ def test_a_setting_that_cannot_be_used_ends_the_command_with_one_sentence(
     assert ran.stderr.startswith("falcon-mnist: ")
     assert ran.stderr.count("\n") == 1
     assert value in ran.stderr or variable in ran.stderr
-
-
-def test_a_port_that_is_taken_is_said_in_one_sentence(serve: Serve, tmp_path: Path) -> None:
-    port = serve().url().rpartition(":")[2]
-    variables = environment(tmp_path / "other")
-    ran = forking.run("serve", "--port", port, env=variables, timeout=PATIENCE)
-    assert ran.returncode == 1
-    assert ran.stderr.startswith("falcon-mnist: ")
-    assert ran.stderr.count("\n") == 1

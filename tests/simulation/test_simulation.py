@@ -1,4 +1,4 @@
-"""That seeds of the simulation repeat exactly. `python -m tests.simulation` plays many, in CI too."""
+"""That seeds of the simulation repeat exactly. `python -m tests.long simulation` plays many, in CI too."""
 
 from __future__ import annotations
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from concurrent.futures import ProcessPoolExecutor
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -36,22 +35,6 @@ class Backend(NamedTuple):
 
     def store(self, *, wait: float = 60.0, clock: Clock = SYSTEM_CLOCK) -> Store:
         return Store(self.database(wait=wait), clock=clock)
-
-
-@dataclass
-class ManualTime:
-    """A wall clock and a monotonic one that move when a test says so."""
-
-    wall: float = 1_700_000_000.0
-    monotonic: float = 0.0
-
-    @property
-    def clock(self) -> Clock:
-        return Clock(wall=lambda: self.wall, monotonic=lambda: self.monotonic)
-
-    def pass_seconds(self, seconds: float) -> None:
-        self.wall += seconds
-        self.monotonic += seconds
 
 
 def new_model(store: Store) -> ModelRow:

@@ -7,7 +7,8 @@ from itertools import count
 from pathlib import Path
 
 import pytest
-from backends import BACKENDS, Backend, ManualTime, Processes
+from backends import BACKENDS, Backend, Processes
+from manual_time import ManualTime
 
 from falcon_mnist.storage.store import Store
 

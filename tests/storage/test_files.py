@@ -13,8 +13,8 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from backends import ManualTime
 from buckets import KINDS
+from manual_time import ManualTime
 
 from falcon_mnist.storage.cache import Cache, CachedStorage
 from falcon_mnist.storage.files import ABANDONED_SECONDS, MARK, DamagedFileError, LocalFolder, Storage, Sweeper, Written

@@ -9,8 +9,8 @@ from functools import cache
 from itertools import repeat
 
 import pytest
-from backends import ManualTime
 from buckets import KINDS, Bucket
+from manual_time import ManualTime
 from serving import until
 from unreliable import FAULTS, Proxy, proxy
 

@@ -12,12 +12,12 @@ from backends import (
     HYPERPARAMS,
     METRICS,
     Backend,
-    ManualTime,
     new_model,
     new_run,
     running,
     seen,
 )
+from manual_time import ManualTime
 
 from falcon_mnist.clock import Clock
 from falcon_mnist.constants import CANCELLED, FAILED, QUEUED, RUNNING, SUCCEEDED

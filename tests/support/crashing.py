@@ -102,7 +102,7 @@ def execute(settings: Settings, owner: str, *, dialect: Dialect = SQLite, disk: 
         worker.execute_with(parts, run_id, owner)
 
 
-def failing(settings: Settings, fault: Fault) -> None:
+def execute_failing(settings: Settings, fault: Fault) -> None:
     """Execute the run, in which `fault` is called at each step; it is called once more, as `end`, if all has passed."""
     worker.open_data(settings)  # reads its files, once
     steps = Steps(settings, fault)
@@ -110,7 +110,7 @@ def failing(settings: Settings, fault: Fault) -> None:
     fault(0, "end")
 
 
-def ask(settings: Settings, answered: Path, *, dialect: Dialect = SQLite) -> None:
+def start_and_ask(settings: Settings, answered: Path, *, dialect: Dialect = SQLite) -> None:
     """Start a server, create a model and two runs, and cancel one; notes the id in each answer."""
     service = open_service(settings, dialect=dialect, make_executor=IdleExecutor)
     client = TestClient(build_app(service), headers={"Authorization": f"Bearer {settings.made_token.read_text()}"})
@@ -131,19 +131,19 @@ def ask(settings: Settings, answered: Path, *, dialect: Dialect = SQLite) -> Non
     service.close()
 
 
-def failing_server(settings: Settings, answered: Path, fault: Fault) -> None:
-    """Ask a server, in which `fault` is called as in `failing`."""
-    ask(settings, answered, dialect=Steps(settings, fault).database)
+def ask_failing(settings: Settings, answered: Path, fault: Fault) -> None:
+    """Start and ask a server, in which `fault` is called as in `execute_failing`."""
+    start_and_ask(settings, answered, dialect=Steps(settings, fault).database)
     fault(0, "end")
 
 
-def served(settings: Settings, answered: Path) -> dict[str, Any]:
-    """What is stored once all was asked again, with the same keys, and what is queued was executed."""
+def ask_again_and_execute(settings: Settings, answered: Path) -> dict[str, Any]:
+    """Ask all again, with the same keys, and execute what is queued; gives what is stored then."""
 
     def act() -> dict[str, Any]:
         before = answered.read_text().split() if answered.exists() else []
         answered.unlink(missing_ok=True)
-        ask(settings, answered)
+        start_and_ask(settings, answered)
         execute(settings, "a worker")
         store = open_store(settings, wait=WORKER_WAIT)
         runs = rows(settings, "SELECT state, epoch FROM runs ORDER BY number")
@@ -155,10 +155,10 @@ def served(settings: Settings, answered: Path) -> dict[str, Any]:
         return {"before": before, "ids": ids, "models": models, "runs": runs, "parameters": parameters,
                 "temporary": files, "mode": mode}  # fmt: skip
 
-    return from_child(act)
+    return call_in_child(act)
 
 
-def result(settings: Settings) -> dict[str, Any]:
+def read_result(settings: Settings) -> dict[str, Any]:
     """What a run has left behind, after a sweep to which every file is old enough."""
     store = open_store(settings, wait=WORKER_WAIT)
     ((run_id, state, epoch, losses, error),) = rows(settings, "SELECT id, state, epoch, worker_losses, error FROM runs")
@@ -206,19 +206,19 @@ def requeue_expired(settings: Settings) -> None:
     store.close()
 
 
-def finished(settings: Settings) -> dict[str, Any]:
-    """What the run leaves behind once another worker has executed it undisturbed."""
+def finish_by_another(settings: Settings) -> dict[str, Any]:
+    """Let another worker execute the run undisturbed; gives what it leaves behind."""
 
     def act() -> dict[str, Any]:
         requeue_expired(settings)
         execute(settings, "the second")
-        return result(settings)
+        return read_result(settings)
 
-    return from_child(act)
+    return call_in_child(act)
 
 
-def from_child(act: Callable[[], dict[str, Any]]) -> dict[str, Any]:
-    """What `act` returns, called in a child."""
+def call_in_child(act: Callable[[], dict[str, Any]]) -> dict[str, Any]:
+    """Call `act` in a child; gives what it returns."""
     reader, writer = os.pipe()
     assert in_child(lambda: os.write(writer, json.dumps(act()).encode())) == 0
     os.close(writer)
@@ -227,7 +227,7 @@ def from_child(act: Callable[[], dict[str, Any]]) -> dict[str, Any]:
     return found
 
 
-def steps(home: Path, act: Callable[[Fault], None]) -> list[str]:
+def name_steps(home: Path, act: Callable[[Fault], None]) -> list[str]:
     """The names of all steps of an `act` in which nothing fails, without its `end`."""
     counted = home / "counted"
 
@@ -267,13 +267,13 @@ def fail_worker(home: Path, digits: str) -> None:
         return settings
 
     settings = fresh("undisturbed")
-    names = steps(home, lambda fault: failing(settings, fault))
-    print(json.dumps({"kind": "none"} | finished(settings)), flush=True)
+    names = name_steps(home, lambda fault: execute_failing(settings, fault))
+    print(json.dumps({"kind": "none"} | finish_by_another(settings)), flush=True)
     for number, name in enumerate(names, 1):
         for kind in ("kill",) if name in ("unlink", "chmod") else ("kill", "full"):
             settings = fresh(f"{kind}-{number}")
             fault = fault_at(number, kind)
-            code = in_child(lambda settings=settings, fault=fault: failing(settings, fault))  # type: ignore[misc]
+            code = in_child(lambda settings=settings, fault=fault: execute_failing(settings, fault))  # type: ignore[misc]
             facts = {
                 "kind": kind,
                 "number": number,
@@ -281,22 +281,22 @@ def fail_worker(home: Path, digits: str) -> None:
                 "code": code,
                 "before": rows(settings, "SELECT epoch FROM runs")[0][0],
             }
-            print(json.dumps(facts | finished(settings)), flush=True)
+            print(json.dumps(facts | finish_by_another(settings)), flush=True)
             shutil.rmtree(settings.home)
 
 
 def fail_server(home: Path, digits: str) -> None:
     """Kill a server at each step of its first start and of what it is asked for, and start another."""
     settings, answered = Settings(home=home / "served", dataset=digits), home / "answered"
-    names = steps(home, lambda fault: failing_server(settings, answered, fault))
-    print(json.dumps({"kind": "none of server"} | served(settings, answered)), flush=True)
+    names = name_steps(home, lambda fault: ask_failing(settings, answered, fault))
+    print(json.dumps({"kind": "none of server"} | ask_again_and_execute(settings, answered)), flush=True)
     for number, name in enumerate(names, 1):
         settings = Settings(home=home / f"served-{number}", dataset=digits)
         answered.unlink(missing_ok=True)
         fault = fault_at(number, "kill")
-        code = in_child(lambda settings=settings, fault=fault: failing_server(settings, answered, fault))  # type: ignore[misc]
+        code = in_child(lambda settings=settings, fault=fault: ask_failing(settings, answered, fault))  # type: ignore[misc]
         facts = {"kind": "kill server", "number": number, "step": name, "code": code}
-        print(json.dumps(facts | served(settings, answered)), flush=True)
+        print(json.dumps(facts | ask_again_and_execute(settings, answered)), flush=True)
         shutil.rmtree(settings.home)
 
 

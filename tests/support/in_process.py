@@ -51,3 +51,10 @@ def served(application: Callable[..., Any], **more: Any) -> Iterator[Listeners]:
         until(lambda: not server.channels, "the connections are closed")
         server.close()
         thread.join(PATIENCE)
+
+
+def answer_path(environ: dict[str, Any], start_response: Callable[..., Any]) -> list[bytes]:
+    """An application that answers each request with its path."""
+    body = environ["PATH_INFO"].encode()
+    start_response("200 OK", [("Content-Length", str(len(body)))])
+    return [body]

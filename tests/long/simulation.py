@@ -1,4 +1,8 @@
-"""Runs many seeds, or repeats one with its trace."""
+"""Plays many seeds of tests/simulation, or repeats one with its trace.
+
+python -m tests.long simulation [--seeds 2000]
+python -m tests.long simulation --seed N
+"""
 
 from __future__ import annotations
 
@@ -10,14 +14,16 @@ import time
 from collections.abc import Iterator
 from concurrent.futures import ProcessPoolExecutor
 
-from .scenario import Scenario
+from tests.simulation.scenario import Scenario
 
 MOST_FAILURES = 20  # that are printed
 
 
 def main() -> int:
     """Exit status 1 if a seed fails; the first few of them are printed."""
-    parser = argparse.ArgumentParser(prog="python -m tests.simulation", description=__doc__)
+    parser = argparse.ArgumentParser(
+        prog="python -m tests.long simulation", description="Plays seeds of tests/simulation."
+    )
     parser.add_argument("--seeds", type=int, default=2000, help="how many")
     parser.add_argument("--first", type=int, default=0, help="the first one")
     parser.add_argument("--processes", type=int, default=os.cpu_count(), help="side by side")

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
@@ -11,13 +10,12 @@ from typing import Any
 import orjson
 import pytest
 from falcon.testing import TestClient
-from serving import BINARY, READ, Client, Document, pixels, until
+from serving import BINARY, READ, Client, Document, pixels
 
 from falcon_mnist.api.app import build_app
 from falcon_mnist.api.service import Service
 from falcon_mnist.clock import Clock
 from falcon_mnist.inference.predictors import LOOK_SECONDS, Predictors
-from falcon_mnist.server.dispatcher import Dispatcher
 
 
 @pytest.fixture(scope="module")
@@ -124,43 +122,3 @@ def test_threads_that_ask_for_a_parameter_set_at_once_get_the_same_answers(
         found = list(threads.map(lambda _: predictors.get(trained["param_id"]), range(32)))
         answers = list(threads.map(lambda predictor: predictor(rows).logits.tobytes(), found))
     assert len(set(answers)) == 1
-
-
-class Request:
-    """A task of the dispatcher, which waits until it may go on."""
-
-    def __init__(self) -> None:
-        self.begun, self.may_end, self.cancelled = threading.Event(), threading.Event(), False
-
-    def service(self) -> None:
-        self.begun.set()
-        self.may_end.wait()
-
-    def cancel(self) -> None:
-        self.cancelled = True
-
-
-class Failing(Request):
-    def service(self) -> None:
-        self.begun.set()
-        raise ValueError("a request that fails")
-
-
-def test_the_dispatcher_answers_drops_and_ends(caplog: pytest.LogCaptureFixture) -> None:
-    dispatcher = Dispatcher()
-    dispatcher.set_thread_count(3)
-    dispatcher.set_thread_count(2)
-    until(lambda: len(dispatcher.threads) == 2, "one thread has ended")
-    failing = [Failing() for _ in range(4)]
-    for task in failing:
-        dispatcher.add_task(task)
-    assert all(task.begun.wait(30) for task in failing)
-    requests = [Request() for _ in range(3)]
-    for task in requests:
-        dispatcher.add_task(task)
-    assert all(task.begun.wait(30) for task in requests[:2])
-    threading.Timer(0.05, lambda: [task.may_end.set() for task in requests]).start()
-    assert dispatcher.shutdown(timeout=30) is True
-    assert dispatcher.threads == set()
-    assert [task.cancelled for task in requests] == [False, False, True]
-    assert "a request that fails" in caplog.text

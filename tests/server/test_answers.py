@@ -7,8 +7,11 @@ from types import SimpleNamespace
 from typing import Any
 
 import pytest
+from waitress.adjustments import Adjustments
 from waitress.task import WSGITask
 
+from falcon_mnist.server.channel import Channel
+from falcon_mnist.server.parser import RequestParser
 from falcon_mnist.server.task import AnswerTask
 
 
@@ -77,3 +80,11 @@ def test_it_says_what_waitress_says(
         task.service()
         answers.append((*_parts(b"".join(channel.written)), task.close_on_finish, task.wrote_header))
     assert answers[0] == answers[1]
+
+
+def test_waitress_can_name_a_request_that_it_could_not_read() -> None:
+    """It does if the client is gone before the answer, and would throw if the request had no path."""
+    request = RequestParser(Adjustments(), Channel)
+    request.received(b"nonsense\r\n\r\n")
+    assert request.error
+    assert Channel.error_task_class(None, request).request.path == ""

@@ -1,6 +1,6 @@
 """A structure-aware fuzzer of raw HTTP: requests that are nearly right, against a real server, for a minute.
 
-    python tests/hostile/fuzz.py [SECONDS]
+    python -m tests.long fuzz_requests [SECONDS]
 
 Each example sends some requests over one connection, in pieces. Whatever they are: what comes back is a chain of HTTP
 answers, none is a 5xx but 503, no operation under /api answers 2xx without a token, and `/healthz` answers afterwards.
@@ -14,8 +14,6 @@ import sys
 import tempfile
 import time
 from pathlib import Path
-
-sys.path.insert(0, str(Path(__file__).parents[1] / "support"))
 
 from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st

@@ -5,8 +5,6 @@ from __future__ import annotations
 import os
 import signal
 import threading
-from collections.abc import Callable
-from typing import Any
 
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
@@ -15,7 +13,6 @@ from several import EXECUTES, OTHER, clients, spawned
 
 from falcon_mnist.api.ledger import MOST_SERIES, PID
 from falcon_mnist.api.metrics import Metrics
-from falcon_mnist.inference.figures import SharedFigures
 
 Samples = dict[tuple[str, frozenset[tuple[str, str]]], float]
 INFER = {"method": "POST", "route": "/api/infer", "code": "200"}
@@ -120,15 +117,3 @@ def test_threads_lose_no_count(memory: bytearray) -> None:
     for thread in threads:
         thread.join()
     assert counted(metrics)["GET", "/a", "200"] == 4000
-
-
-def test_the_figures_of_caches_are_added_up() -> None:
-    numbers: Any = [0.0] * SharedFigures.doubles(2)
-    make: Callable[[int], SharedFigures] = lambda number: SharedFigures(numbers, number)  # noqa: E731
-    first, second = make(0), make(1)
-    first.hit()
-    second.loaded()
-    second.holds(3, 300, 1000)
-    first.holds(1, 50, 1000)
-    assert first.totals() == second.totals() == (1, 1, 4, 350, 2000)
-    assert make(1).totals() == (1, 1, 1, 50, 1000)

@@ -1,6 +1,6 @@
 """Requests that Schemathesis generates from the description, and against it, to a real server: some 20 seconds.
 
-    python tests/hostile/generated_requests.py
+    python -m tests.long generated_requests
 
 Every answer must be one that the description promises, and none a 5xx. Its coverage phase has no findings either, but
 takes three times as long: `--phases coverage,fuzzing`.
@@ -14,8 +14,6 @@ import subprocess
 import sys
 import tempfile
 from pathlib import Path
-
-sys.path.insert(0, str(Path(__file__).parents[1] / "support"))
 
 from serving import WRITE, Client, Document, Server, environment, write_digits
 
