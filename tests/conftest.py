@@ -15,12 +15,16 @@ import hypothesis
 import postgres
 import pytest
 import ray_cluster as ray_cluster_
+from asking import LIMITED_BODY, READ, WRITE, Document
 from buckets import Bucket, buckets
+from checking_client import Client
 from interrupting import LONG, parameter_bytes
 from needed import skip_if
+from on_disk import OnDisk
 from once import once
-from serving import LIMITED_BODY, READ, WRITE, Client, Document, OnDisk, Server, environment, write_digits
+from server_process import Server, environment
 from several import both_started
+from small_networks import write_digits
 from xdist.scheduler import LoadScopeScheduling
 
 from falcon_mnist.api.service import Service

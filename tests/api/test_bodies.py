@@ -7,7 +7,10 @@ from copy import copy
 from typing import Any
 
 import pytest
-from serving import DEFAULTS, SMALL, Client, Document, OnDisk, architecture, kind, linear, pointers
+from asking import Document
+from checking_client import Client, kind, pointers
+from on_disk import OnDisk
+from small_networks import DEFAULTS, SMALL, architecture, linear
 
 ROW = [0.0] * 784
 PARAMETERS = {

@@ -8,7 +8,11 @@ from concurrent.futures import ThreadPoolExecutor
 from uuid import uuid4
 
 import pytest
-from serving import DEFAULTS, SGD, SMALL, Client, Document, OnDisk, Server, architecture, kind, listed
+from asking import Document, listed
+from checking_client import Client, kind
+from on_disk import OnDisk
+from server_process import Server
+from small_networks import DEFAULTS, SGD, SMALL, architecture
 
 
 def test_an_active_run_refuses_other_hyperparameters_and_takes_the_same(client: Client, on_disk: OnDisk) -> None:

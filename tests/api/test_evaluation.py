@@ -8,7 +8,11 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from serving import READ, Client, Document, OnDisk, Server, architecture, kind, write_digits
+from asking import READ, Document
+from checking_client import Client, kind
+from on_disk import OnDisk
+from server_process import Server
+from small_networks import architecture, write_digits
 
 from falcon_mnist.constants import PIXELS
 from falcon_mnist.training.hyperparams import Hyperparams

@@ -10,8 +10,11 @@ from typing import Any
 
 import peewee
 import pytest
+from asking import WRITE, Document
 from away import AwayFolder
-from serving import SMALL, WRITE, Client, Document, OnDisk, architecture, kind
+from checking_client import Client, kind
+from on_disk import OnDisk
+from small_networks import SMALL, architecture
 
 from falcon_mnist.app import open_service
 from falcon_mnist.inference.predictors import Predictors

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from serving import READ, Client, Document, kind
+from asking import READ, Document
+from checking_client import Client, kind
 
 
 def test_a_running_run_is_kept_as_it_is_at_the_end_of_its_epoch(client: Client) -> None:

@@ -10,7 +10,10 @@ from typing import Any
 import numpy as np
 import pytest
 import safetensors.numpy
-from serving import BINARY, JSON, SAFETENSORS, Client, Document, OnDisk, architecture, kind, linear, pixels, pointers
+from asking import BINARY, JSON, SAFETENSORS, Document
+from checking_client import Client, kind, pointers
+from on_disk import OnDisk
+from small_networks import architecture, linear, pixels
 
 from falcon_mnist.data.digits import draw
 

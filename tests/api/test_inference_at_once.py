@@ -8,8 +8,9 @@ from typing import Any
 
 import orjson
 import pytest
+from asking import BINARY, READ, Document
 from falcon.testing import TestClient
-from serving import BINARY, READ, Document, architecture, pixels
+from small_networks import architecture, pixels
 
 from falcon_mnist.api import paths
 from falcon_mnist.api.app import build_app

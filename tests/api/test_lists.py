@@ -6,7 +6,10 @@ import base64
 from collections.abc import Iterator
 
 import pytest
-from serving import SMALL, Client, Document, OnDisk, listed, pointers
+from asking import Document, listed
+from checking_client import Client, pointers
+from on_disk import OnDisk
+from small_networks import SMALL
 
 
 @pytest.fixture(scope="module")

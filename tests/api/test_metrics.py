@@ -6,9 +6,11 @@ from collections.abc import Callable
 from dataclasses import replace
 
 import pytest
+from asking import BINARY, READ, Document
+from checking_client import Client
 from falcon.testing import TestClient
 from prometheus_client.parser import text_string_to_metric_families
-from serving import BINARY, READ, Client, Document, pixels
+from small_networks import pixels
 
 from falcon_mnist.api.app import build_app
 from falcon_mnist.api.service import Service

@@ -5,7 +5,9 @@ from __future__ import annotations
 import json
 
 import pytest
-from serving import SMALL, Client, Document
+from asking import Document
+from checking_client import Client
+from small_networks import SMALL
 
 
 def _answer(client: Client, hyperparams: str) -> Document:

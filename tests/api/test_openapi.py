@@ -7,10 +7,12 @@ from copy import deepcopy
 from typing import Any
 
 import pytest
+from asking import JSON, PROBLEM, Document
+from checking_client import Client
 from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
 from openapi_spec_validator import validate
-from serving import JSON, PROBLEM, SMALL, Client, Document, architecture
+from small_networks import SMALL, architecture
 
 from falcon_mnist.api.operations import OPERATIONS
 

@@ -6,7 +6,10 @@ import select
 from contextlib import suppress
 
 import pytest
-from serving import JSON, LIMITED_BODY, READ, SMALL, WRITE, Client, Document, OnDisk, architecture, kind
+from asking import JSON, LIMITED_BODY, READ, WRITE, Document
+from checking_client import Client, kind
+from on_disk import OnDisk
+from small_networks import SMALL, architecture
 
 MIB = b"x" * 2**20
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 
 import pytest
-from serving import Client
+from checking_client import Client
 
 from falcon_mnist.api.resources.page import POLICY, page_files, viewer_files
 

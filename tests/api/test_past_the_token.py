@@ -8,8 +8,9 @@ from typing import Any, ClassVar
 
 import falcon
 import pytest
+from asking import READ, WRITE, Document
+from checking_client import Client
 from falcon import testing
-from serving import READ, WRITE, Client, Document
 
 from falcon_mnist.api.app import App, build_app
 from falcon_mnist.api.service import Service

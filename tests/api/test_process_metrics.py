@@ -7,9 +7,12 @@ import signal
 import threading
 
 import pytest
+from asking import until
+from checking_client import Client
 from prometheus_client.parser import text_string_to_metric_families
-from serving import Client, Server, pixels, until
+from server_process import Server
 from several import EXECUTES, OTHER, clients, spawned
+from small_networks import pixels
 
 from falcon_mnist.api.ledger import MOST_SERIES, PID
 from falcon_mnist.api.metrics import Metrics

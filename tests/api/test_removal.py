@@ -10,8 +10,12 @@ from functools import partial
 from pathlib import Path
 
 import pytest
+from asking import READ, Document, until
+from checking_client import Client, kind
 from falcon.testing import TestClient
-from serving import READ, SMALL, Client, Document, OnDisk, Server, kind, pixels, until
+from on_disk import OnDisk
+from server_process import Server
+from small_networks import SMALL, pixels
 
 from falcon_mnist.api.app import build_app
 from falcon_mnist.api.service import Service

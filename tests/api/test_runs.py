@@ -6,7 +6,10 @@ import math
 import re
 
 import pytest
-from serving import DEFAULTS, PROBLEM, SMALL, Client, Document, OnDisk, architecture, kind, linear, pixels
+from asking import PROBLEM, Document
+from checking_client import Client, kind
+from on_disk import OnDisk
+from small_networks import DEFAULTS, SMALL, architecture, linear, pixels
 
 
 def untimed(run: Document) -> list[Document]:

@@ -6,7 +6,9 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from serving import Client, Document, Server, kind, pointers
+from asking import Document
+from checking_client import Client, kind, pointers
+from server_process import Server
 
 from falcon_mnist.data import dataset
 

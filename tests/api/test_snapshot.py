@@ -5,7 +5,9 @@ from __future__ import annotations
 import numpy as np
 import orjson
 import safetensors.numpy
-from serving import SAFETENSORS, Client, Document, kind, pixels, until
+from asking import SAFETENSORS, Document, until
+from checking_client import Client, kind
+from small_networks import pixels
 
 
 def test_a_running_run_shows_its_newest_checkpoint(client: Client) -> None:

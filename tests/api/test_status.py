@@ -5,7 +5,9 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-from serving import READ, Client, Document, write_digits
+from asking import READ, Document
+from checking_client import Client
+from small_networks import write_digits
 
 from falcon_mnist.api.traffic import Traffic
 from falcon_mnist.clock import Clock

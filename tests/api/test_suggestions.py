@@ -5,7 +5,9 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
-from serving import BINARY, Client, Document, architecture
+from asking import BINARY, Document
+from checking_client import Client
+from small_networks import architecture
 
 from falcon_mnist.api import schemas
 from falcon_mnist.api.suggestions import unknown_member

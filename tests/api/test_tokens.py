@@ -11,7 +11,11 @@ from typing import BinaryIO
 
 import forking
 import pytest
-from serving import READ, SMALL, WRITE, Client, Document, OnDisk, Server, environment, pixels, until
+from asking import READ, WRITE, Document, until
+from checking_client import Client
+from on_disk import OnDisk
+from server_process import Server, environment
+from small_networks import SMALL, pixels
 
 from falcon_mnist.api.auth import LOOK_SECONDS, Holder, Tokens
 from falcon_mnist.api.token_rules import check_address, weaknesses

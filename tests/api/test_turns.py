@@ -9,7 +9,9 @@ from functools import partial
 import numpy as np
 import orjson
 import pytest
-from serving import PATIENCE, SAFETENSORS, SMALL, Client, Document, architecture, pixels, until
+from asking import PATIENCE, SAFETENSORS, Document, until
+from checking_client import Client
+from small_networks import SMALL, architecture, pixels
 
 from falcon_mnist.api import json_answer
 from falcon_mnist.api.errors import Problem

@@ -7,7 +7,9 @@ from importlib.metadata import version
 from pathlib import Path
 
 import pytest
-from serving import COMMANDS, READ, Client
+from asking import READ
+from checking_client import Client
+from server_process import COMMANDS
 
 from falcon_mnist import kernels
 from falcon_mnist.storage.migrations import STEPS

@@ -7,7 +7,8 @@ import sys
 from pathlib import Path
 
 import pytest
-from serving import COMMANDS, PATIENCE, environment
+from asking import PATIENCE
+from server_process import COMMANDS, environment
 
 
 @pytest.mark.parametrize(

@@ -9,7 +9,8 @@ from pathlib import Path
 import forking
 import numpy as np
 import pytest
-from serving import PATIENCE, WRITE, environment
+from asking import PATIENCE, WRITE
+from server_process import environment
 from test_show import decoded
 
 from falcon_mnist.data import dataset

@@ -10,7 +10,10 @@ import forking
 import numpy as np
 import pytest
 import safetensors.numpy
-from serving import WRITE, Client, Document, OnDisk, Server, environment
+from asking import WRITE, Document
+from checking_client import Client
+from on_disk import OnDisk
+from server_process import Server, environment
 
 from falcon_mnist.cli.prune import age, prune
 from falcon_mnist.clock import Clock

@@ -9,8 +9,10 @@ from contextlib import suppress
 from pathlib import Path
 
 import pytest
+from asking import until
 from commands import Command, Fresh
-from serving import OnDisk, environment, until
+from on_disk import OnDisk
+from server_process import environment
 
 from falcon_mnist.cli.watch import STOPPING
 

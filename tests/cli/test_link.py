@@ -11,7 +11,8 @@ from pathlib import Path
 
 import forking
 import httpx
-from serving import PATIENCE, PLAIN, WRITE, Server, environment, until
+from asking import PATIENCE, PLAIN, WRITE, until
+from server_process import Server, environment
 
 from falcon_mnist.api.auth import token_to_enter_with
 from falcon_mnist.settings import Settings

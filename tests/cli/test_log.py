@@ -14,7 +14,8 @@ import forked_workers
 import forking
 import httpx
 import pytest
-from serving import PATIENCE, PLAIN, WRITE, Server, environment, until
+from asking import PATIENCE, PLAIN, WRITE, until
+from server_process import Server, environment
 
 from falcon_mnist import logs
 from falcon_mnist.app import open_service

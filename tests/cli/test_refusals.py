@@ -7,7 +7,8 @@ from typing import Any
 
 import forking
 import pytest
-from serving import PATIENCE, environment
+from asking import PATIENCE
+from server_process import environment
 
 from falcon_mnist.cli import networks, options, refusals
 

@@ -8,9 +8,11 @@ from pathlib import Path
 import forking
 import numpy as np
 import pytest
+from asking import Document
+from checking_client import Client
 from commands import Command, against, run, run_on_terminal
 from PIL import Image
-from serving import Client, Document, linear
+from small_networks import linear
 
 from falcon_mnist.data import digits
 

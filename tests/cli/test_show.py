@@ -10,7 +10,8 @@ from pathlib import Path
 import forking
 import numpy as np
 import pytest
-from serving import PATIENCE, environment
+from asking import PATIENCE
+from server_process import environment
 
 from falcon_mnist import kernels
 from falcon_mnist.cli.show import ENLARGED, encode_png

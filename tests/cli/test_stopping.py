@@ -7,7 +7,9 @@ import subprocess
 from pathlib import Path
 
 import forking
-from serving import PATIENCE, WRITE, Client, environment
+from asking import PATIENCE, WRITE
+from checking_client import Client
+from server_process import environment
 
 
 def stop(client: Client, folder: Path, how: str, *arguments: str) -> subprocess.CompletedProcess[str]:

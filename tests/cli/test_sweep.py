@@ -11,8 +11,9 @@ from pathlib import Path
 
 import pytest
 import typer
+from asking import until
+from checking_client import Client
 from commands import Command, against, run, run_on_terminal
-from serving import Client, until
 
 from falcon_mnist.cli import choosers, sweep
 from falcon_mnist.cli.choosers import Between, Values

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import forking
 from rich.console import Console
-from serving import environment
+from server_process import environment
 
 from falcon_mnist.cli import report
 

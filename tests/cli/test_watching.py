@@ -11,8 +11,11 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from asking import until
 from commands import Command
-from serving import ENDLESS, OnDisk, environment, until
+from on_disk import OnDisk
+from server_process import environment
+from small_networks import ENDLESS
 
 from falcon_mnist.app import open_service
 from falcon_mnist.cli import report, watch

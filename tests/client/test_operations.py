@@ -8,8 +8,11 @@ from contextlib import suppress
 
 import numpy as np
 import pytest
+from asking import READ, WRITE, Document, until
 from asynchronous import run_async
-from serving import READ, WRITE, Client, Document, Server, pixels, until
+from checking_client import Client
+from server_process import Server
+from small_networks import pixels
 
 from falcon_mnist.api.operations import OPERATIONS
 from falcon_mnist.client import AsyncClient, ClientError, network

@@ -8,7 +8,8 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from serving import alive, until
+from asking import until
+from server_process import alive
 
 sys.path.append(str(Path(__file__).parents[2] / "deploy/local-cluster"))
 

@@ -11,8 +11,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from checking_client import Client
 from prometheus_client.parser import text_string_to_metric_families
-from serving import Client
 
 ROOT = Path(__file__).parents[2]
 FOLDER = ROOT / "deploy/prometheus"

@@ -15,8 +15,10 @@ from typing import Any
 
 import pytest
 import transcripts
+from asking import WRITE
+from checking_client import Client
 from drawn import write_drawn_digits
-from serving import COMMANDS, WRITE, Client, Server, environment
+from server_process import COMMANDS, Server, environment
 
 from falcon_mnist.api.operations import OPERATIONS
 

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 import transcripts
-from serving import COMMANDS, Server, environment
+from server_process import COMMANDS, Server, environment
 from transcripts import Shown
 
 ROOT = Path(__file__).parents[2]

@@ -11,9 +11,10 @@ from pathlib import Path
 
 import nbformat
 import pytest
+from asking import WRITE
 from drawn import write_drawn_digits
 from nbclient import NotebookClient
-from serving import WRITE, Server
+from server_process import Server
 
 NOTEBOOK = Path(__file__).parents[2] / "docs" / "first_run.ipynb"
 # Jupyter's packages warn of each other, and leave sockets to the garbage collector.

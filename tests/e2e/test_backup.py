@@ -11,7 +11,10 @@ from typing import Any
 import forking
 import numpy as np
 import pytest
-from serving import SMALL, Client, Document, Server, environment, pixels
+from asking import Document
+from checking_client import Client
+from server_process import Server, environment
+from small_networks import SMALL, pixels
 
 ROWS = (pixels(5) / 255).tolist()
 

@@ -13,20 +13,10 @@ import httpx
 import numpy as np
 import pytest
 import safetensors.numpy
-from serving import (
-    BINARY,
-    JSON,
-    READ,
-    SAFETENSORS,
-    SMALL,
-    Client,
-    Document,
-    OnDisk,
-    architecture,
-    kind,
-    pixels,
-    pointers,
-)
+from asking import BINARY, JSON, READ, SAFETENSORS, Document
+from checking_client import Client, kind, pointers
+from on_disk import OnDisk
+from small_networks import SMALL, architecture, pixels
 
 Tensors = dict[str, np.ndarray]
 FINE = {"activation": "relu"}

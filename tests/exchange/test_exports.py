@@ -11,7 +11,10 @@ import numpy as np
 import onnx
 import onnxruntime
 import pytest
-from serving import BINARY, SAFETENSORS, Client, Document, Server, architecture, linear, pixels
+from asking import BINARY, SAFETENSORS, Document
+from checking_client import Client
+from server_process import Server
+from small_networks import architecture, linear, pixels
 
 from falcon_mnist.data import dataset
 

@@ -11,7 +11,9 @@ import httpx
 import numpy as np
 import pytest
 import tritonclient.http as triton
-from serving import PLAIN, READ, Client, Document, pixels
+from asking import PLAIN, READ, Document
+from checking_client import Client
+from small_networks import pixels
 from tritonclient.utils import InferenceServerException
 
 from falcon_mnist.exchange.open_inference import OUTPUTS

@@ -6,8 +6,10 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
+from asking import Document
+from checking_client import Client
 from faulty_servers import RUN, Faulty, ended_after, parameters
-from serving import Client, Document, write_digits
+from small_networks import write_digits
 
 
 @pytest.fixture(scope="session")

@@ -9,10 +9,12 @@ from urllib.parse import quote
 import httpx
 import numpy as np
 import pytest
+from asking import BINARY, JSON, Document
+from checking_client import Client, kind
 from faulty_servers import RUN
 from hypothesis import HealthCheck, Phase, example, given, settings
 from hypothesis import strategies as st
-from serving import BINARY, JSON, SMALL, Client, Document, architecture, kind
+from small_networks import SMALL, architecture
 
 ANY = settings(
     max_examples=60,

@@ -9,10 +9,13 @@ from pathlib import Path
 
 import forking
 import pytest
+from asking import Document, until
 from buckets import Bucket
+from checking_client import Client, kind
 from faulty_servers import HOLD, RUN, Faulty, check_whole, ended_after, kill, parameters
 from postgres import Cluster
-from serving import SMALL, Client, Document, Server, environment, kind, pixels, until
+from server_process import Server, environment
+from small_networks import SMALL, pixels
 from unreliable import Proxy, proxy
 
 BRIEF: Document = {"architecture": SMALL, "hyperparams": {"epochs": 2}}

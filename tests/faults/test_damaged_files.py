@@ -17,8 +17,11 @@ from pathlib import Path
 
 import forking
 import pytest
+from asking import PATIENCE, until
+from checking_client import Client, kind
 from faulty_servers import HOLD, RUN, Faulty, check_whole, expire, followed, kill, parameters
-from serving import PATIENCE, Client, alive, architecture, environment, kind, pixels, until
+from server_process import alive, environment
+from small_networks import architecture, pixels
 from writers import stop, writer
 
 from falcon_mnist.storage.files import ABANDONED_SECONDS

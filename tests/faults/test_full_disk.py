@@ -16,9 +16,12 @@ from typing import BinaryIO
 
 import forking
 import pytest
+from asking import PATIENCE, Document, until
+from checking_client import Client, kind
 from faulty_servers import HOLD, Faulty, check_whole, ended_after, expire, parameters
 from needed import skip_if
-from serving import PATIENCE, SMALL, Client, Document, architecture, environment, kind, pixels, until
+from server_process import environment
+from small_networks import SMALL, architecture, pixels
 
 Start = Callable[..., Faulty]
 

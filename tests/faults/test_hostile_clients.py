@@ -12,8 +12,11 @@ from typing import Any
 
 import httpx
 import pytest
+from asking import JSON, PLAIN, WRITE, Document, until
+from checking_client import Client, kind
 from faulty_servers import HOLD, RUN, Faulty, kill
-from serving import JSON, PLAIN, SMALL, WRITE, Client, Document, command_line, kind, linear, pixels, until
+from server_process import command_line
+from small_networks import SMALL, linear, pixels
 
 Start = Callable[..., Faulty]
 

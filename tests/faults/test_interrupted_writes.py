@@ -10,7 +10,7 @@ import tempfile
 from pathlib import Path
 
 import pytest
-from serving import PATIENCE, Document
+from asking import PATIENCE, Document
 
 CRASHING = Path(__file__).parents[1] / "support" / "crashing.py"
 # Files in memory, where there are such: a killed process leaves the same there, and no sync waits for a disk.

@@ -9,8 +9,11 @@ import time
 from collections.abc import Callable
 
 import pytest
+from asking import WRITE, until
+from checking_client import Client
 from faulty_servers import HOLD, RUN, Faulty, check_whole, expire, followed, kill, parameters
-from serving import SMALL, WRITE, Client, alive, children, until
+from server_process import alive, children
+from small_networks import SMALL
 
 Start = Callable[..., Faulty]
 

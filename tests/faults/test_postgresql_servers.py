@@ -8,9 +8,12 @@ from pathlib import Path
 
 import forking
 import pytest
+from asking import until
+from checking_client import Client, kind
 from faulty_servers import HOLD, RUN, Faulty, check_whole, ended_after, expire_in, parameters
 from postgres import Cluster
-from serving import SMALL, Client, Server, environment, kind, pixels, until
+from server_process import Server, environment
+from small_networks import SMALL, pixels
 
 from falcon_mnist.storage.opening import open_database
 from falcon_mnist.storage.store import Store

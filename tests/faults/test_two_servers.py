@@ -8,8 +8,10 @@ from collections.abc import Callable
 from contextlib import ExitStack
 
 import pytest
+from asking import until
+from checking_client import Client
 from faulty_servers import HOLD, RUN, Faulty, check_whole, expire, parameters
-from serving import Client, OnDisk, until
+from on_disk import OnDisk
 
 Start = Callable[..., Faulty]
 

@@ -6,7 +6,9 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from serving import READ, WRITE, Client, Document, Server, environment
+from asking import READ, WRITE, Document
+from checking_client import Client
+from server_process import Server, environment
 
 
 @pytest.fixture(scope="session")
@@ -17,7 +19,7 @@ def temporary(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="session")
 def target(tmp_path_factory: pytest.TempPathFactory, digits: Path, temporary: Path) -> Iterator[Server]:
-    """The server that is attacked; its tokens are those of `serving`."""
+    """The server that is attacked; its tokens are those of `asking`."""
     home = tmp_path_factory.mktemp("target") / "home"
     tokens = home.parent / "tokens"
     tokens.write_text(f"{WRITE}\n{READ} read\n")

@@ -8,8 +8,11 @@ from contextlib import ExitStack
 from pathlib import Path
 
 import pytest
+from asking import READ, WRITE, Document, until
+from checking_client import Client
 from raw_http import HEALTH, Gauge, Raw, request
-from serving import ENDLESS, READ, WRITE, Client, Document, Server, architecture, environment, until
+from server_process import Server, environment
+from small_networks import ENDLESS, architecture
 
 
 @pytest.mark.parametrize("count", [8, 64])

@@ -17,8 +17,11 @@ import httpx
 import numpy as np
 import orjson
 import pytest
+from asking import JSON, PLAIN, READ, SAFETENSORS, WRITE, Document
+from checking_client import Client
 from raw_http import Gauge
-from serving import JSON, PLAIN, READ, SAFETENSORS, SMALL, WRITE, Client, Document, Server, architecture, environment
+from server_process import Server, environment
+from small_networks import SMALL, architecture
 
 ONCE = 8
 MEMORY = 900 * 2**20

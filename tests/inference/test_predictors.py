@@ -9,8 +9,10 @@ from typing import Any
 
 import orjson
 import pytest
+from asking import BINARY, READ, Document
+from checking_client import Client
 from falcon.testing import TestClient
-from serving import BINARY, READ, Client, Document, pixels
+from small_networks import pixels
 
 from falcon_mnist.api.app import build_app
 from falcon_mnist.api.service import Service

@@ -27,7 +27,7 @@ sys.path.insert(0, str(ROOT / "deploy/local-cluster"))
 
 from cluster import PARTS, Cluster, running  # noqa: E402
 from cluster_load import SHORT, Asker, Load  # noqa: E402
-from serving import write_digits  # noqa: E402
+from small_networks import write_digits  # noqa: E402
 
 STOP_SECONDS = 20.0  # longer than a lease
 CUT_SECONDS = 40.0  # longer than Ray waits for a node as well

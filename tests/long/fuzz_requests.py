@@ -15,10 +15,12 @@ import tempfile
 import time
 from pathlib import Path
 
+from asking import READ
 from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
 from raw_http import HEALTH, Raw
-from serving import READ, Server, environment, write_digits
+from server_process import Server, environment
+from small_networks import write_digits
 
 METHODS = st.sampled_from(["GET", "POST", "HEAD", "PUT", "OPTIONS", "get", "G ET", "\0", "X" * 300])
 PATHS = st.sampled_from([

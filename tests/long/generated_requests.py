@@ -15,7 +15,10 @@ import sys
 import tempfile
 from pathlib import Path
 
-from serving import WRITE, Client, Document, Server, environment, write_digits
+from asking import WRITE, Document
+from checking_client import Client
+from server_process import Server, environment
+from small_networks import write_digits
 
 from falcon_mnist.api.operations import OPERATIONS
 

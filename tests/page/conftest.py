@@ -9,10 +9,12 @@ from typing import Literal
 
 import forked_workers
 import pytest
+from asking import READ, WRITE, Document
 from browsing import DESKTOP, OpenPage, Site
+from checking_client import Client
 from drawn import write_drawn_digits
 from needed import skip_if
-from serving import READ, WRITE, Client, Document, architecture
+from small_networks import architecture
 
 from falcon_mnist.app import open_service
 from falcon_mnist.server.serve import running

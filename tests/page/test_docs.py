@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import pytest
+from asking import READ, WRITE
 from browsing import OpenPage, Site
 from playwright.sync_api import Page, Route, expect
-from serving import READ, WRITE
 
 PREFIX = "/digits-for-all"
 

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import pytest
+from asking import READ, WRITE, Document
 from browsing import ONE, SEVEN, THREE, OpenPage, Site, Stroke, draw
 from playwright.sync_api import Route, expect
-from serving import READ, WRITE, Document
 
 
 @pytest.mark.parametrize("token", [WRITE, READ])

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+from asking import Document
 from browsing import OpenPage, Site
 from playwright.sync_api import Page, expect
-from serving import RESTING, Document
+from small_networks import RESTING
 
 
 def pixels_of(page: Page, selector: str) -> list[int]:

@@ -8,10 +8,12 @@ from pathlib import Path
 from typing import Literal
 
 import pytest
+from asking import READ, Document, until
 from axe_playwright_python.sync_playwright import Axe
 from browsing import DESKTOP, THREE, OpenPage, Site, draw
+from checking_client import Client
 from playwright.sync_api import Page, expect
-from serving import READ, Client, Document, architecture, until
+from small_networks import architecture
 
 DOCS = Path(__file__).parents[2] / "docs"
 PHONE = {"width": 390, "height": 844}

@@ -6,9 +6,10 @@ import json
 import re
 import shlex
 
+from asking import Document
 from browsing import OpenPage, Site
 from playwright.sync_api import expect
-from serving import RESTING, Document, architecture
+from small_networks import RESTING, architecture
 
 
 def test_the_curves_mark_the_best_epoch(trained: Document, open_page: OpenPage) -> None:

@@ -6,11 +6,11 @@ import io
 from base64 import b64encode
 
 import numpy as np
+from asking import Document
 from browsing import ONE, OpenPage, Stroke
 from photos import photo
 from PIL import Image, ImageDraw
 from playwright.sync_api import Page, expect
-from serving import Document
 
 from falcon_mnist.client.pictures import prepare
 from falcon_mnist.data import digits

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import pytest
+from asking import READ, WRITE, Document
 from browsing import OpenPage, Site
 from playwright.sync_api import Page, expect
-from serving import READ, RESTING, WRITE, Document, architecture
+from small_networks import RESTING, architecture
 
 
 def start(page: Page) -> None:

@@ -6,8 +6,10 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
+from asking import until
+from checking_client import Client
 from ray_cluster import RayCluster
-from serving import Client, Server, environment, until
+from server_process import Server, environment
 
 from falcon_mnist.app import BACKENDS
 from falcon_mnist.constants import ACTIVE

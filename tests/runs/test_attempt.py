@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 from away import AwayFolder
-from serving import SMALL
+from small_networks import SMALL
 
 from falcon_mnist.constants import FAILED, QUEUED, RUNNING, SUCCEEDED
 from falcon_mnist.data import dataset

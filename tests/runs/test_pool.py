@@ -12,9 +12,12 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from asking import PATIENCE, until
+from checking_client import Client
 from forked_workers import CONTEXT
 from pebble import ProcessPool
-from serving import ENDLESS, PATIENCE, SMALL, Client, Server, alive, until
+from server_process import Server, alive
+from small_networks import ENDLESS, SMALL
 
 from falcon_mnist.runs import worker
 from falcon_mnist.runs.backend import Ended, Outcome

@@ -14,19 +14,11 @@ from pathlib import Path
 
 import forking
 import pytest
+from asking import PATIENCE, WRITE, until
+from checking_client import Client
 from interrupting import EPOCHS, interrupted, parameter_bytes
-from serving import (
-    COMMANDS,
-    ENDLESS,
-    PATIENCE,
-    WRITE,
-    Client,
-    Server,
-    alive,
-    environment,
-    pixels,
-    until,
-)
+from server_process import COMMANDS, Server, alive, environment
+from small_networks import ENDLESS, pixels
 
 Serve = Callable[..., Server]
 

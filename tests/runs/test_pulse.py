@@ -8,7 +8,7 @@ import signal
 import time
 
 import pytest
-from serving import PATIENCE, until
+from asking import PATIENCE, until
 
 from falcon_mnist.runs.pulse import LOOK_SECONDS, Listener, Pulse
 

@@ -8,10 +8,13 @@ import socket
 from collections.abc import Callable
 
 import pytest
+from asking import PATIENCE, until
+from checking_client import Client
 from forking import forked_by
 from interrupting import interrupted, parameter_bytes
 from ray_cluster import CPUS, RayCluster
-from serving import ENDLESS, PATIENCE, Client, Server, alive, children, until
+from server_process import Server, alive, children
+from small_networks import ENDLESS
 
 Serve = Callable[..., Server]
 

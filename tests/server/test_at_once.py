@@ -12,9 +12,9 @@ from contextlib import ExitStack
 from typing import Any
 
 import pytest
+from asking import until
 from in_process import make, served
 from raw_http import Raw, request
-from serving import until
 
 from falcon_mnist.api.at_once import Answer
 from falcon_mnist.server.channel import AT_ONCE_SECONDS

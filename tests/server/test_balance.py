@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from contextlib import ExitStack
 
+from asking import until
 from in_process import answer_path, served
 from raw_http import Raw, request
-from serving import until
 
 from falcon_mnist.server.balance import Balance
 

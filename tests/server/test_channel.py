@@ -11,9 +11,9 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import pytest
+from asking import READ, until
 from in_process import answer_path, served
 from raw_http import Raw, request
-from serving import READ, until
 
 
 def _answer_much(environ: dict[str, Any], start_response: Callable[..., Any]) -> list[bytes]:

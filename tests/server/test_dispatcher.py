@@ -5,7 +5,7 @@ from __future__ import annotations
 import threading
 
 import pytest
-from serving import until
+from asking import until
 
 from falcon_mnist.server.dispatcher import Dispatcher
 

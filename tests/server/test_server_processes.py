@@ -10,22 +10,13 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from asking import READ, WRITE, until
+from checking_client import Client
 from faulty_servers import expire
 from interrupting import LONG, parameter_bytes, saved
-from serving import (
-    COMMANDS,
-    ENDLESS,
-    READ,
-    SMALL,
-    WRITE,
-    Client,
-    Server,
-    alive,
-    children,
-    pixels,
-    until,
-)
+from server_process import COMMANDS, Server, alive, children
 from several import EXECUTES, OTHER, both_started, clients, only, spawned
+from small_networks import ENDLESS, SMALL, pixels
 
 Serve = Callable[..., Server]
 

@@ -8,8 +8,9 @@ from pathlib import Path
 
 import forking
 import pytest
+from asking import PATIENCE, until
 from raw_http import Raw
-from serving import PATIENCE, Server, environment, until
+from server_process import Server, environment
 
 
 @pytest.mark.parametrize("host", ["*", "localhost", "127.0.0.1"])

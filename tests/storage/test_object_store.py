@@ -9,9 +9,9 @@ from functools import cache
 from itertools import repeat
 
 import pytest
+from asking import until
 from buckets import KINDS, Bucket
 from manual_time import ManualTime
-from serving import until
 from unreliable import FAULTS, Proxy, proxy
 
 from falcon_mnist.storage.files import DamagedFileError, StorageUnavailableError, Sweeper, Written

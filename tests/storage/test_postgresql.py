@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 from backends import new_model, new_run
 from postgres import Cluster
-from serving import environment
+from server_process import environment
 
 from falcon_mnist.storage.database import DatabaseBusyError, DatabaseFileError, DatabaseLostError
 from falcon_mnist.storage.migrations import STEPS, SchemaError, version

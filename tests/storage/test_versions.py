@@ -14,7 +14,8 @@ from typing import Any
 import forked_workers
 import numpy as np
 import pytest
-from serving import WRITE, Client
+from asking import WRITE
+from checking_client import Client
 
 from falcon_mnist.app import open_service
 from falcon_mnist.server.serve import running

@@ -6,7 +6,7 @@ import math
 from collections.abc import Callable
 from typing import TYPE_CHECKING, NamedTuple
 
-from serving import Client
+from checking_client import Client
 
 if TYPE_CHECKING:
     from playwright.sync_api import Page, ViewportSize

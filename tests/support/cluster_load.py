@@ -12,7 +12,7 @@ from typing import Any
 
 import httpx
 import numpy as np
-from serving import architecture
+from small_networks import architecture
 
 PATIENCE_SECONDS = 600.0
 SHORT = {"epochs": 2}

@@ -11,7 +11,9 @@ from collections.abc import Mapping
 from pathlib import Path
 
 import forking
-from serving import PATIENCE, WRITE, Client, environment
+from asking import PATIENCE, WRITE
+from checking_client import Client
+from server_process import environment
 
 ESCAPES = re.compile(r"\x1b\[[0-9;?]*[A-Za-z]")
 

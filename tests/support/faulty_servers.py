@@ -11,7 +11,11 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
-from serving import SMALL, Client, Document, OnDisk, Server, environment, until
+from asking import Document, until
+from checking_client import Client
+from on_disk import OnDisk
+from server_process import Server, environment
+from small_networks import SMALL
 
 from falcon_mnist.storage.opening import open_database
 from falcon_mnist.storage.store import Store

@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
 
-from serving import PATIENCE, until
+from asking import PATIENCE, until
 
 from falcon_mnist.server.listener import Listeners
 from falcon_mnist.server.serve import ADJUSTMENTS

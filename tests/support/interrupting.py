@@ -5,7 +5,10 @@ from __future__ import annotations
 import os
 import signal
 
-from serving import Client, Document, Server, architecture, until
+from asking import Document, until
+from checking_client import Client
+from server_process import Server
+from small_networks import architecture
 
 # Long enough to be interrupted when it has been saved once, which on Ray it is after a second, and soon over.
 EPOCHS = 60

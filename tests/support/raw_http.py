@@ -11,7 +11,8 @@ from types import TracebackType
 from typing import Self
 
 import httpx
-from serving import PATIENCE, PLAIN, Server, until
+from asking import PATIENCE, PLAIN, until
+from server_process import Server
 
 HEALTH = b"GET /healthz HTTP/1.1\r\nHost: here\r\n\r\n"
 

@@ -14,7 +14,8 @@ from contextlib import contextmanager, suppress
 from importlib.util import find_spec
 from pathlib import Path
 
-from serving import alive, children, command_line, until
+from asking import until
+from server_process import alive, children, command_line
 
 CPUS = 2
 OBJECT_STORE_BYTES = 100_000_000

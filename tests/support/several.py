@@ -9,7 +9,9 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import forking
-from serving import Client, Server, children, command_line, until
+from asking import until
+from checking_client import Client
+from server_process import Server, children, command_line
 
 # The first executes the runs.
 EXECUTES, OTHER = 0, 1
