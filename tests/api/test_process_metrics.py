@@ -65,7 +65,10 @@ def test_any_process_tells_the_sums_and_no_counter_falls_when_one_dies(pair: Ser
                 assert after[of("request_seconds_count", **INFER)] == 7
                 before = after
         assert gauges[of("process_start_time_seconds")] >= gauges_before[of("process_start_time_seconds")]
-    assert gauges[of("cache_sets")] == gauges[of("cache_bytes")] == 0
+    with clients(pair) as asked:
+        for client in asked:
+            until(lambda client=client: scrape(client)[1][of("cache_sets")] == 0, "what the dead had loaded is gone")
+            assert scrape(client)[1][of("cache_bytes")] == 0
 
 
 @pytest.fixture
