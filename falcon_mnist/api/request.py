@@ -14,6 +14,7 @@ import orjson
 
 from falcon_mnist.api.errors import Fault, Problem, invalid_fields, pointer
 from falcon_mnist.api.json_body import decode
+from falcon_mnist.api.sentences import shortly
 from falcon_mnist.api.service import Service
 from falcon_mnist.api.turns import SMALL_BODY
 from falcon_mnist.constants import MAX_PAGE_SIZE, PAGE_SIZE
@@ -87,11 +88,16 @@ def known_query(params: Params, *names: str) -> dict[str, str]:
     return given
 
 
+def query_fault(name: str, rule: str, given: str) -> Problem:
+    """The 422 `Problem` of a query parameter that breaks a rule."""
+    return invalid_fields([Fault(f"/{name}", f"{rule}, but is {shortly(given)}")])
+
+
 def read_limit(query: Mapping[str, str]) -> int:
     """The query parameter `limit`; raises a 422 `Problem`."""
     text = query.get("limit", str(PAGE_SIZE))
     if not (text.isascii() and text.isdigit() and len(text) < 10 and 1 <= int(text) <= MAX_PAGE_SIZE):
-        raise invalid_fields([Fault("/limit", f"must be a whole number from 1 to {MAX_PAGE_SIZE}")])
+        raise query_fault("limit", f"must be a whole number from 1 to {MAX_PAGE_SIZE}", text)
     return int(text)
 
 

@@ -56,7 +56,7 @@ def sentence_of(entry: ErrorDetails) -> str:
     if kind in ("literal_error", "union_tag_invalid"):
         allowed = str(context.get("expected") or context.get("expected_tags"))
         tag = value.get("type") if kind == "union_tag_invalid" and isinstance(value, dict) else value
-        return f"must be {allowed.replace(', ', ' or ')}, but is {_shortly(tag)}"
+        return f"must be {allowed.replace(', ', ' or ')}, but is {shortly(tag)}"
     if kind == "int_type" and isinstance(value, float):
         return f"must be a whole number, but is {value}" if math.isfinite(value) else sentences["finite_number"]
     wanted = {
@@ -77,7 +77,8 @@ def _number(value: float) -> str:
     return str(value) if abs(value) < 1e20 else f"{real(value):.6g}"
 
 
-def _shortly(value: Any) -> str:
+def shortly(value: Any) -> str:
+    """The value, if it is a number or a short string, else its kind."""
     if isinstance(value, int | float) and not isinstance(value, bool):
         return f"{value:.6g}"
     return repr(value) if isinstance(value, str) and len(value) <= 40 else kind_of(value)

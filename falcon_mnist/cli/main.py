@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from http import HTTPStatus
 from importlib.metadata import version
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 import typer
 
@@ -13,9 +12,6 @@ from falcon_mnist.cli import console
 from falcon_mnist.cli.commands import data, exchange, home, served, serving, sweeping, training
 from falcon_mnist.cli.entry import INTERRUPTED
 from falcon_mnist.cli.options import flag
-
-if TYPE_CHECKING:
-    from falcon_mnist.client import ClientError
 
 # In the order of `--help`, by heading.
 COMMANDS: dict[str, dict[str, Callable[..., None]]] = {
@@ -72,42 +68,11 @@ def main() -> int:
     try:
         app()
     except Exception as error:
+        from falcon_mnist.cli.complaints import sentence_of
         from falcon_mnist.cli.watch import InterruptedRunError
 
-        if (sentence := _sentence(error)) is None:
+        if (sentence := sentence_of(error)) is None:
             raise
         console.complain(sentence)
         return INTERRUPTED if isinstance(error, InterruptedRunError) else 1
     return 0
-
-
-def _sentence(error: Exception) -> str | None:
-    """What to tell a person, for the errors that are made for people; None for a bug."""
-    from peewee import DatabaseError
-
-    from falcon_mnist.api.errors import Problem
-    from falcon_mnist.client import ClientError
-
-    if isinstance(error, Problem):
-        return " ".join([error.detail, *(f"{fault.pointer}: {fault.detail}." for fault in error.faults[1:])])
-    if isinstance(error, ClientError):
-        return _of_server(error)
-    if isinstance(error, DatabaseError):
-        return f"the database cannot be used: {error}"
-    if isinstance(error, OSError):
-        where = f" ({error.filename})" if error.filename else ""
-        return f"{error.strerror or error}{where}"
-    if type(error).__module__.startswith("falcon_mnist."):
-        return str(error)
-    return None
-
-
-def _of_server(error: ClientError) -> str:
-    """What a server has refused, or that there is none, with the options that help."""
-    from falcon_mnist.client.errors import UNREACHABLE
-
-    if error.code == UNREACHABLE:
-        return f"{error}: start `falcon-mnist serve`, or name a server with --url"
-    if error.status == HTTPStatus.UNAUTHORIZED:
-        return "the server does not know this token: name the file of another with --token-file"
-    return str(error)

@@ -160,3 +160,20 @@ def test_models_and_parameter_sets_are_listed(client: Client, trained: Document)
     assert found in everything
     assert sorted(everything, key=lambda each: each["created_at"], reverse=True) == everything
     assert client.get("/api/params", params={"model_id": "m_0"}).status_code == 404
+
+
+@pytest.mark.parametrize(
+    ("path", "pointer", "found"),
+    [
+        ("/api/runs?limit=many", "/limit", "must be a whole number from 1 to 100, but is 'many'"),
+        ("/api/runs?limit=" + "9" * 50, "/limit", "must be a whole number from 1 to 100, but is a string"),
+        ("/api/runs?state=done", "/state", ", cancelled, but is 'done'"),
+        ("/api/digits/test?indices=1,x", "/indices", ", by commas, but one is 'x'"),
+    ],
+)
+def test_a_query_that_breaks_a_rule_says_what_was_sent(client: Client, path: str, pointer: str, found: str) -> None:
+    response = client.get(path)
+    assert response.status_code == 422
+    (fault,) = response.json()["errors"]
+    assert fault["pointer"] == pointer
+    assert fault["detail"].endswith(found)

@@ -9,9 +9,9 @@ from typing import Any, ClassVar
 import falcon
 
 from falcon_mnist.api import validation
-from falcon_mnist.api.errors import Fault, Problem, invalid_fields
+from falcon_mnist.api.errors import Problem
 from falcon_mnist.api.json_answer import dumps
-from falcon_mnist.api.request import JSON, read_query
+from falcon_mnist.api.request import JSON, query_fault, read_query
 from falcon_mnist.api.service import Service
 from falcon_mnist.data.dataset import DataError, Dataset
 from falcon_mnist.exchange.formats import FORMATS
@@ -113,7 +113,7 @@ def wanted_format(req: falcon.Request, names: Iterable[str]) -> str:
     name = read_query(req, "format").get("format")
     if name is not None:
         if name not in names:
-            raise invalid_fields([Fault("/format", f"must be {' or '.join(names)}")])
+            raise query_fault("format", f"must be {' or '.join(names)}", name)
         return name
     if len(req.accept) > _MAX_ACCEPT:
         raise Problem("malformed-request", f"Accept may have at most {_MAX_ACCEPT} characters.")

@@ -11,6 +11,7 @@ from falcon_mnist.api.auth import READ
 from falcon_mnist.api.errors import Fault, Problem, invalid_fields
 from falcon_mnist.api.request import read_query
 from falcon_mnist.api.resources.base import Resource, answer
+from falcon_mnist.api.sentences import shortly
 from falcon_mnist.constants import MAX_DIGITS
 
 
@@ -45,6 +46,8 @@ def _indices(text: str | None, count: int) -> np.ndarray:
     words = text.split(",", MAX_DIGITS)
     if len(words) > MAX_DIGITS:
         raise invalid_fields([Fault("/indices", f"must have at most {MAX_DIGITS} entries")])
-    if not all(word.isascii() and word.isdigit() and len(word) < 10 and int(word) < count for word in words):
-        raise invalid_fields([Fault("/indices", f"must be whole numbers from 0 to {count - 1}, by commas")])
+    for word in words:
+        if not (word.isascii() and word.isdigit() and len(word) < 10 and int(word) < count):
+            rule = f"must be whole numbers from 0 to {count - 1}, by commas"
+            raise invalid_fields([Fault("/indices", f"{rule}, but one is {shortly(word)}")])
     return np.array([int(word) for word in words])

@@ -13,7 +13,7 @@ from falcon_mnist.api import paths, schemas
 from falcon_mnist.api.auth import READ, WRITE
 from falcon_mnist.api.errors import Fault, Problem, invalid_fields, pointer
 from falcon_mnist.api.json_body import decode
-from falcon_mnist.api.request import JSON, fingerprint, read_body, read_idempotency_key, read_query
+from falcon_mnist.api.request import JSON, fingerprint, query_fault, read_body, read_idempotency_key, read_query
 from falcon_mnist.api.resources.base import Resource, answer
 from falcon_mnist.api.resources.lists import read_page
 from falcon_mnist.clock import new_id
@@ -65,7 +65,7 @@ class ParameterSets(Resource):
     def _file(self, req: falcon.Request, body: bytes) -> tuple[dict[str, Any], list[tuple[Array, Array]]]:
         activation = read_query(req, "activation").get("activation")
         if activation not in (None, *ACTIVATIONS):
-            raise invalid_fields([Fault("/activation", f"must be {' or '.join(ACTIVATIONS)}")])
+            raise query_fault("activation", f"must be {' or '.join(ACTIVATIONS)}", activation)
         try:
             imported = imports.parse(body, activation)
         except ExchangeError as error:

@@ -15,6 +15,7 @@ from falcon_mnist.api.errors import Fault, invalid_fields
 from falcon_mnist.api.json_body import decode
 from falcon_mnist.api.request import BINARY, JSON, Params, known_query, read_body, read_json, read_query
 from falcon_mnist.api.resources.base import Resource, answer, unknown_parameters
+from falcon_mnist.api.sentences import shortly
 from falcon_mnist.api.service import Service
 from falcon_mnist.constants import MAX_ROWS, PIXELS, Array
 from falcon_mnist.inference import likeness
@@ -78,10 +79,11 @@ def wanted_by_bytes(body: bytes, params: Params) -> Wanted:
     dtype = query.get("dtype")  # without a default: four rows of bytes are as long as one of floats
     if dtype not in ("float32", "uint8"):
         meanings = "uint8 (a byte a pixel, 0 to 255) or float32 (0 to 1, little-endian)"
-        faults.append(Fault("/dtype", f"must be {meanings}" if dtype else f"is required with bytes: {meanings}"))
+        rule = f"must be {meanings}, but is {shortly(dtype)}" if dtype else f"is required with bytes: {meanings}"
+        faults.append(Fault("/dtype", rule))
     names = query.get("return", "probabilities,labels").split(",")
     if unknown := [name for name in names if name not in schemas.Return.model_fields]:
-        faults.append(Fault("/return", f"must name logits, probabilities or labels, not {unknown[0][:40]!r}"))
+        faults.append(Fault("/return", f"must name logits, probabilities or labels, but one is {shortly(unknown[0])}"))
     if faults:
         raise invalid_fields(faults)
     rows: npt.NDArray[Any] = np.frombuffer(body, dtype=np.uint8)

@@ -9,8 +9,8 @@ import falcon
 
 from falcon_mnist.api import paths, schemas
 from falcon_mnist.api.auth import READ, WRITE
-from falcon_mnist.api.errors import Fault, Problem, invalid_fields
-from falcon_mnist.api.request import read_json, read_query
+from falcon_mnist.api.errors import Problem
+from falcon_mnist.api.request import query_fault, read_json, read_query
 from falcon_mnist.api.resources.base import Resource, answer, unknown_run
 from falcon_mnist.api.resources.lists import read_page
 from falcon_mnist.constants import CANCELLED, METRICS, RUNNING, STATES, SUCCEEDED
@@ -43,7 +43,7 @@ class Runs(RunList):
         query = read_query(req, "state", "model_id", "limit", "cursor")
         state, model_id = query.get("state"), query.get("model_id")
         if state is not None and state not in STATES:
-            raise invalid_fields([Fault("/state", f"must be one of {', '.join(STATES)}")])
+            raise query_fault("state", f"must be one of {', '.join(STATES)}", state)
         if model_id is not None:
             self._model(model_id)
         self._answer_page(resp, "runs", query, state=state, model_id=model_id)

@@ -1,0 +1,36 @@
+"""A home that cannot be used is named, with the variable that names another."""
+
+from __future__ import annotations
+
+import errno
+import os
+from pathlib import Path
+
+import forking
+import pytest
+from asking import PATIENCE
+from server_process import environment
+
+from falcon_mnist.cli.complaints import sentence_of
+
+
+@pytest.mark.parametrize("command", [("serve", "--port", "0"), ("train", "--epochs", "1")], ids=lambda it: it[0])
+def test_a_home_that_cannot_be_made(command: tuple[str, ...], digits: Path) -> None:
+    home = Path("/proc/here")  # where nobody can write, not even root
+    ended = forking.run(*command, env=environment(home, dataset=digits), timeout=PATIENCE)
+    assert ended.returncode == 1
+    said = f"No such file or directory ({home}): name a home that can be written with FALCON_MNIST_HOME; it is {home}"
+    assert f"falcon-mnist: {said}" in " ".join(ended.stderr.split())
+
+
+@pytest.mark.parametrize("number", [errno.ENOSPC, errno.EDQUOT])
+def test_a_full_disk(number: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("FALCON_MNIST_HOME", str(tmp_path))
+    advice = f"free some space, or name a home on another disk with FALCON_MNIST_HOME; it is {tmp_path}"
+    assert sentence_of(OSError(number, os.strerror(number))) == f"{os.strerror(number)}: {advice}"
+
+
+def test_what_is_not_about_the_home_says_nothing_of_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("FALCON_MNIST_HOME", str(tmp_path / "none"))
+    error = FileNotFoundError(errno.ENOENT, "No such file or directory", "picture.png")
+    assert sentence_of(error) == "No such file or directory (picture.png)"
