@@ -51,10 +51,10 @@ def test_a_stopped_worker_is_replaced_and_its_neighbour_is_not(serve: Serve) -> 
         os.kill(stopped, signal.SIGSTOP)
         until(lambda: not alive(stopped), "the stopped worker is replaced")
         until(lambda: len(server.workers()) == 2, "another has taken its place")
+        until(lambda: server.log().count("run claimed") == 3, "its run is claimed again, and no other")
         for run_id in (first, second):
             client.wait(run_id, "running")
         assert neighbour in server.workers()
-        assert server.log().count("run claimed") == 3
         for run_id in (first, second):
             client.post(f"/api/runs/{run_id}/cancel")
     assert server.stop() == 0
