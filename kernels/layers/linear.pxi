@@ -22,6 +22,9 @@ cdef extern from *:
     enum:
         UNITS  # inputs whose gradients are computed before they are transposed: whole tiles, and whole vectors
 
+cdef enum:
+    FEW_ROWS = 3  # fewer than any register tile has: alone, their sums would wait for the latency of fma
+
 
 cdef struct Product:
     # C (m, vectors * LANES) = A (m, k) @ B. A's columns lie in runs of `run`, each `jump` floats after the last;
@@ -113,6 +116,67 @@ cdef void dense_forward(
         packed + panel_start(layer, tile.column) + first * layer.panel, layer.panel, c, columns, NULL, 0,
     )
     linear_product(&p, tile.end_row - tile.row, columns)
+
+
+cdef inline void add_row(
+    const int rows, const int vectors, const float* x, Py_ssize_t rs_x, const float* w, vfloat* acc
+) noexcept nogil:
+    """acc (rows, vectors) += a column of X times a row of W."""
+    cdef vfloat b
+    cdef int i, j
+    for j in range(vectors):
+        b = vload(w + j * LANES)
+        for i in range(rows):
+            acc[i * vectors + j] = vfma(vbroadcast(x[i * rs_x]), b, acc[i * vectors + j])
+
+
+cdef inline void few_rows(
+    const int rows, const int vectors, const Linear* layer, const float* x, Py_ssize_t rs_x, const float* w,
+    float* const* sums
+) noexcept nogil:
+    """Both halves of the first layer's product, `rows` by `vectors`; `w` is the first row of W in a panel."""
+    cdef Py_ssize_t p, half = layer.half, rest = layer.inputs - layer.half, panel = layer.panel, both = min(half, rest)
+    cdef const float* x_rest = x + half
+    cdef const float* w_rest = w + half * panel
+    cdef vfloat first[FEW_ROWS * 2]
+    cdef vfloat second[FEW_ROWS * 2]
+    cdef int i
+    for i in range(rows * vectors):
+        first[i] = second[i] = vbroadcast(0)
+    for p in range(both):
+        add_row(rows, vectors, x + p, rs_x, w + p * panel, first)
+        add_row(rows, vectors, x_rest + p, rs_x, w_rest + p * panel, second)
+    for p in range(both, half):
+        add_row(rows, vectors, x + p, rs_x, w + p * panel, first)
+    for p in range(both, rest):
+        add_row(rows, vectors, x_rest + p, rs_x, w_rest + p * panel, second)
+    for i in range(rows * vectors):
+        vstore(sums[0] + i * LANES, first[i])
+        vstore(sums[1] + i * LANES, second[i])
+
+
+cdef inline void few_rows_of(
+    int rows, const int vectors, const Linear* layer, const float* x, Py_ssize_t rs_x, const float* w, float* const* sums
+) noexcept nogil:
+    """`few_rows` with `rows` as a constant of the compiler."""
+    if rows == 1:
+        few_rows(1, vectors, layer, x, rs_x, w, sums)
+    elif rows == 2:
+        few_rows(2, vectors, layer, x, rs_x, w, sums)
+    else:
+        few_rows(FEW_ROWS, vectors, layer, x, rs_x, w, sums)
+
+
+cdef void dense_forward_by_halves(
+    const Linear* layer, const float* packed, Block tile, const float* x, Py_ssize_t rs_x, float* const* sums
+) noexcept nogil:
+    """`dense_forward` of both halves at once, for FEW_ROWS at most: each hides the latency of the other's fmas."""
+    cdef const float* w = packed + panel_start(layer, tile.column)
+    cdef int rows = <int>(tile.end_row - tile.row)
+    if tile.end_column - tile.column > LANES:
+        few_rows_of(rows, 2, layer, x + tile.row * rs_x, rs_x, w, sums)
+    else:
+        few_rows_of(rows, 1, layer, x + tile.row * rs_x, rs_x, w, sums)
 
 
 cdef void dense_d_weight(

@@ -100,18 +100,30 @@ cdef void product(const Job* job, const MicroBatch* batch, int index, Block tile
         dense_forward(layer, job.packed, tile, half, x, ld, c)
 
 
+cdef void products(const Job* job, const MicroBatch* batch, int index, Block tile) noexcept nogil:
+    """A tile of X @ W, to `batch.sums`: of each half, if the layer has halves."""
+    cdef const Linear* layer = &job.net.linear[index]
+    cdef Py_ssize_t ld
+    cdef const float* x
+    cdef int half
+    if halves_of(layer) == 2 and not batch.sparse[index] and tile.end_row - tile.row <= FEW_ROWS:
+        x = input_of(job, batch, index, &ld)
+        dense_forward_by_halves(layer, job.packed, tile, x, ld, batch.sums)
+        return
+    for half in range(halves_of(layer)):
+        product(job, batch, index, tile, half, batch.sums[half])
+
+
 cdef void activations(Job* job, MicroBatch* batch, int index, Block block) noexcept nogil:
     """A block of a linear layer's activations, tile by tile of columns, while what was computed is in a cache."""
     cdef const Linear* layer = &job.net.linear[index]
     cdef Block tile = block
     cdef Py_ssize_t row
-    cdef int half
     while tile.column < block.end_column:
         tile.end_column = tile.column + tile_columns(batch, index, layer, tile.column, block.end_column)
         for row from block.row <= row < block.end_row by BLOCK_ROWS:
             tile.row, tile.end_row = row, min(block.end_row, row + BLOCK_ROWS)
-            for half in range(halves_of(layer)):
-                product(job, batch, index, tile, half, batch.sums[half])
+            products(job, batch, index, tile)
             bias_and_activations(job, batch, layer, batch.sums, tile)
         batch.next = batch.row  # the next rows are prefetched once, by the first tile
         tile.column = tile.end_column
