@@ -135,7 +135,7 @@ cdef inline void few_rows(
     float* const* sums
 ) noexcept nogil:
     """Both halves of the first layer's product, `rows` by `vectors`; `w` is the first row of W in a panel."""
-    cdef Py_ssize_t p, half = layer.half, rest = layer.inputs - layer.half, panel = layer.panel, both = min(half, rest)
+    cdef Py_ssize_t p, half = layer.half, rest = layer.inputs - layer.half, panel = layer.panel
     cdef const float* x_rest = x + half
     cdef const float* w_rest = w + half * panel
     cdef vfloat first[FEW_ROWS * 2]
@@ -143,12 +143,10 @@ cdef inline void few_rows(
     cdef int i
     for i in range(rows * vectors):
         first[i] = second[i] = vbroadcast(0)
-    for p in range(both):
+    for p in range(half):
         add_row(rows, vectors, x + p, rs_x, w + p * panel, first)
         add_row(rows, vectors, x_rest + p, rs_x, w_rest + p * panel, second)
-    for p in range(both, half):
-        add_row(rows, vectors, x + p, rs_x, w + p * panel, first)
-    for p in range(both, rest):
+    for p in range(half, rest):  # the first half is never longer than the second
         add_row(rows, vectors, x_rest + p, rs_x, w_rest + p * panel, second)
     for i in range(rows * vectors):
         vstore(sums[0] + i * LANES, first[i])
