@@ -151,7 +151,11 @@ _STANDARD = {*vars(logging.makeLogRecord({})), "message", "asctime", "taskName"}
 
 
 def _facts(record: logging.LogRecord) -> dict[str, object]:
-    return {name: value for name, value in vars(record).items() if name not in _STANDARD}
+    return {
+        name: value
+        for name, value in vars(record).items()
+        if name not in _STANDARD and not str(name).startswith("_")  # as Ray's `_ray_timestamp_ns`, on every record
+    }
 
 
 class JsonFormatter(logging.Formatter):

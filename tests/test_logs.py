@@ -14,7 +14,7 @@ import orjson
 import pytest
 
 from falcon_mnist import logs
-from falcon_mnist.logs import BatchHandler, JsonFormatter
+from falcon_mnist.logs import BatchHandler, JsonFormatter, TextFormatter
 
 
 class Disk(io.StringIO):
@@ -124,3 +124,12 @@ def test_a_record_is_a_json_line_with_what_its_caller_knows_and_its_traceback() 
     assert line.pop("exc_info").endswith("ValueError: no such thing")
     assert re.fullmatch(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(\.\d+)?\+00:00", line.pop("time"))
     assert line == {"event": "lost it", "level": "ERROR", "logger": "a", "path": "/x", "1": None}
+
+
+def test_what_libraries_note_on_a_record_for_themselves_is_not_shown() -> None:
+    record = _record(1)
+    record.run_id, record._ray_timestamp_ns = "r", 1
+    assert "_ray" not in TextFormatter(coloured=False).format(record)
+    shown = orjson.loads(JsonFormatter().format(record))
+    assert shown["run_id"] == "r"
+    assert "_ray_timestamp_ns" not in shown
