@@ -118,18 +118,6 @@ cdef void dense_forward(
     linear_product(&p, tile.end_row - tile.row, columns)
 
 
-cdef inline void add_row(
-    const int rows, const int vectors, const float* x, Py_ssize_t rs_x, const float* w, vfloat* acc
-) noexcept nogil:
-    """acc (rows, vectors) += a column of X times a row of W."""
-    cdef vfloat b
-    cdef int i, j
-    for j in range(vectors):
-        b = vload(w + j * LANES)
-        for i in range(rows):
-            acc[i * vectors + j] = vfma(vbroadcast(x[i * rs_x]), b, acc[i * vectors + j])
-
-
 cdef inline void few_rows(
     const int rows, const int vectors, const Linear* layer, const float* x, Py_ssize_t rs_x, const float* w,
     float* const* sums
@@ -144,10 +132,12 @@ cdef inline void few_rows(
     for i in range(rows * vectors):
         first[i] = second[i] = vbroadcast(0)
     for p in range(half):
-        add_row(rows, vectors, x + p, rs_x, w + p * panel, first)
-        add_row(rows, vectors, x_rest + p, rs_x, w_rest + p * panel, second)
-    for p in range(half, rest):  # the first half is never longer than the second
-        add_row(rows, vectors, x_rest + p, rs_x, w_rest + p * panel, second)
+        accumulate(rows, vectors, False, 1, Operands(x + p, rs_x, 1, w + p * panel, panel), first)
+        accumulate(rows, vectors, False, 1, Operands(x_rest + p, rs_x, 1, w_rest + p * panel, panel), second)
+    # The first half is never longer than the second.
+    accumulate(
+        rows, vectors, False, rest - half, Operands(x_rest + half, rs_x, 1, w_rest + half * panel, panel), second
+    )
     for i in range(rows * vectors):
         vstore(sums[0] + i * LANES, first[i])
         vstore(sums[1] + i * LANES, second[i])
