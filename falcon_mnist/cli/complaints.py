@@ -32,13 +32,14 @@ def sentence_of(error: Exception) -> str | None:
 
 def _of_system(error: OSError) -> str:
     """What the system refused, and what to do about a full disk or a home that cannot be written."""
-    home = Settings.from_env().home
+    name = variable("home")
+    home = Settings.from_env({name: os.environ.get(name, "")}).home  # whatever else may be wrong there
     where = f" ({error.filename})" if error.filename else ""
     sentence = f"{error.strerror or error}{where}"
     if error.errno in (errno.ENOSPC, errno.EDQUOT):
-        return f"{sentence}: free some space, or name a home on another disk with {variable('home')}; it is {home}"
+        return f"{sentence}: free some space, or name a home on another disk with {name}; it is {home}"
     if _concerns(error, home) and not (home.is_dir() and os.access(home, os.W_OK)):
-        return f"{sentence}: name a home that can be written with {variable('home')}; it is {home}"
+        return f"{sentence}: name a home that can be written with {name}; it is {home}"
     return sentence
 
 

@@ -32,5 +32,6 @@ def test_a_full_disk(number: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatc
 
 def test_what_is_not_about_the_home_says_nothing_of_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("FALCON_MNIST_HOME", str(tmp_path / "none"))
+    monkeypatch.setenv("FALCON_MNIST_WORKERS", "many")  # wrong, and nothing that this is about
     error = FileNotFoundError(errno.ENOENT, "No such file or directory", "picture.png")
     assert sentence_of(error) == "No such file or directory (picture.png)"
