@@ -143,15 +143,19 @@ def test_requests_that_come_together_are_answered_in_their_order(server: Listene
 
 
 def test_a_client_that_is_gone_when_it_is_answered_harms_no_other() -> None:
+    left = threading.Event()
+
     def leave(asked: Head, body: bytes) -> Answer | None:
         if asked.path == "/leave":
             gone.socket.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))  # it is reset
             gone.socket.close()
+            left.set()
         return _at_once(asked, body)
 
     with served(_application, **POSTS | {"answer_at_once": leave}) as server, Raw(server.addresses[0]) as other:
         gone = Raw(server.addresses[0])
         gone.send(request("POST", "/leave", body=b"body"))
+        assert left.wait(10)
         until(lambda: len(server.channels) == 1, "the connection is closed")
         assert _ask(other, "POST", "/", b"body").startswith(b"body ")
 
