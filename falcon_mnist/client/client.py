@@ -12,7 +12,7 @@ import httpx
 
 from falcon_mnist.client.errors import ClientError
 from falcon_mnist.client.methods import Operations
-from falcon_mnist.client.pace import AsyncTransport, Transport
+from falcon_mnist.client.pace import AsyncTransport, Transport, trusted
 from falcon_mnist.client.steps import Request, Retries, Steps
 
 T = TypeVar("T")
@@ -40,7 +40,9 @@ class Client(Operations):
         transport: httpx.BaseTransport | None = None,
         pause: Callable[[float], object] = time.sleep,
     ) -> None:
-        self._http = httpx.Client(**_options(url, token, timeout), transport=transport or Transport(timeout))
+        options = _options(url, token, timeout)
+        transport = transport or Transport(timeout, trusted(options["base_url"]))
+        self._http = httpx.Client(**options, transport=transport)
         self._retries = Retries(retries, self._http.base_url)
         self._pause = pause
 
@@ -91,7 +93,9 @@ class AsyncClient(Operations):
         transport: httpx.AsyncBaseTransport | None = None,
         pause: Callable[[float], Awaitable[object]] = asyncio.sleep,
     ) -> None:
-        self._http = httpx.AsyncClient(**_options(url, token, timeout), transport=transport or AsyncTransport(timeout))
+        options = _options(url, token, timeout)
+        transport = transport or AsyncTransport(timeout, trusted(options["base_url"]))
+        self._http = httpx.AsyncClient(**options, transport=transport)
         self._retries = Retries(retries, self._http.base_url)
         self._pause = pause
 

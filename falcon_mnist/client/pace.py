@@ -128,8 +128,8 @@ class _AsyncBackend(httpcore.AnyIOBackend):
 class Transport(httpx.BaseTransport):
     """For `httpx.Client`; connections are kept as it keeps them."""
 
-    def __init__(self, timeout: float) -> None:
-        self._pool = httpcore.ConnectionPool(**_options(), network_backend=_Backend(timeout))
+    def __init__(self, timeout: float, trusted: ssl.SSLContext) -> None:
+        self._pool = httpcore.ConnectionPool(**_options(trusted), network_backend=_Backend(timeout))
 
     def handle_request(self, request: httpx.Request) -> httpx.Response:
         """Send a request and read its whole answer."""
@@ -148,8 +148,8 @@ class Transport(httpx.BaseTransport):
 class AsyncTransport(httpx.AsyncBaseTransport):
     """For `httpx.AsyncClient`."""
 
-    def __init__(self, timeout: float) -> None:
-        self._pool = httpcore.AsyncConnectionPool(**_options(), network_backend=_AsyncBackend(timeout))
+    def __init__(self, timeout: float, trusted: ssl.SSLContext) -> None:
+        self._pool = httpcore.AsyncConnectionPool(**_options(trusted), network_backend=_AsyncBackend(timeout))
 
     async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
         """Send a request and read its whole answer."""
@@ -165,10 +165,16 @@ class AsyncTransport(httpx.AsyncBaseTransport):
         await self._pool.aclose()
 
 
-def _options() -> dict[str, Any]:
+def trusted(address: httpx.URL) -> ssl.SSLContext:
+    """Whom to trust as the server at this address. Without TLS nobody: to read certificates takes 30 ms."""
+    if address.scheme == "http":
+        return ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
     # Certificates of the environment are no more for a named server than its proxies are.
-    context = httpx.create_ssl_context(trust_env=False)
-    return {"ssl_context": context, "max_connections": 100, "max_keepalive_connections": 20, "keepalive_expiry": 5.0}
+    return httpx.create_ssl_context(trust_env=False)
+
+
+def _options(trusted: ssl.SSLContext) -> dict[str, Any]:
+    return {"ssl_context": trusted, "max_connections": 100, "max_keepalive_connections": 20, "keepalive_expiry": 5.0}
 
 
 def _sent(request: httpx.Request) -> httpcore.Request:

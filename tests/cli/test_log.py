@@ -53,14 +53,16 @@ def test_text_when_it_is_asked_for(serve: Callable[..., Server]) -> None:
     assert re.fullmatch(r"\d\d:\d\d:\d\d 404 GET /api/runs/none [\d.]+ ms request_id=\w+", lines[0])
 
 
-@pytest.mark.parametrize("processes", [1, 2])
-def test_on_a_terminal_it_is_text(tmp_path: Path, digits: Path, processes: int) -> None:
+@pytest.mark.parametrize(
+    ("processes", "program"), [(1, (forking.COMMAND, "serve", "--port=0")), (2, ("forked_workers:serve",))], ids=[1, 2]
+)
+def test_on_a_terminal_it_is_text(tmp_path: Path, digits: Path, processes: int, program: tuple[str, ...]) -> None:
     variables = environment(tmp_path / "home", dataset=digits, workers=1, processes=processes)
     terminal, inside = os.openpty()
     output = tmp_path / "stdout.txt"
     with output.open("wb") as stdout:
         files = (None, stdout.fileno(), inside)
-        process = forking.Program(forking.COMMAND, "serve", "--port", 0, env=variables, files=files)
+        process = forking.Program(*program, env=variables, files=files)
     os.close(inside)
     try:
         found = until(lambda: re.search(r"Serving at (\S+)/api ", output.read_text()), "it serves")

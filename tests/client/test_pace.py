@@ -1,18 +1,20 @@
-"""Servers whose answers never end."""
+"""Servers whose answers never end, and whom a client trusts to be the server."""
 
 from __future__ import annotations
 
 import socket
+import ssl
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
 import httpcore
+import httpx
 import pytest
 from asynchronous import run_async
 
 from falcon_mnist.client import AsyncClient, Client, ClientError
-from falcon_mnist.client.pace import LEAST_BYTES_PER_SECOND, MOST_BYTES, Pace
+from falcon_mnist.client.pace import LEAST_BYTES_PER_SECOND, MOST_BYTES, Pace, trusted
 
 HEAD = b"HTTP/1.1 200 OK\r\n"
 # How an answer begins, and what comes again and again.
@@ -94,3 +96,13 @@ def test_an_answer_longer_than_any_is_an_error() -> None:
         pace.took(bytes(2**20))
     with pytest.raises(httpcore.ReadError, match="more than"):
         pace.seconds_left()
+
+
+@pytest.mark.parametrize(("scheme", "has_authorities"), [("http", False), ("https", True)])
+def test_a_server_has_to_be_known_to_an_authority_and_without_tls_none_is_read(
+    scheme: str, *, has_authorities: bool
+) -> None:
+    context = trusted(httpx.URL(f"{scheme}://server"))
+    assert context.verify_mode is ssl.CERT_REQUIRED
+    assert context.check_hostname
+    assert (context.cert_store_stats()["x509_ca"] > 0) == has_authorities

@@ -2,6 +2,7 @@
 
 import itertools
 import threading
+from functools import cache
 
 import numpy as np
 import pytest
@@ -11,8 +12,12 @@ def _network(kernels, *hidden):
     widths = (784, *hidden, 10)
     layers = [layer for a, b in itertools.pairwise(widths) for layer in (("linear", a, b), ("relu", b, b))]
     network = kernels.Network(layers[:-1])
-    random = np.random.default_rng(1)
-    return network, network.pack(random.standard_normal(network.parameter_count, dtype=np.float32) * np.float32(0.1))
+    return network, network.pack(_parameters(network.parameter_count))
+
+
+@cache  # the same for each instruction set, and slow to draw
+def _parameters(count):
+    return np.random.default_rng(1).standard_normal(count, dtype=np.float32) * np.float32(0.1)
 
 
 def _images(random, rows, density, dtype):

@@ -1,5 +1,6 @@
 """Any width on any number of threads: the bits of one thread, with and without zeros."""
 
+from functools import lru_cache
 from types import ModuleType
 
 import numpy as np
@@ -9,13 +10,19 @@ from cases import for_each
 WIDTHS = [(32,), (64,), (96,), (100,), (128,), (144,), (192,), (512,), (64, 96), (160, 80, 70)]
 
 
+@lru_cache(1)  # of one case after the other: each is trained on with several numbers of threads
+def drawn(n: int, inputs: int, density: float, parameter_count: int) -> tuple[np.ndarray, np.ndarray]:
+    """Pixels of which so many are not 0, and parameters."""
+    random = np.random.default_rng(7)
+    pixels = random.integers(1, 256, (n, inputs)) * (random.random((n, inputs)) < density)
+    return pixels.astype(np.uint8), random.uniform(-0.3, 0.3, parameter_count).astype(np.float32)
+
+
 def trained(kernels: ModuleType, network, rows: int, density: float, threads: int, momentum: float) -> object:
     """Metrics and parameters after three batches of so many rows, the last of which is smaller."""
-    random = np.random.default_rng(7)
     n = 2 * rows + (rows + 1) // 2
-    shape = (n, network.inputs)
-    pixels = (random.integers(1, 256, shape) * (random.random(shape) < density)).astype(np.uint8)
-    parameters = random.uniform(-0.3, 0.3, network.parameter_count).astype(np.float32)
+    pixels, start = drawn(n, network.inputs, density, network.parameter_count)
+    parameters = start.copy()
     velocity = np.zeros_like(parameters) if momentum else None
     workspace = kernels.Workspace(network, min(rows, 256), training=True)
     labels = (np.arange(n) % 10).astype(np.uint8)

@@ -2,18 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import shutil
+from collections.abc import Callable, Iterator
 from concurrent.futures import ProcessPoolExecutor
+from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import forked_workers
+from postgres import Cluster
 
 from falcon_mnist.clock import SYSTEM_CLOCK, Clock
 from falcon_mnist.storage.database import Database
-from falcon_mnist.storage.opening import open_database
+from falcon_mnist.storage.moving import TABLES
+from falcon_mnist.storage.opening import database_at, open_database
 from falcon_mnist.storage.store import Store
-from falcon_mnist.storage.tables import ModelRow, RunRow
+from falcon_mnist.storage.tables import Meta, ModelRow, RunRow
 
 # The databases that a store can stand on.
 BACKENDS = ["sqlite", "postgresql"]
@@ -35,6 +39,45 @@ class Backend(NamedTuple):
 
     def store(self, *, wait: float = 60.0, clock: Clock = SYSTEM_CLOCK) -> Store:
         return Store(self.database(wait=wait), clock=clock)
+
+
+class EmptyFiles:
+    """SQLite databases with the newest schema and no rows: copies of one, for to make one takes ten times as long."""
+
+    def __init__(self, folder: Path) -> None:
+        self._made = folder / "empty.db"
+        open_database(self._made, wait=60).close()
+
+    def copy(self, to: Path) -> Backend:
+        shutil.copyfile(self._made, to)
+        return Backend(to)
+
+
+class EmptySchemas:
+    """The same in PostgreSQL: those that earlier tests have filled are emptied."""
+
+    def __init__(self, cluster: Cluster) -> None:
+        self._cluster = cluster
+        self._empty: list[str] = []
+
+    @contextmanager
+    def one(self) -> Iterator[Backend]:
+        """One that nobody else uses before this block ends."""
+        if not self._empty:
+            self._empty.append(self._cluster.database())
+            open_database(self._empty[-1], wait=60).close()
+        place = self._empty.pop()
+        yield Backend(place)
+        with closing(database_at(place, wait=10)) as database:
+            for table in reversed(TABLES):
+                table.delete().execute(database)
+            Meta.delete().where(Meta.key != "schema_version").execute(database)
+            database.execute_sql(FIRST_NUMBERS)
+        self._empty.append(place)
+
+
+FIRST_NUMBERS = """SELECT setval(oid, 1, false) FROM pg_class
+    WHERE relkind = 'S' AND relnamespace = current_schema()::regnamespace"""
 
 
 def new_model(store: Store) -> ModelRow:

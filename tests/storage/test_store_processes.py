@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Callable
 from contextlib import closing, suppress
 
 from backends import ARCHITECTURE, HYPERPARAMS, METRICS, Backend, Processes, new_model, new_run, running, seen
@@ -48,8 +49,9 @@ def open_and_create(backend: Backend, model_id: str) -> tuple[list[str], str, in
 
 
 def test_of_many_first_starts_and_requests_at_once_each_key_makes_one_row_and_the_queue_keeps_its_limit(
-    in_processes: Processes, backend: Backend
+    in_processes: Processes, new_backend: Callable[[], Backend]
 ) -> None:
+    backend = new_backend()
     answers = in_processes(open_and_create, *((backend, "m_0") for _ in PROCESSES))
     assert len({str(models) for models, _, _ in answers}) == 1
     assert len({run_id for _, run_id, _ in answers}) == 1

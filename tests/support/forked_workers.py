@@ -54,7 +54,7 @@ class Popen(popen_spawn_posix.Popen):
         data = io.BytesIO()
         context.set_spawning_popen(self)
         try:
-            context.reduction.dump(spawn.get_preparation_data(process.name), data)
+            context.reduction.dump(_without_main(spawn.get_preparation_data(process.name)), data)
             context.reduction.dump(process, data)
         finally:
             context.set_spawning_popen(None)
@@ -71,6 +71,11 @@ class Popen(popen_spawn_posix.Popen):
         if self.returncode is None:
             self.returncode = self._program.poll() if flag == os.WNOHANG else self._program.wait()
         return self.returncode
+
+
+def _without_main(prepared: dict[str, Any]) -> dict[str, Any]:
+    """What a process is told before it begins, but not to import the main module again: that is pytest's."""
+    return {name: value for name, value in prepared.items() if not name.startswith("init_main")}
 
 
 class Process(context.SpawnProcess):

@@ -27,11 +27,17 @@ from functools import cache
 from pathlib import Path
 from typing import Any, NamedTuple
 
-# What programs import. Not what looks at the environment or at the terminal as it is imported, as `cli.console` does.
+# What programs import; but not what looks at the environment or at the terminal as it is imported.
 IMPORTED = (
     *("falcon_mnist.app", "falcon_mnist.server.serve", "falcon_mnist.client", "pebble", "typer", "rich.progress"),
-    *("numpy.random", "rich.markdown"),  # which training, and what `--help` prints, import when they are needed
+    *(f"falcon_mnist.cli.{name}" for name in ("main", "complaints", "serve", "train", "exchange", "lists", "sweep")),
+    *(f"falcon_mnist.cli.{name}" for name in ("following", "leaderboard", "choosers", "prune", "reading", "digits")),
+    # Which training, a command that is called, and what `--help` prints, import when they are needed.
+    *("numpy.random", "typer._adapters", "typer._click.decorators", "pydantic.type_adapter"),
+    *("rich.markdown", "rich.panel", "rich._emoji_codes"),
 )
+# Of what these import, only this module does look: each program imports it anew.
+LOOKS = "falcon_mnist.cli.console"
 IMPORTED_FOR = {
     "s3": ["s3fs"],
     "gs": ["gcsfs"],
@@ -204,12 +210,22 @@ def serve(descriptor: int) -> None:
     atexit.register(_end_at_once)  # the first that is registered is the last that is called
     for name in IMPORTED:
         importlib.import_module(name)
+    _call_a_command()
     # So that the garbage collector of a child neither visits nor writes to, and so copies, what it shares.
     gc.collect()
     gc.freeze()
     program = _fork_programs(socket.socket(fileno=descriptor))
     if program is not None:
         _run(program)
+
+
+def _call_a_command() -> None:
+    """The first command that is called takes twice as long as the next: what annotations mean is remembered."""
+    import typer
+
+    from falcon_mnist.cli.main import app
+
+    typer.main.get_command(app)
 
 
 _status: int | None = None
@@ -310,6 +326,7 @@ def _becoming(request: Request, descriptors: list[int]) -> Callable[[], object]:
         os.execv(sys.executable, [sys.executable, "-c", code, *request.arguments])
     sys.argv = ["falcon-mnist", *request.arguments]
     sys.stdin, sys.stdout, sys.stderr = _stream(0, "r"), _stream(1, "w"), _stream(2, "w", errors="backslashreplace")
+    importlib.reload(sys.modules[LOOKS])
     program: Callable[[], object] = getattr(importlib.import_module(module), name)
     return program
 
