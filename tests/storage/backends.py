@@ -103,9 +103,9 @@ def seen(store: Store, run_id: str) -> dict[str, Any]:
 
 
 class Processes:
-    """Eight processes, kept from test to test, for to start one takes longer than what it is asked for."""
+    """Four processes, kept from test to test, for to start one takes longer than what it is asked for."""
 
-    COUNT = 8
+    COUNT = 4
 
     def __init__(self) -> None:
         context = forked_workers.CONTEXT
@@ -113,7 +113,7 @@ class Processes:
         self._pool = ProcessPoolExecutor(self.COUNT, mp_context=context, initializer=_join, initargs=(barrier,))
 
     def __call__(self, act: Callable[..., Any], *arguments: tuple[Any, ...]) -> list[Any]:
-        """What `act` returns for each of eight arguments, in as many processes that begin together."""
+        """What `act` returns for each of four arguments, in as many processes that begin together."""
         assert len(arguments) == self.COUNT
         futures = [self._pool.submit(_act, act, each) for each in arguments]
         return [future.result(timeout=60) for future in futures]
@@ -130,6 +130,11 @@ def _join(barrier: Any) -> None:
     together = barrier
 
 
+def wait_for_the_others() -> None:
+    """In one of the processes: go on when all of them have come here."""
+    together.wait(60)
+
+
 def _act(act: Callable[..., Any], arguments: tuple[Any, ...]) -> Any:
-    together.wait(60)  # so no process takes two of the eight
+    wait_for_the_others()  # so no process takes two of the four
     return act(*arguments)

@@ -11,6 +11,7 @@ import atexit
 import gc
 import importlib
 import json
+import mimetypes
 import os
 import select
 import selectors
@@ -34,7 +35,7 @@ IMPORTED = (
     *(f"falcon_mnist.cli.{name}" for name in ("following", "leaderboard", "choosers", "prune", "reading", "digits")),
     # Which training, a command that is called, and what `--help` prints, import when they are needed.
     *("numpy.random", "typer._adapters", "typer._click.decorators", "pydantic.type_adapter"),
-    *("rich.markdown", "rich.panel", "rich._emoji_codes"),
+    *("rich.markdown", "rich.panel", "rich._emoji_codes", "encodings.idna", "multiprocessing.sharedctypes"),
 )
 # Of what these import, only this module does look: each program imports it anew.
 LOOKS = "falcon_mnist.cli.console"
@@ -210,7 +211,7 @@ def serve(descriptor: int) -> None:
     atexit.register(_end_at_once)  # the first that is registered is the last that is called
     for name in IMPORTED:
         importlib.import_module(name)
-    _call_a_command()
+    _warm_up()
     # So that the garbage collector of a child neither visits nor writes to, and so copies, what it shares.
     gc.collect()
     gc.freeze()
@@ -219,13 +220,14 @@ def serve(descriptor: int) -> None:
         _run(program)
 
 
-def _call_a_command() -> None:
-    """The first command that is called takes twice as long as the next: what annotations mean is remembered."""
+def _warm_up() -> None:
+    """What each program would do at its first use of a library, where the library keeps the result."""
     import typer
 
     from falcon_mnist.cli.main import app
 
-    typer.main.get_command(app)
+    typer.main.get_command(app)  # what annotations mean
+    mimetypes.init()  # the system's table of media types, for Falcon
 
 
 _status: int | None = None
