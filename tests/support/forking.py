@@ -24,6 +24,7 @@ from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import asdict, dataclass, field
 from functools import cache
+from multiprocessing import resource_tracker
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -204,12 +205,34 @@ def serve(descriptor: int) -> None:
     atexit.register(_end_at_once)  # the first that is registered is the last that is called
     for name in IMPORTED:
         importlib.import_module(name)
+    _share_tracker()
+    _describe()
     # So that the garbage collector of a child neither visits nor writes to, and so copies, what it shares.
     gc.collect()
     gc.freeze()
     program = _fork_programs(socket.socket(fileno=descriptor))
     if program is not None:
         _run(program)
+
+
+def _share_tracker() -> None:
+    """Start the process that multiprocessing starts for each program which uses semaphores: once, for all programs.
+
+    What programs that are killed leave to it is no news: it says so to nobody.
+    """
+    shown = os.dup(2)
+    with open(os.devnull, "wb") as nothing:
+        os.dup2(nothing.fileno(), 2)
+    resource_tracker.ensure_running()
+    os.dup2(shown, 2)
+    os.close(shown)
+
+
+def _describe() -> None:
+    """Make the description of the API, which every server makes for the first client that asks for it."""
+    from falcon_mnist.api import openapi, operations
+
+    openapi.document(operations.OPERATIONS)
 
 
 _status: int | None = None
