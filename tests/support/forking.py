@@ -36,6 +36,7 @@ IMPORTED = (
 IMPORTED_FOR = {
     "s3": ["s3fs"],
     "gs": ["gcsfs"],
+    "postgresql": ["falcon_mnist.storage.postgresql"],
     "ray": ["ray.util.scheduling_strategies", "falcon_mnist.runs.ray_driver"],
 }
 # The instruction set is chosen when the kernels are imported: another one takes an interpreter of its own.
@@ -294,11 +295,11 @@ def _fork_programs(asked: socket.socket) -> Callable[[], object] | None:
 
 def _import_for(request: Request) -> None:
     """What is slow to import and few programs need is imported for the first of them, and then by no other."""
-    scheme = request.environment.get("FALCON_MNIST_STORAGE_URL", "").partition("://")[0]
-    executor = request.environment.get("FALCON_MNIST_EXECUTOR", "")
-    for name in (*IMPORTED_FOR.get(scheme, ()), *IMPORTED_FOR.get(executor, ())):
-        with suppress(ImportError):  # the program says so
-            importlib.import_module(name)
+    for setting in ("STORAGE_URL", "DATABASE_URL", "EXECUTOR"):
+        kind = request.environment.get(f"FALCON_MNIST_{setting}", "").partition("://")[0]
+        for name in IMPORTED_FOR.get(kind, ()):
+            with suppress(ImportError):  # the program says so
+                importlib.import_module(name)
 
 
 def _end(child: Child, others: dict[int, Child]) -> None:
