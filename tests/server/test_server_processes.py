@@ -9,16 +9,31 @@ import socket
 from collections.abc import Callable
 from pathlib import Path
 
+import forking
 import pytest
 from asking import READ, WRITE, until
 from checking_client import Client
+from endless import INTERRUPTED_EPOCHS
 from faulty_servers import expire
-from interrupting import LONG, parameter_bytes, saved
-from server_process import COMMANDS, Server, alive, children
+from interrupting import parameter_bytes, saved
+from server_process import COMMANDS, Server, alive, children, environment
 from several import EXECUTES, OTHER, both_started, clients, only, spawned
-from small_networks import ENDLESS, SMALL, pixels
+from small_networks import ENDLESS, RESTING, SMALL, pixels
 
 Serve = Callable[..., Server]
+
+
+# It rests, too: no CPU is busy with it until it is interrupted.
+INTERRUPTED = {
+    "architecture": SMALL,
+    "hyperparams": {"epochs": INTERRUPTED_EPOCHS, "optimizer": {"lr": 0.01, "momentum": 0.9}},
+}
+
+
+@pytest.fixture(scope="module")
+def undisturbed(client: Client) -> bytes:
+    """The parameters of that run when nothing happens to it."""
+    return parameter_bytes(client, client.trained(INTERRUPTED))
 
 
 def family(server: Server) -> list[int]:
@@ -68,7 +83,7 @@ def test_a_process_that_is_killed_is_replaced_and_no_run_is_lost(pair: Server, u
     before = spawned(pair.process.pid)
     with clients(pair) as asked:
         kept = asked[1 - number]
-        run_id = kept.train(kept.model(LONG))
+        run_id = kept.train(kept.model(INTERRUPTED))
         until(lambda: saved(kept, run_id), "it has been saved")
         workers = spawned(before[EXECUTES])
         os.kill(before[number], signal.SIGKILL)
@@ -102,7 +117,7 @@ def test_a_signal_ends_all_processes_and_saves_the_runs(serve: Serve, how: signa
         f"Content-Type: application/json\r\nContent-Length: {len(body)}\r\n\r\n"
     ).encode()
     with clients(pair) as asked:
-        run_id = asked[OTHER].train(asked[OTHER].model(ENDLESS))
+        run_id = asked[OTHER].train(asked[OTHER].model(ENDLESS if how == signal.SIGINT else RESTING))
         asked[OTHER].wait(run_id, "running")
         begun: list[socket.socket] = []
         for client, pid in zip(asked, spawned(pair.process.pid), strict=True):
@@ -123,18 +138,23 @@ def test_a_signal_ends_all_processes_and_saves_the_runs(serve: Serve, how: signa
     assert len(pair.on_disk.query("SELECT id FROM models")) == 3
 
 
-def test_nothing_outlives_a_parent_that_is_killed(pair: Server, serve: Serve) -> None:
+def test_nothing_outlives_a_parent_that_is_killed(pair: Server, digits: Path) -> None:
     url = pair.url()
     with clients(pair) as asked:
-        asked[OTHER].wait(asked[OTHER].train(asked[OTHER].model(ENDLESS)), "running")
+        asked[OTHER].wait(asked[OTHER].train(asked[OTHER].model(RESTING)), "running")
         left = family(pair)
         assert len(left) >= 3
         pair.stop(signal.SIGKILL)
     until(lambda: not any(map(alive, left)), "all have ended")
     # A server alone shares its port with nobody.
-    command = (str(COMMANDS / "falcon-mnist"), "serve", "--port", url.rpartition(":")[2])
-    with Client(serve(*command).url()) as client:
-        assert client.get("/readyz", token=None).status_code == 200
+    variables = environment(pair.home, dataset=digits, workers=1)
+    alone = Server(variables, main=forking.COMMAND, arguments=("serve", "--port", url.rpartition(":")[2]))
+    try:
+        assert alone.url() == url
+        with Client(url) as client:
+            assert client.get("/readyz", token=None).status_code == 200
+    finally:
+        assert alone.stop() == 0
 
 
 def test_a_process_that_ends_by_itself_is_no_end_of_the_server(pair: Server) -> None:

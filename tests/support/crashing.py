@@ -8,6 +8,8 @@ Prints a JSON line for each place that a child was made to fail at. Nothing else
 from __future__ import annotations
 
 import errno
+import gc
+import hashlib
 import json
 import math
 import mimetypes
@@ -17,11 +19,11 @@ import sqlite3
 import stat
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from contextlib import closing
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy.random  # noqa: F401 (which NumPy imports when it is first used: here, once for all children)
 from falcon.testing import TestClient
@@ -52,6 +54,14 @@ OWNER = "the first"
 
 # A wall clock so far ahead that every file is old enough to be swept.
 LATER = Clock(wall=lambda: time.time() + 10 * ABANDONED_SECONDS)
+
+
+class Step(NamedTuple):
+    """A place to fail at, and a fingerprint of what is on disk there."""
+
+    number: int  # from 1
+    name: str
+    left: str
 
 
 class IdleExecutor(Executor):
@@ -227,18 +237,33 @@ def call_in_child(act: Callable[[], dict[str, Any]]) -> dict[str, Any]:
     return found
 
 
-def name_steps(home: Path, act: Callable[[Fault], None]) -> list[str]:
-    """The names of all steps of an `act` in which nothing fails, without its `end`."""
-    counted = home / "counted"
+def find_steps(home: Path, act: Callable[[Fault], None], *files: Path) -> list[Step]:
+    """All steps of an `act` in which nothing fails, without its `end`, and what is in `files` and folders then."""
+    found = home / "found"
 
-    def count(_: int, name: str) -> None:
-        with counted.open("a") as file:
-            file.write(f"{name}\n")
+    def note(number: int, name: str) -> None:
+        step = {"number": number, "name": name, "left": fingerprint(files)}
+        with found.open("a") as file:
+            file.write(f"{json.dumps(step)}\n")
 
-    assert in_child(lambda: act(count)) == 0
-    names = counted.read_text().split()
-    counted.unlink()
-    return names[:-1]
+    assert in_child(lambda: act(note)) == 0
+    steps = [Step(**json.loads(line)) for line in found.read_text().splitlines()]
+    found.unlink()
+    return steps[:-1]
+
+
+def fingerprint(places: Iterable[Path]) -> str:
+    """Of the names, modes and contents of these files, and of all that is in these folders.
+
+    Without SQLite's shared memory, which who opens the database after a crash makes anew.
+    """
+    paths = (path for place in places for path in (place, *sorted(place.rglob("*"))) if path.exists())
+    digest = hashlib.sha256()
+    for path in paths:
+        if not path.name.endswith("-shm"):
+            content = path.read_bytes() if path.is_file() else b""
+            digest.update(f"{path.name} {path.stat().st_mode} {len(content)}\n".encode() + content)
+    return digest.hexdigest()
 
 
 def fault_at(number: int, kind: str) -> Fault:
@@ -256,51 +281,76 @@ def fault_at(number: int, kind: str) -> Fault:
 
 
 def fail_worker(home: Path, digits: str) -> None:
-    """Let a worker fail at each step of a run, and another worker resume it."""
+    """Let a worker fail at each step of a run, and another worker resume it.
+
+    It is killed where the step before has changed what is on disk, for a kill leaves nothing else.
+    """
     template = Settings(home=home / "template", dataset=digits)
     template.home.mkdir(parents=True)
     assert in_child(lambda: prepare(template)) == 0
 
-    def fresh(name: str) -> Settings:
-        settings = Settings(home=home / name, dataset=digits)
+    def fresh() -> Settings:
+        settings = Settings(home=home / "worker", dataset=digits)
+        shutil.rmtree(settings.home, ignore_errors=True)
         shutil.copytree(template.home, settings.home)
         return settings
 
-    settings = fresh("undisturbed")
-    names = name_steps(home, lambda fault: execute_failing(settings, fault))
+    def outcome(step: Step, kind: str) -> dict[str, Any]:
+        settings, fault = fresh(), fault_at(step.number, kind)
+        code = in_child(lambda: execute_failing(settings, fault))
+        facts = {"code": code, "before": rows(settings, "SELECT epoch FROM runs")[0][0]}
+        return facts | finish_by_another(settings)
+
+    settings = fresh()
+    steps = find_steps(home, lambda fault: execute_failing(settings, fault), settings.home)
     print(json.dumps({"kind": "none"} | finish_by_another(settings)), flush=True)
-    for number, name in enumerate(names, 1):
-        for kind in ("kill",) if name in ("unlink", "chmod") else ("kill", "full"):
-            settings = fresh(f"{kind}-{number}")
-            fault = fault_at(number, kind)
-            code = in_child(lambda settings=settings, fault=fault: execute_failing(settings, fault))  # type: ignore[misc]
-            facts = {
-                "kind": kind,
-                "number": number,
-                "step": name,
-                "code": code,
-                "before": rows(settings, "SELECT epoch FROM runs")[0][0],
-            }
-            print(json.dumps(facts | finish_by_another(settings)), flush=True)
-            shutil.rmtree(settings.home)
+    after_kill: dict[str, dict[str, Any]] = {}  # by what was left
+    for step in steps:
+        if step.left not in after_kill:
+            after_kill[step.left] = outcome(step, "kill")
+        report("kill", step, after_kill[step.left])
+        if step.name not in ("unlink", "chmod"):
+            report("full", step, outcome(step, "full"))
 
 
 def fail_server(home: Path, digits: str) -> None:
-    """Kill a server at each step of its first start and of what it is asked for, and start another."""
+    """Kill a server at each step of its first start and of what it is asked for, as a worker; and start another."""
     settings, answered = Settings(home=home / "served", dataset=digits), home / "answered"
-    names = name_steps(home, lambda fault: ask_failing(settings, answered, fault))
-    print(json.dumps({"kind": "none of server"} | ask_again_and_execute(settings, answered)), flush=True)
-    for number, name in enumerate(names, 1):
-        settings = Settings(home=home / f"served-{number}", dataset=digits)
+
+    def outcome(step: Step) -> dict[str, Any]:
         answered.unlink(missing_ok=True)
-        fault = fault_at(number, "kill")
-        code = in_child(lambda settings=settings, fault=fault: ask_failing(settings, answered, fault))  # type: ignore[misc]
-        facts = {"kind": "kill server", "number": number, "step": name, "code": code}
-        print(json.dumps(facts | ask_again_and_execute(settings, answered)), flush=True)
         shutil.rmtree(settings.home)
+        fault = fault_at(step.number, "kill")
+        code = in_child(lambda: ask_failing(settings, answered, fault))
+        return {"code": code} | ask_again_and_execute(settings, answered)
+
+    steps = find_steps(home, lambda fault: ask_failing(settings, answered, fault), settings.home, answered)
+    print(json.dumps({"kind": "none of server"} | ask_again_and_execute(settings, answered)), flush=True)
+    after_kill: dict[str, dict[str, Any]] = {}
+    for step in steps:
+        if step.left not in after_kill:
+            after_kill[step.left] = outcome(step)
+        report("kill server", step, after_kill[step.left])
+
+
+def report(kind: str, step: Step, outcome: dict[str, Any]) -> None:
+    print(json.dumps({"kind": kind, "number": step.number, "step": step.name} | outcome), flush=True)
+
+
+def warm_up(home: Path, digits: str) -> None:
+    """Do all once, so that no child makes again what is made when it is first used."""
+    worker_settings, server_settings = (Settings(home=home / name, dataset=digits) for name in ("warm", "warm-server"))
+    worker_settings.home.mkdir(parents=True)
+    prepare(worker_settings)
+    execute(worker_settings, OWNER)
+    read_result(worker_settings)
+    start_and_ask(server_settings, home / "warm-answered")
+    gc.collect()
+    gc.freeze()
 
 
 if __name__ == "__main__":
     mimetypes.init()  # reads files, which every server would
+    warm_up(Path(sys.argv[1]), sys.argv[2])
     fail_worker(Path(sys.argv[1]), sys.argv[2])
     fail_server(Path(sys.argv[1]), sys.argv[2])

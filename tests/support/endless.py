@@ -1,4 +1,4 @@
-"""Runs that are only to be running while a test looks at something else: they rest most of the time."""
+"""Runs that are only to be running while something else is looked at, or happens: they rest most of the time."""
 
 from __future__ import annotations
 
@@ -13,8 +13,10 @@ from falcon_mnist.training.state import State
 
 # Who has so many is endless.
 EPOCHS = 1000
+# Who has so many is interrupted once it has been saved, and has to end.
+INTERRUPTED_EPOCHS = 13
 # Long enough that its epochs and checkpoints leave the CPU to the tests beside it.
-REST_SECONDS = 0.4
+REST_SECONDS = {EPOCHS: 0.4, INTERRUPTED_EPOCHS: 0.2}
 
 lease: LeaseKeeper | None = None  # of the run that this worker executes
 
@@ -34,14 +36,13 @@ def train(
     hyperparams: Hyperparams,
     **named: Any,
 ) -> Iterator[Any]:
-    """As `train_all`, with a rest after each segment of an endless run, until something is wanted of it."""
+    """As `train_all`, with a rest after each segment of such a run, until something is wanted of it."""
     for metrics in train_all(net, state, images, labels, hyperparams, **named):
         yield metrics
-        if hyperparams.epochs == EPOCHS:
-            _rest()
+        _rest(REST_SECONDS.get(hyperparams.epochs, 0.0))
 
 
-def _rest() -> None:
-    end = time.monotonic() + REST_SECONDS
+def _rest(seconds: float) -> None:
+    end = time.monotonic() + seconds
     while time.monotonic() < end and not (lease and (lease.stop[0] or lease.drain or lease.finish)):
         time.sleep(0.02)

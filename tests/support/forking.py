@@ -25,6 +25,7 @@ from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import asdict, dataclass, field
 from functools import cache
+from multiprocessing import resource_tracker
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -42,6 +43,7 @@ LOOKS = "falcon_mnist.cli.console"
 IMPORTED_FOR = {
     "s3": ["s3fs"],
     "gs": ["gcsfs"],
+    "postgresql": ["falcon_mnist.storage.postgresql"],
     "ray": ["ray.util.scheduling_strategies", "falcon_mnist.runs.ray_driver"],
 }
 # The instruction set is chosen when the kernels are imported: another one takes an interpreter of its own.
@@ -212,6 +214,7 @@ def serve(descriptor: int) -> None:
     for name in IMPORTED:
         importlib.import_module(name)
     _warm_up()
+    _share_tracker()
     # So that the garbage collector of a child neither visits nor writes to, and so copies, what it shares.
     gc.collect()
     gc.freeze()
@@ -224,10 +227,25 @@ def _warm_up() -> None:
     """What each program would do at its first use of a library, where the library keeps the result."""
     import typer
 
+    from falcon_mnist.api import openapi, operations
     from falcon_mnist.cli.main import app
 
     typer.main.get_command(app)  # what annotations mean
     mimetypes.init()  # the system's table of media types, for Falcon
+    openapi.document(operations.OPERATIONS)  # which every server makes for the first client that asks for it
+
+
+def _share_tracker() -> None:
+    """Start the process that multiprocessing starts for each program which uses semaphores: once, for all programs.
+
+    What programs that are killed leave to it is no news: it says so to nobody.
+    """
+    shown = os.dup(2)
+    with open(os.devnull, "wb") as nothing:
+        os.dup2(nothing.fileno(), 2)
+    resource_tracker.ensure_running()
+    os.dup2(shown, 2)
+    os.close(shown)
 
 
 _status: int | None = None
@@ -289,11 +307,11 @@ def _fork_programs(asked: socket.socket) -> Callable[[], object] | None:
 
 def _import_for(request: Request) -> None:
     """What is slow to import and few programs need is imported for the first of them, and then by no other."""
-    scheme = request.environment.get("FALCON_MNIST_STORAGE_URL", "").partition("://")[0]
-    executor = request.environment.get("FALCON_MNIST_EXECUTOR", "")
-    for name in (*IMPORTED_FOR.get(scheme, ()), *IMPORTED_FOR.get(executor, ())):
-        with suppress(ImportError):  # the program says so
-            importlib.import_module(name)
+    for setting in ("STORAGE_URL", "DATABASE_URL", "EXECUTOR"):
+        kind = request.environment.get(f"FALCON_MNIST_{setting}", "").partition("://")[0]
+        for name in IMPORTED_FOR.get(kind, ()):
+            with suppress(ImportError):  # the program says so
+                importlib.import_module(name)
 
 
 def _end(child: Child, others: dict[int, Child]) -> None:
