@@ -24,6 +24,7 @@ from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import asdict, dataclass, field
 from functools import cache
+from itertools import chain
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -36,6 +37,7 @@ IMPORTED_FOR = {
     "s3": ["s3fs"],
     "gs": ["gcsfs"],
     "ray": ["ray.util.scheduling_strategies", "falcon_mnist.runs.ray_driver"],
+    "ray_head": ["ray.scripts.scripts"],
 }
 # The instruction set is chosen when the kernels are imported: another one takes an interpreter of its own.
 CHOSEN_AT_IMPORT = "FALCON_MNIST_ISA"
@@ -273,7 +275,8 @@ def _import_for(request: Request) -> None:
     """What is slow to import and few programs need is imported for the first of them, and then by no other."""
     scheme = request.environment.get("FALCON_MNIST_STORAGE_URL", "").partition("://")[0]
     executor = request.environment.get("FALCON_MNIST_EXECUTOR", "")
-    for name in (*IMPORTED_FOR.get(scheme, ()), *IMPORTED_FOR.get(executor, ())):
+    module = request.main.partition(":")[0]
+    for name in chain.from_iterable(IMPORTED_FOR.get(key, ()) for key in (scheme, executor, module)):
         with suppress(ImportError):  # the program says so
             importlib.import_module(name)
 

@@ -6,21 +6,18 @@ import os
 import shutil
 import signal
 import socket
-import subprocess
-import sys
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from importlib.util import find_spec
 from pathlib import Path
 
+import forking
 from asking import until
 from server_process import alive, children, command_line
 
 CPUS = 2
 OBJECT_STORE_BYTES = 100_000_000
-# Without gRPC it starts no server for Ray Client, another process that takes most of a second of a CPU to start.
-RAY = (sys.executable, "-c", "import sys; sys.modules['grpc'] = None; from ray.scripts.scripts import main; main()")
 # Workers that have nothing to do stay: one of them takes the place of one that is killed.
 SETTINGS = {"RAY_idle_worker_killing_time_threshold_ms": "60000"}
 
@@ -37,7 +34,7 @@ class RayCluster:
         self._folder = folder
         self._host = socket.gethostbyname(socket.gethostname())
         self._port = _free_port()
-        self._process: subprocess.Popen[bytes] | None = None
+        self._process: forking.Program | None = None
 
     @property
     def address(self) -> str:
@@ -49,17 +46,16 @@ class RayCluster:
         until(self._answers, "Ray has started")
 
     def _spawn(self) -> None:
-        command = [
-            *(*RAY, "start", "--head", "--block", "--disable-usage-stats", "--include-dashboard=false"),
+        arguments = [
+            *("start", "--head", "--block", "--disable-usage-stats", "--include-dashboard=false"),
             *(f"--port={self._port}", f"--temp-dir={self._folder}"),
             *(f"--node-ip-address={self._host}", "--min-worker-port=0", "--max-worker-port=0"),
             *(f"--num-cpus={CPUS}", f"--object-store-memory={OBJECT_STORE_BYTES}"),
             *("--no-monitor", "--include-log-monitor=false"),  # processes that take seconds of a CPU to start
         ]
         with (self._folder / "log").open("ab") as log:
-            self._process = subprocess.Popen(
-                command, env=os.environ | SETTINGS, stdout=log, stderr=log, start_new_session=True
-            )
+            files = (None, log.fileno(), log.fileno())
+            self._process = forking.Program("ray_head:main", *arguments, env=os.environ | SETTINGS, files=files)
 
     def _answers(self) -> bool:
         assert self._process is not None
