@@ -17,7 +17,7 @@ from checking_client import Client
 from forked_workers import CONTEXT
 from pebble import ProcessPool
 from server_process import Server, alive
-from small_networks import ENDLESS, SMALL
+from small_networks import RESTING, SMALL
 
 from falcon_mnist.runs import worker
 from falcon_mnist.runs.backend import Ended, Outcome
@@ -44,7 +44,7 @@ def test_workers_are_started_when_the_server_is(serve: Serve) -> None:
 def test_a_stopped_worker_is_replaced_and_its_neighbour_is_not(serve: Serve) -> None:
     server = serve(workers=2)
     with Client(server.url()) as client:
-        first, second = (client.train(client.model(ENDLESS)) for _ in range(2))
+        first, second = (client.train(client.model(RESTING)) for _ in range(2))
         for run_id in (first, second):
             client.wait(run_id, "running")
         stopped, neighbour = server.workers()

@@ -25,6 +25,7 @@ from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import asdict, dataclass, field
 from functools import cache
+from itertools import chain
 from multiprocessing import resource_tracker
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -45,6 +46,7 @@ IMPORTED_FOR = {
     "gs": ["gcsfs"],
     "postgresql": ["falcon_mnist.storage.postgresql"],
     "ray": ["ray.util.scheduling_strategies", "falcon_mnist.runs.ray_driver"],
+    "ray_head": ["ray.scripts.scripts"],
 }
 # The instruction set is chosen when the kernels are imported: another one takes an interpreter of its own.
 CHOSEN_AT_IMPORT = "FALCON_MNIST_ISA"
@@ -307,11 +309,12 @@ def _fork_programs(asked: socket.socket) -> Callable[[], object] | None:
 
 def _import_for(request: Request) -> None:
     """What is slow to import and few programs need is imported for the first of them, and then by no other."""
-    for setting in ("STORAGE_URL", "DATABASE_URL", "EXECUTOR"):
-        kind = request.environment.get(f"FALCON_MNIST_{setting}", "").partition("://")[0]
-        for name in IMPORTED_FOR.get(kind, ()):
-            with suppress(ImportError):  # the program says so
-                importlib.import_module(name)
+    settings = (f"FALCON_MNIST_{name}" for name in ("STORAGE_URL", "DATABASE_URL", "EXECUTOR"))
+    kinds = [request.environment.get(name, "").partition("://")[0] for name in settings]
+    program = request.main.partition(":")[0]
+    for name in chain.from_iterable(IMPORTED_FOR.get(key, ()) for key in (*kinds, program)):
+        with suppress(ImportError):  # the program says so
+            importlib.import_module(name)
 
 
 def _end(child: Child, others: dict[int, Child]) -> None:

@@ -4,14 +4,17 @@ from __future__ import annotations
 
 import os
 import signal
+import time
 
 from asking import Document, until
 from checking_client import Client
 from server_process import Server
 from small_networks import architecture
 
-# Long enough to be interrupted when it has been saved once, which on Ray it is after a second, and soon over.
-EPOCHS = 60
+from falcon_mnist.runs.checkpoints import MIN_INTERVAL_SECONDS
+
+# Long enough to be interrupted when an epoch of it has been recorded, after a quarter of a second, and soon over.
+EPOCHS = 20
 LONG = {
     "architecture": architecture(1024),
     "hyperparams": {"epochs": EPOCHS, "batch_size": 4, "optimizer": {"lr": 0.01, "momentum": 0.9}},
@@ -33,9 +36,21 @@ def interrupted(client: Client, server: Server) -> tuple[str, int]:
     model_id = client.model(LONG)
     while True:
         run_id = client.train(model_id)
-        until(lambda run_id=run_id: saved(client, run_id), "it has been saved")
-        for worker in server.workers():
-            os.kill(worker, signal.SIGSTOP)
-            if client.run(run_id)["state"] == "running":
+        until(lambda run_id=run_id: client.run(run_id)["epoch"] >= 1, "an epoch has been recorded")
+        if worker := _stopped(client, server, run_id):
+            time.sleep(MIN_INTERVAL_SECONDS)  # after it, a run is saved as soon as it goes on
+            os.kill(worker, signal.SIGCONT)
+            until(lambda run_id=run_id: saved(client, run_id), "it has been saved")
+            if worker := _stopped(client, server, run_id):
                 return run_id, worker
-            os.kill(worker, signal.SIGCONT)  # on a busy machine all epochs may have ended: another run, then
+        # On a busy machine all epochs may have ended: another run, then.
+
+
+def _stopped(client: Client, server: Server, run_id: str) -> int | None:
+    """The worker of the run, which is stopped now; none if the run is over."""
+    for worker in server.workers():
+        os.kill(worker, signal.SIGSTOP)
+        if client.run(run_id)["state"] == "running":
+            return worker
+        os.kill(worker, signal.SIGCONT)
+    return None
