@@ -45,7 +45,7 @@ def test_the_answers_have_the_form_that_is_shown(
     server = serve(tokens=None, workers=2, **data)
     url = server.url()
     # What the command reads has to look like digits: the answers would have warnings that are not shown.
-    digits = data or {"dataset": write_drawn_digits(tmp_path / "drawn")}
+    digits = data or {"dataset": write_drawn_digits(tmp_path / "drawn", batches=1)}
     variables = environment(server.home, tokens=None, **digits)
     variables |= {"PATH": f"{COMMANDS}:{os.environ['PATH']}", "FALCON_MNIST_URL": url}
     shown = transcripts.of(examples())

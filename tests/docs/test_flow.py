@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 import transcripts
 from server_process import COMMANDS, Server, environment
+from small_networks import write_digits
 from transcripts import Shown
 
 ROOT = Path(__file__).parents[2]
@@ -20,6 +21,12 @@ pytestmark = pytest.mark.skipif(
     not (shutil.which("curl") and shutil.which("jq")) and "CI" not in os.environ,
     reason="curl or jq is not installed (on Debian: apt install curl jq)",
 )
+
+
+@pytest.fixture(scope="module")
+def digits(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Few to train on: what is printed is held against what is shown, and the recipe's network is large."""
+    return write_digits(tmp_path_factory.mktemp("data") / "digits", training=200)
 
 
 @pytest.fixture

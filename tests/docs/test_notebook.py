@@ -23,7 +23,7 @@ pytestmark = pytest.mark.filterwarnings("default")
 
 def test_the_notebook_runs(request: pytest.FixtureRequest, tmp_path: Path, serve: Callable[..., Server]) -> None:
     writes = request.config.getoption("--write-examples")
-    data = os.environ.get("FALCON_MNIST_DATASET", "mnist") if writes else write_drawn_digits(tmp_path / "drawn")
+    data = os.environ.get("FALCON_MNIST_DATASET", "mnist") if writes else write_drawn_digits(tmp_path / "drawn", 1)
     variables = dict(os.environ) | {"FALCON_MNIST_URL": serve(dataset=data).url(), "FALCON_MNIST_TOKEN": WRITE}
     notebook = nbformat.read(NOTEBOOK, as_version=4)
     shown = [bool(cell.get("outputs")) for cell in notebook.cells]

@@ -5,16 +5,16 @@ from __future__ import annotations
 import shutil
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Literal
 
 import forked_workers
 import pytest
 from asking import READ, WRITE, Document
-from browsing import DESKTOP, OpenPage, Site
+from browsing import OpenPage, Site
 from checking_client import Client
 from drawn import write_drawn_digits
 from needed import skip_if
 from small_networks import architecture
+from tabs import Tabs
 
 from falcon_mnist.app import open_service
 from falcon_mnist.server.serve import running
@@ -24,7 +24,7 @@ from falcon_mnist.settings import Settings
 CHROMIUM = shutil.which("chromium-headless-shell") or shutil.which("chromium")
 skip_if(None if CHROMIUM else "chromium is not installed (on Debian: apt install chromium-headless-shell)")
 
-from playwright.sync_api import Browser, Page, ViewportSize, expect, sync_playwright  # noqa: E402
+from playwright.sync_api import Browser, Page, expect, sync_playwright  # noqa: E402
 
 # A test that waits this long has failed.
 PATIENCE_MS = 30_000
@@ -65,17 +65,19 @@ def trained(site: Site) -> Document:
 def browser() -> Iterator[Browser]:
     with sync_playwright() as playwright:
         # Within a container, Chromium has no right to build its own sandbox; it opens our own page alone.
-        browser = playwright.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox"])
+        # No script runs long enough to be worth optimizing: without, these tests take a tenth less of a CPU.
+        arguments = ["--no-sandbox", "--js-flags=--no-opt"]
+        browser = playwright.chromium.launch(executable_path=CHROMIUM, args=arguments)
         yield browser
         browser.close()
 
 
 @pytest.fixture(scope="session")
 def opener(browser: Browser, site: Site) -> Iterator[Page]:
-    """A tab that opens the others, which share its window and its process, and nothing else that stays: what a tab
+    """A tab that opens the others, which share its window and its process, and nothing else that is kept: what a tab
     keeps for its session is its own. A context for each test would take a second of a CPU.
     """
-    context = browser.new_context()
+    context = browser.new_context(reduced_motion="reduce")  # the CPU paints each frame
     context.set_default_timeout(PATIENCE_MS)
     context.add_init_script(HURRY)
     page = context.new_page()
@@ -84,33 +86,29 @@ def opener(browser: Browser, site: Site) -> Iterator[Page]:
     context.close()
 
 
+@pytest.fixture(scope="session")
+def all_tabs(opener: Page, site: Site) -> Tabs:
+    return Tabs(opener, site.url)
+
+
 @pytest.fixture
-def open_page(opener: Page, site: Site) -> Iterator[OpenPage]:
-    """Opens the page in a tab with a token (None: without); fails at the end if a script failed or broke a policy."""
-    complaints: list[str] = []
-    pages: list[Page] = []
-
-    def open_it(
-        token: str | None = WRITE,
-        fragment: str = "#/",
-        color_scheme: Literal["light", "dark"] = "light",
-        viewport: ViewportSize = DESKTOP,
-    ) -> Page:
-        with opener.expect_popup() as popup:
-            opener.evaluate("void open('about:blank')")
-        page = popup.value
-        pages.append(page)
-        page.emulate_media(color_scheme=color_scheme)
-        page.set_viewport_size(viewport)
-        page.on("pageerror", lambda error: complaints.append(str(error)))
-        page.on("console", lambda message: complaints.append(message.text) if message.type == "error" else None)
-        page.goto(f"{site.url}/{f'#token={token}' if token else ''}")
-        if fragment != "#/":
-            page.goto(f"{site.url}/{fragment}")
-        return page
-
-    yield open_it
-    for page in pages:
-        page.close()
+def tabs(all_tabs: Tabs, request: pytest.FixtureRequest) -> Iterator[Tabs]:
+    """Fails at the end if a script of the page failed or broke a policy."""
+    failed = request.session.testsfailed
+    yield all_tabs
+    all_tabs.leave(keep=request.session.testsfailed == failed)
+    complaints, all_tabs.complaints = all_tabs.complaints, []
     # A refused request is a line in the console as well; those that tests provoke are no fault of the page.
     assert [line for line in complaints if not line.startswith("Failed to load resource")] == []
+
+
+@pytest.fixture
+def open_page(tabs: Tabs) -> OpenPage:
+    """Shows a view in the tab that stays, whose token may write."""
+    return tabs.walk
+
+
+@pytest.fixture
+def new_tab(tabs: Tabs) -> OpenPage:
+    """Opens the page in a tab of its own, with a token or without."""
+    return tabs.open

@@ -9,8 +9,8 @@ from playwright.sync_api import Route, expect
 
 
 @pytest.mark.parametrize("token", [WRITE, READ])
-def test_the_token_is_asked_for_once_and_kept_for_the_tab(trained: Document, open_page: OpenPage, token: str) -> None:
-    page = open_page(None)
+def test_the_token_is_asked_for_once_and_kept_for_the_tab(trained: Document, new_tab: OpenPage, token: str) -> None:
+    page = new_tab(None)
     page.get_by_label("Token").fill(token)
     page.get_by_role("button", name="Enter").click()
     expect(page.get_by_role("heading", name="Draw a digit")).to_be_visible()
@@ -23,14 +23,14 @@ def test_the_token_is_asked_for_once_and_kept_for_the_tab(trained: Document, ope
     expect(page.get_by_label("Token")).to_be_visible()
 
 
-def test_a_link_with_the_token_leads_in_and_loses_it(trained: Document, open_page: OpenPage) -> None:
-    page = open_page(WRITE)
+def test_a_link_with_the_token_leads_in_and_loses_it(trained: Document, new_tab: OpenPage) -> None:
+    page = new_tab(WRITE)
     expect(page.get_by_role("heading", name="Draw a digit")).to_be_visible()
     assert page.url.endswith("/#/")
 
 
-def test_a_wrong_token_is_said(open_page: OpenPage) -> None:
-    page = open_page("a-wrong-one")
+def test_a_wrong_token_is_said(new_tab: OpenPage) -> None:
+    page = new_tab("a-wrong-one")
     expect(page.get_by_role("alert")).to_have_text("The server does not know this token.")
     assert page.evaluate("sessionStorage.length") == 0
 
@@ -103,8 +103,8 @@ def test_what_is_imported_reads_as_well(site: Site, trained: Document, open_page
     expect(page.locator(".verdict strong")).to_have_text("3")
 
 
-def test_behind_a_prefix_that_a_proxy_strips_all_works(site: Site, trained: Document, open_page: OpenPage) -> None:
-    page = open_page(None)
+def test_behind_a_prefix_that_a_proxy_strips_all_works(site: Site, trained: Document, new_tab: OpenPage) -> None:
+    page = new_tab(None)
 
     def strip(route: Route) -> None:
         route.fulfill(response=route.fetch(url=route.request.url.replace("/digits-for-all/", "/", 1)))

@@ -111,7 +111,7 @@ def test_a_run_is_deleted_after_a_question(site: Site, open_page: OpenPage) -> N
 
 def test_a_failed_run_says_why_in_place(site: Site, open_page: OpenPage) -> None:
     sgd = {"type": "sgd", "lr": 100, "momentum": 0.99}
-    deep = {"architecture": architecture(64, 64, 64), "hyperparams": {"optimizer": sgd}}
+    deep = {"architecture": architecture(64, 64, 64, 64), "hyperparams": {"optimizer": sgd}}
     run = site.client.wait(site.client.train(site.client.model(deep)), "failed")
     page = open_page(fragment="#/runs")
     page.get_by_label("Show").select_option("failed")
@@ -135,10 +135,10 @@ def test_runs_are_paged(site: Site, open_page: OpenPage) -> None:
 
 @pytest.mark.parametrize("token", [READ, WRITE])
 def test_a_read_only_token_sees_everything_and_changes_nothing(
-    site: Site, trained: Document, open_page: OpenPage, token: str
+    site: Site, trained: Document, new_tab: OpenPage, token: str
 ) -> None:
     with site.client.endless_run() as run:
-        page = open_page(token, fragment="#/runs")
+        page = new_tab(token, fragment="#/runs")
         row = page.get_by_role("row").filter(has=page.locator(f"a[href='#/runs/{run['run_id']}']"))
         expect(row).to_contain_text("running")
         expect(row.get_by_role("button", name="Cancel")).to_be_visible(visible=token == WRITE)

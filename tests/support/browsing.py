@@ -27,7 +27,7 @@ class Site(NamedTuple):
 
 def _arc(x: float, y: float, width: float, height: float, start: int, end: int) -> Stroke:
     """Of an ellipse around (x, y), between two angles in degrees, clockwise from the right."""
-    angles = [math.radians(start + (end - start) * step / 12) for step in range(13)]
+    angles = [math.radians(start + (end - start) * step / 6) for step in range(7)]
     return [(x + width * math.cos(angle), y + height * math.sin(angle)) for angle in angles]
 
 

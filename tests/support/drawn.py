@@ -8,16 +8,15 @@ import numpy as np
 
 from falcon_mnist.data import digits, idx
 
+TEST = 1000
 
-def write_drawn_digits(folder: Path) -> Path:
-    """10,000 to train on and 1,000 to test on, in IDX files."""
+
+def write_drawn_digits(folder: Path, batches: int = 2) -> Path:
+    """In IDX files, 1,000 to test on, and the rest of these batches to train on: 9,000 of two, 4,000 of one."""
     folder.mkdir(parents=True)
-    training = [digits.draw(batch) for batch in (0, 1)]
-    test_images, test_labels = digits.draw(2)
-    parts = {
-        "train": (np.concatenate([images for images, _ in training]), np.concatenate([x for _, x in training])),
-        "t10k": (test_images[:1000], test_labels[:1000]),
-    }
+    drawn = [digits.draw(batch) for batch in range(batches)]
+    images, labels = np.concatenate([each[0] for each in drawn]), np.concatenate([each[1] for each in drawn])
+    parts = {"train": (images[TEST:], labels[TEST:]), "t10k": (images[:TEST], labels[:TEST])}
     for part, (images, labels) in parts.items():
         idx.write(folder / f"{part}-images-idx3-ubyte", [idx.header(idx.IMAGES, len(labels)), images.tobytes()])
         idx.write(folder / f"{part}-labels-idx1-ubyte", [idx.header(idx.LABELS, len(labels)), labels.tobytes()])

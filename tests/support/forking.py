@@ -3,6 +3,8 @@
 Importing the service takes most of a second of CPU time, and hundreds of tests start it, or a command. A program that
 is started here has a session, an environment and files of its own, as one that a shell starts; its `main` is called
 with its arguments. The process that forks the programs, the forker, has no other threads and has called nothing.
+
+`forked_command` is an interpreter of its own that imports this for each command of a shell: it imports little.
 """
 
 from __future__ import annotations
@@ -20,10 +22,8 @@ import socket
 import struct
 import subprocess
 import sys
-import tempfile
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
-from dataclasses import asdict, dataclass, field
 from functools import cache
 from itertools import chain
 from multiprocessing import resource_tracker
@@ -58,16 +58,15 @@ _MOST_DESCRIPTORS = 32
 _NUMBER = struct.Struct("i")
 
 
-@dataclass
-class Request:
+class Request(NamedTuple):
     """What to start: MODULE:FUNCTION, its arguments, and its environment."""
 
     main: str
     arguments: list[str]
     environment: dict[str, str]
-    folder: str = field(default_factory=os.getcwd)
-    asked_by: int = field(default_factory=os.getpid)
-    blocked: list[int] = field(default_factory=lambda: sorted(signal.pthread_sigmask(signal.SIG_BLOCK, ())))
+    folder: str
+    asked_by: int
+    blocked: list[int]
 
 
 class Child(NamedTuple):
@@ -95,7 +94,9 @@ class Program:
         self.returncode: int | None = None
         self.args = [main, *map(str, arguments)]
         self._reports, report_to = os.pipe()  # its process id, then its exit code
-        request = json.dumps(asdict(Request(main, self.args[1:], dict(env)))).encode()
+        blocked = sorted(signal.pthread_sigmask(signal.SIG_BLOCK, ()))
+        wanted = Request(main, self.args[1:], dict(env), os.getcwd(), os.getpid(), blocked)
+        request = json.dumps(wanted._asdict()).encode()
         with open(os.devnull, "rb") as nothing:
             stdin, *others = files
             streams = [nothing.fileno() if stdin is None else stdin, *others]
@@ -156,6 +157,8 @@ def run_raw(
     *arguments: object, env: Mapping[str, str], timeout: float, input: bytes = b""
 ) -> subprocess.CompletedProcess[bytes]:
     """As `run`, in bytes."""
+    import tempfile
+
     with tempfile.TemporaryFile() as stdin, tempfile.TemporaryFile() as stdout, tempfile.TemporaryFile() as stderr:
         stdin.write(input)
         stdin.seek(0)
@@ -334,6 +337,8 @@ def _state(pid: int) -> str:
 
 def _becoming(request: Request, descriptors: list[int]) -> Callable[[], object]:
     """Give the child its session, streams, folder and environment; returns the program to call."""
+    import tempfile
+
     os.setsid()
     Path("/proc/self/comm").write_text(_of(request.asked_by))
     signal.pthread_sigmask(signal.SIG_SETMASK, request.blocked)
