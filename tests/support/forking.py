@@ -46,7 +46,6 @@ IMPORTED_FOR = {
     "gs": ["gcsfs"],
     "postgresql": ["falcon_mnist.storage.postgresql"],
     "ray": ["ray.util.scheduling_strategies", "falcon_mnist.runs.ray_driver"],
-    "ray_head": ["ray.scripts.scripts"],
 }
 # The instruction set is chosen when the kernels are imported: another one takes an interpreter of its own.
 CHOSEN_AT_IMPORT = "FALCON_MNIST_ISA"
@@ -314,8 +313,7 @@ def _import_for(request: Request) -> None:
     """What is slow to import and few programs need is imported for the first of them, and then by no other."""
     settings = (f"FALCON_MNIST_{name}" for name in ("STORAGE_URL", "DATABASE_URL", "EXECUTOR"))
     kinds = [request.environment.get(name, "").partition("://")[0] for name in settings]
-    program = request.main.partition(":")[0]
-    for name in chain.from_iterable(IMPORTED_FOR.get(key, ()) for key in (*kinds, program)):
+    for name in chain.from_iterable(IMPORTED_FOR.get(kind, ()) for kind in kinds):
         with suppress(ImportError):  # the program says so
             importlib.import_module(name)
 

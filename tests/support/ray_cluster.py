@@ -6,19 +6,21 @@ import os
 import shutil
 import signal
 import socket
+import subprocess
+import sys
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from importlib.util import find_spec
 from pathlib import Path
 
-import forking
-import ray_workers
 from asking import until
 from server_process import alive, children, command_line
 
 CPUS = 2
 OBJECT_STORE_BYTES = 100_000_000
+# Without gRPC it starts no server for Ray Client, another process that takes most of a second of a CPU to start.
+RAY = (sys.executable, "-c", "import sys; sys.modules['grpc'] = None; from ray.scripts.scripts import main; main()")
 # Workers that have nothing to do stay: one of them takes the place of one that is killed.
 SETTINGS = {"RAY_idle_worker_killing_time_threshold_ms": "60000"}
 
@@ -35,9 +37,7 @@ class RayCluster:
         self._folder = folder
         self._host = socket.gethostbyname(socket.gethostname())
         self._port = _free_port()
-        self._process: forking.Program | None = None
-        self._forks_workers: forking.Program | None = None
-        self._variables = os.environ | SETTINGS | {ray_workers.SOCKET: str(folder / "workers")}
+        self._process: subprocess.Popen[bytes] | None = None
 
     @property
     def address(self) -> str:
@@ -45,45 +45,36 @@ class RayCluster:
 
     def start(self) -> None:
         """Returns when it can be connected to."""
-        if self._forks_workers is None:
-            self._forks_workers = self._program("ray_workers:main")
-        self._process = self._program("ray_head:main", *self._arguments())
+        self._spawn()
         until(self._answers, "Ray has started")
 
-    def _program(self, main: str, *arguments: str) -> forking.Program:
-        with (self._folder / "log").open("ab") as log:
-            return forking.Program(main, *arguments, env=self._variables, files=(None, log.fileno(), log.fileno()))
-
-    def _arguments(self) -> list[str]:
-        return [
-            *("start", "--head", "--block", "--disable-usage-stats", "--include-dashboard=false"),
+    def _spawn(self) -> None:
+        command = [
+            *(*RAY, "start", "--head", "--block", "--disable-usage-stats", "--include-dashboard=false"),
             *(f"--port={self._port}", f"--temp-dir={self._folder}"),
             *(f"--node-ip-address={self._host}", "--min-worker-port=0", "--max-worker-port=0"),
             *(f"--num-cpus={CPUS}", f"--object-store-memory={OBJECT_STORE_BYTES}"),
             *("--no-monitor", "--include-log-monitor=false"),  # processes that take seconds of a CPU to start
         ]
+        with (self._folder / "log").open("ab") as log:
+            self._process = subprocess.Popen(
+                command, env=os.environ | SETTINGS, stdout=log, stderr=log, start_new_session=True
+            )
 
     def _answers(self) -> bool:
         assert self._process is not None
         if self._process.poll() is not None:  # Ray gives itself 30 seconds, which a busy machine may not
             with suppress(ProcessLookupError):
                 os.killpg(self._process.pid, signal.SIGKILL)  # what it has left, which may hold its port
-            self._process = self._program("ray_head:main", *self._arguments())
+            self._spawn()
         with socket.socket() as connection:
             return connection.connect_ex((self._host, self._port)) == 0 and bool(self._raylets())
-
-    def end(self) -> None:
-        """Kill it for good."""
-        self.kill()
-        if self._forks_workers is not None:
-            self._forks_workers.kill()
-            self._forks_workers.wait(10)
 
     def kill(self) -> None:
         """Kill every process of it, workers too."""
         if self._process is None:
             return
-        everything = [self._process.pid, *_descendants(self._process.pid), *self._forked()]
+        everything = [self._process.pid, *_descendants(self._process.pid)]
         for pid in everything:
             if alive(pid):
                 os.kill(pid, signal.SIGKILL)
@@ -95,13 +86,9 @@ class RayCluster:
         assert self._process is not None
         return [pid for pid in _descendants(self._process.pid) if b"/raylet\0" in command_line(pid)]
 
-    def _forked(self) -> list[int]:
-        """The workers that were forked and have not ended."""
-        return [] if self._forks_workers is None else children(self._forks_workers.pid)
-
     def workers(self) -> list[int]:
         """The processes that execute a run at the moment."""
-        found = [*(pid for raylet in self._raylets() for pid in children(raylet)), *self._forked()]
+        found = [pid for raylet in self._raylets() for pid in children(raylet)]
         return [pid for pid in found if command_line(pid).startswith(b"ray::run-of-")]
 
     def log_of_workers(self) -> str:
@@ -128,5 +115,5 @@ def cluster() -> Iterator[RayCluster]:
         running.start()
         yield running
     finally:
-        running.end()
+        running.kill()
         shutil.rmtree(folder, ignore_errors=True)
