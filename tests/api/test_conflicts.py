@@ -5,11 +5,12 @@ from __future__ import annotations
 import json
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from uuid import uuid4
 
 import pytest
 from asking import Document, listed
-from checking_client import Client, kind
+from checking_client import Client, kind, until_there_is_room
 from on_disk import OnDisk
 from server_process import Server
 from small_networks import DEFAULTS, SGD, SMALL, architecture
@@ -158,8 +159,9 @@ def test_the_same_key_at_the_same_time_makes_one_thing(client: Client, on_disk: 
     body: Document = {"architecture": SMALL} if kind_of_thing == "models" else {"hyperparams": {"epochs": 1}}
     path = "/api/models" if kind_of_thing == "models" else f"/api/models/{client.model()}/train"
     before = len(on_disk.query(f"SELECT id FROM {kind_of_thing}"))
+    post = partial(client.post, path, body, headers=key)
     with ThreadPoolExecutor(8) as threads:
-        answers = list(threads.map(lambda _: client.post(path, body, headers=key), range(24)))
+        answers = list(threads.map(until_there_is_room, [post] * 24))
     assert len({answer.content for answer in answers}) == 1
     assert {answer.status_code for answer in answers} == {200 if kind_of_thing == "models" else 202}
     assert len(on_disk.query(f"SELECT id FROM {kind_of_thing}")) == before + 1

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 from asking import READ, Document, until
-from checking_client import Client, kind
+from checking_client import Client, kind, until_there_is_room
 from falcon.testing import TestClient
 from on_disk import OnDisk
 from server_process import Server
@@ -108,9 +108,10 @@ def test_requests_beside_a_removal_are_answered_or_find_nothing(client: Client) 
         run = client.trained()
         path = paths_of(run)["params"]
         with ThreadPoolExecutor(8) as pool:
-            reading = [pool.submit(client.get, f"{path}{query}") for query in ("", "?format=safetensors") * 8]
-            deleting = [pool.submit(client.request, "DELETE", path) for _ in range(2)]
-            reading += [pool.submit(client.get, f"{path}/evaluation") for _ in range(4)]
+            ask = partial(pool.submit, until_there_is_room)
+            reading = [ask(partial(client.get, f"{path}{query}")) for query in ("", "?format=safetensors") * 8]
+            deleting = [ask(partial(client.request, "DELETE", path)) for _ in range(2)]
+            reading += [ask(partial(client.get, f"{path}/evaluation")) for _ in range(4)]
             assert {each.result().status_code for each in reading} <= {200, 404}
             assert sorted(each.result().status_code for each in deleting) == [204, 404]
 

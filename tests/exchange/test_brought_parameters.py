@@ -6,6 +6,7 @@ import json
 import re
 import struct
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +15,7 @@ import numpy as np
 import pytest
 import safetensors.numpy
 from asking import BINARY, JSON, READ, SAFETENSORS, Document
-from checking_client import Client, kind, pointers
+from checking_client import Client, kind, pointers, until_there_is_room
 from on_disk import OnDisk
 from small_networks import SMALL, architecture, pixels
 
@@ -240,9 +241,9 @@ def test_json_that_does_not_fit_points_to_the_layer(client: Client, on_disk: OnD
 def test_a_key_brings_a_set_once_also_at_the_same_time_and_in_another_format(client: Client, on_disk: OnDisk) -> None:
     headers = {"Idempotency-Key": "bring-it-once"}
     data = safetensors.numpy.save(state_dict(12))
-    with ThreadPoolExecutor(8) as pool:
-        asked = [pool.submit(bring, client, data, FINE, headers=headers) for _ in range(8)]
-        brought = {json.dumps(each.result().json()) for each in asked}
+    post = partial(bring, client, data, headers=headers)
+    with ThreadPoolExecutor(8) as threads:
+        brought = {json.dumps(answer.json()) for answer in threads.map(until_there_is_room, [post] * 8)}
     assert len(brought) == 1
     with on_disk.unchanged():
         found = json.loads(brought.pop())

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import socket
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from http.client import HTTPResponse
 from typing import Any, Self
@@ -134,6 +134,14 @@ class Client:
 def pointers(response: httpx.Response) -> list[str]:
     """Where the problem says that the faults are, sorted."""
     return sorted(fault["pointer"] for fault in response.json()["errors"])
+
+
+def until_there_is_room(ask: Callable[[], httpx.Response]) -> httpx.Response:
+    """The answer to `ask`, asked again while too much is being done at the same time (503), as clients do."""
+    answer: httpx.Response = until(
+        lambda: answer if (answer := ask()).status_code != 503 else None, "there is room for a request"
+    )
+    return answer
 
 
 def kind(response: httpx.Response) -> str:
