@@ -40,6 +40,9 @@ def with_one_operation(route: Route) -> None:
     if response.ok:
         description = response.json()
         description["paths"] = {"/api/version": description["paths"]["/api/version"]}
+        schemas = description["components"]["schemas"]
+        named = ("Version", "ProblemDocument", "FieldFault")
+        description["components"]["schemas"] = {name: schemas[name] for name in named}
         route.fulfill(response=response, json=description)
     else:
         route.fulfill(response=response)
