@@ -188,25 +188,27 @@ def _fitted(x: Floats, y: Floats, radius: Floats) -> tuple[Floats, Floats]:
 
 def _distance(x: Floats, y: Floats, lines: tuple[tuple[int, int], ...]) -> Floats:
     """From the centre of each pixel of the box to the nearest line: (rows, 20, 20)."""
-    centres = np.arange(_BOX, dtype=np.float32) + _HALF
-    nearest = np.full((len(x), _BOX, _BOX), 1e6, np.float32)
+    # Rows last, so that each innermost loop is over all of them: (points, rows), (20, rows), (20, 20, rows).
+    x, y = np.ascontiguousarray(x.T), np.ascontiguousarray(y.T)
+    centres = np.arange(_BOX, dtype=np.float32)[:, None] + _HALF
+    nearest = np.full((_BOX, _BOX, x.shape[1]), 1e6, np.float32)
+    along, away = np.empty_like(nearest), np.empty_like(nearest)
     for start, end in lines:
-        to_x = (centres - x[:, start, None])[:, None, :]
-        to_y = (centres - y[:, start, None])[:, :, None]
-        step_x = (x[:, end] - x[:, start])[:, None, None]
-        step_y = (y[:, end] - y[:, start])[:, None, None]
+        to_x = centres - x[start]
+        to_y = (centres - y[start])[:, None]
+        step_x, step_y = x[end] - x[start], y[end] - y[start]
         per = _ONE / np.maximum(step_x * step_x + step_y * step_y, np.float32(1e-6))
         # How far along the line its nearest point is, from 0 to 1; then squares, in place for speed.
-        along = to_x * (step_x * per) + to_y * (step_y * per)
-        np.minimum(np.maximum(along, _ZERO, out=along), _ONE, out=along)
-        away_x = to_x - along * step_x
+        np.add(to_x * (step_x * per), to_y * (step_y * per), out=along)
+        np.clip(along, _ZERO, _ONE, out=along)
+        np.subtract(to_x, np.multiply(along, step_x, out=away), out=away)
         along *= step_y
-        away_y = to_y - along
-        away_x *= away_x
-        away_y *= away_y
-        away_x += away_y
-        np.minimum(nearest, away_x, out=nearest)
-    return np.sqrt(nearest)
+        np.subtract(to_y, along, out=along)
+        away *= away
+        along *= along
+        away += along
+        np.minimum(nearest, away, out=nearest)
+    return np.sqrt(nearest).transpose(2, 0, 1)
 
 
 def _centred(boxes: npt.NDArray[np.uint8]) -> npt.NDArray[np.uint8]:

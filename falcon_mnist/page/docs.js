@@ -22,14 +22,15 @@ async function start() {
   }
 }
 
-// The viewer has a style of its own, and asks this server alone, also behind a prefix that a proxy strips.
+// The viewer has a style of its own, and asks this server alone, also behind a prefix that a proxy strips. Each operation
+// says all of itself: "normalized", so that the viewer need not copy the document to look for what is inherited.
 function show(description) {
   document.querySelector("#own-style").remove();
   document.documentElement.classList.toggle("dark-mode", matchMedia("(prefers-color-scheme: dark)").matches);
   main.replaceChildren();
   const here = new URL(".", document.baseURI).href.replace(/\/$/, "");
   const viewer = window.SwaggerUIBundle({
-    spec: { ...description, servers: [{ url: here }] },
+    spec: { ...description, servers: [{ url: here }], $$normalized: true },
     domNode: main,
     validatorUrl: null,
     docExpansion: "list",

@@ -26,7 +26,7 @@ pytestmark = pytest.mark.skipif(
 @pytest.fixture(scope="module")
 def digits(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Few to train on: what is printed is held against what is shown, and the recipe's network is large."""
-    return write_digits(tmp_path_factory.mktemp("data") / "digits", training=200)
+    return write_digits(tmp_path_factory.mktemp("data") / "digits", training=50)
 
 
 @pytest.fixture

@@ -35,21 +35,17 @@ def strip(route: Route) -> None:
 
 
 def with_one_operation(route: Route) -> None:
-    """The server's answer, without all that takes the viewer a second of a CPU to show."""
-    response = route.fetch()
+    """The server's answer, at any prefix, without all that takes the viewer a second of a CPU to show."""
+    response = route.fetch(url=route.request.url.replace(f"{PREFIX}/", "/", 1))
     if response.ok:
         description = response.json()
         description["paths"] = {"/api/version": description["paths"]["/api/version"]}
+        schemas = description["components"]["schemas"]
+        named = ("Version", "ProblemDocument", "FieldFault")
+        description["components"]["schemas"] = {name: schemas[name] for name in named}
         route.fulfill(response=response, json=description)
     else:
         route.fulfill(response=response)
-
-
-def expect_all_operations(page: Page, site: Site) -> None:
-    expect(page.locator(".opblock-summary-path", has_text="/api/infer_adhoc")).to_be_visible()
-    operations = site.client.get("/api/openapi.json").json()["paths"].values()
-    expect(page.locator(".opblock")).to_have_count(sum(map(len, operations)))
-    expect(page.locator(".opblock-tag")).to_have_text(["models", "runs", "parameters", "inference", "service"])
 
 
 def expect_nothing_from_elsewhere(site: Site, url: str, asked: list[str]) -> None:
@@ -63,7 +59,10 @@ def test_who_is_in_is_not_asked_for_the_token_and_can_try_all_operations(site: S
     page = new_tab(WRITE)
     asked = noted(page)
     page.get_by_role("link", name="API").click()
-    expect_all_operations(page, site)
+    expect(page.locator(".opblock-summary-path", has_text="/api/infer_adhoc")).to_be_visible()
+    operations = site.client.get("/api/openapi.json").json()["paths"].values()
+    expect(page.locator(".opblock")).to_have_count(sum(map(len, operations)))
+    expect(page.locator(".opblock-tag")).to_have_text(["models", "runs", "parameters", "inference", "service"])
     page.locator("#operations-inference-infer .opblock-summary-control").click()
     expect(page.locator("#operations-inference-infer .responses-table").first).to_be_visible()
     page.locator("#operations-inference-infer .opblock-summary-control").click()
@@ -72,17 +71,17 @@ def test_who_is_in_is_not_asked_for_the_token_and_can_try_all_operations(site: S
     expect_nothing_from_elsewhere(site, site.url, asked)
 
 
-def test_behind_a_prefix_that_a_proxy_strips_the_token_leads_to_all_operations_which_can_be_tried(
+def test_behind_a_prefix_that_a_proxy_strips_the_token_leads_to_operations_which_can_be_tried(
     site: Site, new_tab: OpenPage
 ) -> None:
-    """In the dark, and with a token that may only read: to open each operation takes the viewer half a second."""
+    """In the dark, and with a token that may only read."""
     url = f"{site.url}{PREFIX}"
     page = new_tab(None, color_scheme="dark")
     page.route(f"**{PREFIX}/**", strip)
+    page.route(f"**{PREFIX}/api/openapi.json", with_one_operation)
     asked = noted(page)
     page.goto(f"{url}/docs")
     give(page, READ)
-    expect_all_operations(page, site)
     try_version(page)
     assert asked[-1] == f"{url}/api/version"
     expect_nothing_from_elsewhere(site, url, asked)

@@ -7,27 +7,28 @@ from base64 import b64encode
 
 import numpy as np
 from asking import Document
-from browsing import ONE, OpenPage, Stroke
+from browsing import ONE, OpenPage, Site, Stroke
 from photos import photo
 from PIL import Image, ImageDraw
 from playwright.sync_api import Page, expect
 
 from falcon_mnist.client.pictures import prepare
-from falcon_mnist.data import digits
 
 PREPARED = """async ([width, height, bytes]) => {
-    const grey = Uint8Array.from(atob(bytes), (each) => each.charCodeAt());
+    const grey = atob(bytes), rgba = new Uint8ClampedArray(4 * width * height).fill(255);
     const { inkOfPhoto } = await import("./page/photo.js"), { prepare } = await import("./page/prepare.js");
-    const rgba = Uint8ClampedArray.from({ length: 4 * width * height }, (_, i) => (i % 4 < 3 ? grey[i >> 2] : 255));
+    for (let i = 0; i < grey.length; i++) rgba.fill(grey.charCodeAt(i), 4 * i, 4 * i + 3);
     return [...prepare(inkOfPhoto(rgba, width, height), width, height)];
 }"""
 
 
-def test_ink_is_found_in_uneven_light_as_the_command_finds_it(trained: Document, open_page: OpenPage) -> None:
+def test_ink_is_found_in_uneven_light_as_the_command_finds_it(
+    site: Site, trained: Document, open_page: OpenPage
+) -> None:
     page = open_page()
     random = np.random.default_rng(7)
     apart = []
-    for image in digits.draw(12)[0][:8]:
+    for image in site.client.api.digits("test", range(8)).images:
         picture = Image.fromarray(np.round(255 * photo(image, random)).astype(np.uint8))
         picture.thumbnail((200, 200))
         grey = np.asarray(picture)

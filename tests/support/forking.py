@@ -26,7 +26,6 @@ from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from functools import cache
 from itertools import chain
-from multiprocessing import resource_tracker
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -244,6 +243,8 @@ def _share_tracker() -> None:
 
     What programs that are killed leave to it is no news: it says so to nobody.
     """
+    from multiprocessing import resource_tracker
+
     shown = os.dup(2)
     with open(os.devnull, "wb") as nothing:
         os.dup2(nothing.fileno(), 2)

@@ -7,6 +7,7 @@ import shlex
 import subprocess
 import sys
 from collections.abc import Mapping, Sequence
+from functools import cache
 from pathlib import Path
 from typing import NamedTuple
 
@@ -30,6 +31,7 @@ class Shown(NamedTuple):
     output: str
 
 
+@cache
 def of(text: str) -> list[Shown]:
     """All commands in the blocks of a document, in their order."""
     shown = []
