@@ -48,15 +48,16 @@ export async function ask(path, { method = "GET", body, type = JSON_TYPE, accept
 export const post = (path, document, options = {}) =>
   ask(path, { method: "POST", body: JSON.stringify(document), ...options });
 
-// What never changes is asked for once.
+// What never changes is asked for once with each token.
 const kept = new Map();
 export function once(path) {
-  if (!kept.has(path)) {
+  const key = `${authorization()} ${path}`;
+  if (!kept.has(key)) {
     const answer = ask(path);
-    kept.set(path, answer);
-    answer.catch(() => kept.delete(path));
+    kept.set(key, answer);
+    answer.catch(() => kept.delete(key));
   }
-  return kept.get(path);
+  return kept.get(key);
 }
 
 // What the token may do.
