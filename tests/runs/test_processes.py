@@ -16,7 +16,7 @@ import forking
 import pytest
 from asking import PATIENCE, WRITE, until
 from checking_client import Client
-from interrupting import EPOCHS, interrupted, parameter_bytes
+from interrupting import INTERRUPTED_EPOCHS, interrupted, parameter_bytes
 from server_process import COMMANDS, Server, alive, environment
 from small_networks import ENDLESS, pixels
 
@@ -84,7 +84,7 @@ def test_a_run_whose_worker_is_killed_is_given_back_and_ends_the_same(
         os.kill(worker, signal.SIGKILL)
         assert parameter_bytes(client, client.wait(run_id, "succeeded")) == undisturbed
         run = client.run(run_id)
-        assert [entry["epoch"] for entry in run["history"]] == list(range(1, EPOCHS + 1))
+        assert [entry["epoch"] for entry in run["history"]] == list(range(1, INTERRUPTED_EPOCHS + 1))
         assert run["started_at"] < run["finished_at"]
         assert server.workers() != [worker]
 

@@ -22,7 +22,7 @@ OBJECT_STORE_BYTES = 100_000_000
 # Without gRPC it starts no server for Ray Client, another process that takes most of a second of a CPU to start.
 RAY = (sys.executable, "-c", "import sys; sys.modules['grpc'] = None; from ray.scripts.scripts import main; main()")
 # Workers that have nothing to do stay: one of them takes the place of one that is killed.
-SETTINGS = {"RAY_idle_worker_killing_time_threshold_ms": "60000"}
+SETTINGS = {"RAY_idle_worker_killing_time_threshold_ms": "60000", "PYTHONPATH": os.path.dirname(__file__)}
 
 
 def missing() -> str:
