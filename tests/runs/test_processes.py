@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import re
+import shutil
 import signal
 import stat
 import subprocess
@@ -43,23 +44,33 @@ def test_the_server_says_where_it_is_and_where_its_token_is(serve: Serve) -> Non
         assert stat.S_IMODE(path.stat().st_mode) == mode
 
 
-def test_a_signal_ends_the_server_and_its_workers_and_the_next_resumes_the_run(serve_each: Serve) -> None:
+def test_a_run_fails_without_its_data_set_and_with_it_outlives_the_signals_that_end_servers(
+    serve_each: Serve, tmp_path: Path, digits: Path
+) -> None:
     """SIGTERM, and Ctrl-C, which goes to the whole process group: workers leave it to their server.
 
     That a run ends with the same bits is asked where a test decides at which batch it is interrupted. The second server
     is started as users start it, with all that it starts in turn.
     """
-    server = serve_each()
+    data = tmp_path / "nowhere"
+    data.mkdir()
+    server = serve_each(dataset=data)
     with Client(server.url()) as client:
+        failed = client.wait(client.train(client.model()), "failed")
+        assert failed["error"]["code"] == "no_dataset"
+        assert "nowhere" not in failed["error"]["message"]
+        assert "/" not in failed["error"]["message"]
+        assert failed["dataset"] is None
+        shutil.copytree(digits, data, dirs_exist_ok=True)
         run_id = client.train(client.model(ENDLESS))
         until(lambda: client.run(run_id)["epoch"] >= 1, "an epoch has ended")
         workers = server.workers()
     assert workers
     assert server.stop() == 0
     until(lambda: not any(alive(worker) for worker in workers), "the workers have ended")  # those of Ray a little later
-    ((state, owner, epoch),) = server.on_disk.query("SELECT state, owner, epoch FROM runs")
+    ((state, owner, epoch),) = server.on_disk.query("SELECT state, owner, epoch FROM runs WHERE id = ?", run_id)
     assert (state, owner) == ("queued", None)
-    server = serve_each(str(COMMANDS / "falcon-mnist"), "serve", "--port", "0")
+    server = serve_each(str(COMMANDS / "falcon-mnist"), "serve", "--port", "0", dataset=data)
     with Client(server.url()) as client:
         until(lambda: client.run(run_id)["epoch"] > epoch, "it has gone on")
         assert [entry["epoch"] for entry in client.run(run_id)["history"]][: epoch + 1] == list(range(1, epoch + 2))
@@ -72,7 +83,7 @@ def test_a_signal_ends_the_server_and_its_workers_and_the_next_resumes_the_run(s
     until(lambda: not any(alive(worker) for worker in workers), "the workers have ended")
     assert re.search(f'"resuming run at epoch.*{run_id}', server.log())
     # A worker that Ctrl-C had ended would count as lost.
-    assert server.on_disk.query("SELECT state, worker_losses FROM runs") == [("queued", 0)]
+    assert server.on_disk.query("SELECT state, worker_losses FROM runs WHERE id = ?", run_id) == [("queued", 0)]
 
 
 def test_a_run_whose_worker_is_killed_is_given_back_and_ends_the_same(
@@ -167,18 +178,6 @@ def test_importing_and_making_the_application_starts_nothing(tmp_path: Path, dig
     assert ran.returncode == 0, ran.stderr
     assert ran.stdout == "children:\n"
     assert stat.S_IMODE(home.stat().st_mode) == 0o700
-
-
-def test_without_its_data_set_a_run_fails_and_tells_no_path(serve_each: Serve, tmp_path: Path) -> None:
-    (tmp_path / "nowhere").mkdir()
-    server = serve_each(dataset=tmp_path / "nowhere")
-    with Client(server.url()) as client:
-        run = client.wait(client.train(client.model()))
-        assert run["state"] == "failed"
-        assert run["error"]["code"] == "no_dataset"
-        assert "nowhere" not in run["error"]["message"]
-        assert "/" not in run["error"]["message"]
-        assert run["dataset"] is None
 
 
 @pytest.mark.parametrize(
