@@ -91,6 +91,7 @@ class Context(context.SpawnContext):
 CONTEXT = Context()
 # What is stopped or gone is seen in half the time; a worker that was not forked renews its lease twice in that.
 SILENT_SECONDS = 8.0
+RAY_LEASE_SECONDS = 4.0  # nothing else tells that a worker on Ray is stopped
 # A cluster that is started again is found soon.
 RETRY_SECONDS = (1.0, 2.0)
 make_queue = partial(
@@ -120,7 +121,7 @@ def make_executor(settings: Settings, store: Any, make_backend: Any) -> Executor
     if settings.executor == "pool":
         return Executor(settings, store, backend, make_queue=make_queue)
     make_backend = partial(make_backend, parts=endless.parts, retry_seconds=RETRY_SECONDS, context=CONTEXT)
-    return Executor(settings, store, make_backend, make_queue=partial(Queue, lease_seconds=SILENT_SECONDS))
+    return Executor(settings, store, make_backend, make_queue=partial(Queue, lease_seconds=RAY_LEASE_SECONDS))
 
 
 def serve() -> None:
