@@ -72,21 +72,21 @@ def backend_of(settings: Settings, **parts: Any) -> Iterator[PoolBackend]:
 @contextmanager
 def queued(
     settings: Settings, execute: Callable[[Settings, str, str], None], **limits: Any
-) -> Iterator[tuple[Store, Callable[[str], RunRow]]]:
-    """The rows of a new home, and a run of them after each poll of its queue, which has these limits."""
+) -> Iterator[tuple[Store, Queue]]:
+    """The rows of a new home, and their queue, which has these limits."""
     open_home(settings)
     store = open_store(settings, wait=0.1)
     with closing(store), backend_of(settings, execute=execute) as backend:
-        queue = Queue(store, backend, **limits)
+        yield store, Queue(store, backend, **limits)
 
-        def polled(run_id: str) -> RunRow:
-            with suppress(DatabaseBusyError):
-                queue.poll()
-            run = store.run(run_id)
-            assert run is not None
-            return run
 
-        yield store, polled
+def polled(store: Store, queue: Queue, run: RunRow) -> RunRow:
+    """The run after a poll of the queue."""
+    with suppress(DatabaseBusyError):
+        queue.poll()
+    found = store.run(run.id)
+    assert found is not None
+    return found
 
 
 def sleep(settings: Settings, run_id: str, owner: str) -> None:
@@ -167,9 +167,9 @@ def stop_in_transaction(settings: Settings, run_id: str, owner: str) -> None:
 
 def test_a_worker_stopped_in_a_transaction_keeps_nobody_from_writing_for_long(tmp_path: Path) -> None:
     settings = Settings(home=tmp_path / "home", workers=1)
-    with queued(settings, stop_in_transaction, lease_seconds=0.5, silent_seconds=2) as (store, polled):
+    with queued(settings, stop_in_transaction, lease_seconds=0.5, silent_seconds=2) as (store, queue):
         run = store.create_run(store.create_model(SMALL, {}), {}, max_queued=1)
-        until(lambda: polled(run.id).worker_losses, "the run has lost its worker")
+        until(lambda: polled(store, queue, run).worker_losses, "the run has lost its worker")
 
 
 def train(settings: Settings, run_id: str, owner: str) -> None:
@@ -184,32 +184,44 @@ def test_a_stopped_worker_is_replaced_and_its_neighbour_is_not(tmp_path: Path, d
     def process(run: RunRow) -> int:
         return int((settings.home / run.id).read_text())
 
-    with queued(settings, train, lease_seconds=4, silent_seconds=4) as (store, polled):
+    with queued(settings, train, lease_seconds=4, silent_seconds=4) as (store, queue):
+
+        def trains(run: RunRow) -> bool:
+            return bool(polled(store, queue, run).state == RUNNING)
+
         model = store.create_model(RESTING["architecture"], {})
         first, second = (store.create_run(model, RESTING["hyperparams"], max_queued=2) for _ in range(2))
-        until(lambda: all(polled(run.id).state == RUNNING for run in (first, second)), "both runs train")
+        until(lambda: trains(first) and trains(second), "both runs train")
         stopped, neighbour = process(first), process(second)
-        owner = polled(second.id).owner
+        owner = polled(store, queue, second).owner
         os.kill(stopped, signal.SIGSTOP)
-        until(lambda: polled(first.id).state == RUNNING and process(first) != stopped, "another has taken its place")
+        until(lambda: trains(first) and process(first) != stopped, "another has taken its place")
         assert not alive(stopped)
         assert alive(neighbour)
-        assert polled(second.id).owner == owner
+        assert polled(store, queue, second).owner == owner
+
+
+def idle(queue: Queue) -> bool:
+    """Whether all workers are."""
+    with suppress(DatabaseBusyError):
+        return queue.poll_draining()
+    return False
 
 
 def test_a_stopped_idle_worker_keeps_no_run_waiting(tmp_path: Path, digits: Path) -> None:
     settings = Settings(home=tmp_path / "home", dataset=str(digits), workers=2)
-    with queued(settings, train, claim_seconds=(1.0, 240.0)) as (store, polled):
+    with queued(settings, train, claim_seconds=(1.0, 240.0)) as (store, queue):
         model = store.create_model(SMALL, {})
 
         def trained() -> int:
             """The process of a run that has succeeded."""
             run = store.create_run(model, {"epochs": 1}, max_queued=1)
-            until(lambda: polled(run.id).state == SUCCEEDED, "the run has succeeded")
-            assert polled(run.id).worker_losses == 0
+            until(lambda: polled(store, queue, run).state == SUCCEEDED, "the run has succeeded")
+            until(lambda: idle(queue), "its worker is idle")
+            assert polled(store, queue, run).worker_losses == 0
             return int((settings.home / run.id).read_text())
 
-        idle = trained()  # and the first to be given the next run
-        os.kill(idle, signal.SIGSTOP)
-        assert trained() != idle
-        until(lambda: not alive(idle), "the stopped worker is ended")
+        stopped = trained()  # and the first to be given the next run
+        os.kill(stopped, signal.SIGSTOP)
+        assert trained() != stopped
+        until(lambda: not alive(stopped), "the stopped worker is ended")
