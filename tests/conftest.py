@@ -18,7 +18,7 @@ import ray_cluster as ray_cluster_
 from asking import LIMITED_BODY, READ, WRITE, Document
 from buckets import Bucket, buckets
 from checking_client import Client
-from interrupting import LONG, parameter_bytes
+from interrupting import INTERRUPTED, parameter_bytes
 from needed import skip_if
 from on_disk import OnDisk
 from once import once
@@ -216,10 +216,10 @@ def pair(serve: Callable[..., Server]) -> Server:
 
 @pytest.fixture(scope="session")
 def undisturbed(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> bytes:
-    """The parameters of the long run when nothing happens to it."""
+    """The parameters of the interrupted run when nothing happens to it."""
 
     def learned() -> bytes:
         client: Client = request.getfixturevalue("client")
-        return parameter_bytes(client, client.trained(LONG))
+        return parameter_bytes(client, client.trained(INTERRUPTED))
 
     return once(tmp_path_factory, "undisturbed", learned)

@@ -21,6 +21,8 @@ from multiprocessing.context import SpawnContext
 from typing import Any
 
 from falcon_mnist import logs
+from falcon_mnist.runs import worker
+from falcon_mnist.runs.attempt import Parts
 from falcon_mnist.runs.backend import Ended, Outcome
 from falcon_mnist.runs.ray_messages import Cluster, Kill, Placed, Start, Unreachable
 from falcon_mnist.settings import Settings
@@ -49,10 +51,12 @@ class RayBackend:
         settings: Settings,
         notify: Callable[[], None],
         *,
+        parts: Callable[[Settings], Parts] = worker.parts,
         retry_seconds: tuple[float, float] = RETRY_SECONDS,
         context: SpawnContext = SPAWN,
     ) -> None:
         self._settings = settings
+        self._parts = parts  # of a module that a worker can import
         self._notify = notify
         self._address = os.environ.get("RAY_ADDRESS", "").strip() or "auto"
         self._context = context
@@ -124,7 +128,7 @@ class RayBackend:
 
     def _start_driver(self) -> None:
         here, there = self._context.Pipe()
-        arguments = (there, self._settings, self._address, logs.configured())
+        arguments = (there, self._settings, self._address, logs.configured(), self._parts)
         process = self._context.Process(target=_drive, args=arguments, name="ray driver", daemon=True)
         process.start()
         there.close()
@@ -192,7 +196,7 @@ class RayBackend:
             process.join(1)
 
 
-def _drive(connection: Connection, settings: Settings, address: str, logging_as: tuple[int, logs.Style]) -> None:
+def _drive(*arguments: Any) -> None:
     from falcon_mnist.runs import ray_driver  # what it imports is large, and this process alone needs it
 
-    ray_driver.drive(connection, settings, address, logging_as)
+    ray_driver.drive(*arguments)

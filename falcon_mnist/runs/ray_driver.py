@@ -51,13 +51,15 @@ MOST_WARM_SECONDS = 5.0
 SHUTDOWN_SECONDS = 3.0
 
 
-def drive(connection: Connection, settings: Settings, address: str, logging_as: ray_task.Logging) -> None:
+def drive(
+    connection: Connection, settings: Settings, address: str, logging_as: ray_task.Logging, parts: ray_task.MakeParts
+) -> None:
     """Be that process: until the server closes the connection, or Ray ends the process."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the server's business
     logs.configure(*logging_as)
     _silence_ray()
     try:
-        driver = Driver(_connected(address), connection, settings, logging_as)
+        driver = Driver(_connected(address), connection, settings, logging_as, parts)
     except Exception as error:
         connection.send(Unreachable(_sentence(error)))
         os._exit(1)
@@ -87,6 +89,9 @@ def _connected(address: str) -> Any:
     import ray.util.scheduling_strategies
 
     ray.init(address=address, log_to_driver=False, configure_logging=False, logging_level=logging.ERROR)
+    # Ray's thread for errors that are to be printed asks again at once as long as the head is away, on a whole CPU.
+    with contextlib.suppress(AttributeError):
+        ray._private.worker.global_worker.threads_stopped.set()
     return ray
 
 
@@ -97,11 +102,19 @@ def _sentence(error: Exception) -> str:
 class Driver:
     """Its threads: the one that calls `run` obeys the server, one tells of the cluster, and Ray's tell of tasks."""
 
-    def __init__(self, ray: Any, connection: Connection, settings: Settings, logging_as: ray_task.Logging) -> None:
+    def __init__(
+        self,
+        ray: Any,
+        connection: Connection,
+        settings: Settings,
+        logging_as: ray_task.Logging,
+        parts: ray_task.MakeParts,
+    ) -> None:
         self.ray = ray
         self._connection = connection
         self._settings = settings
         self._logging_as = logging_as
+        self._parts = parts
         self._for_workers = replace(settings, tokens=(), tokens_file=None)
         self._store = open_store(settings, wait=WORKER_WAIT)
         self._sending = threading.Lock()
@@ -177,7 +190,7 @@ class Driver:
         assignment = ray_task.Assignment(run_id, owner, 0 if run is None else run.renewals)
         self._tell(Placed(owner, cpus))
         task = self._execute.options(name=ray_task.name(owner), num_cpus=cpus, max_retries=RETRIES).remote(
-            self._for_workers, self._logging_as, assignment, cpus, self._shared_data()
+            self._for_workers, self._logging_as, self._parts, assignment, cpus, self._shared_data()
         )
         self._tasks[owner] = task, cpus
         task.future().add_done_callback(self._told_of(owner))

@@ -6,6 +6,7 @@ import contextlib
 import os
 import signal
 import time
+from collections.abc import Callable
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -14,12 +15,13 @@ from typing import NamedTuple
 from falcon_mnist import logs
 from falcon_mnist.data.dataset import DataError, Dataset
 from falcon_mnist.runs import worker
+from falcon_mnist.runs.attempt import Parts
 from falcon_mnist.settings import Settings
 from falcon_mnist.storage.store import Lease, Store
-from falcon_mnist.training import trainer
 from falcon_mnist.training.threads import Threads
 
 Logging = tuple[int, logs.Style]
+MakeParts = Callable[[Settings], Parts]
 
 
 class Assignment(NamedTuple):
@@ -31,7 +33,12 @@ class Assignment(NamedTuple):
 
 
 def execute(
-    settings: Settings, logging_as: Logging, assignment: Assignment, cpus: int, data: Dataset | DataError
+    settings: Settings,
+    logging_as: Logging,
+    make_parts: MakeParts,
+    assignment: Assignment,
+    cpus: int,
+    data: Dataset | DataError,
 ) -> bool:
     """Claim the run as its assigned owner and run it to completion on so many CPUs.
 
@@ -40,11 +47,8 @@ def execute(
     earlier try which still computes, cut off from the others, can write nothing any more.
     """
     logs.configure(*logging_as)
-    parts = replace(
-        worker.parts(settings),
-        open_data=partial(_given, data),
-        train=partial(trainer.train, threads=lambda _: Threads(cpus)),
-    )
+    parts = make_parts(settings)
+    parts = replace(parts, open_data=partial(_given, data), train=partial(parts.train, threads=lambda _: Threads(cpus)))
     run_id, owner, renewals = assignment
     return worker.execute_with(parts, run_id, owner, renewals) or not requeue_earlier_try(parts.store, run_id, owner)
 

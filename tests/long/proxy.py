@@ -31,6 +31,7 @@ import httpx
 import load
 import numpy as np
 import orjson
+from server_process import cpu_seconds
 
 OPERATIONS = Path(__file__).parents[2] / "docs" / "operations.md"
 EPOCHS = 3
@@ -137,13 +138,6 @@ def drive(base: str, folder: Path, param_id: str, expected: list[object], second
     for thread in started:
         thread.join()
     return seen
-
-
-def cpu_seconds(pid: int) -> float:
-    """What a process has used so far."""
-    return sum(map(int, Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[11:13])) / os.sysconf(
-        "SC_CLK_TCK"
-    )
 
 
 def while_server_is_lost(by: signal.Signals, process: int, drive: Callable[[], Counter]) -> Counter:

@@ -11,6 +11,7 @@ from contextlib import closing, contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
+import forked_workers
 import pytest
 from asking import PATIENCE, until
 from checking_client import Client
@@ -19,6 +20,7 @@ from pebble import ProcessPool
 from server_process import Server, alive
 from small_networks import RESTING, SMALL
 
+from falcon_mnist.constants import RUNNING, SUCCEEDED
 from falcon_mnist.runs import worker
 from falcon_mnist.runs.backend import Ended, Outcome
 from falcon_mnist.runs.pool import SPAWN, PoolBackend, end_pool
@@ -28,6 +30,7 @@ from falcon_mnist.settings import Settings
 from falcon_mnist.storage.database import DatabaseBusyError
 from falcon_mnist.storage.opening import open_database, open_home, open_store
 from falcon_mnist.storage.store import Store
+from falcon_mnist.storage.tables import RunRow
 
 Serve = Callable[..., Server]
 
@@ -38,36 +41,6 @@ def test_workers_are_started_when_the_server_is(serve: Serve) -> None:
         workers = until(lambda: sorted(server.workers()) if len(server.workers()) == 2 else None, "both have started")
         client.trained(epochs=1)
         assert sorted(server.workers()) == workers
-    assert server.stop() == 0
-
-
-def test_a_stopped_worker_is_replaced_and_its_neighbour_is_not(serve: Serve) -> None:
-    server = serve(workers=2)
-    with Client(server.url()) as client:
-        first, second = (client.train(client.model(RESTING)) for _ in range(2))
-        for run_id in (first, second):
-            client.wait(run_id, "running")
-        stopped, neighbour = server.workers()
-        os.kill(stopped, signal.SIGSTOP)
-        until(lambda: not alive(stopped), "the stopped worker is replaced")
-        until(lambda: len(server.workers()) == 2, "another has taken its place")
-        until(lambda: server.log().count("run claimed") == 3, "its run is claimed again, and no other")
-        for run_id in (first, second):
-            client.wait(run_id, "running")
-        assert neighbour in server.workers()
-        for run_id in (first, second):
-            client.post(f"/api/runs/{run_id}/cancel")
-    assert server.stop() == 0
-
-
-def test_a_stopped_idle_worker_keeps_no_run_waiting(serve: Serve) -> None:
-    server = serve(workers=2)
-    with Client(server.url()) as client:
-        client.trained(epochs=1)
-        idle = server.workers()[-1]
-        os.kill(idle, signal.SIGSTOP)
-        assert client.trained(epochs=1)["state"] == "succeeded"
-    assert server.on_disk.query("SELECT worker_losses FROM runs") == [(0,), (0,)]
     assert server.stop() == 0
 
 
@@ -94,6 +67,26 @@ def backend_of(settings: Settings, **parts: Any) -> Iterator[PoolBackend]:
     finally:
         backend.close()
         signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGINT})
+
+
+@contextmanager
+def queued(
+    settings: Settings, execute: Callable[[Settings, str, str], None], **limits: Any
+) -> Iterator[tuple[Store, Queue]]:
+    """The rows of a new home, and their queue, which has these limits."""
+    open_home(settings)
+    store = open_store(settings, wait=0.1)
+    with closing(store), backend_of(settings, execute=execute) as backend:
+        yield store, Queue(store, backend, **limits)
+
+
+def polled(store: Store, queue: Queue, run: RunRow) -> RunRow:
+    """The run after a poll of the queue."""
+    with suppress(DatabaseBusyError):
+        queue.poll()
+    found = store.run(run.id)
+    assert found is not None
+    return found
 
 
 def sleep(settings: Settings, run_id: str, owner: str) -> None:
@@ -174,15 +167,61 @@ def stop_in_transaction(settings: Settings, run_id: str, owner: str) -> None:
 
 def test_a_worker_stopped_in_a_transaction_keeps_nobody_from_writing_for_long(tmp_path: Path) -> None:
     settings = Settings(home=tmp_path / "home", workers=1)
-    open_home(settings)
-    store = open_store(settings, wait=0.1)
-    run = store.create_run(store.create_model(SMALL, {}), {}, max_queued=1)
-    with closing(store), backend_of(settings, execute=stop_in_transaction) as backend:
-        queue = Queue(store, backend, lease_seconds=0.5, silent_seconds=2)
+    with queued(settings, stop_in_transaction, lease_seconds=0.5, silent_seconds=2) as (store, queue):
+        run = store.create_run(store.create_model(SMALL, {}), {}, max_queued=1)
+        until(lambda: polled(store, queue, run).worker_losses, "the run has lost its worker")
 
-        def lost() -> int:
-            with suppress(DatabaseBusyError):
-                queue.poll()
-            return run_now.worker_losses if (run_now := store.run(run.id)) else 0
 
-        until(lost, "the run has lost its worker")
+def train(settings: Settings, run_id: str, owner: str) -> None:
+    """What a worker executes: the run, once its process id is written."""
+    write_process_id(settings, owner, run_id)
+    forked_workers.execute(settings, run_id, owner)
+
+
+def test_a_stopped_worker_is_replaced_and_its_neighbour_is_not(tmp_path: Path, digits: Path) -> None:
+    settings = Settings(home=tmp_path / "home", dataset=str(digits), workers=2)
+
+    def process(run: RunRow) -> int:
+        return int((settings.home / run.id).read_text())
+
+    with queued(settings, train, lease_seconds=4, silent_seconds=4) as (store, queue):
+
+        def trains(run: RunRow) -> bool:
+            return bool(polled(store, queue, run).state == RUNNING)
+
+        model = store.create_model(RESTING["architecture"], {})
+        first, second = (store.create_run(model, RESTING["hyperparams"], max_queued=2) for _ in range(2))
+        until(lambda: trains(first) and trains(second), "both runs train")
+        stopped, neighbour = process(first), process(second)
+        owner = polled(store, queue, second).owner
+        os.kill(stopped, signal.SIGSTOP)
+        until(lambda: trains(first) and process(first) != stopped, "another has taken its place")
+        assert not alive(stopped)
+        assert alive(neighbour)
+        assert polled(store, queue, second).owner == owner
+
+
+def idle(queue: Queue) -> bool:
+    """Whether all workers are."""
+    with suppress(DatabaseBusyError):
+        return queue.poll_draining()
+    return False
+
+
+def test_a_stopped_idle_worker_keeps_no_run_waiting(tmp_path: Path, digits: Path) -> None:
+    settings = Settings(home=tmp_path / "home", dataset=str(digits), workers=2)
+    with queued(settings, train, claim_seconds=(1.0, 240.0)) as (store, queue):
+        model = store.create_model(SMALL, {})
+
+        def trained() -> int:
+            """The process of a run that has succeeded."""
+            run = store.create_run(model, {"epochs": 1}, max_queued=1)
+            until(lambda: polled(store, queue, run).state == SUCCEEDED, "the run has succeeded")
+            until(lambda: idle(queue), "its worker is idle")
+            assert polled(store, queue, run).worker_losses == 0
+            return int((settings.home / run.id).read_text())
+
+        stopped = trained()  # and the first to be given the next run
+        os.kill(stopped, signal.SIGSTOP)
+        assert trained() != stopped
+        until(lambda: not alive(stopped), "the stopped worker is ended")

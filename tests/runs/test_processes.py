@@ -4,10 +4,9 @@ from __future__ import annotations
 
 import os
 import re
+import shutil
 import signal
 import stat
-import subprocess
-import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -16,11 +15,15 @@ import forking
 import pytest
 from asking import PATIENCE, WRITE, until
 from checking_client import Client
-from interrupting import EPOCHS, interrupted, parameter_bytes
+from interrupting import INTERRUPTED_EPOCHS, interrupted, parameter_bytes
 from server_process import COMMANDS, Server, alive, environment
-from small_networks import ENDLESS, pixels
+from small_networks import ENDLESS, architecture, pixels
 
 Serve = Callable[..., Server]
+
+
+# Too long as well, and a worker that was not forked leaves the other CPUs to the tests beside it.
+ON_ONE_CPU = ENDLESS | {"architecture": architecture(256, 256)}
 
 
 def test_the_server_says_where_it_is_and_where_its_token_is(serve: Serve) -> None:
@@ -43,23 +46,33 @@ def test_the_server_says_where_it_is_and_where_its_token_is(serve: Serve) -> Non
         assert stat.S_IMODE(path.stat().st_mode) == mode
 
 
-def test_a_signal_ends_the_server_and_its_workers_and_the_next_resumes_the_run(serve_each: Serve) -> None:
+def test_a_run_fails_without_its_data_set_and_with_it_outlives_the_signals_that_end_servers(
+    serve_each: Serve, tmp_path: Path, digits: Path
+) -> None:
     """SIGTERM, and Ctrl-C, which goes to the whole process group: workers leave it to their server.
 
     That a run ends with the same bits is asked where a test decides at which batch it is interrupted. The second server
     is started as users start it, with all that it starts in turn.
     """
-    server = serve_each()
+    data = tmp_path / "nowhere"
+    data.mkdir()
+    server = serve_each(dataset=data)
     with Client(server.url()) as client:
-        run_id = client.train(client.model(ENDLESS))
+        failed = client.wait(client.train(client.model()), "failed")
+        assert failed["error"]["code"] == "no_dataset"
+        assert "nowhere" not in failed["error"]["message"]
+        assert "/" not in failed["error"]["message"]
+        assert failed["dataset"] is None
+        shutil.copytree(digits, data, dirs_exist_ok=True)
+        run_id = client.train(client.model(ON_ONE_CPU))
         until(lambda: client.run(run_id)["epoch"] >= 1, "an epoch has ended")
         workers = server.workers()
     assert workers
     assert server.stop() == 0
     until(lambda: not any(alive(worker) for worker in workers), "the workers have ended")  # those of Ray a little later
-    ((state, owner, epoch),) = server.on_disk.query("SELECT state, owner, epoch FROM runs")
+    ((state, owner, epoch),) = server.on_disk.query("SELECT state, owner, epoch FROM runs WHERE id = ?", run_id)
     assert (state, owner) == ("queued", None)
-    server = serve_each(str(COMMANDS / "falcon-mnist"), "serve", "--port", "0")
+    server = serve_each(str(COMMANDS / "falcon-mnist"), "serve", "--port", "0", dataset=data)
     with Client(server.url()) as client:
         until(lambda: client.run(run_id)["epoch"] > epoch, "it has gone on")
         assert [entry["epoch"] for entry in client.run(run_id)["history"]][: epoch + 1] == list(range(1, epoch + 2))
@@ -72,7 +85,7 @@ def test_a_signal_ends_the_server_and_its_workers_and_the_next_resumes_the_run(s
     until(lambda: not any(alive(worker) for worker in workers), "the workers have ended")
     assert re.search(f'"resuming run at epoch.*{run_id}', server.log())
     # A worker that Ctrl-C had ended would count as lost.
-    assert server.on_disk.query("SELECT state, worker_losses FROM runs") == [("queued", 0)]
+    assert server.on_disk.query("SELECT state, worker_losses FROM runs WHERE id = ?", run_id) == [("queued", 0)]
 
 
 def test_a_run_whose_worker_is_killed_is_given_back_and_ends_the_same(
@@ -84,7 +97,7 @@ def test_a_run_whose_worker_is_killed_is_given_back_and_ends_the_same(
         os.kill(worker, signal.SIGKILL)
         assert parameter_bytes(client, client.wait(run_id, "succeeded")) == undisturbed
         run = client.run(run_id)
-        assert [entry["epoch"] for entry in run["history"]] == list(range(1, EPOCHS + 1))
+        assert [entry["epoch"] for entry in run["history"]] == list(range(1, INTERRUPTED_EPOCHS + 1))
         assert run["started_at"] < run["finished_at"]
         assert server.workers() != [worker]
 
@@ -137,48 +150,6 @@ def test_waitress_serve_serves_the_api_too(serve: Serve) -> None:
         (worker,) = server.workers()
     server.stop(signal.SIGKILL)
     until(lambda: not alive(worker), "the worker notices, though it is busy, that its server is gone")
-
-
-def test_importing_and_making_the_application_starts_nothing(tmp_path: Path, digits: Path) -> None:
-    """And asks nobody on a network; only then is there a home, for its owner alone."""
-    code = """if True:
-        import os, sys, threading
-        from pathlib import Path
-
-        def watch(event, arguments):
-            if event.startswith(("socket.", "subprocess.", "os.fork", "os.posix_spawn", "os.exec", "_thread.start")):
-                print(event, arguments)
-
-        sys.addaudithook(watch)
-        import falcon_mnist.app
-        assert not Path(os.environ["FALCON_MNIST_HOME"]).parent.exists()
-        app = falcon_mnist.app.create_app()
-        assert threading.enumerate() == [threading.main_thread()], threading.enumerate()
-        print("children:", *Path(f"/proc/self/task/{os.getpid()}/children").read_text().split())
-    """
-    home = tmp_path / "deep" / "home"
-    ran = subprocess.run(
-        [sys.executable, "-c", code],
-        env=environment(home, dataset=digits, tokens=None),
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    assert ran.returncode == 0, ran.stderr
-    assert ran.stdout == "children:\n"
-    assert stat.S_IMODE(home.stat().st_mode) == 0o700
-
-
-def test_without_its_data_set_a_run_fails_and_tells_no_path(serve_each: Serve, tmp_path: Path) -> None:
-    (tmp_path / "nowhere").mkdir()
-    server = serve_each(dataset=tmp_path / "nowhere")
-    with Client(server.url()) as client:
-        run = client.wait(client.train(client.model()))
-        assert run["state"] == "failed"
-        assert run["error"]["code"] == "no_dataset"
-        assert "nowhere" not in run["error"]["message"]
-        assert "/" not in run["error"]["message"]
-        assert run["dataset"] is None
 
 
 @pytest.mark.parametrize(

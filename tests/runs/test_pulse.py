@@ -2,24 +2,22 @@
 
 from __future__ import annotations
 
-import multiprocessing
 import os
 import signal
 import time
 
 import pytest
 from asking import PATIENCE, until
+from forked_workers import CONTEXT
 
 from falcon_mnist.runs.pulse import LOOK_SECONDS, Listener, Pulse
-
-SPAWN = multiprocessing.get_context("spawn")
 
 
 class CountedByHand(Pulse):
     """A pulse whose process is the test."""
 
     def __init__(self) -> None:
-        super().__init__(SPAWN)
+        super().__init__(CONTEXT)
 
     def beat(self) -> None:
         self._beats.value += 1
@@ -48,8 +46,8 @@ def test_who_looks_seldom_hears_less_silence(pulse: CountedByHand) -> None:
 
 
 def test_a_process_that_is_stopped_is_ended_at_once() -> None:
-    pulse = Pulse(SPAWN)
-    process = SPAWN.Process(target=_beat, args=[pulse])
+    pulse = Pulse(CONTEXT)
+    process = CONTEXT.Process(target=_beat, args=[pulse])
     process.start()
     until(lambda: pulse.beats, "it has begun")
     assert pulse.process == process.pid

@@ -13,7 +13,7 @@ from checking_client import Client
 from forking import forked_by
 from interrupting import interrupted, parameter_bytes
 from ray_cluster import CPUS, RayCluster
-from server_process import Server, alive, children
+from server_process import Server, alive, children, cpu_seconds
 from small_networks import ENDLESS
 
 Serve = Callable[..., Server]
@@ -42,8 +42,11 @@ def test_a_server_whose_cluster_is_gone_stays_and_its_run_goes_on_when_it_is_bac
         until(lambda: ready(client) == {"status": "ready"}, "the cluster has answered")
         assert workers(client) == (CPUS, CPUS)
         run_id, _ = interrupted(client, server)
+        (driver,) = forked_by(server.process.pid)
+        used = cpu_seconds(driver)
         ray_cluster.kill()
         until(lambda: ready(client) == {"status": "ready", "runs": "waiting"}, "the server has noticed")
+        assert cpu_seconds(driver) - used < 0.5  # to look for it again and again would take a whole CPU
         queued = client.train(client.model(epochs=1))
         assert client.wait(queued, "queued")
         ray_cluster.start()

@@ -13,27 +13,13 @@ import forking
 import pytest
 from asking import READ, WRITE, until
 from checking_client import Client
-from endless import INTERRUPTED_EPOCHS
 from faulty_servers import expire
-from interrupting import parameter_bytes, saved
+from interrupting import INTERRUPTED, parameter_bytes, saved
 from server_process import COMMANDS, Server, alive, children, environment
 from several import EXECUTES, OTHER, both_started, clients, only, spawned
 from small_networks import ENDLESS, RESTING, SMALL, pixels
 
 Serve = Callable[..., Server]
-
-
-# It rests, too: no CPU is busy with it until it is interrupted.
-INTERRUPTED = {
-    "architecture": SMALL,
-    "hyperparams": {"epochs": INTERRUPTED_EPOCHS, "optimizer": {"lr": 0.01, "momentum": 0.9}},
-}
-
-
-@pytest.fixture(scope="module")
-def undisturbed(client: Client) -> bytes:
-    """The parameters of that run when nothing happens to it."""
-    return parameter_bytes(client, client.trained(INTERRUPTED))
 
 
 def family(server: Server) -> list[int]:

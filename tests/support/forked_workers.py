@@ -10,8 +10,7 @@ import logging
 import os
 import resource
 import sys
-from dataclasses import replace
-from functools import cache, partial
+from functools import partial
 from multiprocessing import context, popen_spawn_posix, spawn, util
 from multiprocessing.process import BaseProcess
 from typing import Any
@@ -22,13 +21,10 @@ import forking
 from falcon_mnist import logs
 from falcon_mnist.app import open_service
 from falcon_mnist.runs import worker
-from falcon_mnist.runs.attempt import Parts
-from falcon_mnist.runs.checkpoints import Checkpoints
 from falcon_mnist.runs.executor import Executor
 from falcon_mnist.runs.pool import CLAIM_SECONDS, PoolBackend
 from falcon_mnist.runs.queue import Queue
 from falcon_mnist.settings import Settings
-from falcon_mnist.storage.opening import checkpoint_storage
 
 
 class Passed:
@@ -95,11 +91,9 @@ class Context(context.SpawnContext):
 CONTEXT = Context()
 # What is stopped or gone is seen in half the time; a worker that was not forked renews its lease twice in that.
 SILENT_SECONDS = 8.0
-# A run can be interrupted when it has been saved: it need not last for seconds.
-SAVE_SECONDS = 0.25
+RAY_LEASE_SECONDS = 4.0  # nothing else tells that a worker on Ray is stopped
 # A cluster that is started again is found soon.
 RETRY_SECONDS = (1.0, 2.0)
-keep_lease = partial(endless.keep_lease, renew_seconds=SILENT_SECONDS / 8)
 make_queue = partial(
     Queue,
     lease_seconds=SILENT_SECONDS,
@@ -108,21 +102,9 @@ make_queue = partial(
 )
 
 
-@cache
-def parts(settings: Settings) -> Parts:
-    """As those of `worker`, with leases that are renewed and runs that are saved sooner; what is endless rests."""
-    usual = worker.parts(settings)
-    return replace(
-        usual,
-        checkpoints=Checkpoints(checkpoint_storage(settings), min_interval_seconds=SAVE_SECONDS),
-        train=partial(endless.train, usual.train),
-        keep_lease=keep_lease,
-    )
-
-
 def execute(settings: Settings, run_id: str, owner: str) -> None:
-    """As `worker.execute`, with these parts."""
-    worker.execute_with(parts(settings), run_id, owner)
+    """As `worker.execute`, with the parts of `endless`."""
+    worker.execute_with(endless.parts(settings), run_id, owner)
 
 
 # Other tests compute at the same time: a run that takes all CPUs would wait for each of its threads in turn.
@@ -138,8 +120,8 @@ def main() -> None:
 def make_executor(settings: Settings, store: Any, make_backend: Any) -> Executor:
     if settings.executor == "pool":
         return Executor(settings, store, backend, make_queue=make_queue)
-    make_backend = partial(make_backend, retry_seconds=RETRY_SECONDS, context=CONTEXT)
-    return Executor(settings, store, make_backend, make_queue=partial(Queue, lease_seconds=SILENT_SECONDS))
+    make_backend = partial(make_backend, parts=endless.parts, retry_seconds=RETRY_SECONDS, context=CONTEXT)
+    return Executor(settings, store, make_backend, make_queue=partial(Queue, lease_seconds=RAY_LEASE_SECONDS))
 
 
 def serve() -> None:

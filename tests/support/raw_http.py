@@ -12,7 +12,7 @@ from typing import Self
 
 import httpx
 from asking import PATIENCE, PLAIN, until
-from server_process import Server
+from server_process import Server, cpu_seconds
 
 HEALTH = b"GET /healthz HTTP/1.1\r\nHost: here\r\n\r\n"
 
@@ -156,8 +156,7 @@ class Gauge:
     @property
     def cpu_seconds(self) -> float:
         """What the server, without its workers, has computed since it started."""
-        fields = (self._process / "stat").read_text().rpartition(") ")[2].split()
-        return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+        return cpu_seconds(int(self._process.name))
 
     def _watch(self) -> None:
         with httpx.Client(timeout=PATIENCE, **PLAIN) as client:

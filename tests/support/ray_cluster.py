@@ -21,8 +21,12 @@ CPUS = 2
 OBJECT_STORE_BYTES = 100_000_000
 # Without gRPC it starts no server for Ray Client, another process that takes most of a second of a CPU to start.
 RAY = (sys.executable, "-c", "import sys; sys.modules['grpc'] = None; from ray.scripts.scripts import main; main()")
-# Workers that have nothing to do stay: one of them takes the place of one that is killed.
-SETTINGS = {"RAY_idle_worker_killing_time_threshold_ms": "60000"}
+SETTINGS = {
+    # Workers that have nothing to do stay: one of them takes the place of one that is killed.
+    "RAY_idle_worker_killing_time_threshold_ms": "60000",
+    "RAY_worker_niceness": "0",  # else the other tests of a busy machine keep them from the CPU
+    "PYTHONPATH": os.path.dirname(__file__),
+}
 
 
 def missing() -> str:
@@ -33,8 +37,9 @@ def missing() -> str:
 class RayCluster:
     """A head that can be killed and started again, at the same address."""
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, taken_port: int) -> None:
         self._folder = folder
+        self._taken_port = taken_port
         self._host = socket.gethostbyname(socket.gethostname())
         self._port = _free_port()
         self._process: subprocess.Popen[bytes] | None = None
@@ -50,8 +55,9 @@ class RayCluster:
 
     def _spawn(self) -> None:
         command = [
-            *(*RAY, "start", "--head", "--block", "--disable-usage-stats", "--include-dashboard=false"),
-            *(f"--port={self._port}", f"--temp-dir={self._folder}"),
+            *(*RAY, "start", "--head", "--block", "--disable-usage-stats", f"--port={self._port}"),
+            # Without a dashboard its process starts too, a second of a CPU; but not where its port is taken.
+            *("--include-dashboard=false", f"--dashboard-port={self._taken_port}", f"--temp-dir={self._folder}"),
             *(f"--node-ip-address={self._host}", "--min-worker-port=0", "--max-worker-port=0"),
             *(f"--num-cpus={CPUS}", f"--object-store-memory={OBJECT_STORE_BYTES}"),
             *("--no-monitor", "--include-log-monitor=false"),  # processes that take seconds of a CPU to start
@@ -110,10 +116,11 @@ def _free_port() -> int:
 def cluster() -> Iterator[RayCluster]:
     """One that runs while the block does."""
     folder = Path(tempfile.mkdtemp(prefix="ray-"))  # a short name: it is the beginning of those of sockets
-    running = RayCluster(folder)
-    try:
-        running.start()
-        yield running
-    finally:
-        running.kill()
-        shutil.rmtree(folder, ignore_errors=True)
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        running = RayCluster(folder, taken.getsockname()[1])
+        try:
+            running.start()
+            yield running
+        finally:
+            running.kill()
+            shutil.rmtree(folder, ignore_errors=True)

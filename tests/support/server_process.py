@@ -101,6 +101,12 @@ def command_line(pid: int) -> bytes:
         return b""
 
 
+def cpu_seconds(pid: int) -> float:
+    """What a process has computed since it started, without its children."""
+    fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+
+
 def alive(pid: int) -> bool:
     """Whether there is such a process, and it is not just waiting for its parent to notice that it ended."""
     try:
