@@ -26,8 +26,8 @@ from server_process import Server, environment
 from small_networks import SMALL, architecture
 
 ONCE = 8
-MEMORY = 320 * 2**20  # they take up to 240 MB; without turns, most take 350 to 530 MB
-AFTERWARDS = 200 * 2**20
+MEMORY = 360 * 2**20  # they take up to 280 MB; without turns, most take 350 to 530 MB
+AFTERWARDS = 210 * 2**20
 # So many others are answered while eight go on asking. Behind requests that keep all threads for seconds, that many
 # would take longer than a test waits.
 OTHERS = 12
@@ -75,11 +75,8 @@ class Ask(NamedTuple):
             return answer.status_code
 
 
-def at_once(server: Server, *asks: Ask, to_the_end: bool = False) -> list[set[int]]:
-    """The statuses of each request: eight are made at the same time, these in turn.
-
-    Each is made once or more often, and `to_the_end` until there is room for it.
-    """
+def at_once(server: Server, *asks: Ask) -> list[set[int]]:
+    """The statuses of each request: eight are made at the same time, these in turn, each once or more often."""
     url = server.url()
     enough = threading.Event()
     statuses: list[set[int]] = [set() for _ in asks]
@@ -93,7 +90,6 @@ def at_once(server: Server, *asks: Ask, to_the_end: bool = False) -> list[set[in
         asked = [threads.submit(go_on, number % len(asks)) for number in range(ONCE)]
         try:
             gauge.wait_for(OTHERS)
-            until(lambda: not to_the_end or all(each - {503} for each in statuses), "there was room for each")
         finally:
             enough.set()
         for each in asked:
@@ -152,12 +148,15 @@ LONG: dict[str, Callable[[], bytes]] = {
 @pytest.mark.parametrize("bodies", [LARGE, LONG], ids=["large", "long"])
 def test_large_bodies_take_turns(server: Server, bodies: dict[str, Callable[[], bytes]]) -> None:
     asks = [Ask("POST", "/api/infer_adhoc", make()) for make in bodies.values()]
-    for name, statuses in zip(bodies, at_once(server, *asks, to_the_end=True), strict=True):
-        assert statuses <= {400, 413, 422, 503}, name
+    statuses = set().union(*at_once(server, *asks))
+    assert statuses <= {400, 413, 422, 503}
+    assert statuses != {503}
+    for name, ask in zip(bodies, asks, strict=True):
+        assert ask(server.url()) in (400, 413, 422), name
 
 
 def test_large_parameters_take_turns_and_their_memory_is_given_back(server: Server) -> None:
-    """It stayed with the server: 290 MB after all these bodies, 140 MB now."""
+    """It stayed with the server: 250 to 290 MB after all these bodies, up to 180 MB now."""
     (statuses,) = at_once(server, Ask("POST", "/api/infer_adhoc", weights()))
     assert 200 in statuses
     assert statuses <= {200, 503}
