@@ -120,6 +120,7 @@ class Listeners:
         None leaves it to the application.
         """
         self._map: dict[int, Any] = {}
+        self._closed = False
         self._watch = Watch(self._map, self._wait_seconds)
         self._adjustments = Adjustments(**adjustments)
         self.task_dispatcher = Dispatcher()
@@ -151,10 +152,10 @@ class Listeners:
         return [channel for listener in self.listeners for channel in list(listener.active_channels.values())]
 
     def run(self) -> None:
-        """Read and write until there is nothing to watch any more."""
+        """Read and write until another thread closes this."""
         for listener in self.listeners:
             listener.io_thread = threading.get_ident()
-        while self._map:
+        while not self._closed:
             self.turn()
 
     def turn(self) -> None:
@@ -174,6 +175,8 @@ class Listeners:
             listener.pull_trigger()
 
     def close(self) -> None:
-        """Close what listens; connections stay."""
+        """Close what listens, and end `run`; connections stay."""
+        self._closed = True
+        self.pull_trigger()
         for listener in self.listeners:
             listener.close()

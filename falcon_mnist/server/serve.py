@@ -138,7 +138,7 @@ def _in_thread(server: Listeners, service: Service, drain_seconds: float) -> Ite
             channel.will_close = True
         server.pull_trigger()
         _wait(time.monotonic() + 1, lambda: not server.channels)
-        server.close()  # the loop ends when it has nothing to watch any more
+        server.close()
         thread.join(timeout=1)
         service.close()
 

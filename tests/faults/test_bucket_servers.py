@@ -64,33 +64,32 @@ def check_undisturbed(client: Client, run: Document) -> None:
     assert parameters(client, run) == parameters(client, client.trained(RUN))
 
 
-def test_what_one_server_trains_another_serves_until_one_deletes_it(start: Callable[..., Faulty]) -> None:
-    with Client(start("one").url()) as one, Client(start("two").url()) as two:
-        run = one.trained(BRIEF)
-        param_id = run["param_id"]
-        outputs = [client.infer(param_id, ROWS)["outputs"] for client in (one, two)]
-        assert outputs[0] == outputs[1]
-        assert parameters(one, run) == parameters(two, run)
-        assert one.request("DELETE", f"/api/params/{param_id}").status_code == 204
-        body = {"param_id": param_id, "inputs": ROWS}
-        until(lambda: two.post("/api/infer", body).status_code == 404, "the other server notices")
-        assert two.get(f"/api/params/{param_id}").status_code == 404
-
-
-def test_a_run_goes_on_at_another_server_when_its_own_is_killed(start: Callable[..., Faulty]) -> None:
+def test_what_one_server_trains_another_serves_and_goes_on_with_when_the_first_is_killed(
+    start: Callable[..., Faulty],
+) -> None:
+    """It serves it until one deletes it."""
     first = start("one", HOLD, "brief-leases")
-    with Client(first.url()) as client:
-        run_id = held(client)
+    with Client(first.url()) as one:
+        run = one.trained(BRIEF)
+        run_id = held(one)
         second = start("two", "brief-leases")
-        url = second.url()
-        kill(first.process.pid, *first.workers())
-    with Client(url) as client:
-        run = client.wait(run_id, "succeeded")
-        assert second.logged("resuming run at epoch 3", run_id)
-        check_undisturbed(client, run)
+        with Client(second.url()) as two:
+            param_id = run["param_id"]
+            outputs = [client.infer(param_id, ROWS)["outputs"] for client in (one, two)]
+            assert outputs[0] == outputs[1]
+            assert parameters(one, run) == parameters(two, run)
+            assert one.request("DELETE", f"/api/params/{param_id}").status_code == 204
+            body = {"param_id": param_id, "inputs": ROWS}
+            until(lambda: two.post("/api/infer", body).status_code == 404, "the other server notices")
+            assert two.get(f"/api/params/{param_id}").status_code == 404
+            kill(first.process.pid, *first.workers())
+            run = two.wait(run_id, "succeeded")
+            assert second.logged("resuming run at epoch 3", run_id)
+            check_undisturbed(two, run)
 
 
 def test_while_the_bucket_is_away_nothing_is_lost(start: Callable[..., Faulty], between: Proxy) -> None:
+    """Nor where the server ends meanwhile."""
     server = start("one", HOLD)
     with Client(server.url()) as client:
         known = client.trained(BRIEF)
@@ -109,18 +108,12 @@ def test_while_the_bucket_is_away_nothing_is_lost(start: Callable[..., Faulty], 
         run = client.wait(run_id, "succeeded")
         assert client.post("/api/params", body).status_code == 201
         check_undisturbed(client, run)
-
-
-def test_a_server_whose_run_waits_for_the_bucket_ends_and_the_next_resumes_it(
-    start: Callable[..., Faulty], between: Proxy
-) -> None:
-    first = start("one", HOLD)
-    with Client(first.url()) as client:
+        server.switch(HOLD)
         run_id = held(client)
         between.do(repeat("refused"))
-        first.switch(HOLD, on=False)
-        until(lambda: first.logged("run waits for its storage", run_id), "the run has trained")
-    assert first.stop() == 0
+        server.switch(HOLD, on=False)
+        until(lambda: server.logged("run waits for its storage", run_id), "the run has trained")
+    assert server.stop() == 0
     between.do()
     with Client(start("one").url()) as client:
         check_undisturbed(client, client.wait(run_id, "succeeded"))

@@ -113,7 +113,7 @@ def test_a_run_that_gets_further_is_not_blamed_for_servers_that_are_killed(start
 
 
 def test_workers_that_are_slow_to_start_are_given_more_time(start: Start, undisturbed: bytes) -> None:
-    server = start("brief-claims")
+    server = start("slow-start")
     with Client(server.url()) as client:
         run = client.trained(RUN)
         check_whole(run)

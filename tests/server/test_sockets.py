@@ -9,6 +9,7 @@ from pathlib import Path
 import forking
 import pytest
 from asking import PATIENCE, until
+from in_process import answer_path, served
 from raw_http import Raw
 from server_process import Server, environment
 
@@ -41,3 +42,10 @@ def test_a_port_that_is_taken_is_said_in_one_sentence(serve: Callable[..., Serve
     assert ran.returncode == 1
     assert ran.stderr.startswith("falcon-mnist: ")
     assert ran.stderr.count("\n") == 1
+
+
+def test_a_server_that_waits_for_its_sockets_ends_when_it_is_closed() -> None:
+    """One of eight ended only when it looked again, up to a second later."""
+    for _ in range(30):
+        with served(answer_path, wait_seconds=1000):
+            pass

@@ -114,7 +114,6 @@ def execute(settings: Settings, owner: str, *, dialect: Dialect = SQLite, disk: 
 
 def execute_failing(settings: Settings, fault: Fault) -> None:
     """Execute the run, in which `fault` is called at each step; it is called once more, as `end`, if all has passed."""
-    worker.open_data(settings)  # reads its files, once
     steps = Steps(settings, fault)
     execute(settings, OWNER, dialect=steps.database, disk=StepDisk(steps))
     fault(0, "end")
@@ -345,6 +344,8 @@ def warm_up(home: Path, digits: str) -> None:
     execute(worker_settings, OWNER)
     read_result(worker_settings)
     start_and_ask(server_settings, home / "warm-answered")
+    for name in ("worker", "served"):
+        worker.open_data(Settings(home=home / name, dataset=digits))
     gc.collect()
     gc.freeze()
 

@@ -12,7 +12,7 @@ HOME/faults:
     deadly            a run kills its server and its worker as it begins
     brief-leases      leases are over after two seconds, where nobody renews them
     stuck             the executor does not end, and the server is impatient
-    brief-claims      the pool of workers is taken for broken very soon
+    slow-start        a worker takes half a second to start, and is taken for broken sooner
 """
 
 from __future__ import annotations
@@ -40,7 +40,7 @@ from falcon_mnist.runs.attempt import Parts
 from falcon_mnist.runs.checkpoints import Checkpoint, Checkpoints
 from falcon_mnist.runs.executor import Executor
 from falcon_mnist.runs.leases import LEASE_SECONDS, RENEW_SECONDS, LeaseKeeper
-from falcon_mnist.runs.pool import CLAIM_SECONDS, PoolBackend
+from falcon_mnist.runs.pool import CLAIM_SECONDS
 from falcon_mnist.runs.queue import Queue
 from falcon_mnist.settings import Settings
 from falcon_mnist.storage.database import Database, DatabaseFullError
@@ -166,6 +166,8 @@ def storages(settings: Settings) -> tuple[Storage, Storage]:
 
 def execute(settings: Settings, run_id: str, owner: str) -> None:
     """As `worker.execute`."""
+    if on("slow-start"):
+        time.sleep(0.5)
     checkpoints, parameters = storages(settings)
     parts = Parts(
         store=Store(open_database(settings.database, wait=WORKER_WAIT, dialect=dialect)),
@@ -189,12 +191,11 @@ class FaultyExecutor(Executor):
         super().__init__(
             settings,
             store,
-            # Forked workers start too soon to be taken for broken.
-            partial(PoolBackend if on("brief-claims") else forked_workers.backend, execute=execute),
+            partial(forked_workers.backend, execute=execute),
             make_queue=partial(
                 Queue,
                 lease_seconds=2.0 if on("brief-leases") else LEASE_SECONDS,
-                claim_seconds=(0.05, 240.0) if on("brief-claims") else CLAIM_SECONDS,
+                claim_seconds=(0.05, 240.0) if on("slow-start") else CLAIM_SECONDS,
             ),
             poll_seconds=0.1,
             sweep_seconds=0.2,

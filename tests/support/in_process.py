@@ -20,6 +20,7 @@ def make(
     *,
     max_body_bytes: int = 2**20,
     cleanup_interval: int = ADJUSTMENTS["cleanup_interval"],
+    wait_seconds: int = 1,
     **more: Any,
 ) -> Listeners:
     """One that nobody runs yet; `more` as `Listeners` takes it."""
@@ -30,7 +31,13 @@ def make(
             listen("127.0.0.1", 0),
             admits=lambda _: True,
             max_body_bytes=max_body_bytes,
-            adjustments=ADJUSTMENTS | {"connection_limit": 100, "ident": None, "cleanup_interval": cleanup_interval},
+            adjustments=ADJUSTMENTS
+            | {
+                "connection_limit": 100,
+                "ident": None,
+                "cleanup_interval": cleanup_interval,
+                "asyncore_loop_timeout": wait_seconds,
+            },
             **more,
         )
 
@@ -51,6 +58,7 @@ def served(application: Callable[..., Any], **more: Any) -> Iterator[Listeners]:
         until(lambda: not server.channels, "the connections are closed")
         server.close()
         thread.join(PATIENCE)
+        assert not thread.is_alive()
 
 
 def answer_path(environ: dict[str, Any], start_response: Callable[..., Any]) -> list[bytes]:
