@@ -162,9 +162,9 @@ def _parts(marked: npt.NDArray[np.bool_]) -> npt.NDArray[np.int64]:
     numbers = np.where(marked, np.arange(1, marked.size + 1).reshape(marked.shape), 0)
     while True:
         around = np.pad(numbers, 1)
-        for axis in (0, 1):  # the largest number around
-            around = np.maximum(around, np.maximum(np.roll(around, 1, axis), np.roll(around, -1, axis)))
-        spread = np.where(marked, around[1:-1, 1:-1], 0)
+        for _ in range(2):  # the largest number around: of three rows, then of three columns
+            around = np.maximum(np.maximum(around[:-2], around[1:-1]), around[2:]).T
+        spread = np.where(marked, around, 0)
         if np.array_equal(spread, numbers):
             return numbers
         numbers = spread

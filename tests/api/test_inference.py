@@ -16,8 +16,6 @@ from checking_client import Client, kind, pointers
 from on_disk import OnDisk
 from small_networks import architecture, linear, pixels
 
-from falcon_mnist.data.digits import draw
-
 ROWS = pixels(5)
 FLOATS = (ROWS.astype(np.float32) / np.float32(255)).astype(np.float32)
 EVERYTHING = {"logits": True, "probabilities": True, "labels": True}
@@ -393,9 +391,11 @@ def test_the_one_number_whose_shortest_form_is_read_as_its_neighbour_is_written_
 # What does not look like a digit
 
 
-def test_an_answer_to_what_does_not_look_like_a_digit_warns(client: Client, trained: Document) -> None:
+def test_an_answer_to_what_does_not_look_like_a_digit_warns(
+    client: Client, trained: Document, drawn_digits: tuple[np.ndarray, np.ndarray]
+) -> None:
     """Whichever way the rows come; without a fault there is no such member."""
-    digits = draw(0)[0][:3]
+    digits = drawn_digits[0][:3]
     faulty = np.stack([digits[0], 255 - digits[1], digits[2]])
     parameters = client.get(f"/api/params/{trained['param_id']}").json()["parameters"]
     adhoc = {"architecture": architecture(16, softmax=True), "parameters": parameters}

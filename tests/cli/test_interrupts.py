@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import signal
 import sqlite3
@@ -23,7 +24,7 @@ QUEUES = "end of Executor.start"
 BINDS, SPAWNS, TRAINS = "socket.bind", "import multiprocessing.popen_spawn_posix", "trains"
 
 MOMENTS = {
-    "train": (LOADS, IMPORTS, OPENS, QUEUES, SPAWNS, TRAINS),
+    "train": (LOADS, IMPORTS, OPENS, QUEUES, SPAWNS),
     "demo": (LOADS, BINDS, SPAWNS, TRAINS),
     "serve": (LOADS, OPENS, BINDS),
 }
@@ -34,8 +35,7 @@ IN_A_NEW_INTERPRETER = (LOADS, IMPORTS)  # to another one these have been import
 @pytest.mark.parametrize(("command", "moment"), [(command, each) for command in MOMENTS for each in MOMENTS[command]])
 def test_ctrl_c_ends_a_command_in_one_line(tmp_path: Path, digits: Path, command: str, moment: str) -> None:
     home = OnDisk(tmp_path / "home")
-    workers = 2 if moment == TRAINS else 1  # one that trains, and one that waits
-    variables = environment(home.home, dataset=digits, workers=workers, tokens=None)
+    variables = environment(home.home, dataset=digits, workers=1, tokens=None)
     started = (Fresh if moment in IN_A_NEW_INTERPRETER else Command)(
         moment, command, *ARGUMENTS[command], env=variables, main="at_moment:main"
     )
@@ -52,6 +52,20 @@ def test_ctrl_c_ends_a_command_in_one_line(tmp_path: Path, digits: Path, command
         assert ended.returncode == 130
         assert len(lines) == 1, "\n".join(lines)
         assert lines[0].startswith("falcon-mnist: interrupted")
+    until(lambda: not in_group(started.process.pid), "nothing of it is left")
+
+
+def test_ctrl_c_keeps_what_was_learned(tmp_path: Path, digits: Path) -> None:
+    home = OnDisk(tmp_path / "home")
+    variables = environment(home.home, dataset=digits, workers=2, tokens=None)
+    started = Command("train", "--hidden", "8", "--epochs", "1000", "--json", env=variables)
+    until(lambda: trains(home), "an epoch has ended")
+    os.killpg(started.process.pid, signal.SIGINT)
+    ended = started.end()
+    assert (ended.returncode, ended.stderr.splitlines()) == (0, [STOPPING])
+    result = json.loads(ended.stdout.splitlines()[-1])
+    assert 0 < result["epochs"] < 1000
+    assert home.parameter_file(result["param_id"]).exists()
     until(lambda: not in_group(started.process.pid), "nothing of it is left")
 
 

@@ -14,8 +14,6 @@ from commands import Command, against, run, run_on_terminal
 from PIL import Image
 from small_networks import linear
 
-from falcon_mnist.data import digits
-
 
 def lines(client: Client, home: Path, *arguments: object) -> list[str]:
     done = run(client, home, *arguments)
@@ -98,11 +96,11 @@ def test_a_run_that_does_not_succeed_ends_the_watching_in_one_sentence(client: C
 
 
 @pytest.fixture(scope="module")
-def pictures(tmp_path_factory: pytest.TempPathFactory) -> list[Path]:
+def pictures(tmp_path_factory: pytest.TempPathFactory, drawn_digits: tuple[np.ndarray, np.ndarray]) -> list[Path]:
     """Two drawn digits as pictures."""
     folder = tmp_path_factory.mktemp("pictures")
     paths = [folder / "digit-0.png", folder / "digit-1.png"]
-    for path, image in zip(paths, digits.draw(0)[0], strict=False):
+    for path, image in zip(paths, drawn_digits[0], strict=False):
         Image.fromarray(image.reshape(28, 28)).save(path)
     return paths
 

@@ -8,10 +8,14 @@ import subprocess
 from pathlib import Path
 
 import forking
+from on_disk import OnDisk
 from rich.console import Console
 from server_process import environment
+from small_networks import ENDLESS
 
+from falcon_mnist.app import open_service
 from falcon_mnist.cli import report
+from falcon_mnist.settings import Settings
 
 
 def run(home: Path, digits: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
@@ -19,17 +23,28 @@ def run(home: Path, digits: Path, *arguments: str) -> subprocess.CompletedProces
     return forking.run(*arguments, env=variables, timeout=120)
 
 
-def test_train_shows_what_the_network_reaches_and_ends_with_one_object(tmp_path: Path, digits: Path) -> None:
-    options = ["--recipe", "lecun-300", "--hidden", "8", "--epochs", "3", "--warmup-epochs", "1", "--lr", "0.0001"]
-    ended = run(tmp_path / "home", digits, "train", *options, "--json")
-    assert ended.returncode == 0, ended.stderr
-    *shown, last = ended.stdout.splitlines()
+def test_train_shows_what_the_network_reaches_and_what_to_do_next_and_leaves_the_queue_as_it_is(
+    tmp_path: Path, digits: Path
+) -> None:
+    home = OnDisk(tmp_path / "home")
+    service = open_service(Settings(home=home.home, dataset=str(digits)))
+    model = service.store.create_model(ENDLESS["architecture"], ENDLESS["hyperparams"])
+    left = service.store.create_run(model, ENDLESS["hyperparams"], max_queued=1)
+    service.close()
+    options = ["--recipe", "lecun-300", "--hidden", "8", "--epochs", "3", "--warmup-epochs", "1", "--lr", "0.005"]
+    ended = run(home.home, digits, "train", *options, "--json")
+    assert (ended.returncode, ended.stderr) == (0, "")
+    *shown, what_next, last = ended.stdout.splitlines()
+    assert any(line.startswith("Unfinished runs of this home: 1;") for line in shown)
+    assert home.query("SELECT state FROM runs WHERE id = ?", left.id) == [("queued",)]
+    assert [line.split(":")[0] for line in shown if line.startswith("Epoch")] == ["Epoch 1", "Epoch 2", "Epoch 3"]
+    assert any("Digits (rows) and what they are taken for" in line for line in shown)
+    assert any("taken for" in line and "%" in line for line in shown)
+    assert what_next.startswith("Next: `falcon-mnist serve`")
     result = json.loads(last)
     assert result.keys() >= {"model_id", "param_id", "epochs", "seconds", "test_accuracy"}
     assert result["epochs"] == 3
     assert f"Test accuracy: {result['test_accuracy']:.2%} of 100" in "\n".join(shown)
-    assert any("Digits (rows) and what they are taken for" in line for line in shown)
-    assert any("taken for" in line and "%" in line for line in shown)
 
 
 def test_an_unknown_recipe_is_refused_with_those_there_are(tmp_path: Path, digits: Path) -> None:

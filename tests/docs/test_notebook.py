@@ -9,11 +9,9 @@ import os
 from collections.abc import Callable
 from pathlib import Path
 
-import nbformat
 import pytest
 from asking import WRITE
 from drawn import write_drawn_digits
-from nbclient import NotebookClient
 from server_process import Server
 
 NOTEBOOK = Path(__file__).parents[2] / "docs" / "first_run.ipynb"
@@ -22,6 +20,9 @@ pytestmark = pytest.mark.filterwarnings("default")
 
 
 def test_the_notebook_runs(request: pytest.FixtureRequest, tmp_path: Path, serve: Callable[..., Server]) -> None:
+    import nbformat  # take long: not in each process that collects tests
+    from nbclient import NotebookClient
+
     writes = request.config.getoption("--write-examples")
     data = os.environ.get("FALCON_MNIST_DATASET", "mnist") if writes else write_drawn_digits(tmp_path / "drawn", 1)
     variables = dict(os.environ) | {"FALCON_MNIST_URL": serve(dataset=data).url(), "FALCON_MNIST_TOKEN": WRITE}

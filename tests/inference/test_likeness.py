@@ -7,17 +7,21 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from falcon_mnist.data import dataset, digits
+from falcon_mnist.data import dataset
 from falcon_mnist.inference.likeness import MOST_WARNED, warnings
 
 MNIST = Path(__file__).parents[2].parent / "shared" / "data" / "mnist"
 
 
 @pytest.fixture(scope="module", params=["drawn", "MNIST"])
-def images(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> np.ndarray:
+def images(
+    request: pytest.FixtureRequest,
+    tmp_path_factory: pytest.TempPathFactory,
+    drawn_digits: tuple[np.ndarray, np.ndarray],
+) -> np.ndarray:
     """Digits as bytes; of MNIST all that a network is tested on."""
     if request.param == "drawn":
-        return digits.draw(0)[0]
+        return drawn_digits[0]
     if not MNIST.is_dir():
         pytest.skip("MNIST is not beside the repository")
     return dataset.load(str(MNIST), tmp_path_factory.mktemp("mnist")).test_images

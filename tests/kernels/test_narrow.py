@@ -11,8 +11,7 @@ NEAR_MIDDLES = [np.nextafter(x, toward) for x in MIDDLES for toward in (-np.inf,
 BEYOND = [2.0**128 - 2.0**103, -(2.0**128), 1e300, np.inf, -np.inf, np.nan]
 
 
-def narrowed(kernels, numbers):
-    doubles = np.array(numbers, dtype=np.float64)
+def narrowed(kernels, doubles):
     out = np.full(len(doubles), np.nan, dtype=np.float32)
     return out, kernels.narrow(doubles, out)
 
@@ -28,7 +27,7 @@ def test_numbers_are_rounded_as_numpy_rounds_them(kernels, random, count):
 @for_each("filler", [0, 5, 100_000])
 @for_each("number", EXACT + MIDDLES + NEAR_MIDDLES + BEYOND)
 def test_one_number_among_others_decides(kernels, number, filler):
-    out, in_range = narrowed(kernels, [0.5] * filler + [number] + [0.25] * filler)
+    out, in_range = narrowed(kernels, np.concatenate([np.full(filler, 0.5), [number], np.full(filler, 0.25)]))
     assert in_range == (number not in BEYOND and not np.isnan(number))
     if in_range:
         assert out[filler].tobytes() == np.float32(number).tobytes()
@@ -41,7 +40,7 @@ NOT_WITHIN = [1.5 + 2.0**-23, 255.0, -0.0, -(2.0**-149), -1.0, np.inf, -np.inf, 
 @for_each("filler", [0, 5, 784, 100_001])
 @for_each("number, expected", [(number, True) for number in WITHIN] + [(number, False) for number in NOT_WITHIN])
 def test_one_number_decides_whether_all_are_within(kernels, number, expected, filler):
-    x = np.array([[*[0.5] * filler, number, *[1.0] * filler]], dtype=np.float32)
+    x = np.concatenate([np.full(filler, 0.5), [number], np.ones(filler)]).astype(np.float32)[np.newaxis]
     assert kernels.within(x, 1.5) is expected
 
 

@@ -19,8 +19,8 @@ def drawn(n: int, inputs: int, density: float, parameter_count: int) -> tuple[np
 
 
 def trained(kernels: ModuleType, network, rows: int, density: float, threads: int, momentum: float) -> object:
-    """Metrics and parameters after three batches of so many rows, the last of which is smaller."""
-    n = 2 * rows + (rows + 1) // 2
+    """Metrics and parameters after two batches, of so many rows and of half as many."""
+    n = rows + (rows + 1) // 2
     pixels, start = drawn(n, network.inputs, density, network.parameter_count)
     parameters = start.copy()
     velocity = np.zeros_like(parameters) if momentum else None

@@ -17,7 +17,7 @@ from falcon_mnist.storage.database import Database
 from falcon_mnist.storage.moving import TABLES
 from falcon_mnist.storage.opening import database_at, open_database
 from falcon_mnist.storage.store import Store
-from falcon_mnist.storage.tables import Meta, ModelRow, RunRow
+from falcon_mnist.storage.tables import ModelRow, RunRow
 
 # The databases that a store can stand on.
 BACKENDS = ["sqlite", "postgresql"]
@@ -41,6 +41,13 @@ class Backend(NamedTuple):
         return Store(self.database(wait=wait), clock=clock)
 
 
+class Empty(NamedTuple):
+    """A database without rows, and one opening of it."""
+
+    backend: Backend
+    database: Database
+
+
 class EmptyFiles:
     """SQLite databases with the newest schema and no rows: copies of one, for to make one takes ten times as long."""
 
@@ -48,35 +55,40 @@ class EmptyFiles:
         self._made = folder / "empty.db"
         open_database(self._made, wait=60).close()
 
-    def copy(self, to: Path) -> Backend:
-        shutil.copyfile(self._made, to)
-        return Backend(to)
+    @contextmanager
+    def one(self, at: Path) -> Iterator[Empty]:
+        """A copy at this place."""
+        shutil.copyfile(self._made, at)
+        with closing(database_at(at, wait=60)) as database:
+            yield Empty(Backend(at), database)
 
 
 class EmptySchemas:
-    """The same in PostgreSQL: those that earlier tests have filled are emptied."""
+    """The same in PostgreSQL: those that earlier tests have filled are emptied, and their connections kept."""
 
     def __init__(self, cluster: Cluster) -> None:
         self._cluster = cluster
-        self._empty: list[str] = []
+        self._empty: list[Empty] = []
 
     @contextmanager
-    def one(self) -> Iterator[Backend]:
+    def one(self) -> Iterator[Empty]:
         """One that nobody else uses before this block ends."""
         if not self._empty:
-            self._empty.append(self._cluster.database())
-            open_database(self._empty[-1], wait=60).close()
-        place = self._empty.pop()
-        yield Backend(place)
-        with closing(database_at(place, wait=10)) as database:
-            for table in reversed(TABLES):
-                table.delete().execute(database)
-            Meta.delete().where(Meta.key != "schema_version").execute(database)
-            database.execute_sql(FIRST_NUMBERS)
-        self._empty.append(place)
+            backend = Backend(self._cluster.database())
+            self._empty.append(Empty(backend, backend.database()))
+        used = self._empty.pop()
+        yield used
+        used.database.execute_sql(TO_EMPTY)
+        self._empty.append(used)
+
+    def close(self) -> None:
+        for each in self._empty:
+            each.database.close()
 
 
-FIRST_NUMBERS = """SELECT setval(oid, 1, false) FROM pg_class
+TO_EMPTY = f"""{"".join(f"DELETE FROM {table._meta.table_name};" for table in reversed(TABLES))}
+    DELETE FROM meta WHERE key <> 'schema_version';
+    SELECT setval(oid, 1, false) FROM pg_class
     WHERE relkind = 'S' AND relnamespace = current_schema()::regnamespace"""
 
 

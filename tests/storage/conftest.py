@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from contextlib import closing
 from itertools import count
 from pathlib import Path
 
 import pytest
-from backends import BACKENDS, Backend, EmptyFiles, EmptySchemas, Processes
+from backends import BACKENDS, Backend, Empty, EmptyFiles, EmptySchemas, Processes
 from manual_time import ManualTime
 from postgres import Cluster
 
@@ -36,18 +37,26 @@ def empty_files(tmp_path_factory: pytest.TempPathFactory) -> EmptyFiles:
 
 
 @pytest.fixture(scope="session")
-def empty_schemas(cluster: Cluster) -> EmptySchemas:
-    return EmptySchemas(cluster)
+def empty_schemas(cluster: Cluster) -> Iterator[EmptySchemas]:
+    with closing(EmptySchemas(cluster)) as schemas:
+        yield schemas
 
 
 @pytest.fixture
-def backend(kind: str, request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Backend]:
-    """A database without rows, to be opened any number of times."""
+def empty(kind: str, request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Empty]:
+    """A database without rows."""
     if kind == "sqlite":
-        yield request.getfixturevalue("empty_files").copy(tmp_path / "rows.db")
+        made = request.getfixturevalue("empty_files").one(tmp_path / "rows.db")
     else:
-        with request.getfixturevalue("empty_schemas").one() as backend:
-            yield backend
+        made = request.getfixturevalue("empty_schemas").one()
+    with made as one:
+        yield one
+
+
+@pytest.fixture
+def backend(empty: Empty) -> Backend:
+    """A database without rows, to be opened any number of times."""
+    return empty.backend
 
 
 @pytest.fixture(scope="module")
@@ -63,7 +72,5 @@ def time() -> ManualTime:
 
 
 @pytest.fixture
-def store(backend: Backend, time: ManualTime) -> Iterator[Store]:
-    store = backend.store(clock=time.clock)
-    yield store
-    store.close()
+def store(empty: Empty, time: ManualTime) -> Store:
+    return Store(empty.database, clock=time.clock)

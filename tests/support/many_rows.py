@@ -20,11 +20,11 @@ HYPERPARAMS = (
 )
 ARCHITECTURE = '{"input_size":784,"layers":[{"type":"linear","in":784,"out":10}]}'
 ACTIVE = 150  # of which 20 are running
-LONG = 100  # runs with a thousand epochs
+LONG = 100  # runs with many epochs
 
 
-def fill(database: Database, runs: int) -> None:
-    """Half of the runs are of one model; the newest are active, the newest ended ones have a thousand epochs."""
+def fill(database: Database, runs: int, *, epochs: int = 1000) -> None:
+    """Half of the runs are of one model; the newest are active, the newest ended ones have so many epochs."""
     numbers = "WITH RECURSIVE numbers(i) AS (SELECT {} UNION ALL SELECT i + 1 FROM numbers WHERE i < {})"
     ended, models = runs - ACTIVE, runs // 100
     statements = (
@@ -39,13 +39,14 @@ def fill(database: Database, runs: int) -> None:
                 CASE WHEN i > {ended + 20} THEN 'queued' WHEN i > {ended} THEN 'running'
                     WHEN i / 50 * 50 = i THEN 'failed' ELSE 'succeeded' END,
                 '{HYPERPARAMS}', '2026-01-01T00:00:00.000000Z', '2026-01-01T00:00:01.000000Z',
-                '2026-01-01T00:00:02.000000Z', CASE WHEN i > {ended} OR i <= {ended - LONG} THEN 1 ELSE 1000 END,
+                '2026-01-01T00:00:02.000000Z',
+                CASE WHEN i > {ended} OR i <= {ended - LONG} THEN 1 ELSE {epochs} END,
                 'o' || i, 1, 'k' || i FROM numbers""",
         f"""INSERT INTO epochs (run_id, epoch, train_loss, train_accuracy, val_loss, val_accuracy, lr, seconds, samples)
             {numbers.format(1, runs)}
             SELECT 'r_' || i, 1, 0.5, 0.5, 0.5, 0.5, 0.1, 0.05, 54000 FROM numbers""",
         f"""INSERT INTO epochs (run_id, epoch, train_loss, train_accuracy, val_loss, val_accuracy, lr, seconds, samples)
-            {numbers.format(2, 1000)}
+            {numbers.format(2, epochs)}
             SELECT id, i, 0.5, 0.5, 0.5, 0.5, 0.1, 0.05, 54000 FROM runs, numbers
             WHERE number > {ended - LONG} AND number <= {ended}""",
         """INSERT INTO parameter_sets (id, run_id, model_id, size_bytes, sha256, created_at)
