@@ -19,7 +19,7 @@ import ray_cluster as ray_cluster_
 from asking import LIMITED_BODY, READ, WRITE, Document
 from buckets import Bucket, buckets
 from checking_client import Client
-from interrupting import INTERRUPTED, parameter_bytes
+from interrupting import INTERRUPTED
 from needed import skip_if
 from on_disk import OnDisk
 from once import once
@@ -35,7 +35,7 @@ from falcon_mnist.server.serve import running
 from falcon_mnist.settings import Settings
 
 # Each run tries other examples, in CI always the same; `-m hypothesis --hypothesis-profile=thorough` tries many.
-for profile, examples in (("usual", 50), ("thorough", 2000)):
+for profile, examples in (("usual", 25), ("thorough", 2000)):
     hypothesis.settings.register_profile(profile, max_examples=examples, deadline=None, derandomize="CI" in os.environ)
 hypothesis.settings.load_profile("usual")
 
@@ -46,8 +46,8 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 
 
 def pytest_xdist_auto_num_workers(config: pytest.Config) -> int:
-    """Two for each CPU: many tests wait for processes, for deadlines, or for clients that are slow on purpose."""
-    return 2 * len(os.sched_getaffinity(0))
+    """Two for each CPU and one more: many tests wait for processes, for deadlines, or for clients that are slow."""
+    return 2 * len(os.sched_getaffinity(0)) + 1
 
 
 @pytest.hookimpl(wrapper=True)
@@ -225,11 +225,11 @@ def pair(serve: Callable[..., Server]) -> Server:
 
 
 @pytest.fixture(scope="session")
-def undisturbed(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> bytes:
-    """The parameters of the interrupted run when nothing happens to it."""
+def undisturbed(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> str:
+    """The digest of the interrupted run's parameters when nothing happens to it."""
 
     def learned() -> bytes:
         client: Client = request.getfixturevalue("client")
-        return parameter_bytes(client, client.trained(INTERRUPTED))
+        return client.digest_of_parameters(client.trained(INTERRUPTED)).encode()
 
-    return once(tmp_path_factory, "undisturbed", learned)
+    return once(tmp_path_factory, "undisturbed", learned).decode()

@@ -24,6 +24,7 @@ from falcon_mnist.runs.pool import SPAWN
 from falcon_mnist.runs.worker import end_with_parent
 from falcon_mnist.server.balance import Balance
 from falcon_mnist.server.serve import EXIT_SECONDS, make_server, run_until_signalled
+from falcon_mnist.server.signals import note_signals
 from falcon_mnist.server.supervisor import Supervisor
 from falcon_mnist.settings import Settings
 
@@ -51,11 +52,12 @@ class Shared:
 def run(
     settings: Settings,
     sockets: list[socket.socket],
+    signals: list[int],
     *,
     context: BaseContext = SPAWN,
     make_executor: Callable[..., Executor] = Executor,
 ) -> bool:
-    """Serve in `settings.processes` processes until SIGINT or SIGTERM; says whether all have ended well.
+    """Serve in `settings.processes` processes until a signal is noted; says whether all have ended well.
 
     `make_executor` stands in a module that a new process can import.
     """
@@ -69,7 +71,7 @@ def run(
         metrics=array(ctypes.c_ubyte, Metrics.memory_bytes(count)),
         make_executor=make_executor,
     )
-    return Supervisor(count, _serve, shared, exit_seconds=PATIENCE_SECONDS, context=context).run()
+    return Supervisor(count, _serve, shared, exit_seconds=PATIENCE_SECONDS, context=context).run(signals)
 
 
 def _serve(number: int, shared: Shared) -> None:
@@ -79,7 +81,7 @@ def _serve(number: int, shared: Shared) -> None:
     try:
         service = _open(number, shared)
         server = make_server(service, shared.sockets, Balance(shared.connections, number))
-        run_until_signalled(server, service, supervised=True)
+        run_until_signalled(server, service, note_signals(supervised=True))
     except Exception:
         log.exception("server process %d failed", number)
         sys.exit(1)

@@ -14,6 +14,7 @@ from falcon_mnist.api.service import Service
 from falcon_mnist.api.token_rules import check_address
 from falcon_mnist.cli import console, processes
 from falcon_mnist.server.serve import DRAIN_SECONDS, EXIT_SECONDS, make_server, run_until_signalled
+from falcon_mnist.server.signals import note_signals
 from falcon_mnist.server.sockets import addresses, listen
 from falcon_mnist.settings import Settings, SettingsError
 
@@ -26,7 +27,7 @@ def run(
     allow_weak_tokens: bool = False,
     drain_seconds: float = DRAIN_SECONDS,
     exit_seconds: float = EXIT_SECONDS,
-    run_processes: Callable[[Settings, list[socket.socket]], bool] = processes.run,
+    run_processes: Callable[[Settings, list[socket.socket], list[int]], bool] = processes.run,
 ) -> None:
     """Serve, and say where. Raises `SettingsError` if the address cannot be served at.
 
@@ -41,6 +42,7 @@ def run(
     except (OSError, ValueError, OverflowError) as error:
         service.close()
         raise SettingsError(f"cannot listen at {host}:{port}: {_reason(error)}") from None
+    signals = note_signals()  # before it says where it serves: who has read that may end it
     url = addresses(sockets)[0]
     console.say(f"Serving at {url}/api with the {kernels.isa()} kernels; Ctrl-C ends it.")
     console.say(_page(url, service.settings))
@@ -49,10 +51,10 @@ def run(
         console.say(f"Warning: {warning}.")
     if service.settings.processes == 1:
         server = make_server(service, sockets)
-        run_until_signalled(server, service, drain_seconds=drain_seconds, exit_seconds=exit_seconds)
+        run_until_signalled(server, service, signals, drain_seconds=drain_seconds, exit_seconds=exit_seconds)
         return
     service.close()
-    if not run_processes(service.settings, sockets):
+    if not run_processes(service.settings, sockets, signals):
         sys.exit(1)
 
 

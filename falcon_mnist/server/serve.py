@@ -20,7 +20,6 @@ from falcon_mnist.server.balance import Balance
 from falcon_mnist.server.descriptors import connection_limit
 from falcon_mnist.server.listener import Listeners
 from falcon_mnist.server.parser import MAX_HEADER_BYTES
-from falcon_mnist.server.signals import note_signals
 from falcon_mnist.server.sockets import BACKLOG, listen
 
 log = logging.getLogger(__name__)
@@ -85,17 +84,15 @@ def make_server(service: Service, sockets: list[socket.socket], balance: Balance
 def run_until_signalled(
     server: Listeners,
     service: Service,
+    signals: list[int],
     *,
     drain_seconds: float = DRAIN_SECONDS,
     exit_seconds: float = EXIT_SECONDS,
-    supervised: bool = False,
 ) -> None:
-    """Serve until SIGINT or SIGTERM, then let requests and runs come to a good end.
+    """Serve until one of the `signals` is noted, then let requests and runs come to a good end.
 
-    Readiness turns false, requests in flight are answered, running runs are saved for the next server. A
-    second signal ends the process at once, unless it is `supervised`.
+    Readiness turns false, requests in flight are answered, running runs are saved for the next server.
     """
-    signals = note_signals(supervised=supervised)
     service.executor.start()
     with _in_thread(server, service, drain_seconds) as thread:
         while not signals:

@@ -11,7 +11,7 @@ from multiprocessing.context import BaseContext
 from multiprocessing.process import BaseProcess
 from typing import Any
 
-from falcon_mnist.server.signals import END, note_signals
+from falcon_mnist.server.signals import END
 
 log = logging.getLogger(__name__)
 
@@ -42,9 +42,8 @@ class Supervisor:
         self._started: list[float] = [0.0] * count
         self._processes = [self._start(number) for number in range(count)]
 
-    def run(self) -> bool:
-        """Keep them until SIGINT or SIGTERM; then end them, and say whether all have ended well."""
-        signals = note_signals()
+    def run(self, signals: list[int]) -> bool:
+        """Keep them until one of the `signals` is noted; then end them, and say whether all have ended well."""
         try:
             while not signals:
                 time.sleep(WATCH_SECONDS)

@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+import array
+import fcntl
 import json
 import os
 import signal
 import sqlite3
+import termios
 from contextlib import suppress
 from pathlib import Path
 
+import forking
 import pytest
-from asking import until
+from asking import PATIENCE, until
 from commands import Command, Fresh
 from on_disk import OnDisk
 from server_process import environment
@@ -53,6 +57,29 @@ def test_ctrl_c_ends_a_command_in_one_line(tmp_path: Path, digits: Path, command
         assert len(lines) == 1, "\n".join(lines)
         assert lines[0].startswith("falcon-mnist: interrupted")
     until(lambda: not in_group(started.process.pid), "nothing of it is left")
+
+
+@pytest.mark.parametrize("processes", [1, 2])
+def test_who_has_read_where_it_serves_may_end_it(tmp_path: Path, digits: Path, processes: int) -> None:
+    """Its first line finds room in the pipe, and its second none before that is read: it cannot have come further."""
+    variables = environment(tmp_path / "home", dataset=digits, tokens=None, processes=processes)
+    ours, its = os.pipe()
+    filled = fcntl.fcntl(its, fcntl.F_SETPIPE_SZ, 4096) - 100
+    os.write(its, b"\n" * filled)
+    process = forking.Program(forking.COMMAND, "serve", "--port", "0", env=variables, files=(None, its, its))
+    os.close(its)
+    with open(ours) as output:
+        until(lambda: unread(ours) > filled, "it has said where it serves")
+        os.kill(process.pid, signal.SIGTERM)
+        assert "\nServing at " in output.read()
+    assert process.wait(PATIENCE) == 0
+
+
+def unread(pipe: int) -> int:
+    """How many bytes."""
+    number = array.array("i", [0])
+    fcntl.ioctl(pipe, termios.FIONREAD, number)
+    return number[0]
 
 
 def test_ctrl_c_keeps_what_was_learned(tmp_path: Path, digits: Path) -> None:

@@ -19,7 +19,7 @@ import forking
 import pytest
 from asking import PATIENCE, until
 from checking_client import Client, kind
-from faulty_servers import HOLD, RUN, Faulty, check_whole, expire, followed, kill, parameters
+from faulty_servers import HOLD, RUN, Faulty, check_whole, expire, followed, kill
 from server_process import alive, environment
 from small_networks import architecture, pixels
 from writers import stop, writer
@@ -91,7 +91,7 @@ def test_a_damaged_parameter_file_is_a_500_and_the_others_serve_on(client: Clien
         path.rmdir() if path.is_dir() else path.unlink(missing_ok=True)
 
 
-def test_a_run_whose_checkpoint_is_damaged_begins_anew(start: Start, undisturbed: bytes) -> None:
+def test_a_run_whose_checkpoint_is_damaged_begins_anew(start: Start, undisturbed: str) -> None:
     server = start()
     checkpoints = server.on_disk.storage / "checkpoints"
     with Client(server.url()) as client:
@@ -107,7 +107,7 @@ def test_a_run_whose_checkpoint_is_damaged_begins_anew(start: Start, undisturbed
                 assert client.run(run_id)["epoch"] == 2
             run = followed(client, run_id, least=2)
             check_whole(run)
-            assert parameters(client, run) == undisturbed
+            assert client.digest_of_parameters(run) == undisturbed
             assert server.logged("checkpoint corrupt, restarting from epoch 1", run_id) == 1
             assert server.logged("resuming run", run_id) == 0
         until(lambda: not list(filter(Path.is_file, checkpoints.iterdir())), "the last checkpoint is removed")

@@ -18,7 +18,7 @@ import forking
 import pytest
 from asking import PATIENCE, Document, until
 from checking_client import Client, kind
-from faulty_servers import HOLD, Faulty, check_whole, ended_after, expire, parameters
+from faulty_servers import HOLD, Faulty, check_whole, ended_after, expire
 from needed import skip_if
 from server_process import environment
 from small_networks import SMALL, architecture, pixels
@@ -38,7 +38,7 @@ def refused(client: Client, path: str, body: Document) -> bool:
     return True
 
 
-def test_a_run_whose_parameters_find_no_room_fails_and_the_next_succeeds(start: Start, undisturbed: bytes) -> None:
+def test_a_run_whose_parameters_find_no_room_fails_and_the_next_succeeds(start: Start, undisturbed: str) -> None:
     server = start()
     server.switch(HOLD)
     with Client(server.url()) as client:
@@ -56,10 +56,10 @@ def test_a_run_whose_parameters_find_no_room_fails_and_the_next_succeeds(start: 
         until(lambda: not list(checkpoints.iterdir()), "the checkpoints are removed")
         run = client.wait(client.train(run["model_id"]))
         check_whole(run)
-        assert parameters(client, run) == undisturbed
+        assert client.digest_of_parameters(run) == undisturbed
 
 
-def test_a_database_without_room_refuses_writes_and_reads_on(start: Start, undisturbed: bytes) -> None:
+def test_a_database_without_room_refuses_writes_and_reads_on(start: Start, undisturbed: str) -> None:
     server = start()
     server.switch(HOLD)
     with Client(server.url()) as client:
@@ -71,7 +71,7 @@ def test_a_database_without_room_refuses_writes_and_reads_on(start: Start, undis
             assert refused(client, "/api/models", {"architecture": SMALL})
             assert refused(client, f"/api/models/{model_id}/train", {})
             assert refused(client, f"/api/runs/{run_id}/cancel", {})
-            until(lambda: server.logged("run failed", run_id), "the run fails, which cannot be recorded either")
+            until(lambda: server.logged("run left", run_id), "the run has failed, which cannot be recorded either")
             client.infer(saved, ROWS)
             assert client.run(run_id)["state"] == "running"
             assert client.get("/readyz", token=None).status_code == 200
@@ -79,7 +79,7 @@ def test_a_database_without_room_refuses_writes_and_reads_on(start: Start, undis
             assert attempts < 100
         run = released(server, client, run_id)
         check_whole(run)
-        assert parameters(client, run) == undisturbed
+        assert client.digest_of_parameters(run) == undisturbed
 
 
 def released(server: Faulty, client: Client, run_id: str) -> Document:
@@ -112,7 +112,7 @@ def fill(file: BinaryIO) -> None:
 
 @pytest.mark.parametrize("what", ["rows", "files", "both"])
 def test_a_disk_that_is_really_full(
-    small_disk: Path, tmp_path: Path, digits: Path, undisturbed: bytes, what: str
+    small_disk: Path, tmp_path: Path, digits: Path, undisturbed: str, what: str
 ) -> None:
     """The disk of the database and its log, that of parameter files and checkpoints, or both as one."""
     ballast = small_disk / "ballast"
@@ -149,7 +149,7 @@ def test_a_disk_that_is_really_full(
                 assert run["error"]["code"] == "disk_full"
                 run = client.wait(client.train(run["model_id"]))
             check_whole(run)
-            assert parameters(client, run) == undisturbed
+            assert client.digest_of_parameters(run) == undisturbed
         assert server.process.poll() is None
         assert server.stop() == 0
 

@@ -11,7 +11,7 @@ from collections.abc import Callable
 import pytest
 from asking import WRITE, until
 from checking_client import Client
-from faulty_servers import HOLD, RUN, Faulty, check_whole, expire, followed, kill, parameters
+from faulty_servers import HOLD, RUN, Faulty, check_whole, expire, followed, kill
 from server_process import alive, children
 from small_networks import SMALL
 
@@ -28,14 +28,14 @@ def gone_soon(pid: int) -> None:
         time.sleep(0.02)
 
 
-def ends_undisturbed(client: Client, run_id: str, undisturbed: bytes) -> None:
+def ends_undisturbed(client: Client, run_id: str, undisturbed: str) -> None:
     """The run ends whole, and with the bits of one that nothing happened to."""
     run = followed(client, run_id, least=2)
     check_whole(run)
-    assert parameters(client, run) == undisturbed
+    assert client.digest_of_parameters(run) == undisturbed
 
 
-def test_runs_whose_workers_are_killed_go_on_from_their_checkpoints(start: Start, undisturbed: bytes) -> None:
+def test_runs_whose_workers_are_killed_go_on_from_their_checkpoints(start: Start, undisturbed: str) -> None:
     """First one of two workers, then both at once, after which Pebble's pool is of no use any more."""
     server = start(workers=2)
     server.switch(HOLD)
@@ -57,7 +57,7 @@ def test_runs_whose_workers_are_killed_go_on_from_their_checkpoints(start: Start
 
 
 @pytest.mark.parametrize("workers_too", [False, True])
-def test_runs_whose_server_is_killed_go_on_with_the_next(start: Start, undisturbed: bytes, workers_too: bool) -> None:
+def test_runs_whose_server_is_killed_go_on_with_the_next(start: Start, undisturbed: str, workers_too: bool) -> None:
     server = start()
     server.switch(HOLD)
     with Client(server.url()) as client:
@@ -94,7 +94,7 @@ def test_a_run_that_takes_its_server_down_three_times_has_failed(start: Start) -
         check_whole(client.trained(RUN))
 
 
-def test_a_run_that_gets_further_is_not_blamed_for_servers_that_are_killed(start: Start, undisturbed: bytes) -> None:
+def test_a_run_that_gets_further_is_not_blamed_for_servers_that_are_killed(start: Start, undisturbed: str) -> None:
     """As often as a run may lose its worker."""
     places = [(1, 0), (1, 200), (2, 200)]
     server = start("hold-1-0", "hold-1-200", "hold-2-200")
@@ -112,17 +112,17 @@ def test_a_run_that_gets_further_is_not_blamed_for_servers_that_are_killed(start
     assert server.logged("run claimed", run_id) == 4
 
 
-def test_workers_that_are_slow_to_start_are_given_more_time(start: Start, undisturbed: bytes) -> None:
+def test_workers_that_are_slow_to_start_are_given_more_time(start: Start, undisturbed: str) -> None:
     server = start("slow-start")
     with Client(server.url()) as client:
         run = client.trained(RUN)
         check_whole(run)
-        assert parameters(client, run) == undisturbed
+        assert client.digest_of_parameters(run) == undisturbed
     assert "worker replaced: it did not claim its run" in server.log()
     assert server.on_disk.query("SELECT worker_losses FROM runs") == [(0,)]
 
 
-def test_sigterm_answers_what_is_in_flight_and_saves_what_is_running(start: Start, undisturbed: bytes) -> None:
+def test_sigterm_answers_what_is_in_flight_and_saves_what_is_running(start: Start, undisturbed: str) -> None:
     server = start()
     server.switch(HOLD)
     with Client(server.url()) as client:
@@ -186,7 +186,7 @@ def test_a_server_that_something_keeps_from_ending_ends_all_the_same(start: Star
     assert "ending at once" in server.events()[-1]["event"]
 
 
-def test_workers_that_cannot_save_their_runs_in_time_end_all_the_same(start: Start, undisturbed: bytes) -> None:
+def test_workers_that_cannot_save_their_runs_in_time_end_all_the_same(start: Start, undisturbed: str) -> None:
     """They are in the middle of a batch, say, that takes longer than the server may wait."""
     server = start("deaf", workers=3)
     with Client(server.url()) as client:
@@ -200,4 +200,4 @@ def test_workers_that_cannot_save_their_runs_in_time_end_all_the_same(start: Sta
     server = start()
     with Client(server.url()) as client:
         for run_id in runs:
-            assert parameters(client, client.wait(run_id)) == undisturbed
+            assert client.digest_of_parameters(client.wait(run_id)) == undisturbed

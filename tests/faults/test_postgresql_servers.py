@@ -10,7 +10,7 @@ import forking
 import pytest
 from asking import until
 from checking_client import Client, kind
-from faulty_servers import HOLD, RUN, Faulty, check_whole, ended_after, expire_in, parameters
+from faulty_servers import HOLD, RUN, Faulty, check_whole, ended_after, expire_in
 from postgres import Cluster
 from server_process import Server, environment
 from small_networks import SMALL, pixels
@@ -72,7 +72,7 @@ def test_what_one_server_trains_another_serves(start: Callable[[str], Server]) -
 
 
 def test_a_restart_of_the_database_costs_no_run(
-    server: Faulty, asker: Client, cluster: Cluster, undisturbed: bytes
+    server: Faulty, asker: Client, cluster: Cluster, undisturbed: str
 ) -> None:
     """It trains on meanwhile, and cannot record what it has learned."""
     run_id = in_the_middle(asker)
@@ -81,7 +81,7 @@ def test_a_restart_of_the_database_costs_no_run(
     cluster.start()
     run = asker.wait(run_id, "succeeded")
     check_whole(run)
-    assert parameters(asker, run) == undisturbed
+    assert asker.digest_of_parameters(run) == undisturbed
 
 
 def test_while_the_database_is_away_requests_are_told_to_come_back(
@@ -146,7 +146,7 @@ def test_a_home_moves_from_sqlite_with_all_that_it_has(
         rest = client.get(f"/api/models/{run['model_id']}/runs?cursor={page['next_cursor']}").json()["items"]
         assert [each["run_id"] for each in rest] == [*runs[1::-1], run["run_id"]]
         for run_id in runs:
-            assert parameters(client, client.wait(run_id, "succeeded")) == parameters(client, run)
+            assert client.digest_of_parameters(client.wait(run_id, "succeeded")) == client.digest_of_parameters(run)
         assert after.logged("resuming run at epoch 3", runs[0]) == 1
 
 

@@ -10,7 +10,7 @@ from contextlib import ExitStack
 import pytest
 from asking import until
 from checking_client import Client
-from faulty_servers import HOLD, RUN, Faulty, check_whole, expire, parameters
+from faulty_servers import HOLD, RUN, Faulty, check_whole, expire
 from on_disk import OnDisk
 
 Start = Callable[..., Faulty]
@@ -26,7 +26,7 @@ def kept_of(on_disk: OnDisk, run_id: str) -> tuple[object, ...]:
 
 
 def test_each_run_is_executed_once_and_a_stopped_worker_writes_nothing_when_it_wakes(
-    start: Start, undisturbed: bytes
+    start: Start, undisturbed: str
 ) -> None:
     first = start()
     first.switch(HOLD)
@@ -42,7 +42,7 @@ def test_each_run_is_executed_once_and_a_stopped_worker_writes_nothing_when_it_w
         other = stack.enter_context(Client(second.url()))
         run = other.wait(run_id)
         check_whole(run)
-        assert parameters(other, run) == undisturbed
+        assert other.digest_of_parameters(run) == undisturbed
         before = kept_of(first.on_disk, run_id)
         os.kill(worker, signal.SIGCONT)
         until(lambda: first.logged("run stopped: it is no longer this worker's", run_id), "the worker gives up")
@@ -63,7 +63,7 @@ def test_each_run_is_executed_once_and_a_stopped_worker_writes_nothing_when_it_w
 
 @pytest.mark.parametrize(("switch", "kind"), [("hold-saved", "checkpoints"), ("hold-written", "parameters")])
 def test_a_worker_that_wakes_between_a_file_and_its_row_takes_the_file_back(
-    start: Start, undisturbed: bytes, switch: str, kind: str
+    start: Start, undisturbed: str, switch: str, kind: str
 ) -> None:
     """It was stopped there, with its server, until its lease had really run out."""
     first = start(switch, "brief-leases")
@@ -80,7 +80,7 @@ def test_a_worker_that_wakes_between_a_file_and_its_row_takes_the_file_back(
         with Client(second.url()) as other:
             run = other.wait(run_id)
             check_whole(run)
-            assert parameters(other, run) == undisturbed
+            assert other.digest_of_parameters(run) == undisturbed
         assert file.exists()
         before = kept_of(first.on_disk, run_id)
         os.kill(worker, signal.SIGCONT)

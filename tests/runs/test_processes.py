@@ -15,7 +15,7 @@ import forking
 import pytest
 from asking import PATIENCE, WRITE, until
 from checking_client import Client
-from interrupting import INTERRUPTED_EPOCHS, interrupted, parameter_bytes
+from interrupting import INTERRUPTED_EPOCHS, interrupted
 from server_process import COMMANDS, Server, alive, environment
 from small_networks import ENDLESS, architecture, pixels
 
@@ -88,14 +88,12 @@ def test_a_run_fails_without_its_data_set_and_with_it_outlives_the_signals_that_
     assert server.on_disk.query("SELECT state, worker_losses FROM runs WHERE id = ?", run_id) == [("queued", 0)]
 
 
-def test_a_run_whose_worker_is_killed_is_given_back_and_ends_the_same(
-    served_by_each: Server, undisturbed: bytes
-) -> None:
+def test_a_run_whose_worker_is_killed_is_given_back_and_ends_the_same(served_by_each: Server, undisturbed: str) -> None:
     server = served_by_each
     with Client(server.url()) as client:
         run_id, worker = interrupted(client, server)
         os.kill(worker, signal.SIGKILL)
-        assert parameter_bytes(client, client.wait(run_id, "succeeded")) == undisturbed
+        assert client.digest_of_parameters(client.wait(run_id, "succeeded")) == undisturbed
         run = client.run(run_id)
         assert [entry["epoch"] for entry in run["history"]] == list(range(1, INTERRUPTED_EPOCHS + 1))
         assert run["started_at"] < run["finished_at"]

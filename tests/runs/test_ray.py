@@ -11,7 +11,7 @@ import pytest
 from asking import PATIENCE, until
 from checking_client import Client
 from forking import forked_by
-from interrupting import interrupted, parameter_bytes
+from interrupting import interrupted
 from ray_cluster import CPUS, RayCluster
 from server_process import Server, alive, children, cpu_seconds
 from small_networks import ENDLESS
@@ -35,7 +35,7 @@ def workers(client: Client) -> tuple[int, int]:
 
 
 def test_a_server_whose_cluster_is_gone_stays_and_its_run_goes_on_when_it_is_back(
-    served_by_ray: Server, ray_cluster: RayCluster, undisturbed: bytes
+    served_by_ray: Server, ray_cluster: RayCluster, undisturbed: str
 ) -> None:
     server = served_by_ray
     with Client(server.url()) as client:
@@ -50,7 +50,7 @@ def test_a_server_whose_cluster_is_gone_stays_and_its_run_goes_on_when_it_is_bac
         queued = client.train(client.model(epochs=1))
         assert client.wait(queued, "queued")
         ray_cluster.start()
-        assert parameter_bytes(client, client.wait(run_id, "succeeded")) == undisturbed
+        assert client.digest_of_parameters(client.wait(run_id, "succeeded")) == undisturbed
         client.wait(queued, "succeeded")
         assert ready(client) == {"status": "ready"}
     # It was no fault of the run.
@@ -61,14 +61,14 @@ def test_a_server_whose_cluster_is_gone_stays_and_its_run_goes_on_when_it_is_bac
 
 
 def test_a_server_whose_connection_to_ray_is_gone_makes_another(
-    served_by_ray: Server, ray_cluster: RayCluster, undisturbed: bytes
+    served_by_ray: Server, ray_cluster: RayCluster, undisturbed: str
 ) -> None:
     server = served_by_ray
     with Client(server.url()) as client:
         run_id, _ = interrupted(client, server)
         for process in (*children(server.process.pid), *forked_by(server.process.pid)):
             os.kill(process, signal.SIGKILL)
-        assert parameter_bytes(client, client.wait(run_id, "succeeded")) == undisturbed
+        assert client.digest_of_parameters(client.wait(run_id, "succeeded")) == undisturbed
     assert "the connection to Ray was lost" in server.log()
 
 

@@ -14,7 +14,7 @@ import pytest
 from asking import READ, WRITE, until
 from checking_client import Client
 from faulty_servers import expire
-from interrupting import INTERRUPTED, parameter_bytes, saved
+from interrupting import INTERRUPTED, saved
 from server_process import COMMANDS, Server, alive, children, environment
 from several import EXECUTES, OTHER, both_started, clients, only, spawned
 from small_networks import ENDLESS, RESTING, SMALL, pixels
@@ -65,7 +65,7 @@ def test_replaced_tokens_hold_in_all_processes(serve: Serve, tmp_path: Path) -> 
 
 
 @pytest.mark.parametrize("number", [EXECUTES, OTHER])
-def test_a_process_that_is_killed_is_replaced_and_no_run_is_lost(pair: Server, undisturbed: bytes, number: int) -> None:
+def test_a_process_that_is_killed_is_replaced_and_no_run_is_lost(pair: Server, undisturbed: str, number: int) -> None:
     before = spawned(pair.process.pid)
     with clients(pair) as asked:
         kept = asked[1 - number]
@@ -87,7 +87,7 @@ def test_a_process_that_is_killed_is_replaced_and_no_run_is_lost(pair: Server, u
             client = Client(pair.url())
         queued = kept.train(kept.model(), epochs=1)
         with client:
-            assert parameter_bytes(client, client.wait(run_id, "succeeded")) == undisturbed
+            assert client.digest_of_parameters(client.wait(run_id, "succeeded")) == undisturbed
             client.wait(queued, "succeeded")
     assert f"server process {number} is replaced" in pair.log()
 

@@ -113,10 +113,6 @@ def kill(*pids: int) -> None:
             os.kill(pid, signal.SIGKILL)
 
 
-def parameters(client: Client, run: Document) -> bytes:
-    return client.get(f"/api/params/{run['param_id']}?format=safetensors").content
-
-
 def check_whole(run: Document, epochs: int = 4) -> None:
     """A succeeded run has one entry for each of its epochs, in their order."""
     assert run["state"] == "succeeded"

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import signal
 
-from asking import Document, until
+from asking import until
 from checking_client import Client
 from endless import INTERRUPTED_EPOCHS
 from server_process import Server
@@ -16,11 +16,6 @@ INTERRUPTED = {
     "architecture": SMALL,
     "hyperparams": {"epochs": INTERRUPTED_EPOCHS, "optimizer": {"lr": 0.01, "momentum": 0.9}},
 }
-
-
-def parameter_bytes(client: Client, run: Document) -> bytes:
-    """The parameters that a run has learned, as their file."""
-    return client.get(f"/api/params/{run['param_id']}?format=safetensors").content
 
 
 def saved(client: Client, run_id: str) -> bool:
