@@ -42,7 +42,7 @@ def run(
     except (OSError, ValueError, OverflowError) as error:
         service.close()
         raise SettingsError(f"cannot listen at {host}:{port}: {_reason(error)}") from None
-    signals = note_signals()  # before it says where it serves: who has read that may end it
+    signals = note_signals()  # before the address is printed: whoever reads it may send one at once
     url = addresses(sockets)[0]
     console.say(f"Serving at {url}/api with the {kernels.isa()} kernels; Ctrl-C ends it.")
     console.say(_page(url, service.settings))

@@ -22,8 +22,8 @@ async function start() {
   }
 }
 
-// The viewer has a style of its own, and asks this server alone, also behind a prefix that a proxy strips. Each operation
-// says all of itself: "normalized", so that the viewer need not copy the document to look for what is inherited.
+// The viewer has a style of its own, and asks this server alone, also behind a prefix that a proxy strips. Operations
+// inherit nothing from their path or the document ("normalized"): the viewer need not copy all of it to look for that.
 function show(description) {
   document.querySelector("#own-style").remove();
   document.documentElement.classList.toggle("dark-mode", matchMedia("(prefers-color-scheme: dark)").matches);

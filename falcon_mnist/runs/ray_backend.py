@@ -196,7 +196,13 @@ class RayBackend:
             process.join(1)
 
 
-def _drive(*arguments: Any) -> None:
+def _drive(
+    connection: Connection,
+    settings: Settings,
+    address: str,
+    logging_as: tuple[int, logs.Style],
+    parts: Callable[[Settings], Parts],
+) -> None:
     from falcon_mnist.runs import ray_driver  # what it imports is large, and this process alone needs it
 
-    ray_driver.drive(*arguments)
+    ray_driver.drive(connection, settings, address, logging_as, parts)

@@ -89,7 +89,7 @@ def _connected(address: str) -> Any:
     import ray.util.scheduling_strategies
 
     ray.init(address=address, log_to_driver=False, configure_logging=False, logging_level=logging.ERROR)
-    # Ray's thread for errors that are to be printed asks again at once as long as the head is away, on a whole CPU.
+    # While the head is away, Ray's thread that prints errors would ask again without a pause, on a whole CPU.
     with contextlib.suppress(AttributeError):
         ray._private.worker.global_worker.threads_stopped.set()
     return ray

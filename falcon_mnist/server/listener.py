@@ -152,11 +152,12 @@ class Listeners:
         return [channel for listener in self.listeners for channel in list(listener.active_channels.values())]
 
     def run(self) -> None:
-        """Read and write until another thread closes this."""
+        """Read and write until another thread closes this; then close what listens."""
         for listener in self.listeners:
             listener.io_thread = threading.get_ident()
         while not self._closed:
             self.turn()
+        self._close_listeners()
 
     def turn(self) -> None:
         """Wait until there is something to read or write, and do it."""
@@ -175,8 +176,15 @@ class Listeners:
             listener.pull_trigger()
 
     def close(self) -> None:
-        """Close what listens, and end `run`; connections stay."""
+        """End `run`, or, where nothing runs, close what listens; connections stay."""
+        if self._closed:
+            return
         self._closed = True
-        self.pull_trigger()
+        if any(listener.io_thread for listener in self.listeners):
+            self.pull_trigger()  # which is closed with its listener: not before `run` has heard it
+        else:
+            self._close_listeners()
+
+    def _close_listeners(self) -> None:
         for listener in self.listeners:
             listener.close()

@@ -26,8 +26,8 @@ from server_process import Server, environment
 from small_networks import SMALL, architecture
 
 ONCE = 8
-MEMORY = 360 * 2**20  # they take up to 280 MB; without turns, most take 350 to 530 MB
-AFTERWARDS = 210 * 2**20
+MEMORY = 340 * 2**20  # they take up to 280 MB; without turns, most take 350 to 530 MB
+AFTERWARDS = 230 * 2**20
 # So many others are answered while eight go on asking. Behind requests that keep all threads for seconds, that many
 # would take longer than a test waits.
 OTHERS = 12

@@ -24,12 +24,12 @@ def test_the_token_is_asked_for_once_and_kept_for_the_tab(trained: Document, new
 
 
 def test_a_link_with_the_token_leads_in_and_loses_it_and_a_wrong_one_is_said(
-    site: Site, trained: Document, new_tab: OpenPage
+    trained: Document, new_tab: OpenPage
 ) -> None:
     page = new_tab(WRITE)
     expect(page.get_by_role("heading", name="Draw a digit")).to_be_visible()
     assert page.url.endswith("/#/")
-    page.goto(f"{site.url}/#token=a-wrong-one")
+    page = new_tab("a-wrong-one")
     expect(page.get_by_role("alert")).to_have_text("The server does not know this token.")
     assert page.evaluate("sessionStorage.length") == 0
 

@@ -22,7 +22,7 @@ from small_networks import ENDLESS, architecture, pixels
 Serve = Callable[..., Server]
 
 
-# Too long as well, and a worker that was not forked leaves the other CPUs to the tests beside it.
+# Too long to end in a test as well, and so small that it trains on one CPU: the others are left to other tests.
 ON_ONE_CPU = ENDLESS | {"architecture": architecture(256, 256)}
 
 

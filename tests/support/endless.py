@@ -1,4 +1,4 @@
-"""What tests' workers work with: runs that are only to be running while something happens rest most of the time."""
+"""How the workers of tests train: a run that only has to be running while something else happens rests mostly."""
 
 from __future__ import annotations
 

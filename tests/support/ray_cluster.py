@@ -56,7 +56,7 @@ class RayCluster:
     def _spawn(self) -> None:
         command = [
             *(*RAY, "start", "--head", "--block", "--disable-usage-stats", f"--port={self._port}"),
-            # Without a dashboard its process starts too, a second of a CPU; but not where its port is taken.
+            # Even so the dashboard's process would start, a second of a CPU: a port that is taken keeps it from that.
             *("--include-dashboard=false", f"--dashboard-port={self._taken_port}", f"--temp-dir={self._folder}"),
             *(f"--node-ip-address={self._host}", "--min-worker-port=0", "--max-worker-port=0"),
             *(f"--num-cpus={CPUS}", f"--object-store-memory={OBJECT_STORE_BYTES}"),
