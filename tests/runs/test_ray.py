@@ -46,9 +46,8 @@ def test_a_server_whose_cluster_is_gone_stays_and_its_run_goes_on_when_it_is_bac
         used = cpu_seconds(driver)
         ray_cluster.kill()
         until(lambda: ready(client) == {"status": "ready", "runs": "waiting"}, "the server has noticed")
-        assert (
-            not alive(driver) or cpu_seconds(driver) - used < 0.5
-        )  # to look for it again and again would take a whole CPU
+        # To look for it again and again would take a whole CPU.
+        assert not alive(driver) or cpu_seconds(driver) - used < 0.5
         queued = client.train(client.model(epochs=1))
         assert client.wait(queued, "queued")
         ray_cluster.start()
