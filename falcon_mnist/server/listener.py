@@ -27,6 +27,8 @@ log = logging.getLogger(__name__)
 PAUSE_SECONDS = 1.0
 # Where there is room for no other connection, one that has sent nothing for this long is closed.
 CROWDED_SECONDS = 2.0
+# In which the thread that reads notices that it is to end.
+CLOSE_SECONDS = 1.0
 
 
 class Listener(TcpWSGIServer):  # type: ignore[misc]
@@ -121,6 +123,8 @@ class Listeners:
         """
         self._map: dict[int, Any] = {}
         self._closed = False
+        self._idle = threading.Event()  # nothing runs
+        self._idle.set()
         self._watch = Watch(self._map, self._wait_seconds)
         self._adjustments = Adjustments(**adjustments)
         self.task_dispatcher = Dispatcher()
@@ -152,12 +156,15 @@ class Listeners:
         return [channel for listener in self.listeners for channel in list(listener.active_channels.values())]
 
     def run(self) -> None:
-        """Read and write until another thread closes this; then close what listens."""
-        for listener in self.listeners:
-            listener.io_thread = threading.get_ident()
-        while not self._closed:
-            self.turn()
-        self._close_listeners()
+        """Read and write until another thread closes this."""
+        self._idle.clear()
+        try:
+            for listener in self.listeners:
+                listener.io_thread = threading.get_ident()
+            while not self._closed:
+                self.turn()
+        finally:
+            self._idle.set()
 
     def turn(self) -> None:
         """Wait until there is something to read or write, and do it."""
@@ -176,15 +183,9 @@ class Listeners:
             listener.pull_trigger()
 
     def close(self) -> None:
-        """End `run`, or, where nothing runs, close what listens; connections stay."""
-        if self._closed:
-            return
+        """End `run`, and close what listens; connections stay."""
         self._closed = True
-        if any(listener.io_thread for listener in self.listeners):
-            self.pull_trigger()  # which is closed with its listener: not before `run` has heard it
-        else:
-            self._close_listeners()
-
-    def _close_listeners(self) -> None:
+        self.pull_trigger()  # which is closed with its listener: not before `run` has heard it
+        self._idle.wait(CLOSE_SECONDS)
         for listener in self.listeners:
             listener.close()
