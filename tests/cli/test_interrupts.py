@@ -71,7 +71,7 @@ def test_who_has_read_where_it_serves_may_end_it(tmp_path: Path, digits: Path, p
     try:
         until(lambda: unread(ours) > filled, "it has said where it serves")
         os.kill(process.pid, signal.SIGTERM)
-        os.read(ours, 4096)
+        assert b"\nServing at " in os.read(ours, 4096)
         assert process.wait(PATIENCE) == 0
     finally:
         process.kill()
