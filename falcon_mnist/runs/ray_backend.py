@@ -21,8 +21,7 @@ from multiprocessing.context import SpawnContext
 from typing import Any
 
 from falcon_mnist import logs
-from falcon_mnist.runs import worker
-from falcon_mnist.runs.attempt import Parts
+from falcon_mnist.runs import ray_task, worker
 from falcon_mnist.runs.backend import Ended, Outcome
 from falcon_mnist.runs.ray_messages import Cluster, Kill, Placed, Start, Unreachable
 from falcon_mnist.settings import Settings
@@ -51,7 +50,7 @@ class RayBackend:
         settings: Settings,
         notify: Callable[[], None],
         *,
-        parts: Callable[[Settings], Parts] = worker.parts,
+        parts: ray_task.MakeParts = worker.parts,
         retry_seconds: tuple[float, float] = RETRY_SECONDS,
         context: SpawnContext = SPAWN,
     ) -> None:
@@ -197,11 +196,7 @@ class RayBackend:
 
 
 def _drive(
-    connection: Connection,
-    settings: Settings,
-    address: str,
-    logging_as: tuple[int, logs.Style],
-    parts: Callable[[Settings], Parts],
+    connection: Connection, settings: Settings, address: str, logging_as: ray_task.Logging, parts: ray_task.MakeParts
 ) -> None:
     from falcon_mnist.runs import ray_driver  # what it imports is large, and this process alone needs it
 
