@@ -40,6 +40,16 @@ class OnDisk:
             connection.execute("BEGIN IMMEDIATE")
             yield
 
+    def opens(self) -> bool:
+        """Whether others can open the database: while a process closes it, and for as long as it is stopped there,
+        SQLite keeps them out.
+        """
+        try:
+            self.query("SELECT 1 FROM meta")
+        except sqlite3.OperationalError:
+            return False
+        return True
+
     def everything(self) -> tuple[Any, ...]:
         """The ids of all rows and the names of all stored files but checkpoints, which workers write at any time."""
         tables = ("models", "runs", "parameter_sets")
