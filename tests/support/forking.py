@@ -228,12 +228,10 @@ def serve(descriptor: int) -> None:
 
 def _warm_up() -> None:
     """What each program would do at its first use of a library, where the library keeps the result."""
-    import typer
-
     from falcon_mnist.api import openapi, operations
-    from falcon_mnist.cli.main import app
+    from falcon_mnist.cli import main
 
-    typer.main.get_command(app)  # what annotations mean
+    main.command()
     mimetypes.init()  # the system's table of media types, for Falcon
     openapi.document(operations.OPERATIONS)  # which every server makes for the first client that asks for it
 
