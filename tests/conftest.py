@@ -10,6 +10,7 @@ import gc
 from collections.abc import Callable, Generator, Iterator
 from pathlib import Path
 
+import execnet
 import forked_workers
 import hypothesis
 import numpy as np
@@ -19,6 +20,7 @@ import ray_cluster as ray_cluster_
 from asking import LIMITED_BODY, READ, WRITE, Document
 from buckets import Bucket, buckets
 from checking_client import Client
+from forked_tests import Forker
 from interrupting import INTERRUPTED
 from needed import skip_if
 from on_disk import OnDisk
@@ -87,6 +89,14 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     kinds = [[name for name in computes if computes[name] is kind] for kind in (False, True)]
     share = {name: number / len(names) for names in kinds for number, name in enumerate(names)}
     items.sort(key=lambda item: share[scope(item.nodeid)])
+
+
+def pytest_xdist_setupnodes(config: pytest.Config, specs: list[execnet.XSpec]) -> None:
+    """Have the processes forked: to start each anew takes longer than most modules."""
+    forker = Forker(config.args)
+    config.add_cleanup(forker.end)
+    for spec in specs:
+        spec.python = forker.python
 
 
 class ByModule(LoadScopeScheduling):

@@ -174,6 +174,11 @@ passed: list[int] = []
 _inherited: socket.socket | None = None
 
 
+def start() -> None:
+    """Start the forker, of this process and of those that are forked from it."""
+    _forker()
+
+
 def descriptor() -> int:
     """The connection to the forker, for a child process that inherits it and calls `join` with it."""
     return _forker().fileno()
@@ -191,8 +196,8 @@ def _forker() -> socket.socket:
     if _inherited is not None:
         return _inherited
     ours, its = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
-    for end in (ours, its):
-        end.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, _MOST_BYTES)
+    for side in (ours, its):
+        side.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, _MOST_BYTES)
     variables = {name: value for name, value in os.environ.items() if not name.startswith("FALCON_MNIST_")}
     process = subprocess.Popen(
         [sys.executable, "-c", f"import forking; forking.serve({its.fileno()})"],
@@ -201,8 +206,11 @@ def _forker() -> socket.socket:
         start_new_session=True,
     )
     its.close()
+    started_by = os.getpid()
 
     def end() -> None:
+        if os.getpid() != started_by:  # but forked from it: others use the forker still
+            return
         process.terminate()  # programs that still run keep its socket open
         process.wait()
         ours.close()
