@@ -10,6 +10,7 @@ import httpx
 import numpy as np
 import pytest
 from asynchronous import run_async
+from cases import for_each
 
 from falcon_mnist.client import AsyncClient, Client, ClientError, network
 from falcon_mnist.client.methods import Operations
@@ -150,7 +151,7 @@ def test_what_is_refused_is_not_tried_again(ask: Callable[..., Any]) -> None:
     assert script.pauses == []
 
 
-@pytest.mark.parametrize("text", ["", "<html>", "[]", '"words"', '{"errors": 1}'])
+@for_each("text", ["", "<html>", "[]", '"words"', '{"errors": 1}'])
 def test_an_answer_that_is_not_of_this_service_is_a_sentence_too(ask: Callable[..., Any], text: str) -> None:
     with pytest.raises(ClientError, match=r"^the server answered 404: Not Found$") as caught:
         ask(Script(httpx.Response(404, text=text)), lambda client: client.run("r_1"))
@@ -205,7 +206,7 @@ def test_an_address_may_lie_under_a_path_of_a_proxy() -> None:
     assert str(script.sent[0].url) == "http://server/digits/api/runs/r_1"
 
 
-@pytest.mark.parametrize("url", ["http://server/", "http://server/api", "http://server/api/"])
+@for_each("url", ["http://server/", "http://server/api", "http://server/api/"])
 def test_an_address_may_be_the_one_of_the_api(url: str) -> None:
     script = Script(ok())
     with Client(url, "a-token", transport=script) as client:
@@ -214,9 +215,7 @@ def test_an_address_may_be_the_one_of_the_api(url: str) -> None:
     assert script.sent[0].headers["Authorization"] == "Bearer a-token"
 
 
-@pytest.mark.parametrize(
-    ("url", "token"), [("http://server:x", "a-token"), ("http://server", "tökén"), ("http://server", "a\n")]
-)
+@for_each("url, token", [("http://server:x", "a-token"), ("http://server", "tökén"), ("http://server", "a\n")])
 def test_an_address_or_token_that_is_none_is_a_sentence(url: str, token: str) -> None:
     with pytest.raises(ClientError):
         Client(url, token)
@@ -234,7 +233,7 @@ def test_methods_say_what_they_take_and_do() -> None:
 NO_ANSWERS = [b"", b"<html>", b"[]", b"null", b"5", b'"text"', b"[" * 100_000, b"\xff"]
 
 
-@pytest.mark.parametrize("content", NO_ANSWERS, ids=range(len(NO_ANSWERS)))
+@for_each("content", NO_ANSWERS)
 def test_what_is_no_object_is_not_this_api(ask: Callable[..., Any], content: bytes) -> None:
     with pytest.raises(ClientError, match="not this API") as caught:
         ask(Script(httpx.Response(200, content=content)), lambda client: client.status())
@@ -261,7 +260,7 @@ STRANGE_REFUSALS = [
 ]
 
 
-@pytest.mark.parametrize("content", STRANGE_REFUSALS, ids=range(len(STRANGE_REFUSALS)))
+@for_each("content", STRANGE_REFUSALS)
 def test_a_refusal_in_no_known_form_is_an_error_all_the_same(ask: Callable[..., Any], content: bytes) -> None:
     with pytest.raises(ClientError) as caught:
         ask(Script(httpx.Response(422, content=content)), lambda client: client.run("r_1"))

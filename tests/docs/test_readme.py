@@ -8,6 +8,7 @@ from pathlib import Path
 
 import jsonschema_rs
 import pytest
+from cases import for_each
 
 from falcon_mnist.api import openapi
 from falcon_mnist.api.operations import OPERATIONS
@@ -72,7 +73,7 @@ def test_the_table_of_kernels_names_every_folder() -> None:
     assert named == {f"{path.parent.name}/" for path in (ROOT / "kernels").glob("*/*.pxi")} | {"reference.py"}
 
 
-@pytest.mark.parametrize("package", sorted(path.parent for path in (ROOT / "falcon_mnist").glob("*/__init__.py")))
+@for_each("package", sorted(path.parent for path in (ROOT / "falcon_mnist").glob("*/__init__.py")))
 def test_each_package_says_what_it_holds_and_imports(package: Path) -> None:
     (text,) = re.findall(r'^"""(.*?)"""', (package / "__init__.py").read_text(), flags=re.DOTALL)
     assert re.search(r"\b[Ii]mports?\b", text), f"{package.name} does not say what it may import"
@@ -84,7 +85,7 @@ def links() -> list[tuple[str, str]]:
     return [(name, link) for name, link in found if not re.match(r"https?://", link)]
 
 
-@pytest.mark.parametrize(("name", "link"), links())
+@for_each("name, link", links())
 def test_links_lead_somewhere(name: str, link: str) -> None:
     path, _, anchor = link.partition("#")
     file = ((ROOT / name).parent / path).resolve() if path else ROOT / name
@@ -94,7 +95,7 @@ def test_links_lead_somewhere(name: str, link: str) -> None:
         assert anchor in {re.sub(r"[^\w\- ]", "", heading.lower()).replace(" ", "-") for heading in headings}
 
 
-@pytest.mark.parametrize("name", sorted(set(DOCUMENTS) - {"README.md"}))
+@for_each("name", sorted(set(DOCUMENTS) - {"README.md"}))
 def test_every_document_is_reached_from_the_readme(name: str) -> None:
     assert f"]({name})" in README
 
@@ -123,7 +124,7 @@ def test_every_warning_and_error_in_the_log_is_explained() -> None:
     assert set(re.findall(r"^\| `([^`]*)` \|", table, flags=re.M)) == alarms()
 
 
-@pytest.mark.parametrize("command", sorted(set(re.findall(r"`falcon-mnist ([a-z]+(?: [a-z]+)?)`", TEXT))))
+@for_each("command", sorted(set(re.findall(r"`falcon-mnist ([a-z]+(?: [a-z]+)?)`", TEXT))))
 def test_commands_in_the_documents_exist(command: str) -> None:
     with pytest.raises(SystemExit) as ended:
         app([*shlex.split(command), "--help"])
@@ -148,7 +149,7 @@ def transcripts() -> list[tuple[str, str, dict[str, object]]]:
     return found
 
 
-@pytest.mark.parametrize(("method", "path", "answer"), transcripts())
+@for_each("method, path, answer", transcripts())
 def test_documented_errors_are_as_the_description_says(method: str, path: str, answer: dict[str, object]) -> None:
     document = openapi.document(OPERATIONS)
     (media,) = document["paths"][path][method]["responses"][str(answer["status"])]["content"].values()
@@ -162,7 +163,7 @@ def test_no_placeholder_is_left() -> None:
 PATHS = re.findall(r"(?<![\w/])((?:tests|bench|docs|kernels)/[a-z_0-9/-]+(?:\.[a-z]+)?)", TEXT)
 
 
-@pytest.mark.parametrize("path", sorted(set(PATHS)))
+@for_each("path", sorted(set(PATHS)))
 def test_paths_in_the_documents_are_there(path: str) -> None:
     assert (ROOT / path).exists()
 
@@ -170,7 +171,7 @@ def test_paths_in_the_documents_are_there(path: str) -> None:
 STEPS = (ROOT / ".ci" / "run").read_text()
 
 
-@pytest.mark.parametrize("name", sorted(set(re.findall(r"python -m tests\.long ([a-z_]+)", TEXT + STEPS))))
+@for_each("name", sorted(set(re.findall(r"python -m tests\.long ([a-z_]+)", TEXT + STEPS))))
 def test_what_runs_long_is_there(name: str) -> None:
     assert (ROOT / "tests" / "long" / f"{name}.py").is_file()
 

@@ -6,7 +6,7 @@ from collections.abc import Callable
 from types import SimpleNamespace
 from typing import Any
 
-import pytest
+from cases import for_each
 from waitress.adjustments import Adjustments
 from waitress.task import WSGITask
 
@@ -45,11 +45,11 @@ def _parts(answer: bytes) -> tuple[bytes, set[bytes], bytes]:
     return first, {line.partition(b": ")[0].lower() + b": " + line.partition(b": ")[2] for line in lines}, body
 
 
-@pytest.mark.parametrize("connection", [{}, {"CONNECTION": "keep-alive"}, {"CONNECTION": "Close"}], ids=str)
-@pytest.mark.parametrize("version", ["1.0", "1.1", "2.0"])
-@pytest.mark.parametrize("method", ["GET", "HEAD"])
-@pytest.mark.parametrize(
-    ("status", "pieces", "length"),
+@for_each("connection", [{}, {"CONNECTION": "keep-alive"}, {"CONNECTION": "Close"}])
+@for_each("version", ["1.0", "1.1", "2.0"])
+@for_each("method", ["GET", "HEAD"])
+@for_each(
+    "status, pieces, length",
     [
         ("200 OK", [b"body"], 4),
         ("200 OK", [b"bo", b"dy"], 4),

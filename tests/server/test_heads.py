@@ -5,7 +5,7 @@ from __future__ import annotations
 from types import SimpleNamespace
 from typing import Any
 
-import pytest
+from cases import for_each
 from hypothesis import given
 from hypothesis import strategies as st
 from waitress.adjustments import Adjustments
@@ -74,7 +74,7 @@ OTHERS = [
 ]
 
 
-@pytest.mark.parametrize("head", PLAIN)
+@for_each("head", PLAIN)
 def test_a_plain_head_is_read_at_once(head: bytes) -> None:
     assert plain_head.parse(head) is not None
 
@@ -92,7 +92,7 @@ def test_what_was_read_before_is_read_anew_but_for_the_length() -> None:
     assert plain_head.parse(head("5", "b", "Transfer-Encoding: chunked\r\n")) is None
 
 
-@pytest.mark.parametrize("head", OTHERS)
+@for_each("head", OTHERS)
 def test_any_other_head_is_left_to_waitress(head: bytes) -> None:
     assert plain_head.parse(head) is None
 
@@ -159,7 +159,7 @@ def test_generated_heads_are_read_alike(first: tuple[str, ...], lines: list[tupl
     _assert_read_alike("\r\n".join(map("".join, [first, *lines, (), ()])).encode("latin-1"))
 
 
-@pytest.mark.parametrize("head", PLAIN + OTHERS)
+@for_each("head", PLAIN + OTHERS)
 def test_each_head_with_one_byte_changed_is_read_alike(head: bytes) -> None:
     for at in range(min(len(head) - 4, 200)):
         for byte in b"\r\n \t:_#%/a0\0\x80":
