@@ -60,13 +60,17 @@ def pytest_sessionfinish() -> None:
 # in several folders.
 LONGEST = ("ray", "page", "faults", "hostile", "server", "runs", "storage", "cli", "data")
 
+POSTGRESQL = ("[postgresql", "/test_postgresql", "/test_moving", "/test_bucket_servers")
+
 
 def scope(nodeid: str) -> str:
-    """What one process tests: a module; tests/page as a whole, which trains one network for all; and all tests on Ray,
-    which share a cluster.
+    """What one process tests: a module; tests/page as a whole, which trains one network for all; all tests on Ray,
+    which share a cluster; and a folder's tests with PostgreSQL, whose cluster takes a second of CPU time to make.
     """
     if "[ray" in nodeid or "/test_ray" in nodeid:
         return "ray"
+    if any(part in nodeid for part in POSTGRESQL):
+        return f"postgresql of {Path(nodeid).parts[1]}"
     return "page" if "tests/page/" in nodeid else nodeid.partition("::")[0]
 
 

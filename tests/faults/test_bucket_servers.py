@@ -46,9 +46,11 @@ def start(
         yield lambda name, *faults: begin(tmp_path / name, digits, *faults, **shared)
 
 
-def held(client: Client) -> str:
+def held(server: Faulty, client: Client) -> str:
     """A run that is saved, and waits in its third epoch."""
+    server.switch(HOLD)
     run_id = client.train(client.model(RUN))
+    until(lambda: client.run(run_id)["epoch"] == 2, "two epochs are finished")
 
     def saved() -> bool:
         answer = client.get(f"/api/runs/{run_id}/snapshot")
@@ -58,65 +60,61 @@ def held(client: Client) -> str:
     return run_id
 
 
-def check_undisturbed(client: Client, run: Document) -> None:
-    """The run ended as one that nothing happens to."""
-    check_whole(run)
-    assert client.digest_of_parameters(run) == client.digest_of_parameters(client.trained(RUN))
+def trained_while_away(server: Faulty, client: Client, between: Proxy, fault: str) -> str:
+    """A run that has trained, and waits for the bucket, to which this happens."""
+    run_id = held(server, client)
+    between.do(repeat(fault))
+    server.switch(HOLD, on=False)
+    until(lambda: server.logged("run waits for its storage", run_id), "the run has trained")
+    return run_id
 
 
-def test_what_one_server_trains_another_serves_and_goes_on_with_when_the_first_is_killed(
-    start: Callable[..., Faulty],
+def test_nothing_is_lost_while_the_bucket_is_away_nor_when_a_server_is_killed_of_which_another_goes_on_with_all(
+    start: Callable[..., Faulty], between: Proxy, undisturbed: str
 ) -> None:
-    """It serves it until one deletes it."""
-    first = start("one", HOLD, "brief-leases")
+    """The other serves what the first has trained, until one deletes it."""
+
+    def check_undisturbed(client: Client, run_id: str) -> None:
+        run = client.wait(run_id, "succeeded")
+        check_whole(run)
+        assert client.digest_of_parameters(run) == undisturbed
+
+    first = start("one")
     with Client(first.url()) as one:
-        run = one.trained(BRIEF)
-        run_id = held(one)
+        known = one.trained(BRIEF)
+        param_id = known["param_id"]
+        expected = one.infer(param_id, ROWS)["outputs"]
+        parameters = one.get(f"/api/params/{param_id}").json()["parameters"]
+
+        run_id = trained_while_away(first, one, between, "error")
+        body = {"architecture": SMALL, "parameters": parameters}
+        refused = one.post("/api/params", body)
+        assert (refused.status_code, kind(refused)) == (503, "storage-unavailable")
+        assert one.infer(param_id, ROWS)["outputs"] == expected  # from the copy
+        assert one.run(run_id)["state"] == "running"
+        between.do()
+        check_undisturbed(one, run_id)
+        assert one.post("/api/params", body).status_code == 201
+
+        first.switch("brief-leases")
+        run_id = held(first, one)
         second = start("two", "brief-leases")
         with Client(second.url()) as two:
-            param_id = run["param_id"]
-            outputs = [client.infer(param_id, ROWS)["outputs"] for client in (one, two)]
-            assert outputs[0] == outputs[1]
-            assert one.digest_of_parameters(run) == two.digest_of_parameters(run)
+            assert two.infer(param_id, ROWS)["outputs"] == expected
+            assert one.digest_of_parameters(known) == two.digest_of_parameters(known)
             assert one.request("DELETE", f"/api/params/{param_id}").status_code == 204
-            body = {"param_id": param_id, "inputs": ROWS}
-            until(lambda: two.post("/api/infer", body).status_code == 404, "the other server notices")
+            rows = {"param_id": param_id, "inputs": ROWS}
+            until(lambda: two.post("/api/infer", rows).status_code == 404, "the other server notices")
             assert two.get(f"/api/params/{param_id}").status_code == 404
             kill(first.process.pid, *first.workers())
-            run = two.wait(run_id, "succeeded")
+            check_undisturbed(two, run_id)
             assert second.logged("resuming run at epoch 3", run_id)
-            check_undisturbed(two, run)
 
-
-def test_while_the_bucket_is_away_nothing_is_lost(start: Callable[..., Faulty], between: Proxy) -> None:
-    """Nor where the server ends meanwhile."""
-    server = start("one", HOLD)
-    with Client(server.url()) as client:
-        known = client.trained(BRIEF)
-        expected = client.infer(known["param_id"], ROWS)["outputs"]
-        parameters = client.get(f"/api/params/{known['param_id']}").json()["parameters"]
-        run_id = held(client)
-        between.do(repeat("error"))
-        server.switch(HOLD, on=False)
-        until(lambda: server.logged("run waits for its storage", run_id), "the run has trained")
-        body = {"architecture": SMALL, "parameters": parameters}
-        refused = client.post("/api/params", body)
-        assert (refused.status_code, kind(refused)) == (503, "storage-unavailable")
-        assert client.infer(known["param_id"], ROWS)["outputs"] == expected  # from the copy
-        assert client.run(run_id)["state"] == "running"
-        between.do()
-        run = client.wait(run_id, "succeeded")
-        assert client.post("/api/params", body).status_code == 201
-        check_undisturbed(client, run)
-        server.switch(HOLD)
-        run_id = held(client)
-        between.do(repeat("refused"))
-        server.switch(HOLD, on=False)
-        until(lambda: server.logged("run waits for its storage", run_id), "the run has trained")
-    assert server.stop() == 0
+            run_id = trained_while_away(second, two, between, "refused")
+    assert second.stop() == 0
     between.do()
-    with Client(start("one").url()) as client:
-        check_undisturbed(client, client.wait(run_id, "succeeded"))
+    with Client(start("two").url()) as client:
+        check_undisturbed(client, run_id)
 
 
 def command(home: Path, *arguments: object, **settings: object) -> subprocess.CompletedProcess[str]:

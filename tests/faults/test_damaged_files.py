@@ -9,7 +9,6 @@ import shutil
 import sqlite3
 import stat
 import subprocess
-import sys
 import time
 from collections.abc import Callable
 from contextlib import closing
@@ -19,6 +18,7 @@ import forking
 import pytest
 from asking import PATIENCE, until
 from checking_client import Client, kind
+from commands import Command
 from faulty_servers import HOLD, RUN, Faulty, check_whole, expire, followed, kill
 from server_process import alive, environment
 from small_networks import architecture, pixels
@@ -187,28 +187,10 @@ def test_a_database_of_a_newer_version_is_refused_in_one_sentence(tmp_path: Path
 
 @pytest.fixture(scope="module")
 def healthy(tmp_path_factory: pytest.TempPathFactory, digits: Path) -> Path:
-    """A home with a model, a run and its parameters, made by one command."""
+    """A home with 300 models, a run and its parameters."""
     home = tmp_path_factory.mktemp("healthy") / "home"
-    code = """if True:
-        import os
-        from pathlib import Path
-        from falcon_mnist.runs import worker
-        from falcon_mnist.app import open_service
-        from falcon_mnist.settings import Settings
-        from falcon_mnist.training.hyperparams import Hyperparams
-
-        service = open_service(Settings.from_env())
-        hyperparams = Hyperparams(epochs=1).model_dump()
-        layers = [{"type": "linear", "in": 784, "out": 10}]
-        for number in range(300):
-            model = service.store.create_model({"input_size": 784, "layers": layers}, hyperparams)
-        run = service.store.create_run(model, hyperparams, max_queued=1)
-        worker.execute(service.settings, run.id, "me")
-        service.store._database.execute_sql("PRAGMA wal_checkpoint(TRUNCATE)")
-        service.close()
-    """
-    variables = environment(home, tokens=None, dataset=digits)
-    subprocess.run([sys.executable, "-c", code], env=variables, check=True, timeout=PATIENCE)
+    made = Command(env=environment(home, tokens=None, dataset=digits), main="healthy_home:main").end()
+    assert made.returncode == 0, made.stderr
     return home
 
 

@@ -51,10 +51,10 @@ def test_each_run_is_executed_once_and_a_stopped_worker_writes_nothing_when_it_w
         assert first.logged("run claimed", run_id) == 2
         assert first.logged("run succeeded", run_id) == 1
         # Both servers are idle now, and both look at the same queue.
-        model_id = client.model(RUN)
+        model_id = client.model(epochs=1)
         runs = [(client, other)[i % 2].train(model_id) for i in range(8)]
         for run_id in runs:
-            check_whole(client.wait(run_id))
+            check_whole(client.wait(run_id), epochs=1)
         assert [first.logged("run claimed", run_id) for run_id in runs] == [1] * 8
         assert client.run(runs[0]) == other.run(runs[0])
         assert len(first.on_disk.query("SELECT id FROM parameter_sets")) == 9

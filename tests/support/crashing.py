@@ -1,18 +1,15 @@
-"""A server's requests and a worker's run, in children of this process, each of which fails at another write.
+"""A server's requests and a worker's run, again and again, each of which fails at another write.
 
-    python crashing.py HOME DIGITS
-
-Prints a JSON line for each place that a child was made to fail at. Nothing else uses HOME.
+`main` is called with HOME and DIGITS, and prints a JSON line for each place that one was made to fail at. What is
+killed is a child of this process, in which all else happens. Nothing else uses HOME.
 """
 
 from __future__ import annotations
 
 import errno
-import gc
 import hashlib
 import json
 import math
-import mimetypes
 import os
 import shutil
 import sqlite3
@@ -20,14 +17,13 @@ import stat
 import sys
 import time
 from collections.abc import Callable, Iterable
-from contextlib import closing
+from contextlib import closing, suppress
 from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
 
-import numpy.random  # noqa: F401 (which NumPy imports when it is first used: here, once for all children)
 from falcon.testing import TestClient
-from steps import Fault, StepDisk, Steps
+from steps import StepDisk, Steps
 
 from falcon_mnist.api.app import build_app
 from falcon_mnist.app import open_service
@@ -38,11 +34,9 @@ from falcon_mnist.runs.checkpoints import Checkpoints
 from falcon_mnist.runs.executor import Executor
 from falcon_mnist.settings import Settings
 from falcon_mnist.storage.database import DatabaseFullError
-from falcon_mnist.storage.disk import SYSTEM_DISK, Disk
 from falcon_mnist.storage.files import ABANDONED_SECONDS, Sweeper
-from falcon_mnist.storage.opening import WORKER_WAIT, Dialect, checkpoint_storage, open_store, parameter_storage
+from falcon_mnist.storage.opening import WORKER_WAIT, checkpoint_storage, open_store, parameter_storage
 from falcon_mnist.storage.parameter_files import ParameterFiles, file_name
-from falcon_mnist.storage.sqlite import SQLite
 from falcon_mnist.training import trainer
 from falcon_mnist.training.hyperparams import Hyperparams
 
@@ -51,6 +45,7 @@ ARCHITECTURE = {"input_size": 784, "layers": LAYERS}
 BATCH_SIZE = 600
 HYPERPARAMS = {"epochs": 2, "batch_size": BATCH_SIZE, "optimizer": {"momentum": 0.9}}
 OWNER = "the first"
+STEPS = Steps()
 
 # A wall clock so far ahead that every file is old enough to be swept.
 LATER = Clock(wall=lambda: time.time() + 10 * ABANDONED_SECONDS)
@@ -74,54 +69,34 @@ class IdleExecutor(Executor):
         pass
 
 
-def in_child(act: Callable[[], object]) -> int:
-    """Do it in a process of its own; gives its exit code."""
-    child = os.fork()
-    if child == 0:
-        try:
-            act()
-        except BaseException as error:
-            print(type(error).__name__, error, file=sys.stderr)
-            os._exit(1)
-        os._exit(0)
-    return os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
-
-
 def prepare(settings: Settings) -> None:
     """A home with a queued run."""
-    store = open_store(settings, wait=WORKER_WAIT)
-    hyperparams = Hyperparams.model_validate(HYPERPARAMS).model_dump()
-    model = store.create_model(ARCHITECTURE, hyperparams)
-    store.create_run(model, hyperparams, max_queued=1)
-    store.close()
+    with closing(open_store(settings, wait=WORKER_WAIT)) as store:
+        hyperparams = Hyperparams.model_validate(HYPERPARAMS).model_dump()
+        model = store.create_model(ARCHITECTURE, hyperparams)
+        store.create_run(model, hyperparams, max_queued=1)
 
 
-def execute(settings: Settings, owner: str, *, dialect: Dialect = SQLite, disk: Disk = SYSTEM_DISK) -> None:
+def execute(settings: Settings, owner: str) -> None:
     """Execute the queued run as `worker.execute` does, with a checkpoint after each batch."""
-    store = open_store(settings, wait=WORKER_WAIT, dialect=dialect)
+    disk = StepDisk(STEPS)
     checkpoints = checkpoint_storage(settings, disk=disk)
-    parts = Parts(
-        store=store,
-        checkpoints=Checkpoints(checkpoints, max_share=math.inf, min_interval_seconds=0.0),
-        parameters=ParameterFiles(parameter_storage(settings, disk=disk)),
-        open_data=partial(worker.open_data, settings),
-        progress_write_seconds=0.0,
-        train=partial(trainer.train, segment_rows=(BATCH_SIZE, BATCH_SIZE)),
-    )
-    for run_id in store.queued(limit=1):
-        worker.execute_with(parts, run_id, owner)
+    with closing(open_store(settings, wait=WORKER_WAIT, dialect=STEPS.database)) as store:
+        parts = Parts(
+            store=store,
+            checkpoints=Checkpoints(checkpoints, max_share=math.inf, min_interval_seconds=0.0),
+            parameters=ParameterFiles(parameter_storage(settings, disk=disk)),
+            open_data=partial(worker.open_data, settings),
+            progress_write_seconds=0.0,
+            train=partial(trainer.train, segment_rows=(BATCH_SIZE, BATCH_SIZE)),
+        )
+        for run_id in store.queued(limit=1):
+            worker.execute_with(parts, run_id, owner)
 
 
-def execute_failing(settings: Settings, fault: Fault) -> None:
-    """Execute the run, in which `fault` is called at each step; it is called once more, as `end`, if all has passed."""
-    steps = Steps(settings, fault)
-    execute(settings, OWNER, dialect=steps.database, disk=StepDisk(steps))
-    fault(0, "end")
-
-
-def start_and_ask(settings: Settings, answered: Path, *, dialect: Dialect = SQLite) -> None:
+def start_and_ask(settings: Settings, answered: Path) -> None:
     """Start a server, create a model and two runs, and cancel one; notes the id in each answer."""
-    service = open_service(settings, dialect=dialect, make_executor=IdleExecutor)
+    service = open_service(settings, dialect=STEPS.database, make_executor=IdleExecutor)
     client = TestClient(build_app(service), headers={"Authorization": f"Bearer {settings.made_token.read_text()}"})
 
     def post(path: str, body: Any, key: str) -> str:
@@ -140,31 +115,21 @@ def start_and_ask(settings: Settings, answered: Path, *, dialect: Dialect = SQLi
     service.close()
 
 
-def ask_failing(settings: Settings, answered: Path, fault: Fault) -> None:
-    """Start and ask a server, in which `fault` is called as in `execute_failing`."""
-    start_and_ask(settings, answered, dialect=Steps(settings, fault).database)
-    fault(0, "end")
-
-
 def ask_again_and_execute(settings: Settings, answered: Path) -> dict[str, Any]:
     """Ask all again, with the same keys, and execute what is queued; gives what is stored then."""
-
-    def act() -> dict[str, Any]:
-        before = answered.read_text().split() if answered.exists() else []
-        answered.unlink(missing_ok=True)
-        start_and_ask(settings, answered)
-        execute(settings, "a worker")
-        store = open_store(settings, wait=WORKER_WAIT)
-        runs = rows(settings, "SELECT state, epoch FROM runs ORDER BY number")
-        ((models,),) = rows(settings, "SELECT count(*) FROM models")
-        ids = answered.read_text().split()
+    before = answered.read_text().split() if answered.exists() else []
+    answered.unlink(missing_ok=True)
+    start_and_ask(settings, answered)
+    execute(settings, "a worker")
+    runs = rows(settings, "SELECT state, epoch FROM runs ORDER BY number")
+    ((models,),) = rows(settings, "SELECT count(*) FROM models")
+    ids = answered.read_text().split()
+    with closing(open_store(settings, wait=WORKER_WAIT)) as store:
         parameters = [row.sha256 for row in store.all_parameters()]
-        files = sorted(path.name for path in settings.home.rglob("*") if path.name.endswith(".tmp"))
-        mode = stat.S_IMODE(settings.home.stat().st_mode)
-        return {"before": before, "ids": ids, "models": models, "runs": runs, "parameters": parameters,
-                "temporary": files, "mode": mode}  # fmt: skip
-
-    return call_in_child(act)
+    files = sorted(path.name for path in settings.home.rglob("*") if path.name.endswith(".tmp"))
+    mode = stat.S_IMODE(settings.home.stat().st_mode)
+    return {"before": before, "ids": ids, "models": models, "runs": runs, "parameters": parameters,
+            "temporary": files, "mode": mode}  # fmt: skip
 
 
 def read_result(settings: Settings) -> dict[str, Any]:
@@ -202,53 +167,21 @@ def rows(settings: Settings, sql: str) -> list[Any]:
         return connection.execute(sql).fetchall()
 
 
-def epoch_of(settings: Settings) -> int:
-    ((epoch,),) = rows(settings, "SELECT epoch FROM runs")
-    return int(epoch)
-
-
-def requeue_expired(settings: Settings) -> None:
-    """Requeue the run, as the executor does once its lease has expired."""
-    store = open_store(settings, wait=WORKER_WAIT)
-    for lease in store.leases():
-        store.requeue_expired(lease)
-    store.close()
-
-
 def finish_by_another(settings: Settings) -> dict[str, Any]:
-    """Let another worker execute the run undisturbed; gives what it leaves behind."""
-
-    def act() -> dict[str, Any]:
-        requeue_expired(settings)
-        execute(settings, "the second")
-        return read_result(settings)
-
-    return call_in_child(act)
+    """Let another worker execute the run undisturbed, once its lease has expired; gives what it leaves behind."""
+    with closing(open_store(settings, wait=WORKER_WAIT)) as store:
+        for lease in store.leases():
+            store.requeue_expired(lease)
+    execute(settings, "the second")
+    return read_result(settings)
 
 
-def call_in_child(act: Callable[[], dict[str, Any]]) -> dict[str, Any]:
-    """Call `act` in a child; gives what it returns."""
-    reader, writer = os.pipe()
-    assert in_child(lambda: os.write(writer, json.dumps(act()).encode())) == 0
-    os.close(writer)
-    with open(reader, "rb") as answer:
-        found: dict[str, Any] = json.loads(answer.read())
-    return found
-
-
-def find_steps(home: Path, act: Callable[[Fault], None], *files: Path) -> list[Step]:
-    """All steps of an `act` in which nothing fails, without its `end`, and what is in `files` and folders then."""
-    found = home / "found"
-
-    def note(number: int, name: str) -> None:
-        step = {"number": number, "name": name, "left": fingerprint(files)}
-        with found.open("a") as file:
-            file.write(f"{json.dumps(step)}\n")
-
-    assert in_child(lambda: act(note)) == 0
-    steps = [Step(**json.loads(line)) for line in found.read_text().splitlines()]
-    found.unlink()
-    return steps[:-1]
+def find_steps(settings: Settings, act: Callable[[], None], *files: Path) -> list[Step]:
+    """All steps of an `act` in which nothing fails, and what is in `files` and folders then."""
+    steps: list[Step] = []
+    with STEPS.failing(settings, lambda number, name: steps.append(Step(number, name, fingerprint(files)))):
+        act()
+    return steps
 
 
 def fingerprint(places: Iterable[Path]) -> str:
@@ -265,18 +198,35 @@ def fingerprint(places: Iterable[Path]) -> str:
     return digest.hexdigest()
 
 
-def fault_at(number: int, kind: str) -> Fault:
-    """Fails at step `number` by being killed, or for want of room."""
+def kill_at(step: Step, settings: Settings, act: Callable[[], None]) -> None:
+    """Do it in a child process that is killed at this step."""
 
-    def fault(count: int, name: str) -> None:
-        if count == number:
-            if kind == "kill":
-                os._exit(9)
+    def kill(number: int, _: str) -> None:
+        if number == step.number:
+            os._exit(9)
+
+    child = os.fork()
+    if child == 0:
+        try:
+            with STEPS.failing(settings, kill):
+                act()
+        except BaseException as error:
+            print(type(error).__name__, error, file=sys.stderr)
+        os._exit(1)
+    assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 9, step
+
+
+def fill_at(step: Step, settings: Settings, act: Callable[[], None]) -> None:
+    """Do it where there is no room at this step."""
+
+    def fail(number: int, name: str) -> None:
+        if number == step.number:
             if name in ("mkdir", "open", "fsync", "rename"):
                 raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
             raise DatabaseFullError("database or disk is full")
 
-    return fault
+    with STEPS.failing(settings, fail), suppress(OSError, DatabaseFullError):
+        act()
 
 
 def fail_worker(home: Path, digits: str) -> None:
@@ -284,32 +234,31 @@ def fail_worker(home: Path, digits: str) -> None:
 
     It is killed where the step before has changed what is on disk, for a kill leaves nothing else.
     """
-    template = Settings(home=home / "template", dataset=digits)
-    template.home.mkdir(parents=True)
-    assert in_child(lambda: prepare(template)) == 0
+    settings, template = Settings(home=home / "worker", dataset=digits), home / "template"
+    settings.home.mkdir()
+    prepare(settings)
+    settings.home.rename(template)
 
-    def fresh() -> Settings:
-        settings = Settings(home=home / "worker", dataset=digits)
+    def renew() -> None:
         shutil.rmtree(settings.home, ignore_errors=True)
-        shutil.copytree(template.home, settings.home)
-        return settings
+        shutil.copytree(template, settings.home)
 
-    def outcome(step: Step, kind: str) -> dict[str, Any]:
-        settings, fault = fresh(), fault_at(step.number, kind)
-        code = in_child(lambda: execute_failing(settings, fault))
-        facts = {"code": code, "before": rows(settings, "SELECT epoch FROM runs")[0][0]}
-        return facts | finish_by_another(settings)
+    def outcome(step: Step, fail_at: Callable[[Step, Settings, Callable[[], None]], None]) -> dict[str, Any]:
+        renew()
+        fail_at(step, settings, lambda: execute(settings, OWNER))
+        ((before,),) = rows(settings, "SELECT epoch FROM runs")
+        return {"before": before} | finish_by_another(settings)
 
-    settings = fresh()
-    steps = find_steps(home, lambda fault: execute_failing(settings, fault), settings.home)
-    print(json.dumps({"kind": "none"} | finish_by_another(settings)), flush=True)
+    renew()
+    steps = find_steps(settings, lambda: execute(settings, OWNER), settings.home)
+    print(json.dumps({"kind": "none"} | finish_by_another(settings)))
     after_kill: dict[str, dict[str, Any]] = {}  # by what was left
     for step in steps:
         if step.left not in after_kill:
-            after_kill[step.left] = outcome(step, "kill")
+            after_kill[step.left] = outcome(step, kill_at)
         report("kill", step, after_kill[step.left])
         if step.name not in ("unlink", "chmod"):
-            report("full", step, outcome(step, "full"))
+            report("full", step, outcome(step, fill_at))
 
 
 def fail_server(home: Path, digits: str) -> None:
@@ -319,12 +268,11 @@ def fail_server(home: Path, digits: str) -> None:
     def outcome(step: Step) -> dict[str, Any]:
         answered.unlink(missing_ok=True)
         shutil.rmtree(settings.home)
-        fault = fault_at(step.number, "kill")
-        code = in_child(lambda: ask_failing(settings, answered, fault))
-        return {"code": code} | ask_again_and_execute(settings, answered)
+        kill_at(step, settings, lambda: start_and_ask(settings, answered))
+        return ask_again_and_execute(settings, answered)
 
-    steps = find_steps(home, lambda fault: ask_failing(settings, answered, fault), settings.home, answered)
-    print(json.dumps({"kind": "none of server"} | ask_again_and_execute(settings, answered)), flush=True)
+    steps = find_steps(settings, lambda: start_and_ask(settings, answered), settings.home, answered)
+    print(json.dumps({"kind": "none of server"} | ask_again_and_execute(settings, answered)))
     after_kill: dict[str, dict[str, Any]] = {}
     for step in steps:
         if step.left not in after_kill:
@@ -333,25 +281,9 @@ def fail_server(home: Path, digits: str) -> None:
 
 
 def report(kind: str, step: Step, outcome: dict[str, Any]) -> None:
-    print(json.dumps({"kind": kind, "number": step.number, "step": step.name} | outcome), flush=True)
+    print(json.dumps({"kind": kind, "number": step.number, "step": step.name} | outcome))
 
 
-def warm_up(home: Path, digits: str) -> None:
-    """Do all once, so that no child makes again what is made when it is first used."""
-    worker_settings, server_settings = (Settings(home=home / name, dataset=digits) for name in ("warm", "warm-server"))
-    worker_settings.home.mkdir(parents=True)
-    prepare(worker_settings)
-    execute(worker_settings, OWNER)
-    read_result(worker_settings)
-    start_and_ask(server_settings, home / "warm-answered")
-    for name in ("worker", "served"):
-        worker.open_data(Settings(home=home / name, dataset=digits))
-    gc.collect()
-    gc.freeze()
-
-
-if __name__ == "__main__":
-    mimetypes.init()  # reads files, which every server would
-    warm_up(Path(sys.argv[1]), sys.argv[2])
+def main() -> None:
     fail_worker(Path(sys.argv[1]), sys.argv[2])
     fail_server(Path(sys.argv[1]), sys.argv[2])

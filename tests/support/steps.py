@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, BinaryIO
 
@@ -28,17 +29,27 @@ Fault = Callable[[int, str], None]
 
 
 class Steps:
-    """Asks `fault` before each step of this process, with its number from 1 and its name."""
+    """Asks a fault, while there is one, before each step of this process."""
 
-    def __init__(self, settings: Settings, fault: Fault) -> None:
-        self._home = str(settings.home)
-        self._fault = fault
+    def __init__(self) -> None:
+        self._home = ""
+        self._fault: Fault | None = None
         self._count = 0
         sys.addaudithook(self._hear)
 
+    @contextmanager
+    def failing(self, settings: Settings, fault: Fault) -> Iterator[None]:
+        """In this block `fault` is asked before each step in the home, with its number from 1 and its name."""
+        self._home, self._count, self._fault = str(settings.home), 0, fault
+        try:
+            yield
+        finally:
+            self._fault = None
+
     def take(self, name: str) -> None:
-        self._count += 1
-        self._fault(self._count, name)
+        if self._fault:
+            self._count += 1
+            self._fault(self._count, name)
 
     def database(self, path: Path, *, wait: float) -> StepDatabase:
         return StepDatabase(self, path, wait)
