@@ -6,7 +6,10 @@ import sys
 from types import ModuleType
 
 # Without gRPC Ray does not start its server for Ray Client either. Peewee imports each driver that is there.
-for name in ("grpc", "opentelemetry", "psycopg", "tqdm", "wcwidth"):
+missing = ["grpc", "opentelemetry", "psycopg", "tqdm", "wcwidth"]
+if any(argument.endswith("/dashboard/agent.py") for argument in sys.orig_argv):  # it tries all that a dashboard needs
+    missing += ["aiohttp", "pydantic", "ray.util.state"]
+for name in missing:
     sys.modules[name] = None  # type: ignore[assignment]
 for name in ("jsonschema", "requests"):
     sys.modules[name] = ModuleType(name)
