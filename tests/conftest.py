@@ -56,22 +56,23 @@ def pytest_sessionfinish() -> None:
     gc.freeze()
 
 
-# What waits for servers and processes, longest first. Begun last, it would keep one CPU of many busy. Ray's tests are
-# in several folders.
-LONGEST = ("ray", "page", "faults", "hostile", "server", "runs", "storage", "cli", "data")
+# Tests that share what takes long to start, by parts of their names: a cluster of Ray, a browser and a trained network, a
+# server of PostgreSQL, servers of object stores. One process goes through all of them.
+SHARING = {
+    "ray": ("[ray", "/test_ray"),
+    "page": ("tests/page/",),
+    "postgresql": ("[postgresql", "/test_postgresql", "/test_moving", "/test_bucket_servers"),
+    "buckets": ("/test_object_store", "/test_files"),
+}
 
-POSTGRESQL = ("[postgresql", "/test_postgresql", "/test_moving", "/test_bucket_servers")
+# What waits for servers and processes, longest first. Begun last, it would keep one CPU of many busy.
+LONGEST = (*SHARING, "faults", "hostile", "server", "runs", "storage", "cli", "data")
 
 
 def scope(nodeid: str) -> str:
-    """What one process tests: a module; tests/page as a whole, which trains one network for all; all tests on Ray,
-    which share a cluster; and a folder's tests with PostgreSQL, whose cluster takes a second of CPU time to make.
-    """
-    if "[ray" in nodeid or "/test_ray" in nodeid:
-        return "ray"
-    if any(part in nodeid for part in POSTGRESQL):
-        return f"postgresql of {Path(nodeid).parts[1]}"
-    return "page" if "tests/page/" in nodeid else nodeid.partition("::")[0]
+    """What one process tests: those that share what they start, or a module."""
+    shared = (name for name, parts in SHARING.items() if any(part in nodeid for part in parts))
+    return next(shared, nodeid.partition("::")[0])
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

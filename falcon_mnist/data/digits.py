@@ -94,7 +94,7 @@ def _images(style: Style, u: Floats) -> npt.NDArray[np.uint8]:
     """Digits of one style as uint8 (rows, 784), from uniform numbers (rows, _UNIFORMS)."""
     radius = _between(u[:, _PEN, None] * u[:, _PEN_TOO, None], *_RADIUS)
     x, y = _fitted(*_written(style, u), radius)
-    distance = _distance(x, y, _lines(style))
+    distance = _distance(x, y, _lines(style), reach=float(radius.max()) + _SOFTNESS)
     ink = (radius[:, :, None] - distance) / np.float32(_SOFTNESS) + _HALF
     ink = np.minimum(np.maximum(ink, _ZERO), _ONE)
     return _centred((ink * np.float32(255) + _HALF).astype(np.uint8))
@@ -186,16 +186,23 @@ def _fitted(x: Floats, y: Floats, radius: Floats) -> tuple[Floats, Floats]:
     return x, y
 
 
-def _distance(x: Floats, y: Floats, lines: tuple[tuple[int, int], ...]) -> Floats:
-    """From the centre of each pixel of the box to the nearest line: (rows, 20, 20)."""
+def _distance(x: Floats, y: Floats, lines: tuple[tuple[int, int], ...], reach: float) -> Floats:
+    """From the centre of each pixel of the box to the nearest line: (rows, 20, 20). What is further away than `reach`
+    may be given a larger distance.
+    """
     # Rows last, so that each innermost loop is over all of them: (points, rows), (20, rows), (20, 20, rows).
     x, y = np.ascontiguousarray(x.T), np.ascontiguousarray(y.T)
     centres = np.arange(_BOX, dtype=np.float32)[:, None] + _HALF
     nearest = np.full((_BOX, _BOX, x.shape[1]), 1e6, np.float32)
-    along, away = np.empty_like(nearest), np.empty_like(nearest)
+    buffers = np.empty_like(nearest), np.empty_like(nearest)
+    tops = np.floor(y.min(axis=1) - reach).clip(0, _BOX).astype(int).tolist()
+    bottoms = np.ceil(y.max(axis=1) + reach).clip(0, _BOX).astype(int).tolist()
     for start, end in lines:
+        # The lines of pixels that may be in reach, of any row.
+        near = slice(min(tops[start], tops[end]), max(bottoms[start], bottoms[end]))
+        along, away = buffers[0][near], buffers[1][near]
         to_x = centres - x[start]
-        to_y = (centres - y[start])[:, None]
+        to_y = (centres[near] - y[start])[:, None]
         step_x, step_y = x[end] - x[start], y[end] - y[start]
         per = _ONE / np.maximum(step_x * step_x + step_y * step_y, np.float32(1e-6))
         # How far along the line its nearest point is, from 0 to 1; then squares, in place for speed.
@@ -207,7 +214,7 @@ def _distance(x: Floats, y: Floats, lines: tuple[tuple[int, int], ...]) -> Float
         away *= away
         along *= along
         away += along
-        np.minimum(nearest, away, out=nearest)
+        np.minimum(nearest[near], away, out=nearest[near])
     return np.sqrt(nearest).transpose(2, 0, 1)
 
 

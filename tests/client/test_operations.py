@@ -168,8 +168,7 @@ def test_a_wait_goes_on_when_the_server_starts_again(serve: Callable[..., Server
         if not restarted:
             restarted = True
             first.stop()
-            port = url.rpartition(":")[2]
-            serve("falcon-mnist", "serve", "--port", port).url()
+            serve(port=int(url.rpartition(":")[2])).url()
 
     with ApiClient(url, WRITE) as api:
         assert api.wait(run_id, progress=restart)["state"] == "succeeded"

@@ -16,8 +16,8 @@ CHECKSUMS = {
 
 
 @pytest.fixture(scope="module")
-def batches():
-    return {batch: digits.draw(batch) for batch in CHECKSUMS}
+def batches(drawn_digits):
+    return {0: drawn_digits, 13: digits.draw(13)}
 
 
 @pytest.fixture(scope="module")
@@ -94,7 +94,7 @@ def test_styles_are_at_least_five_for_each_digit_and_none_is_given_twice():
 def test_distance_is_to_the_nearest_point_of_the_nearest_line():
     # One horizontal line from (5, 10) to (15, 10), and one that has no length, at (5, 10).
     x, y = np.float32([[5, 15, 5]]), np.float32([[10, 10, 10]])
-    distance = digits._distance(x, y, ((0, 1), (0, 2)))[0]
+    distance = digits._distance(x, y, ((0, 1), (0, 2)), reach=7)[0]
     assert distance.shape == (20, 20)
     assert distance[3, 9] == 6.5
     assert distance[12, 19] == pytest.approx(np.hypot(4.5, 2.5))

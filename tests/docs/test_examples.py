@@ -13,6 +13,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import transcripts
 from asking import WRITE
@@ -38,14 +39,17 @@ def examples() -> str:
 
 
 def test_the_answers_have_the_form_that_is_shown(
-    request: pytest.FixtureRequest, tmp_path: Path, serve: Callable[..., Server]
+    request: pytest.FixtureRequest,
+    tmp_path: Path,
+    serve: Callable[..., Server],
+    drawn_digits: tuple[np.ndarray, np.ndarray],
 ) -> None:
     writes = request.config.getoption("--write-examples")
     data = {"dataset": os.environ.get("FALCON_MNIST_DATASET", "mnist")} if writes else {}
     server = serve(tokens=None, workers=2, **data)
     url = server.url()
     # What the command reads has to look like digits: the answers would have warnings that are not shown.
-    digits = data or {"dataset": write_drawn_digits(tmp_path / "drawn", batches=1)}
+    digits = data or {"dataset": write_drawn_digits(tmp_path / "drawn", drawn_digits)}
     variables = environment(server.home, tokens=None, **digits)
     variables |= {"PATH": f"{COMMANDS}:{os.environ['PATH']}", "FALCON_MNIST_URL": url}
     shown = transcripts.of(examples())

@@ -9,6 +9,7 @@ import os
 from collections.abc import Callable
 from pathlib import Path
 
+import numpy as np
 import pytest
 from asking import WRITE
 from drawn import write_drawn_digits
@@ -19,12 +20,19 @@ NOTEBOOK = Path(__file__).parents[2] / "docs" / "first_run.ipynb"
 pytestmark = pytest.mark.filterwarnings("default")
 
 
-def test_the_notebook_runs(request: pytest.FixtureRequest, tmp_path: Path, serve: Callable[..., Server]) -> None:
+def test_the_notebook_runs(
+    request: pytest.FixtureRequest,
+    tmp_path: Path,
+    serve: Callable[..., Server],
+    drawn_digits: tuple[np.ndarray, np.ndarray],
+) -> None:
     import nbformat  # take long: not in each process that collects tests
     from nbclient import NotebookClient
 
     writes = request.config.getoption("--write-examples")
-    data = os.environ.get("FALCON_MNIST_DATASET", "mnist") if writes else write_drawn_digits(tmp_path / "drawn", 1)
+    data: object = os.environ.get("FALCON_MNIST_DATASET", "mnist")
+    if not writes:
+        data = write_drawn_digits(tmp_path / "drawn", drawn_digits)
     variables = dict(os.environ) | {"FALCON_MNIST_URL": serve(dataset=data).url(), "FALCON_MNIST_TOKEN": WRITE}
     notebook = nbformat.read(NOTEBOOK, as_version=4)
     shown = [bool(cell.get("outputs")) for cell in notebook.cells]

@@ -11,10 +11,10 @@ from falcon_mnist.data import digits, idx
 TEST = 1000
 
 
-def write_drawn_digits(folder: Path, batches: int = 2) -> Path:
-    """In IDX files, 1,000 to test on, and the rest of these batches to train on: 9,000 of two, 4,000 of one."""
+def write_drawn_digits(folder: Path, *batches: tuple[np.ndarray, np.ndarray]) -> Path:
+    """In IDX files, 1,000 to test on, and the rest of these batches to train on: 4,000 of one, 9,000 of two."""
     folder.mkdir(parents=True)
-    drawn = [digits.draw(batch) for batch in range(batches)]
+    drawn = batches or (digits.draw(0), digits.draw(1))
     images, labels = np.concatenate([each[0] for each in drawn]), np.concatenate([each[1] for each in drawn])
     parts = {"train": (images[TEST:], labels[TEST:]), "t10k": (images[:TEST], labels[:TEST])}
     for part, (images, labels) in parts.items():

@@ -125,18 +125,19 @@ def make_executor(settings: Settings, store: Any, make_backend: Any) -> Executor
 
 
 def serve() -> None:
-    """As the command, at a free port."""
+    """As the command, at the port that its argument says, or at a free one."""
+    port = int(sys.argv[1]) if len(sys.argv) > 1 else 0
     from falcon_mnist.cli import processes
     from falcon_mnist.cli.serve import run
 
     run_processes = partial(processes.run, context=CONTEXT, make_executor=make_executor)
     settings = Settings.from_env()
     logs.configure(logging.INFO, logs.style(settings.log))
-    run(open_service(settings, make_executor=make_executor), "127.0.0.1", 0, run_processes=run_processes)
+    run(open_service(settings, make_executor=make_executor), "127.0.0.1", port, run_processes=run_processes)
 
 
 def serve_with_descriptors() -> None:
     """As `serve`, with as many descriptors as its argument says."""
-    limit = int(sys.argv[1])
+    limit = int(sys.argv.pop(1))
     resource.setrlimit(resource.RLIMIT_NOFILE, (limit, limit))
     serve()

@@ -7,7 +7,6 @@ import shutil
 import signal
 import socket
 import subprocess
-import sys
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
@@ -15,17 +14,17 @@ from importlib.util import find_spec
 from pathlib import Path
 
 from asking import until
-from server_process import alive, children, command_line
+from server_process import COMMANDS, alive, children, command_line
 
 CPUS = 2
 OBJECT_STORE_BYTES = 100_000_000
-# Without gRPC it starts no server for Ray Client, another process that takes most of a second of a CPU to start.
-RAY = (sys.executable, "-c", "import sys; sys.modules['grpc'] = None; from ray.scripts.scripts import main; main()")
+SUPPORT = os.path.dirname(__file__)
 SETTINGS = {
     # Workers that have nothing to do stay: one of them takes the place of one that is killed.
     "RAY_idle_worker_killing_time_threshold_ms": "60000",
     "RAY_worker_niceness": "0",  # else the other tests of a busy machine keep them from the CPU
-    "PYTHONPATH": os.path.dirname(__file__),
+    "RAY_worker_maximum_startup_concurrency": "1",  # else Ray starts one more than there are CPUs
+    "PYTHONPATH": f"{SUPPORT}/ray_processes:{SUPPORT}",
 }
 
 
@@ -55,7 +54,7 @@ class RayCluster:
 
     def _spawn(self) -> None:
         command = [
-            *(*RAY, "start", "--head", "--block", "--disable-usage-stats", f"--port={self._port}"),
+            *(str(COMMANDS / "ray"), "start", "--head", "--block", "--disable-usage-stats", f"--port={self._port}"),
             # Even so the dashboard's process would start, a second of a CPU: a port that is taken keeps it from that.
             *("--include-dashboard=false", f"--dashboard-port={self._taken_port}", f"--temp-dir={self._folder}"),
             *(f"--node-ip-address={self._host}", "--min-worker-port=0", "--max-worker-port=0"),

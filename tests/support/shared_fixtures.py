@@ -121,9 +121,9 @@ def serve(tmp_path: Path, digits: Path) -> Iterator[Callable[..., Server]]:
     """Starts servers with these settings, each in a process of its own, and ends them after the test."""
     servers: list[Server] = []
 
-    def start(*command: str, home: Path | None = None, **settings: object) -> Server:
+    def start(*command: str, home: Path | None = None, port: int = 0, **settings: object) -> Server:
         given = {"dataset": digits, "workers": 1} | settings
-        servers.append(Server(environment(home or tmp_path / "home", **given), *command))
+        servers.append(Server(environment(home or tmp_path / "home", **given), *command, arguments=[str(port)]))
         return servers[-1]
 
     yield start
