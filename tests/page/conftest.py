@@ -36,8 +36,8 @@ HURRY = "const wait = setTimeout; window.setTimeout = (call, pause, ...more) => 
 
 @pytest.fixture(scope="session")
 def drawn(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A folder of digits drawn from pen strokes."""
-    return write_drawn_digits(tmp_path_factory.mktemp("drawn") / "digits")
+    """A folder of digits drawn from pen strokes. Few to test on: axe looks at each mistake that is shown."""
+    return write_drawn_digits(tmp_path_factory.mktemp("drawn") / "digits", batches=2, tests=200)
 
 
 @pytest.fixture(scope="session")
@@ -113,3 +113,9 @@ def open_page(tabs: Tabs) -> OpenPage:
 def new_tab(tabs: Tabs) -> OpenPage:
     """Opens the page in a tab of its own, with a token or without."""
     return tabs.open
+
+
+@pytest.fixture
+def blank_tab(tabs: Tabs) -> OpenPage:
+    """Opens a tab of its own with nothing in it, for what opens the page elsewhere."""
+    return tabs.blank

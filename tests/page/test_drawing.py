@@ -102,13 +102,15 @@ def test_what_is_imported_reads_as_well(site: Site, trained: Document, open_page
     expect(page.locator(".verdict strong")).to_have_text("3")
 
 
-def test_behind_a_prefix_that_a_proxy_strips_all_works(site: Site, trained: Document, new_tab: OpenPage) -> None:
-    page = new_tab(None)
+def test_behind_a_prefix_that_a_proxy_strips_all_works(site: Site, trained: Document, blank_tab: OpenPage) -> None:
+    page = blank_tab()
 
     def strip(route: Route) -> None:
         route.fulfill(response=route.fetch(url=route.request.url.replace("/digits-for-all/", "/", 1)))
 
     page.route("**/digits-for-all/**", strip)
+    asked: list[str] = []
+    page.on("request", lambda request: asked.append(request.url))
     page.goto(f"{site.url}/digits-for-all/#token={WRITE}")
     expect(page.locator(".verdict")).to_have_text("Draw a digit")
     draw(page, ONE)
@@ -116,6 +118,7 @@ def test_behind_a_prefix_that_a_proxy_strips_all_works(site: Site, trained: Docu
     page.get_by_role("link", name="Runs").click()
     expect(page.get_by_role("row").nth(1)).to_be_visible()
     assert page.url == f"{site.url}/digits-for-all/#/runs"
+    assert [address for address in asked if "/digits-for-all/" not in address] == []
 
 
 def test_a_photo_on_bright_paper_is_read(trained: Document, open_page: OpenPage) -> None:

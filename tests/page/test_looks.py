@@ -31,7 +31,7 @@ def busy(site: Site, trained: Document) -> None:
     client.wait(client.train(client.model(deep)), "failed")
     with client.endless_run():
         pass
-    client.trained({"architecture": architecture(256, 128)}, epochs=4)
+    client.trained({"architecture": architecture(256, 128)}, epochs=1)
 
 
 @contextmanager

@@ -8,15 +8,13 @@ import numpy as np
 
 from falcon_mnist.data import digits, idx
 
-TEST = 1000
 
-
-def write_drawn_digits(folder: Path, batches: int = 2) -> Path:
-    """In IDX files, 1,000 to test on, and the rest of these batches to train on: 9,000 of two, 4,000 of one."""
+def write_drawn_digits(folder: Path, batches: int, *, tests: int = 1000) -> Path:
+    """In IDX files, so many to test on, and the rest of these batches to train on: a batch is 5,000 digits."""
     folder.mkdir(parents=True)
     drawn = [digits.draw(batch) for batch in range(batches)]
     images, labels = np.concatenate([each[0] for each in drawn]), np.concatenate([each[1] for each in drawn])
-    parts = {"train": (images[TEST:], labels[TEST:]), "t10k": (images[:TEST], labels[:TEST])}
+    parts = {"train": (images[tests:], labels[tests:]), "t10k": (images[:tests], labels[:tests])}
     for part, (images, labels) in parts.items():
         idx.write(folder / f"{part}-images-idx3-ubyte", [idx.header(idx.IMAGES, len(labels)), images.tobytes()])
         idx.write(folder / f"{part}-labels-idx1-ubyte", [idx.header(idx.LABELS, len(labels)), labels.tobytes()])
