@@ -63,16 +63,19 @@ def pytest_collection() -> Generator[None, object, object]:
 
 # What waits for servers and processes, longest first. Begun last, it would keep one CPU of many busy. Ray's tests are
 # in several folders.
-LONGEST = ("ray", "page", "faults", "hostile", "server", "runs", "storage", "cli", "data")
+LONGEST = ("ray", "page", "buckets", "storage", "faults", "hostile", "server", "runs", "cli", "data")
 
 
 def scope(nodeid: str) -> str:
-    """What one process tests: a module; tests/page as a whole, which trains one network for all; and all tests on Ray,
-    which share a cluster.
+    """What one process tests: a module, or several that share what takes long to start: a cluster of Ray, a browser
+    and a trained network, servers of object stores, or PostgreSQL's.
     """
     if "[ray" in nodeid or "/test_ray" in nodeid:
         return "ray"
-    return "page" if "tests/page/" in nodeid else nodeid.partition("::")[0]
+    if "/test_object_store" in nodeid or "/test_files" in nodeid:
+        return "buckets"
+    shared = (folder for folder in ("page", "storage") if f"tests/{folder}/" in nodeid)
+    return next(shared, nodeid.partition("::")[0])
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
