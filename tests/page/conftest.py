@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import forked_workers
+import numpy as np
 import pytest
 from asking import READ, WRITE, Document
 from browsing import OpenPage, Site
@@ -17,6 +18,7 @@ from small_networks import architecture
 from tabs import Tabs
 
 from falcon_mnist.app import open_service
+from falcon_mnist.data import digits
 from falcon_mnist.server.serve import running
 from falcon_mnist.settings import Settings
 
@@ -35,9 +37,9 @@ HURRY = "const wait = setTimeout; window.setTimeout = (call, pause, ...more) => 
 
 
 @pytest.fixture(scope="session")
-def drawn(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A folder of digits drawn from pen strokes."""
-    return write_drawn_digits(tmp_path_factory.mktemp("drawn") / "digits")
+def drawn(tmp_path_factory: pytest.TempPathFactory, drawn_digits: tuple[np.ndarray, np.ndarray]) -> Path:
+    """A folder of digits drawn from pen strokes. Few to test on: axe looks at each mistake that is shown."""
+    return write_drawn_digits(tmp_path_factory.mktemp("drawn") / "digits", drawn_digits, digits.draw(1), tests=200)
 
 
 @pytest.fixture(scope="session")
@@ -113,3 +115,9 @@ def open_page(tabs: Tabs) -> OpenPage:
 def new_tab(tabs: Tabs) -> OpenPage:
     """Opens the page in a tab of its own, with a token or without."""
     return tabs.open
+
+
+@pytest.fixture
+def blank_tab(tabs: Tabs) -> OpenPage:
+    """Opens a tab of its own with nothing in it, for what opens the page elsewhere."""
+    return tabs.blank

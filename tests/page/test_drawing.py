@@ -5,22 +5,27 @@ from __future__ import annotations
 import pytest
 from asking import READ, WRITE, Document
 from browsing import ONE, SEVEN, THREE, OpenPage, Site, Stroke, draw
-from playwright.sync_api import Route, expect
+from playwright.sync_api import Page, Route, expect
+
+
+def enter(page: Page, token: str) -> None:
+    page.get_by_label("Token").fill(token)
+    page.get_by_role("button", name="Enter").click()
+    expect(page.get_by_role("heading", name="Draw a digit")).to_be_visible()
 
 
 def test_the_token_is_asked_for_once_and_kept_for_the_tab(trained: Document, new_tab: OpenPage) -> None:
+    """Until its owner signs out: then another one is asked for."""
     page = new_tab(None)
-    for token in (WRITE, READ):
-        page.get_by_label("Token").fill(token)
-        page.get_by_role("button", name="Enter").click()
-        expect(page.get_by_role("heading", name="Draw a digit")).to_be_visible()
-        page.reload()
-        expect(page.get_by_role("heading", name="Draw a digit")).to_be_visible()
-        assert token not in page.url
-        assert page.evaluate("localStorage.length") == 0
-        assert page.context.cookies() == []
-        page.get_by_role("button", name="Sign out").click()
-        expect(page.get_by_label("Token")).to_be_visible()
+    enter(page, WRITE)
+    page.reload()
+    expect(page.get_by_role("heading", name="Draw a digit")).to_be_visible()
+    assert WRITE not in page.url
+    assert page.evaluate("localStorage.length") == 0
+    assert page.context.cookies() == []
+    page.get_by_role("button", name="Sign out").click()
+    enter(page, READ)
+    assert page.evaluate("Object.values(sessionStorage)") == [READ]
 
 
 def test_a_link_with_the_token_leads_in_and_loses_it_and_a_wrong_one_is_said(
@@ -102,13 +107,15 @@ def test_what_is_imported_reads_as_well(site: Site, trained: Document, open_page
     expect(page.locator(".verdict strong")).to_have_text("3")
 
 
-def test_behind_a_prefix_that_a_proxy_strips_all_works(site: Site, trained: Document, new_tab: OpenPage) -> None:
-    page = new_tab(None)
+def test_behind_a_prefix_that_a_proxy_strips_all_works(site: Site, trained: Document, blank_tab: OpenPage) -> None:
+    page = blank_tab()
 
     def strip(route: Route) -> None:
         route.fulfill(response=route.fetch(url=route.request.url.replace("/digits-for-all/", "/", 1)))
 
     page.route("**/digits-for-all/**", strip)
+    asked: list[str] = []
+    page.on("request", lambda request: asked.append(request.url))
     page.goto(f"{site.url}/digits-for-all/#token={WRITE}")
     expect(page.locator(".verdict")).to_have_text("Draw a digit")
     draw(page, ONE)
@@ -116,6 +123,7 @@ def test_behind_a_prefix_that_a_proxy_strips_all_works(site: Site, trained: Docu
     page.get_by_role("link", name="Runs").click()
     expect(page.get_by_role("row").nth(1)).to_be_visible()
     assert page.url == f"{site.url}/digits-for-all/#/runs"
+    assert [address for address in asked if "/digits-for-all/" not in address] == []
 
 
 def test_a_photo_on_bright_paper_is_read(trained: Document, open_page: OpenPage) -> None:

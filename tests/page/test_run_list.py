@@ -133,10 +133,10 @@ def test_runs_are_paged(site: Site, open_page: OpenPage) -> None:
 
 
 def test_a_read_only_token_sees_everything_and_changes_nothing(
-    site: Site, trained: Document, new_tab: OpenPage
+    site: Site, trained: Document, blank_tab: OpenPage
 ) -> None:
     """Until a link in the same tab brings a token that may write."""
-    page = new_tab(None)
+    page = blank_tab()
     with site.client.endless_run() as run:
         for token, writes in ((READ, False), (WRITE, True)):
             page.goto(f"{site.url}/#token={token}")

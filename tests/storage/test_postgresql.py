@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import subprocess
-import sys
 import threading
 import time
 from collections.abc import Iterator
@@ -13,6 +11,7 @@ from pathlib import Path
 
 import pytest
 from backends import new_model, new_run
+from commands import Command
 from postgres import Cluster
 from server_process import environment
 
@@ -220,10 +219,8 @@ def test_a_database_that_cannot_be_reached_is_told_in_one_sentence(cluster: Clus
 
 
 def test_without_its_driver_postgresql_is_refused_in_one_sentence(tmp_path: Path) -> None:
-    code = "import sys; sys.modules['psycopg'] = None\nfrom falcon_mnist.cli import main; sys.exit(main.main())"
     variables = environment(tmp_path, database_url="postgresql://here/mnist")
-    command = [sys.executable, "-c", code, "serve"]
-    ended = subprocess.run(command, env=variables, capture_output=True, text=True, timeout=60, check=False)
+    ended = Command("psycopg", "serve", env=variables, main="missing:main").end()
     assert ended.returncode == 1
     assert ended.stderr.endswith("pip install 'falcon-mnist[postgresql]'\n")
     assert ended.stderr.count("\n") == 1

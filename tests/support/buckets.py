@@ -13,7 +13,7 @@ import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from functools import partial
+from functools import cache, partial
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -46,7 +46,8 @@ class Bucket:
         endpoint = f"http://127.0.0.1:{port or self.port}"
         if self.kind == "gs":
             return partial(connect_gcs, endpoint_url=endpoint, token="anon", project="tests")
-        return partial(connect_s3, endpoint_url=endpoint, key="tests", secret="tests", client_kwargs=REGION)
+        options = {"key": "tests", "secret": "tests", "client_kwargs": REGION, "session": _session()}
+        return partial(connect_s3, endpoint_url=endpoint, **options)
 
     def environment(self, port: int | None = None) -> dict[str, str]:
         """What a server is told so that its S3 is this one."""
@@ -60,6 +61,14 @@ class Bucket:
 
 
 REGION = {"region_name": "us-east-1"}
+
+
+@cache
+def _session() -> Any:
+    """For all clients of S3 here: each of its own would read the description of all of its requests anew."""
+    from aiobotocore.session import AioSession
+
+    return AioSession()
 
 
 @contextmanager

@@ -6,17 +6,14 @@ from pathlib import Path
 
 import numpy as np
 
-from falcon_mnist.data import digits, idx
-
-TEST = 1000
+from falcon_mnist.data import idx
 
 
-def write_drawn_digits(folder: Path, *batches: tuple[np.ndarray, np.ndarray]) -> Path:
-    """In IDX files, 1,000 to test on, and the rest of these batches to train on: 4,000 of one, 9,000 of two."""
+def write_drawn_digits(folder: Path, *batches: tuple[np.ndarray, np.ndarray], tests: int = 1000) -> Path:
+    """In IDX files, so many to test on, and the rest of these batches of 5,000 to train on."""
     folder.mkdir(parents=True)
-    drawn = batches or (digits.draw(0), digits.draw(1))
-    images, labels = np.concatenate([each[0] for each in drawn]), np.concatenate([each[1] for each in drawn])
-    parts = {"train": (images[TEST:], labels[TEST:]), "t10k": (images[:TEST], labels[:TEST])}
+    images, labels = np.concatenate([each[0] for each in batches]), np.concatenate([each[1] for each in batches])
+    parts = {"train": (images[tests:], labels[tests:]), "t10k": (images[:tests], labels[:tests])}
     for part, (images, labels) in parts.items():
         idx.write(folder / f"{part}-images-idx3-ubyte", [idx.header(idx.IMAGES, len(labels)), images.tobytes()])
         idx.write(folder / f"{part}-labels-idx1-ubyte", [idx.header(idx.LABELS, len(labels)), labels.tobytes()])

@@ -41,13 +41,16 @@ class Tabs:
         page.evaluate(WALK, fragment)
         return page
 
-    def open(self, token: str | None, fragment: str = "#/", color_scheme: Literal["light", "dark"] = "light") -> Page:
+    def open(self, token: str | None) -> Page:
         """The page in a new tab, opened with a token (None: without)."""
+        page = self.blank()
+        page.goto(f"{self._url}/{f'#token={token}' if token else ''}")
+        return page
+
+    def blank(self, color_scheme: Literal["light", "dark"] = "light") -> Page:
+        """A new tab in which nothing has been opened yet."""
         page = self._new(color_scheme)
         self._others.append(page)
-        page.goto(f"{self._url}/{f'#token={token}' if token else ''}")
-        if fragment != "#/":
-            page.goto(f"{self._url}/{fragment}")
         return page
 
     def leave(self, keep: bool) -> None:
