@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from functools import cache
+from itertools import chain
 from typing import Any
 
 import httpx
@@ -88,9 +89,9 @@ def shortened(value: Any) -> Any:
 def check_every_answer(response: httpx.Response) -> None:
     """What holds for every answer, whatever was asked."""
     sent = response.request.headers.get("Authorization", "").partition(" ")[2]
-    answered = f"{response.headers}{response.text}"
+    answered = b"\n".join([*chain(*response.headers.raw), response.content])  # as text it takes 0.1 ms more
     for secret in (WRITE, READ, sent):
-        assert not secret or secret not in answered
+        assert not secret or secret.encode() not in answered
     request_id = response.headers["X-Request-ID"]
     assert re.fullmatch(r"[A-Za-z0-9._-]{1,64}", request_id)
     if response.status_code < 400 or response.request.method == "HEAD":
