@@ -73,7 +73,7 @@ def test_a_page_has_twenty_runs_unless_told_otherwise(client: Client) -> None:
     assert [run["run_id"] for run in page["items"]] == runs[:0:-1]
     assert page["next_cursor"] is not None
     for run_id in runs:
-        client.wait(run_id, "succeeded")
+        client.post(f"/api/runs/{run_id}/cancel")
 
 
 @pytest.mark.parametrize("limit", ["0", "101", "-1", "1.0", "1e1", "", "x", " 5", "٣", "9" * 5000, "0x10", "+5"])
