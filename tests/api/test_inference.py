@@ -12,6 +12,7 @@ import orjson
 import pytest
 import safetensors.numpy
 from asking import BINARY, JSON, SAFETENSORS, Document
+from cases import for_each
 from checking_client import Client, kind, pointers
 from on_disk import OnDisk
 from small_networks import architecture, linear, pixels
@@ -52,7 +53,7 @@ def test_labels_and_probabilities_unless_told_otherwise(client: Client, trained:
     assert answer["latency_ms"] >= 0
 
 
-@pytest.mark.parametrize("chosen", list(product([None, False, True], repeat=3)))
+@for_each("chosen", list(product([None, False, True], repeat=3)))
 def test_exactly_what_was_asked_for(
     client: Client, trained: Document, outputs: Document, chosen: tuple[bool | None, ...]
 ) -> None:

@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 import tritonclient.http as triton
 from asking import PLAIN, READ, Document
+from cases import for_each
 from checking_client import Client
 from small_networks import pixels
 from tritonclient.utils import InferenceServerException
@@ -108,9 +109,7 @@ def test_numbers_may_lie_in_one_list_or_in_rows_and_what_is_unknown_is_left_alon
     assert alike[0] == alike[1]
 
 
-@pytest.mark.parametrize(
-    ("body", "said"),
-    [
+@for_each("body, said", [
         ({}, "inputs.*required"),
         ({"inputs": []}, "inputs.*must not be empty"),
         ({"inputs": [tensor(), tensor()]}, "inputs.*at most 1"),
@@ -131,8 +130,7 @@ def test_numbers_may_lie_in_one_list_or_in_rows_and_what_is_unknown_is_left_alon
         ({"inputs": [tensor()], "outputs": [{"name": "scores"}]}, "/outputs/0/name"),
         ({"inputs": [tensor()], "id": 5}, "/id.*string"),
         ([], "object"),
-    ],
-)  # fmt: skip
+    ])  # fmt: skip
 def test_a_bad_body_gets_the_protocol_s_error(client: Client, trained: Document, body: Any, said: str) -> None:
     response = ask(client, f"/v2/models/{trained['param_id']}/infer", json=body)
     assert response.status_code == 400
@@ -163,8 +161,8 @@ def test_bad_binary_data_get_it_too(client: Client, trained: Document, options: 
     assert re.search(said, response.json()["error"]), response.text
 
 
-@pytest.mark.parametrize(
-    ("method", "path", "headers", "status"),
+@for_each(
+    "method, path, headers, status",
     [
         ("GET", "/v2", {}, 401),
         ("GET", "/v2/models/p_0", {"Authorization": "Bearer wrong-token-wrong"}, 401),
