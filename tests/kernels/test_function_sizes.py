@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import NamedTuple
 
-import pytest
+from cases import for_each
 
 KERNELS = Path(__file__).parents[2] / "kernels"
 SOURCES = sorted(path for path in KERNELS.rglob("*") if path.suffix in {".pyx", ".pxi", ".h"})
@@ -92,7 +92,7 @@ def test_the_parser_sees_each_function() -> None:
     assert list(functions(C)) == [Function("one", 1, 0), Function("two", 6, 2)]
 
 
-@pytest.mark.parametrize("path", SOURCES, ids=lambda path: str(path.relative_to(KERNELS)))
+@for_each("path", SOURCES)
 def test_functions_are_short_and_take_few_arguments(path: Path) -> None:
     for name, lines, arguments in functions(path.read_text()):
         assert lines <= MAX_LINES, f"{name} has {lines} lines"

@@ -128,7 +128,7 @@ def test_a_step_that_writes_no_gradient_is_the_same_step(
     np.testing.assert_array_equal(trained, expected)
 
 
-@pytest.mark.parametrize(("rows", "inputs", "outputs"), SHAPES)
+@for_each("rows, inputs, outputs", SHAPES)
 def test_pixels_that_are_background_everywhere_keep_their_weights(
     kernels: ModuleType, rows: int, inputs: int, outputs: int
 ) -> None:
@@ -144,8 +144,8 @@ def test_pixels_that_are_background_everywhere_keep_their_weights(
     assert (after != before).any()
 
 
-@pytest.mark.parametrize(
-    ("rows", "widths"),
+@for_each(
+    "rows, widths",
     [
         *((70, (100, 64)), (33, (65, 130)), (130, (64, 200)), (5, (4097, 64)), (1, (80, 96))),
         *((31, (64, 64)), (32, (64, 128, 300)), (140, (128, 100, 64)), (64, (30, 70, 64, 65))),
@@ -199,8 +199,8 @@ def test_skipping_what_relu_has_left_changes_no_bit(
         np.testing.assert_array_equal(trained, after_a_step, err_msg=case)
 
 
-@pytest.mark.parametrize("others", [0, 9])
-@pytest.mark.parametrize("outputs", [10, 64])
+@for_each("others", [0, 9])
+@for_each("outputs", [10, 64])
 def test_skipping_zeros_changes_no_sign_of_a_logit_that_is_0(kernels: ModuleType, others: int, outputs: int) -> None:
     """A product that underflows leaves -0, adding 1 * 0 makes it +0: alone a row is sparse, behind ones it is not."""
     network = kernels.Network([("linear", 784, outputs)])
