@@ -59,7 +59,7 @@ def test_short_calls_in_a_row_give_the_same_bits(kernels, random, hidden, rows, 
 
 
 def test_calls_at_the_same_time_do_not_disturb_one_another(kernels, random):
-    network, packed = _network(kernels, 256)
+    network, packed = _network(kernels, 128)
     images = [_images(random, rows, 1.0, np.uint8) for rows in (60, 200, 90, 257)]
     alone = [_forward(kernels, network, packed, each) for each in images]
     found = [[] for _ in images]

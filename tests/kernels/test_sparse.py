@@ -6,7 +6,7 @@ from types import ModuleType
 
 import numpy as np
 import pytest
-from bits import sgd, sgd_train
+from bits import same_bits, sgd, sgd_train
 from cases import for_each
 
 # Rows, inputs, outputs of the first layer: what masks and panels hold, one more and one less; a single one; as many as
@@ -96,11 +96,11 @@ def test_skipping_zeros_changes_no_bit(
 
         found = np.full((rows, 10), np.nan, dtype=np.float32)
         network.forward(parameters, given, found, workspace)
-        np.testing.assert_array_equal(found, logits, err_msg=case)
+        assert same_bits(found, logits), case
 
         of_network = np.full_like(parameters, np.nan)
         network.gradients(parameters, given, labels, None, of_network, workspace)
-        np.testing.assert_array_equal(of_network, gradients, err_msg=case)
+        assert same_bits(of_network, gradients), case
 
 
 @for_each("rows, inputs, outputs", SHAPES)
@@ -125,7 +125,7 @@ def test_a_step_that_writes_no_gradient_is_the_same_step(
         batch = order[start : start + batch_size]
         network.gradients(expected, pixels, labels, batch, gradients, workspace)
         sgd(kernels, expected, gradients, velocity, 0.1, momentum)
-    np.testing.assert_array_equal(trained, expected)
+    assert same_bits(trained, expected)
 
 
 @for_each("rows, inputs, outputs", SHAPES)
@@ -190,13 +190,13 @@ def test_skipping_what_relu_has_left_changes_no_bit(
         case = f"workspace of {workspace_rows} rows, {threads} threads"
         found = np.empty_like(logits)
         network.forward(parameters, images, found, workspace)
-        np.testing.assert_array_equal(found, logits, err_msg=case)
+        assert same_bits(found, logits), case
         gradients = np.empty_like(parameters)
         network.gradients(parameters, images, labels, None, gradients, workspace, threads=threads)
-        np.testing.assert_array_equal(gradients, expected, err_msg=case)
+        assert same_bits(gradients, expected), case
         trained = parameters.copy()
         sgd_train(kernels, network, trained, None, images, labels, None, rows, 0.1, 0.0, workspace, threads=threads)
-        np.testing.assert_array_equal(trained, after_a_step, err_msg=case)
+        assert same_bits(trained, after_a_step), case
 
 
 @for_each("others", [0, 9])
