@@ -16,14 +16,9 @@ from jsonschema_rs import Draft202012Validator
 class Description:
     """The OpenAPI document of a server, against which its answers are held."""
 
-    def __init__(self, document: Document) -> None:
-        self.document = document
+    def __init__(self, content: bytes) -> None:
         self.seen: set[tuple[str, str, str]] = set()  # (path, method, status)
-        self._components = orjson.dumps(document["components"])
-        self._paths = [
-            (re.compile(re.sub(r"\{\w+\}", "[^/]+", re.escape(path).replace(r"\{", "{").replace(r"\}", "}"))), path)
-            for path in document["paths"]
-        ]
+        self.document, self._components, self._paths = _parts(content)
 
     def operation(self, method: str, path: str) -> tuple[str, Document] | None:
         for pattern, template in self._paths:
@@ -67,8 +62,19 @@ class Description:
 
 
 @cache
+def _parts(content: bytes) -> tuple[Document, bytes, list[tuple[re.Pattern[str], str]]]:
+    """The document, its components, a pattern for each path: once for all servers that describe themselves alike."""
+    document = orjson.loads(content)
+    paths = [
+        (re.compile(re.sub(r"\{\w+\}", "[^/]+", re.escape(path).replace(r"\{", "{").replace(r"\}", "}"))), path)
+        for path in document["paths"]
+    ]
+    return document, orjson.dumps(document["components"]), paths
+
+
+@cache
 def _validator(schema: bytes, components: bytes) -> Draft202012Validator:
-    """Made once for all servers that describe themselves alike: it takes more than a millisecond."""
+    """Made once for them, too: it takes more than a millisecond."""
     # The references of a schema begin at the root of the document that it stands in.
     rooted = orjson.loads(schema) | {"components": orjson.loads(components)}
     return Draft202012Validator(rooted, validate_formats=True)
