@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from cases import for_each
 
 from falcon_mnist.settings import Settings, SettingsError, settings_table, unknown_variables, variable
 
@@ -96,17 +97,17 @@ def test_every_setting_has_a_variable_and_a_meaning() -> None:
         assert setting["meaning"]
 
 
-@pytest.mark.parametrize(("name", "text", "member", "expected"), GOOD)
+@for_each("name, text, member, expected", GOOD)
 def test_a_good_value_is_read(name: str, text: str, member: str, expected: Any) -> None:
     assert getattr(Settings.from_env({name: text}), member) == expected
 
 
-@pytest.mark.parametrize("name", settings_table())
+@for_each("name", settings_table())
 def test_an_empty_variable_counts_as_unset(name: str) -> None:
     assert Settings.from_env({variable(name): " "}) == Settings.from_env({})
 
 
-@pytest.mark.parametrize(("name", "text"), BAD)
+@for_each("name, text", BAD)
 def test_a_bad_value_is_refused_in_one_sentence_that_names_its_variable(name: str, text: str) -> None:
     with pytest.raises(SettingsError) as caught:
         Settings.from_env({f"FALCON_MNIST_{name}": text})

@@ -391,7 +391,7 @@ def test_broken_inputs_are_a_422_that_says_where(
             assert pointers(response) == expected
 
 
-@pytest.mark.parametrize("value", [..., None, 7, [], "p" * 101])
+@for_each("value", [..., None, 7, [], "p" * 101])
 def test_a_param_id_must_be_a_short_string(client: Client, value: Any) -> None:
     response = client.post("/api/infer", changed({"param_id": "p_0", "inputs": [ROW]}, "/param_id", value))
     assert response.status_code == 422
@@ -501,8 +501,8 @@ def test_a_fault_in_the_body_and_one_in_the_query_are_a_400_if_one_is_structural
     assert client.post("/api/infer_adhoc?dry=1", ADHOC | {"parameters": {}}).status_code == 400
 
 
-@pytest.mark.parametrize(
-    ("method", "path"),
+@for_each(
+    "method, path",
     [
         ("GET", "/api/openapi.json"),
         ("GET", "/api/runs/{run_id}"),
@@ -521,14 +521,14 @@ def test_an_unknown_member_of_the_query_is_a_422(
     assert set(pointers(response)) == {"/page", "/x~0y"}
 
 
-@pytest.mark.parametrize("key", ["", "a b", "x" * 256, "é".encode()])
+@for_each("key", ["", "a b", "x" * 256, "é".encode()])
 def test_an_idempotency_key_must_be_short_and_visible(client: Client, on_disk: OnDisk, key: Any) -> None:
     with on_disk.unchanged():
         response = client.post("/api/models", {"architecture": SMALL}, headers={"Idempotency-Key": key})
     assert response.status_code == 422
 
 
-@pytest.mark.parametrize("name", ["a" * 101, "~" * 3000, "é" * 5000, "x/" * 100_000])
+@for_each("name", ["a" * 101, "~" * 3000, "é" * 5000, "x/" * 100_000])
 def test_a_long_name_of_the_client_is_echoed_in_part(client: Client, trained: Document, name: str) -> None:
     """One of 60 MB was once answered with 240 MB."""
     deep = {"architecture": SMALL | {name: 1}, "hyperparams": {name: {name: 1}}, name: [1]}

@@ -100,7 +100,7 @@ def test_a_row_is_answered_the_same_whatever_stands_beside_it(client: Client, tr
             assert bits(alone[name][0]) == bits(together[name][row])
 
 
-@pytest.mark.parametrize(("rows", "columns"), [(0, 784), (513, 784), (1, 783), (1, 785), (2, 392)])
+@for_each("rows, columns", [(0, 784), (513, 784), (1, 783), (1, 785), (2, 392)])
 def test_any_other_number_of_rows_or_pixels_is_a_422(
     client: Client, trained: Document, rows: int, columns: int
 ) -> None:
@@ -135,8 +135,8 @@ def test_a_binary_body_is_answered_with_labels_and_probabilities_too(client: Cli
     assert set(answer["outputs"]) == {"labels", "probabilities"}
 
 
-@pytest.mark.parametrize(
-    ("query", "expected"),
+@for_each(
+    "query, expected",
     [
         ({}, ["/dtype", "/param_id"]),
         ({"param_id": "p_0"}, ["/dtype"]),

@@ -11,6 +11,7 @@ from functools import cache
 import numpy as np
 import orjson
 import pytest
+from cases import for_each
 
 from falcon_mnist.api.errors import Problem
 from falcon_mnist.api.json_body import Array, FaultAt, decode, matrix, vector
@@ -49,10 +50,7 @@ def test_clean_arrays_are_decoded_into_float32_bit_for_bit() -> None:
     assert document["return"] == {"labels": True}
 
 
-@pytest.mark.parametrize(
-    "inputs",
-    ["[[1, [2]], [3, 4]]", "[[1, 2], [3]]", "[[1, true], [2, 3]]", "[]", "[[]]", "[1, [2]]"],
-)
+@for_each("inputs", ["[[1, [2]], [3, 4]]", "[[1, 2], [3]]", "[[1, true], [2, 3]]", "[]", "[[]]", "[1, [2]]"])
 def test_arrays_with_a_fault_stay_lists(inputs: str) -> None:
     assert isinstance(decode(b'{"inputs": %s}' % inputs.encode(), max_numbers=100)["inputs"], list)
 
@@ -74,8 +72,8 @@ def test_no_object_has_so_many_members_that_they_take_long(
         assert decode(body, max_numbers=1_000_000)
 
 
-@pytest.mark.parametrize(
-    ("text", "place"),
+@for_each(
+    "text, place",
     [
         ("[1, 1e39, true]", None),
         ("[1, 2, -1e39]", (2,)),

@@ -42,7 +42,7 @@ def walk_list(client: Client, path: str, limit: int, **filters: str) -> Iterator
         seen.add(cursor)
 
 
-@pytest.mark.parametrize("limit", [1, 2, 3, 6, 7, 8, 100])
+@for_each("limit", [1, 2, 3, 6, 7, 8, 100])
 def test_a_walk_sees_every_run_once_newest_first(client: Client, several: list[str], limit: int) -> None:
     model_id, *runs = several
     assert [run["run_id"] for run in walk(client, model_id, limit)] == runs
@@ -163,8 +163,8 @@ def test_models_and_parameter_sets_are_listed(client: Client, trained: Document)
     assert client.get("/api/params", params={"model_id": "m_0"}).status_code == 404
 
 
-@pytest.mark.parametrize(
-    ("path", "pointer", "found"),
+@for_each(
+    "path, pointer, found",
     [
         ("/api/runs?limit=many", "/limit", "must be a whole number from 1 to 100, but is 'many'"),
         ("/api/runs?limit=" + "9" * 50, "/limit", "must be a whole number from 1 to 100, but is a string"),

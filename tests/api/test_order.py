@@ -56,8 +56,8 @@ def test_the_token_comes_before_a_size_that_is_only_declared(limited_server: tup
     assert response.status_code == 401
 
 
-@pytest.mark.parametrize(("method", "path", "status"), [("POST", "/api/nothing", 404), ("PUT", "/api/models", 405)])
-@pytest.mark.parametrize("length", [LIMITED_BODY + 1, 99_999_999_999])
+@for_each("method, path, status", [("POST", "/api/nothing", 404), ("PUT", "/api/models", 405)])
+@for_each("length", [LIMITED_BODY + 1, 99_999_999_999])
 def test_the_route_comes_before_the_size(
     limited_server: tuple[Client, OnDisk], method: str, path: str, status: int, length: int
 ) -> None:
@@ -80,7 +80,7 @@ def test_a_body_of_exactly_the_limit_is_read(limited_server: tuple[Client, OnDis
     assert response.status_code == 400
 
 
-@pytest.mark.parametrize("path", ["/api/models", "/api/models/m_0/train", "/api/infer", "/api/infer_adhoc"])
+@for_each("path", ["/api/models", "/api/models/m_0/train", "/api/infer", "/api/infer_adhoc"])
 def test_a_declared_size_is_refused_before_the_body_is_sent(limited_server: tuple[Client, OnDisk], path: str) -> None:
     response = limited_server[0].raw(head("POST", path, f"Content-Type: {JSON}", "Content-Length: 99999999999"))
     assert response.status_code == 413

@@ -73,7 +73,7 @@ def test_no_spelling_of_a_path_passes_without_a_token(
             assert status(app, environ(method, prefix + path + suffix, wrong, script_name)) in (401, 404)
 
 
-@pytest.mark.parametrize(("method", "path"), [(m, p) for m, p in OPERATIONS if m == "POST" and "infer" not in p])
+@for_each("method, path", [(m, p) for m, p in OPERATIONS if m == "POST" and "infer" not in p])
 def test_no_spelling_of_a_path_lets_a_read_only_token_write(
     app: App, trained: Document, method: str, path: str
 ) -> None:

@@ -47,7 +47,7 @@ def test_every_path_under_api_needs_a_token(client: Client, method: str, path: s
     assert response.headers["WWW-Authenticate"] == "Bearer"
 
 
-@pytest.mark.parametrize("authorization", ["", "Bearer", "Basic dXNlcjpwYXNz", "bearer", "Digest username=x"])
+@for_each("authorization", ["", "Bearer", "Basic dXNlcjpwYXNz", "bearer", "Digest username=x"])
 def test_without_a_bearer_token_the_challenge_names_no_error(client: Client, authorization: str) -> None:
     response = client.get("/api/runs/r_0", token=None, headers={"Authorization": authorization})
     assert response.status_code == 401

@@ -81,7 +81,7 @@ def test_a_network_that_pytorch_trained_answers_as_it_did_there(client: Client) 
     np.testing.assert_allclose(answer.json()["outputs"]["logits"], theirs, atol=1e-5)
 
 
-@pytest.mark.parametrize(
+@for_each(
     "names",
     [
         ("0", "2", "10"),

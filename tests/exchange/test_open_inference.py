@@ -144,17 +144,14 @@ def binary(document: Document, data: bytes, length: int | str | None = None) -> 
     return {"content": head + data, "headers": HEADERS | {"Inference-Header-Content-Length": said}}
 
 
-@pytest.mark.parametrize(
-    ("options", "said"),
-    [
+@for_each("options, said", [
         (binary({"inputs": [tensor(data=None, parameters={"binary_data_size": 8})]}, bytes(8)), "8 bytes.*3136"),
         (binary({"inputs": [tensor(data=None, parameters={"binary_data_size": 3136})]}, bytes(3135)), "3135 bytes"),
         (binary({"inputs": [tensor()]}, bytes(8)), "no binary_data_size"),
         (binary({"inputs": [tensor()]}, b"", 10**6), "length of the JSON"),
         (binary({"inputs": [tensor()]}, b"", "-1"), "length of the JSON"),
         (binary({"inputs": [tensor(data=None, parameters={"binary_data_size": 3136})]}, b"\xff" * 3136), "not finite"),
-    ],
-)  # fmt: skip
+    ])  # fmt: skip
 def test_bad_binary_data_get_it_too(client: Client, trained: Document, options: dict[str, Any], said: str) -> None:
     response = ask(client, f"/v2/models/{trained['param_id']}/infer", **options)
     assert response.status_code == 400

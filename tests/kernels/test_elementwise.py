@@ -37,7 +37,7 @@ def sweep(step):
     return np.concatenate([positive, -positive, np.linspace(-20, 20, 400_001, dtype=np.float32)])
 
 
-@pytest.mark.parametrize("kind", ULPS)
+@for_each("kind", ULPS)
 def test_accuracy_over_all_magnitudes(kernels, kind):
     x = sweep(4001)
     exact = getattr(reference, kind)(x)
@@ -48,7 +48,7 @@ def test_accuracy_over_all_magnitudes(kernels, kind):
     assert ulps(result, exact).max() <= ULPS[kind]
 
 
-@pytest.mark.parametrize("kind", ULPS)
+@for_each("kind", ULPS)
 def test_far_out_it_reaches_its_limit(kernels, kind):
     """And never goes beyond it."""
     x = np.array([20, 88, 1e4, 3e38, np.inf], dtype=np.float32)

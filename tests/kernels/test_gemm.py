@@ -49,7 +49,7 @@ def assert_all_close(results, a, b, out=None, alpha=1.0, beta=0.0):
         assert np.all(np.abs(result - expected) <= bound)
 
 
-@pytest.mark.parametrize("k", DEPTHS)
+@for_each("k", DEPTHS)
 def test_matches_float64_around_tile_edges(random, k):
     for m, n in product(ROWS, COLUMNS):
         a, b = floats(random, m, k), floats(random, k, n)
@@ -181,7 +181,7 @@ def test_the_plain_product_leaves_what_lies_around_out(kernels, random, shape):
     assert np.all(whole == GUARD)
 
 
-@pytest.mark.parametrize("m", [2, 14])
+@for_each("m", [2, 14])
 def test_operands_may_repeat_by_a_stride_of_0(kernels, random, m):
     row, column = floats(random, 1, 33), floats(random, 33, 1)
     for a in (np.broadcast_to(row, (m, 33)), np.broadcast_to(column[:m], (m, 33))):

@@ -62,8 +62,8 @@ def test_labels_that_change_after_they_were_checked_raise(kernels, call):
     assert same_bits(parameters, before)
 
 
-@pytest.mark.parametrize(
-    ("kind", "params", "words"),
+@for_each(
+    "kind, params, words",
     [("sgdd", {}, "optimizer is 'sgdd'; it is one of sgd"), ("sgd", {"beta": 1}, "sgd has no parameter 'beta'")],
 )
 def test_an_optimizer_that_does_not_exist_is_refused(kernels, kind, params, words):

@@ -5,7 +5,6 @@ from functools import cache
 from types import ModuleType
 
 import numpy as np
-import pytest
 from bits import same_bits, sgd, sgd_train
 from cases import for_each
 
@@ -215,7 +214,7 @@ def test_skipping_zeros_changes_no_sign_of_a_logit_that_is_0(kernels: ModuleType
     assert logits[-1].view(np.int32).tolist() == [0] * outputs
 
 
-@pytest.mark.parametrize("dtype", ["uint8", "float32"])
+@for_each("dtype", ["uint8", "float32"])
 def test_skipping_zeros_changes_no_sign_of_a_gradient_that_is_0(kernels: ModuleType, dtype: str) -> None:
     network, parameters = network_of(kernels, 100, 64)
     pixels = images(64, 100, 0.05)

@@ -64,7 +64,7 @@ def test_functions_have_the_same_parameters(name):
     assert parameters_of(STUBBED[name]) == signature_of(getattr(package, name))
 
 
-@pytest.mark.parametrize("name", ["Network", "Optimizer", "Packed", "Workspace"])
+@for_each("name", ["Network", "Optimizer", "Packed", "Workspace"])
 def test_classes_have_the_same_members(name):
     members, runtime = defined(STUBBED[name].body), getattr(package, name)
     assert set(members) - {"__init__"} == public(vars(runtime))
