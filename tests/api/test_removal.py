@@ -15,7 +15,7 @@ from checking_client import Client, kind, until_there_is_room
 from falcon.testing import TestClient
 from on_disk import OnDisk
 from server_process import Server
-from small_networks import SMALL, pixels
+from small_networks import SMALL, architecture, pixels
 
 from falcon_mnist.api.app import build_app
 from falcon_mnist.api.service import Service
@@ -109,7 +109,7 @@ def test_each_removal_is_a_line_in_the_log_that_names_the_token(
 def test_requests_beside_a_removal_are_answered_or_find_nothing(client: Client) -> None:
     """Rows go before files: a reader in between must not take a removed file for a damaged one."""
     for _ in range(5):
-        run = client.trained()
+        run = client.trained({"architecture": architecture(1), "hyperparams": {"epochs": 1}})
         path = paths_of(run)["params"]
         with ThreadPoolExecutor(8) as pool:
             ask = partial(pool.submit, until_there_is_room)
