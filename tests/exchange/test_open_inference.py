@@ -10,12 +10,10 @@ from typing import Any
 import httpx
 import numpy as np
 import pytest
-import tritonclient.http as triton
 from asking import PLAIN, READ, Document
 from cases import for_each
 from checking_client import Client
 from small_networks import pixels
-from tritonclient.utils import InferenceServerException
 
 from falcon_mnist.exchange.open_inference import OUTPUTS
 
@@ -25,7 +23,14 @@ FLOATS = (pixels(5) / np.float32(255)).astype(np.float32)
 
 
 @pytest.fixture
-def client_of_triton(client: Client) -> Iterator[Any]:
+def triton() -> Any:
+    import tritonclient.http  # takes long: not in each process that collects tests
+
+    return tritonclient.http
+
+
+@pytest.fixture
+def client_of_triton(client: Client, triton: Any) -> Iterator[Any]:
     asking = triton.InferenceServerClient(f"{client.url.host}:{client.url.port}")
     yield asking
     asking.close()
@@ -48,7 +53,13 @@ def test_the_client_of_triton_finds_what_it_looks_for(client_of_triton: Any, tra
 @pytest.mark.parametrize("binary_input", [True, False])
 @pytest.mark.parametrize("datatype", ["FP32", "UINT8"])
 def test_the_client_of_triton_gets_the_answers_of_infer(
-    client: Client, client_of_triton: Any, trained: Document, datatype: str, binary_input: bool, binary_outputs: bool
+    client: Client,
+    triton: Any,
+    client_of_triton: Any,
+    trained: Document,
+    datatype: str,
+    binary_input: bool,
+    binary_outputs: bool,
 ) -> None:
     rows = FLOATS if datatype == "FP32" else pixels(5)
     tensor = triton.InferInput("pixels", list(rows.shape), datatype)
@@ -66,14 +77,16 @@ def test_the_client_of_triton_gets_the_answers_of_infer(
         np.testing.assert_array_equal(answer.as_numpy(name), np.array(ours[name], answer.as_numpy(name).dtype))
 
 
-def test_all_outputs_come_where_none_is_named(client_of_triton: Any, trained: Document) -> None:
+def test_all_outputs_come_where_none_is_named(triton: Any, client_of_triton: Any, trained: Document) -> None:
     tensor = triton.InferInput("pixels", [5, 784], "FP32")
     tensor.set_data_from_numpy(FLOATS)
     answer = client_of_triton.infer(trained["param_id"], [tensor], headers=dict(HEADERS))
     assert [each["name"] for each in answer.get_response()["outputs"]] == list(OUTPUTS)
 
 
-def test_the_client_of_triton_raises_what_is_wrong(client_of_triton: Any, trained: Document) -> None:
+def test_the_client_of_triton_raises_what_is_wrong(triton: Any, client_of_triton: Any, trained: Document) -> None:
+    from tritonclient.utils import InferenceServerException
+
     tensor = triton.InferInput("pixels", [1, 785], "FP32")
     tensor.set_data_from_numpy(np.zeros((1, 785), np.float32))
     with pytest.raises(InferenceServerException, match="784"):
