@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 from asking import Document
+from cases import for_each
 from checking_client import Client, kind, pointers
 from on_disk import OnDisk
 from small_networks import DEFAULTS, SMALL, architecture, linear
@@ -71,8 +72,8 @@ NOT_JSON = [
 NOT_AN_OBJECT = [b"null", b"true", b"1", b"-0.0", b'"text"', b"[]", b"[{}]"]
 
 
-@pytest.mark.parametrize("content", NOT_JSON + NOT_AN_OBJECT, ids=lambda content: repr(content[:24]))
-@pytest.mark.parametrize("path", POSTS)
+@for_each("content", NOT_JSON + NOT_AN_OBJECT)
+@for_each("path", POSTS)
 def test_a_body_that_is_no_json_object_is_refused(client: Client, on_disk: OnDisk, path: str, content: bytes) -> None:
     with on_disk.unchanged():
         response = client.post(path, content=content)
@@ -108,7 +109,7 @@ def test_an_optional_body_may_be_empty(client: Client, trained: Document) -> Non
     client.wait(response.json()["run_id"])
 
 
-@pytest.mark.parametrize("name", ["", "\0", "hyperparams\0", "\ufeff", "é", "😀", '"', "\\", "/", "~"])
+@for_each("name", ["", "\0", "hyperparams\0", "\ufeff", "é", "😀", '"', "\\", "/", "~"])
 def test_an_unknown_member_is_named_whatever_its_name(client: Client, on_disk: OnDisk, name: str) -> None:
     with on_disk.unchanged():
         response = client.post("/api/models", {"architecture": SMALL, "hyperparams": {}, name: [[1]]})
@@ -167,7 +168,7 @@ BROKEN_ARCHITECTURES = [
 ]
 
 
-@pytest.mark.parametrize(("pointer", "value", "expected"), BROKEN_ARCHITECTURES)
+@for_each("pointer, value, expected", BROKEN_ARCHITECTURES)
 def test_a_broken_architecture_is_a_400_that_says_where(
     client: Client, on_disk: OnDisk, pointer: str, value: Any, expected: list[str]
 ) -> None:
@@ -179,7 +180,7 @@ def test_a_broken_architecture_is_a_400_that_says_where(
     assert sorted(set(pointers(response))) == expected
 
 
-@pytest.mark.parametrize(
+@for_each(
     "layers",
     [
         [linear(784, 10)],
@@ -192,7 +193,6 @@ def test_a_broken_architecture_is_a_400_that_says_where(
         [linear(784, 10), *[{"type": "relu"}] * 30, {"type": "softmax"}],
         [linear(784, 12_578), linear(12_578, 10)],
     ],
-    ids=len,
 )
 def test_an_architecture_within_the_rules_is_taken_as_it_is(client: Client, layers: list[Document]) -> None:
     asked = {"input_size": 784, "layers": layers}
@@ -202,8 +202,8 @@ def test_an_architecture_within_the_rules_is_taken_as_it_is(client: Client, laye
     assert client.description.accepts("POST", "/api/models", {"architecture": asked})
 
 
-@pytest.mark.parametrize(
-    ("layers", "expected"),
+@for_each(
+    "layers, expected",
     [
         ([linear(784, 9), linear(9, 8), linear(8, 7), linear(7, 6), linear(6, 5), linear(5, 10)], ["/5"]),
         ([linear(784, 9), *[linear(9, 9)] * 5, linear(9, 10)], ["/5"]),
@@ -303,7 +303,7 @@ def as_json(document: Document) -> str:
     return json.dumps(document).replace("Infinity", "1e999")
 
 
-@pytest.mark.parametrize(("pointer", "value"), OUT_OF_RANGE)
+@for_each("pointer, value", OUT_OF_RANGE)
 def test_a_hyperparameter_out_of_its_range_is_a_422_on_models_and_on_train(
     client: Client, on_disk: OnDisk, trained: Document, pointer: str, value: Any
 ) -> None:
@@ -319,7 +319,7 @@ def test_a_hyperparameter_out_of_its_range_is_a_422_on_models_and_on_train(
             assert pointers(response) == [f"/hyperparams{escaped(pointer)}"]
 
 
-@pytest.mark.parametrize("hyperparams", ENDS_OF_RANGES, ids=str)
+@for_each("hyperparams", ENDS_OF_RANGES)
 def test_the_ends_of_the_ranges_are_within(client: Client, hyperparams: Document) -> None:
     body = {"architecture": SMALL, "hyperparams": hyperparams}
     response = client.post("/api/models", body)
@@ -379,7 +379,7 @@ BROKEN_INPUTS = [
 ]
 
 
-@pytest.mark.parametrize(("pointer", "value", "expected"), BROKEN_INPUTS, ids=lambda value: str(value)[:40])
+@for_each("pointer, value, expected", BROKEN_INPUTS)
 def test_broken_inputs_are_a_422_that_says_where(
     client: Client, on_disk: OnDisk, trained: Document, pointer: str, value: Any, expected: list[str]
 ) -> None:
@@ -391,14 +391,14 @@ def test_broken_inputs_are_a_422_that_says_where(
             assert pointers(response) == expected
 
 
-@pytest.mark.parametrize("value", [..., None, 7, [], "p" * 101])
+@for_each("value", [..., None, 7, [], "p" * 101])
 def test_a_param_id_must_be_a_short_string(client: Client, value: Any) -> None:
     response = client.post("/api/infer", changed({"param_id": "p_0", "inputs": [ROW]}, "/param_id", value))
     assert response.status_code == 422
     assert pointers(response) == ["/param_id"]
 
 
-@pytest.mark.parametrize("value", [0, -0.0, 1, 3.4028235e38, -3.4028235e38, 1e-45, 1e-60, 5e-324])
+@for_each("value", [0, -0.0, 1, 3.4028235e38, -3.4028235e38, 1e-45, 1e-60, 5e-324])
 def test_numbers_within_float32_are_taken_however_they_are_written(client: Client, value: float) -> None:
     body = changed(ADHOC, "/inputs/0/0", value) | {"return": {"labels": True, "probabilities": False}}
     zeros = changed(changed(body, "/parameters/layers/0/W", [[0.0] * 10] * 784), "/inputs/0/0", value)
@@ -452,7 +452,7 @@ BROKEN_PARAMETERS = [
 ]
 
 
-@pytest.mark.parametrize(("pointer", "value", "expected"), BROKEN_PARAMETERS, ids=lambda value: str(value)[:40])
+@for_each("pointer, value, expected", BROKEN_PARAMETERS)
 def test_broken_parameters_are_a_400_that_says_where(
     client: Client, pointer: str, value: Any, expected: list[str]
 ) -> None:
@@ -501,8 +501,8 @@ def test_a_fault_in_the_body_and_one_in_the_query_are_a_400_if_one_is_structural
     assert client.post("/api/infer_adhoc?dry=1", ADHOC | {"parameters": {}}).status_code == 400
 
 
-@pytest.mark.parametrize(
-    ("method", "path"),
+@for_each(
+    "method, path",
     [
         ("GET", "/api/openapi.json"),
         ("GET", "/api/runs/{run_id}"),
@@ -521,14 +521,14 @@ def test_an_unknown_member_of_the_query_is_a_422(
     assert set(pointers(response)) == {"/page", "/x~0y"}
 
 
-@pytest.mark.parametrize("key", ["", "a b", "x" * 256, "é".encode()])
+@for_each("key", ["", "a b", "x" * 256, "é".encode()])
 def test_an_idempotency_key_must_be_short_and_visible(client: Client, on_disk: OnDisk, key: Any) -> None:
     with on_disk.unchanged():
         response = client.post("/api/models", {"architecture": SMALL}, headers={"Idempotency-Key": key})
     assert response.status_code == 422
 
 
-@pytest.mark.parametrize("name", ["a" * 101, "~" * 3000, "é" * 5000, "x/" * 100_000])
+@for_each("name", ["a" * 101, "~" * 3000, "é" * 5000, "x/" * 100_000])
 def test_a_long_name_of_the_client_is_echoed_in_part(client: Client, trained: Document, name: str) -> None:
     """One of 60 MB was once answered with 240 MB."""
     deep = {"architecture": SMALL | {name: 1}, "hyperparams": {name: {name: 1}}, name: [1]}
@@ -549,7 +549,7 @@ def test_a_long_name_of_the_client_is_echoed_in_part(client: Client, trained: Do
 # The description says the same of what it can say
 
 
-@pytest.mark.parametrize(("pointer", "value"), OUT_OF_RANGE)
+@for_each("pointer, value", OUT_OF_RANGE)
 def test_the_description_refuses_what_is_out_of_range(client: Client, pointer: str, value: Any) -> None:
     body = {"architecture": SMALL} | with_hyperparams(pointer, value)
     assert not client.description.accepts("POST", "/api/models", body)

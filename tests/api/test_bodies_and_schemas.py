@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from cases import for_each
 from hypothesis import example, given
 from hypothesis import strategies as st
 
@@ -101,8 +102,8 @@ def test_a_float32_is_written_so_that_it_reads_back_as_itself(bits: int) -> None
         assert vector(plain(f'{{"b": [{text.replace(".e", ".0e")}]}}')["b"]).tobytes() == number.tobytes()
 
 
-@pytest.mark.parametrize(
-    ("text", "place"),
+@for_each(
+    "text, place",
     [
         ("[[1, 2], [3]]", (1,)),
         ("[[1], [2, 3], [4]]", (1,)),

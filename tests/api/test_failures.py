@@ -54,32 +54,40 @@ class FailingStore(Store):
         return super().create_model(*args, **named)
 
 
-@pytest.fixture
-def on_disk(tmp_path: Path) -> OnDisk:
-    return OnDisk(tmp_path / "home")
+@pytest.fixture(scope="module")
+def on_disk(tmp_path_factory: pytest.TempPathFactory) -> OnDisk:
+    return OnDisk(tmp_path_factory.mktemp("failing") / "home")
 
 
-@pytest.fixture
-def store(on_disk: OnDisk) -> FailingStore:
+@pytest.fixture(scope="module")
+def failing_store(on_disk: OnDisk) -> FailingStore:
     return FailingStore(open_database(Settings(home=on_disk.home).database, wait=REQUEST_WAIT))
 
 
-@pytest.fixture
+@pytest.fixture(scope="module")
 def storage(on_disk: OnDisk) -> AwayFolder:
     return AwayFolder(on_disk.storage / "parameters")
 
 
-@pytest.fixture
-def client(on_disk: OnDisk, store: FailingStore, storage: AwayFolder, digits: Path) -> Iterator[Client]:
+@pytest.fixture(scope="module")
+def client(on_disk: OnDisk, failing_store: FailingStore, storage: AwayFolder, digits: Path) -> Iterator[Client]:
     """A client of a server with this store, and this storage of parameters."""
     tokens = on_disk.home.parent / "tokens"
     tokens.write_text(WRITE)
     service = open_service(Settings(home=on_disk.home, tokens_file=tokens, dataset=str(digits), workers=1))
     files = ParameterFiles(storage)
+    store = failing_store
     parts: Document = {"store": store, "files": files, "predictors": Predictors(store, files)}
     parts["remover"] = store.remover(files, storage)
     with running(replace(service, **parts)) as url, Client(url) as client:
         yield client
+
+
+@pytest.fixture
+def store(failing_store: FailingStore) -> Iterator[FailingStore]:
+    """That store, which raises nothing before and after a test."""
+    yield failing_store
+    failing_store.error = None
 
 
 def test_a_bug_is_a_500_that_says_nothing_but_the_log_says_all(
@@ -141,19 +149,22 @@ def test_a_deletion_does_not_wait_for_a_storage_that_is_away(
 
 def test_an_import_whose_commit_is_not_answered_keeps_its_file(client: Client, store: FailingStore) -> None:
     """The row may be there; if it is not, the file is swept as any that no row names."""
+    before = client.get("/api/params").json()["items"]
     store.error = DatabaseLostError("server closed the connection unexpectedly")
     assert client.post("/api/params", BODY).status_code == 503
     store.error = None
-    (found,) = client.get("/api/params").json()["items"]
+    found, *others = client.get("/api/params").json()["items"]
+    assert others == before
     assert client.get(f"/api/params/{found['param_id']}").status_code == 200
 
 
 def test_an_import_that_is_not_recorded_leaves_no_file(
     client: Client, store: FailingStore, storage: AwayFolder
 ) -> None:
+    before = {entry.name for entry in storage.list()}
     store.error = DatabaseUnavailableError("database is locked")
     assert client.post("/api/params", BODY).status_code == 503
-    assert storage.list() == []
+    assert {entry.name for entry in storage.list()} == before
 
 
 def test_a_server_without_its_database_is_alive_but_not_ready(client: Client, store: FailingStore) -> None:

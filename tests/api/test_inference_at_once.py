@@ -9,6 +9,7 @@ from typing import Any
 import orjson
 import pytest
 from asking import BINARY, READ, Document
+from cases import for_each
 from falcon.testing import TestClient
 from small_networks import architecture, pixels
 
@@ -117,8 +118,8 @@ def _count(service: Service) -> float:
     return sum(sample.value for sample in samples if sample.labels == labels)
 
 
-@pytest.mark.parametrize(
-    ("quick", "length", "changed"),
+@for_each(
+    "quick, length, changed",
     [
         (True, 3000, {}),
         (True, 16_528, {}),  # a row of doubles with all their digits

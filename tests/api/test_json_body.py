@@ -6,10 +6,12 @@ import itertools
 import math
 import time
 from collections.abc import Callable
+from functools import cache
 
 import numpy as np
 import orjson
 import pytest
+from cases import for_each
 
 from falcon_mnist.api.errors import Problem
 from falcon_mnist.api.json_body import Array, FaultAt, decode, matrix, vector
@@ -17,6 +19,16 @@ from falcon_mnist.api.json_body import Array, FaultAt, decode, matrix, vector
 
 def numbers(*shape: int) -> Array:
     return np.random.default_rng(1).standard_normal(shape, dtype=np.float32)
+
+
+def repeated(item: bytes, times: int) -> bytes:
+    """The items of an array, all alike."""
+    return (item + b",") * (times - 1) + item
+
+
+@cache
+def members(count: int) -> bytes:
+    return b",".join(b'"k%d":1' % number for number in range(count))
 
 
 def encoded(document: object) -> bytes:
@@ -38,10 +50,7 @@ def test_clean_arrays_are_decoded_into_float32_bit_for_bit() -> None:
     assert document["return"] == {"labels": True}
 
 
-@pytest.mark.parametrize(
-    "inputs",
-    ["[[1, [2]], [3, 4]]", "[[1, 2], [3]]", "[[1, true], [2, 3]]", "[]", "[[]]", "[1, [2]]"],
-)
+@for_each("inputs", ["[[1, [2]], [3, 4]]", "[[1, 2], [3]]", "[[1, true], [2, 3]]", "[]", "[[]]", "[1, [2]]"])
 def test_arrays_with_a_fault_stay_lists(inputs: str) -> None:
     assert isinstance(decode(b'{"inputs": %s}' % inputs.encode(), max_numbers=100)["inputs"], list)
 
@@ -55,8 +64,7 @@ def test_no_object_has_so_many_members_that_they_take_long(
     count: int, first: bytes, refused: bool, inside: bytes
 ) -> None:
     """Before, 200,000 of them took three quarters of a minute, in 2 MB."""
-    members = b",".join(b'"k%d":1' % number for number in range(count))
-    body = inside % (b"{" + first + members + b"}")
+    body = inside % (b"{" + first + members(count) + b"}")
     if refused:
         with pytest.raises(Problem, match="more than"):
             decode(body, max_numbers=1_000_000)
@@ -64,8 +72,8 @@ def test_no_object_has_so_many_members_that_they_take_long(
         assert decode(body, max_numbers=1_000_000)
 
 
-@pytest.mark.parametrize(
-    ("text", "place"),
+@for_each(
+    "text, place",
     [
         ("[1, 1e39, true]", None),
         ("[1, 2, -1e39]", (2,)),
@@ -115,27 +123,27 @@ def refused(body: bytes, *, max_numbers: int = 10**7) -> str:
 
 def test_numbers_of_more_digits_than_a_double_has_are_read_all_the_same() -> None:
     hard = b"2.4703282292062327208e-324"
-    document = decode(b'{"b": [%s]}' % b",".join([hard] * 30_001), max_numbers=10**6)
+    document = decode(b'{"b": [%s]}' % repeated(hard, 30_001), max_numbers=10**6)
     assert document["b"].tolist() == [0.0] * 30_001
     with pytest.raises(FaultAt) as caught:
-        vector(decode(b'{"b": [%s, 1e39]}' % b",".join([hard] * 30_001), max_numbers=10**6)["b"])
+        vector(decode(b'{"b": [%s, 1e39]}' % repeated(hard, 30_001), max_numbers=10**6)["b"])
     assert caught.value.place == (30_001,)
 
 
 @pytest.mark.parametrize("unit", [b'"a":1', b"{}", b'"a":{}'])
 def test_more_objects_or_members_than_any_body_has_are_refused(unit: bytes) -> None:
     opening, closing = (b"{", b"}") if unit.startswith(b'"') else (b'{"a":[', b"]}")
-    assert "more than" in refused(opening + b",".join([unit] * 200_001) + closing)
+    assert "more than" in refused(opening + repeated(unit, 200_001) + closing)
 
 
 @pytest.mark.parametrize("unit", [b"1", b"null", b'"a"', b"[1]"])
 def test_more_values_outside_of_numbers_than_any_body_has_are_refused(unit: bytes) -> None:
-    assert "more than 200000" in refused(b'{"a":[%s]}' % b",".join([unit] * 200_001))
+    assert "more than 200000" in refused(b'{"a":[%s]}' % repeated(unit, 200_001))
 
 
 @pytest.mark.parametrize("times", [1, 2])
 def test_a_number_beyond_a_double_is_found_in_a_body_of_any_size(times: int) -> None:
-    rows = b",".join([b"[%s]" % b",".join([b"0.12345678901234568"] * 784)] * 511 * times)
+    rows = repeated(ROW, 511 * times)
     last = b"[%s1e400]" % (b"0," * 783)
     with pytest.raises(FaultAt) as caught:
         matrix(decode(b'{"inputs": [%s, %s]}' % (rows, last), max_numbers=10**6)["inputs"])
@@ -144,19 +152,19 @@ def test_a_number_beyond_a_double_is_found_in_a_body_of_any_size(times: int) -> 
 
 def test_a_document_that_is_still_held_does_not_slow_down_the_next() -> None:
     with pytest.raises(Problem) as held:  # with its frames, and all that they hold
-        decode(b'{"a":[%s]}' % b",".join([b"1"] * 200_001), max_numbers=10**6)
+        decode(b'{"a":[%s]}' % repeated(b"1", 200_001), max_numbers=10**6)
     assert isinstance(decode(b'{"b": [1]}', max_numbers=10)["b"], np.ndarray)
     assert held.tb is not None
 
 
 # Large bodies: read in one go or refused, and never taken apart into Python's objects.
 
-ROW = b"[%s]" % b",".join([b"0.12345678901234568"] * 784)
+ROW = b"[%s]" % repeated(b"0.12345678901234568", 784)
 LARGE = 13 * 2**20
 
 
 def large(*last: bytes) -> bytes:
-    return b'{"W":[%s]}' % b",".join([ROW] * (LARGE // len(ROW)) + list(last))
+    return b'{"W":[%s]}' % b",".join([repeated(ROW, LARGE // len(ROW)), *last])
 
 
 @pytest.mark.parametrize(
@@ -178,7 +186,7 @@ def test_the_first_fault_of_a_large_array_is_found_in_place(row: bytes, place: t
 
 
 def test_the_first_fault_of_a_large_vector_is_found_in_place() -> None:
-    body = b'{"b":[%s,true,null]}' % b",".join([b"0.12345678901234568"] * 700_000)
+    body = b'{"b":[%s,true,null]}' % repeated(b"0.12345678901234568", 700_000)
     with pytest.raises(FaultAt) as caught:
         vector(decode(body, max_numbers=10**7)["b"])
     assert caught.value.place == (700_000,)
@@ -187,7 +195,7 @@ def test_the_first_fault_of_a_large_vector_is_found_in_place() -> None:
 @pytest.mark.parametrize(
     "make",
     [
-        lambda: b'{"a":1,"a":2,"x":[%s]}' % b",".join([b'"aa"'] * 3_000_000),
+        lambda: b'{"a":1,"a":2,"x":[%s]}' % repeated(b'"aa"', 3_000_000),
         lambda: large(b"[1e400]"),
         lambda: large()[:-1],
         lambda: large(ROW.replace(b"]", b",[1]]", 1).replace(b"0.12345678901234568,", b"", 1))[:-1] + b',"b":[1,[2]]}',
@@ -219,28 +227,28 @@ HARD = [
 
 @pytest.mark.parametrize("number", HARD, ids=["thirds", "middles", "zeros", "exponents"])
 def test_a_large_body_of_numbers_with_very_many_digits_is_refused(number: bytes) -> None:
-    body = b'{"b":[%s]}' % b",".join([number] * max(30_100, LARGE // len(number)))
+    body = b'{"b":[%s]}' % repeated(number, max(30_100, LARGE // len(number)))
     assert "more than 19 significant digits" in refused(body)
 
 
 def test_a_large_body_of_numbers_with_as_many_digits_as_a_word_holds_is_read() -> None:
     number = b"0.00" + b"3" * 19
-    body = b'{"b":[%s]}' % b",".join([number] * (LARGE // len(number)))
+    body = b'{"b":[%s]}' % repeated(number, LARGE // len(number))
     assert set(decode(body, max_numbers=10**7)["b"].tolist()) == {float(np.float32(number))}
 
 
 # What grows with the body's bytes: twice as many take at most two and a half times the CPU.
 
 GROWING: dict[str, Callable[[int], bytes]] = {
-    "numbers that lie in the middle": lambda n: b'{"a":[%s]}' % b",".join([b'{"W":[[16777217]]}'] * (n // 40)),
-    "arrays of one number": lambda n: b'{"W":[%s]}' % b",".join([b"[16777217]"] * n),
-    "short numbers": lambda n: b'{"b":[%s]}' % b",".join([b"1"] * (5 * n)),
-    "strings": lambda n: b'{"a":1,"a":2,"x":[%s]}' % b",".join([b'"aa"'] * (2 * n)),
-    "many digits": lambda n: b'{"b":[%s]}' % b",".join([HARD[0]] * (n // 5)),
-    "more digits than fit": lambda n: b'{"b":[%s]}' % b",".join([HARD[3]] * (n // 5)),
-    "cut off": lambda n: b'{"b":[%s' % b",".join([b"1.25"] * (2 * n)),
-    "ragged": lambda n: b'{"W":[%s,[1]]}' % b",".join([b"[1,2,3]"] * n),
-    "members": lambda n: b'{"a":{%s}}' % b",".join([b'"k%d":1' % i for i in range(n)]),
+    "numbers that lie in the middle": lambda n: b'{"a":[%s]}' % repeated(b'{"W":[[16777217]]}', n // 40),
+    "arrays of one number": lambda n: b'{"W":[%s]}' % repeated(b"[16777217]", n),
+    "short numbers": lambda n: b'{"b":[%s]}' % repeated(b"1", 5 * n),
+    "strings": lambda n: b'{"a":1,"a":2,"x":[%s]}' % repeated(b'"aa"', 2 * n),
+    "many digits": lambda n: b'{"b":[%s]}' % repeated(HARD[0], n // 5),
+    "more digits than fit": lambda n: b'{"b":[%s]}' % repeated(HARD[3], n // 5),
+    "cut off": lambda n: b'{"b":[%s' % repeated(b"1.25", 2 * n),
+    "ragged": lambda n: b'{"W":[%s,[1]]}' % repeated(b"[1,2,3]", n),
+    "members": lambda n: b'{"a":{%s}}' % members(n),
 }
 
 

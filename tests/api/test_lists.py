@@ -7,6 +7,7 @@ from collections.abc import Iterator
 
 import pytest
 from asking import Document, listed
+from cases import for_each
 from checking_client import Client, pointers
 from on_disk import OnDisk
 from small_networks import SMALL
@@ -41,7 +42,7 @@ def walk_list(client: Client, path: str, limit: int, **filters: str) -> Iterator
         seen.add(cursor)
 
 
-@pytest.mark.parametrize("limit", [1, 2, 3, 6, 7, 8, 100])
+@for_each("limit", [1, 2, 3, 6, 7, 8, 100])
 def test_a_walk_sees_every_run_once_newest_first(client: Client, several: list[str], limit: int) -> None:
     model_id, *runs = several
     assert [run["run_id"] for run in walk(client, model_id, limit)] == runs
@@ -73,10 +74,10 @@ def test_a_page_has_twenty_runs_unless_told_otherwise(client: Client) -> None:
     assert [run["run_id"] for run in page["items"]] == runs[:0:-1]
     assert page["next_cursor"] is not None
     for run_id in runs:
-        client.wait(run_id, "succeeded")
+        client.post(f"/api/runs/{run_id}/cancel")
 
 
-@pytest.mark.parametrize("limit", ["0", "101", "-1", "1.0", "1e1", "", "x", " 5", "٣", "9" * 5000, "0x10", "+5"])
+@for_each("limit", ["0", "101", "-1", "1.0", "1e1", "", "x", " 5", "٣", "9" * 5000, "0x10", "+5"])
 def test_a_limit_must_be_a_whole_number_from_1_to_100(client: Client, several: list[str], limit: str) -> None:
     response = client.get(f"/api/models/{several[0]}/runs", params={"limit": limit})
     assert response.status_code == 422
@@ -162,8 +163,8 @@ def test_models_and_parameter_sets_are_listed(client: Client, trained: Document)
     assert client.get("/api/params", params={"model_id": "m_0"}).status_code == 404
 
 
-@pytest.mark.parametrize(
-    ("path", "pointer", "found"),
+@for_each(
+    "path, pointer, found",
     [
         ("/api/runs?limit=many", "/limit", "must be a whole number from 1 to 100, but is 'many'"),
         ("/api/runs?limit=" + "9" * 50, "/limit", "must be a whole number from 1 to 100, but is a string"),

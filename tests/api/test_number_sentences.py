@@ -6,6 +6,7 @@ import json
 
 import pytest
 from asking import Document
+from cases import for_each
 from checking_client import Client
 from small_networks import SMALL
 
@@ -16,8 +17,8 @@ def _answer(client: Client, hyperparams: str) -> Document:
     return answer
 
 
-@pytest.mark.parametrize(
-    ("hyperparams", "sentence"),
+@for_each(
+    "hyperparams, sentence",
     [
         ('{"epochs": 1.5}', "must be a whole number, but is 1.5"),
         ('{"epochs": 1e400}', "must be finite"),

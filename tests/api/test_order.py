@@ -7,6 +7,7 @@ from contextlib import suppress
 
 import pytest
 from asking import JSON, LIMITED_BODY, READ, WRITE, Document
+from cases import for_each
 from checking_client import Client, kind
 from on_disk import OnDisk
 from small_networks import SMALL, architecture
@@ -19,8 +20,8 @@ def head(method: str, path: str, *headers: str, token: str | None = WRITE) -> by
     return "\r\n".join([f"{method} {path} HTTP/1.1", "Host: here", *authorization, *headers, "", ""]).encode()
 
 
-@pytest.mark.parametrize(
-    ("method", "path", "content", "media_type"),
+@for_each(
+    "method, path, content, media_type",
     [
         ("GET", "/api/nothing", b"", None),
         ("GET", "/api/models", b"", None),
@@ -34,7 +35,7 @@ def head(method: str, path: str, *headers: str, token: str | None = WRITE) -> by
         ("HEAD", "/api/runs/r_0", b"", None),
     ],
 )
-@pytest.mark.parametrize("token", [None, "wrong"])
+@for_each("token", [None, "wrong"])
 def test_the_token_comes_before_everything(
     limited_server: tuple[Client, OnDisk],
     token: str | None,
@@ -55,8 +56,8 @@ def test_the_token_comes_before_a_size_that_is_only_declared(limited_server: tup
     assert response.status_code == 401
 
 
-@pytest.mark.parametrize(("method", "path", "status"), [("POST", "/api/nothing", 404), ("PUT", "/api/models", 405)])
-@pytest.mark.parametrize("length", [LIMITED_BODY + 1, 99_999_999_999])
+@for_each("method, path, status", [("POST", "/api/nothing", 404), ("PUT", "/api/models", 405)])
+@for_each("length", [LIMITED_BODY + 1, 99_999_999_999])
 def test_the_route_comes_before_the_size(
     limited_server: tuple[Client, OnDisk], method: str, path: str, status: int, length: int
 ) -> None:
@@ -79,7 +80,7 @@ def test_a_body_of_exactly_the_limit_is_read(limited_server: tuple[Client, OnDis
     assert response.status_code == 400
 
 
-@pytest.mark.parametrize("path", ["/api/models", "/api/models/m_0/train", "/api/infer", "/api/infer_adhoc"])
+@for_each("path", ["/api/models", "/api/models/m_0/train", "/api/infer", "/api/infer_adhoc"])
 def test_a_declared_size_is_refused_before_the_body_is_sent(limited_server: tuple[Client, OnDisk], path: str) -> None:
     response = limited_server[0].raw(head("POST", path, f"Content-Type: {JSON}", "Content-Length: 99999999999"))
     assert response.status_code == 413
@@ -117,10 +118,8 @@ def test_a_chunked_body_within_the_limit_is_read(client: Client) -> None:
     assert client.raw(request + b"0\r\n\r\n").status_code == 200
 
 
-@pytest.mark.parametrize(
-    "media_type", [None, "", "text/plain", "application/jsonl", "application/x-www-form-urlencoded"]
-)
-@pytest.mark.parametrize("path", ["/api/models", "/api/models/m_0/train", "/api/runs/r_0/cancel", "/api/infer_adhoc"])
+@for_each("media_type", [None, "", "text/plain", "application/jsonl", "application/x-www-form-urlencoded"])
+@for_each("path", ["/api/models", "/api/models/m_0/train", "/api/runs/r_0/cancel", "/api/infer_adhoc"])
 def test_the_media_type_comes_before_the_syntax(
     client: Client, on_disk: OnDisk, path: str, media_type: str | None
 ) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 
-import pytest
+from cases import for_each
 from checking_client import Client
 
 from falcon_mnist.api.resources.page import POLICY, page_files, viewer_files
@@ -16,7 +16,7 @@ PATHS |= {f"/page/{name}": file for name, file in sorted(FILES.items()) if name 
 PATHS |= {f"/docs/{name}": file for name, file in viewer_files().items()}
 
 
-@pytest.mark.parametrize("path", PATHS)
+@for_each("path", PATHS)
 def test_everyone_gets_the_page_and_its_files(client: Client, path: str) -> None:
     response = client.get(path, token=None)
     assert response.status_code == 200
@@ -28,8 +28,8 @@ def test_everyone_gets_the_page_and_its_files(client: Client, path: str) -> None
     assert again.status_code == 304
 
 
-@pytest.mark.parametrize("name", [*DOCUMENTS.values(), "nothing.js", "__init__.py", "%2e%2e%2fapp.py", "a%00.js"])
-@pytest.mark.parametrize("folder", ["page", "docs"])
+@for_each("name", [*DOCUMENTS.values(), "nothing.js", "__init__.py", "%2e%2e%2fapp.py", "a%00.js"])
+@for_each("folder", ["page", "docs"])
 def test_nothing_else_is_there(client: Client, folder: str, name: str) -> None:
     response = client.get(f"/{folder}/{name}", token=None)
     assert response.status_code == 404
@@ -55,7 +55,7 @@ def test_the_page_is_small_and_each_file_readable() -> None:
         assert file.content.count(b"\n") <= 200, name
 
 
-@pytest.mark.parametrize("name", sorted(FILES))
+@for_each("name", sorted(FILES))
 def test_each_file_names_only_files_that_are_there(name: str) -> None:
     """And none of another server, nor anything that the policy would refuse."""
     text = FILES[name].content.decode()

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import re
 
-import pytest
+from cases import for_each
 
 from falcon_mnist.api.operations import OPERATIONS
 from falcon_mnist.api.resources.page import page_files
@@ -39,7 +39,7 @@ def test_the_constants_are_those_of_the_server() -> None:
     assert all(name.lower() == state for name, state in zip(names[1].split(", "), STATES, strict=False))
 
 
-@pytest.mark.parametrize("name", sorted(SCRIPTS.keys() - {CONSTANTS}))
+@for_each("name", sorted(SCRIPTS.keys() - {CONSTANTS}))
 def test_no_other_script_writes_them_again(name: str) -> None:
     assert re.findall(rf"\b(?:{PIXELS}|{SIDE})\b", SCRIPTS[name]) == []
     assert re.findall(rf"""["'`=](?:{"|".join(STATES)})["'`&]""", SCRIPTS[name]) == []

@@ -9,6 +9,7 @@ from typing import Any, ClassVar
 import falcon
 import pytest
 from asking import READ, WRITE, Document
+from cases import for_each
 from checking_client import Client
 from falcon import testing
 
@@ -61,8 +62,8 @@ def status(app: App, made: dict[str, Any]) -> int:
     return found[0]
 
 
-@pytest.mark.parametrize("script_name", ["", "/m", "/api"])
-@pytest.mark.parametrize(("method", "path"), OPERATIONS)
+@for_each("script_name", ["", "/m", "/api"])
+@for_each("method, path", OPERATIONS)
 def test_no_spelling_of_a_path_passes_without_a_token(
     app: App, trained: Document, method: str, path: str, script_name: str
 ) -> None:
@@ -72,7 +73,7 @@ def test_no_spelling_of_a_path_passes_without_a_token(
             assert status(app, environ(method, prefix + path + suffix, wrong, script_name)) in (401, 404)
 
 
-@pytest.mark.parametrize(("method", "path"), [(m, p) for m, p in OPERATIONS if m == "POST" and "infer" not in p])
+@for_each("method, path", [(m, p) for m, p in OPERATIONS if m == "POST" and "infer" not in p])
 def test_no_spelling_of_a_path_lets_a_read_only_token_write(
     app: App, trained: Document, method: str, path: str
 ) -> None:
@@ -135,7 +136,7 @@ RAW = [
 ]
 
 
-@pytest.mark.parametrize("target", RAW)
+@for_each("target", RAW)
 def test_no_request_line_passes_without_a_token(client: Client, target: str) -> None:
     for method, path in (("GET", "openapi.json"), ("POST", "models")):
         request = (

@@ -7,6 +7,7 @@ import re
 
 import pytest
 from asking import PROBLEM, Document
+from cases import for_each
 from checking_client import Client, kind
 from on_disk import OnDisk
 from small_networks import DEFAULTS, SMALL, architecture, linear, pixels
@@ -71,8 +72,8 @@ def test_two_reads_of_a_finished_run_are_byte_identical(client: Client, trained:
     assert client.get(path).content == client.get(path).content
 
 
-@pytest.mark.parametrize(
-    ("method", "path"),
+@for_each(
+    "method, path",
     [
         ("POST", "/api/models/m_0/train"),
         ("GET", "/api/models/m_0/runs"),

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable
 from pathlib import Path
 
-import pytest
 from asking import Document
+from cases import for_each
 from checking_client import Client, kind, pointers
 from server_process import Server
 
@@ -26,7 +26,7 @@ def test_digits_are_those_of_the_data_set(client: Client, trained: Document, dig
         assert found["dataset"] == trained["dataset"]
 
 
-@pytest.mark.parametrize("indices", ["", "100", "-1", "1,", ",1", "1.0", "x", "1;2", "9" * 5000, ",".join("1" * 101)])
+@for_each("indices", ["", "100", "-1", "1,", ",1", "1.0", "x", "1;2", "9" * 5000, ",".join("1" * 101)])
 def test_indices_are_numbers_of_digits_that_are_there(client: Client, indices: str) -> None:
     response = client.get("/api/digits/test", params={"indices": indices})
     assert response.status_code == 422

@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 from asking import BINARY, Document
+from cases import for_each
 from checking_client import Client
 from small_networks import architecture
 
@@ -13,8 +14,8 @@ from falcon_mnist.api import schemas
 from falcon_mnist.api.suggestions import unknown_member
 
 
-@pytest.mark.parametrize(
-    ("place", "meant"),
+@for_each(
+    "place, meant",
     [
         ("hyperparams/lr", "optimizer.lr"),
         ("lr", "hyperparams.optimizer.lr"),

@@ -12,6 +12,7 @@ from typing import BinaryIO
 import forking
 import pytest
 from asking import READ, WRITE, Document, until
+from cases import for_each
 from checking_client import Client
 from on_disk import OnDisk
 from server_process import Server, environment
@@ -39,23 +40,21 @@ PATHS = [
 ]
 
 
-@pytest.mark.parametrize(("method", "path"), PATHS)
+@for_each("method, path", PATHS)
 def test_every_path_under_api_needs_a_token(client: Client, method: str, path: str) -> None:
     response = client.request(method, path, token=None)
     assert response.status_code == 401
     assert response.headers["WWW-Authenticate"] == "Bearer"
 
 
-@pytest.mark.parametrize("authorization", ["", "Bearer", "Basic dXNlcjpwYXNz", "bearer", "Digest username=x"])
+@for_each("authorization", ["", "Bearer", "Basic dXNlcjpwYXNz", "bearer", "Digest username=x"])
 def test_without_a_bearer_token_the_challenge_names_no_error(client: Client, authorization: str) -> None:
     response = client.get("/api/runs/r_0", token=None, headers={"Authorization": authorization})
     assert response.status_code == 401
     assert response.headers["WWW-Authenticate"] == "Bearer"
 
 
-@pytest.mark.parametrize(
-    "token", ["wrong", WRITE[:-1], WRITE + "x", WRITE.upper(), f"{WRITE} {WRITE}", "é", "\udcff", "x" * 8000]
-)
+@for_each("token", ["wrong", WRITE[:-1], WRITE + "x", WRITE.upper(), f"{WRITE} {WRITE}", "é", "\udcff", "x" * 8000])
 def test_a_wrong_token_is_told_so(client: Client, token: str) -> None:
     authorization = b"Bearer " + token.encode("utf-8", "surrogateescape")
     response = client.request("GET", "/api/runs/r_0", token=None, headers={b"Authorization": authorization})
@@ -202,14 +201,11 @@ def test_no_setting_shows_its_tokens(tmp_path: Path) -> None:
     assert WRITE not in repr(Settings(home=tmp_path, tokens=(WRITE,)))
 
 
-@pytest.mark.parametrize(
-    ("host", "alone"),
-    [
+@for_each("host, alone", [
         ("127.0.0.1", True), ("127.8.8.8", True), ("::1", True), ("[::1]", True), ("localhost", True),
         ("LOCALHOST", True), ("0.0.0.0", False), ("::", False), ("*", False), ("", False), ("192.0.2.1", False),
         ("example.org", False), ("localhost.example.org", False),
-    ],
-)  # fmt: skip
+    ])  # fmt: skip
 def test_weak_tokens_are_a_warning_on_loopback_and_refused_elsewhere_unless_allowed(host: str, alone: bool) -> None:
     weak = weaknesses(["0123456789abcde"])
     assert "fewer than 16" in weak[0]

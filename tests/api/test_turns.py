@@ -10,6 +10,7 @@ import numpy as np
 import orjson
 import pytest
 from asking import PATIENCE, SAFETENSORS, Document, until
+from cases import for_each
 from checking_client import Client
 from small_networks import SMALL, architecture, pixels
 
@@ -23,8 +24,8 @@ EVERYTHING = 2**62
 
 @pytest.fixture(scope="module")
 def large(client: Client) -> Document:
-    """A parameter set of 3 MB: more than is answered in one piece."""
-    return client.trained({"architecture": architecture(1000), "hyperparams": {"epochs": 1}})
+    """A parameter set of 2 MB: more than is answered in one piece, and as JSON more than a connection holds."""
+    return client.trained({"architecture": architecture(600), "hyperparams": {"epochs": 1}})
 
 
 def test_a_budget_is_shared_and_a_larger_cost_takes_all_of_it() -> None:
@@ -78,7 +79,7 @@ def test_one_waits_longer_than_all_others() -> None:
         assert patient.result(timeout=PATIENCE) == 1
 
 
-@pytest.mark.parametrize("shape", [(3,), (0,), (7, 5), (70_000,), (40_000, 3), (2, 70_000), (3, 40_000), (1, 1)])
+@for_each("shape", [(3,), (0,), (7, 5), (70_000,), (40_000, 3), (2, 70_000), (3, 40_000), (1, 1)])
 def test_chunks_are_the_document_in_pieces(shape: tuple[int, ...]) -> None:
     array = np.random.default_rng(1).standard_normal(shape, dtype=np.float32)
     document = {"a": [{"W": array, "b": []}, {}], "c": {"d": None, "e": [1, "é"]}}

@@ -1,15 +1,15 @@
 """The package, the command, the API and its description name one version, and the change log is as it says."""
 
 import re
-import subprocess
 import tomllib
 from importlib.metadata import version
 from pathlib import Path
 
+import forking
 import pytest
-from asking import READ
+from asking import PATIENCE, READ
 from checking_client import Client
-from server_process import COMMANDS
+from server_process import environment
 
 from falcon_mnist import kernels
 from falcon_mnist.storage.migrations import STEPS
@@ -20,10 +20,8 @@ VERSION = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["versi
 KINDS = ["Added", "Changed", "Deprecated", "Removed", "Fixed", "Security"]
 
 
-def test_all_name_the_same_version(client: Client) -> None:
-    ran = subprocess.run(
-        [COMMANDS / "falcon-mnist", "--version"], capture_output=True, text=True, timeout=60, check=True
-    )
+def test_all_name_the_same_version(client: Client, tmp_path: Path) -> None:
+    ran = forking.run("--version", env=environment(tmp_path), timeout=PATIENCE)
     assert ran.stdout == f"falcon-mnist {VERSION}\n"
     assert version("falcon-mnist") == VERSION
     assert client.get("/api/version", token=READ).json() == {

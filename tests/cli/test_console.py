@@ -3,15 +3,14 @@
 from __future__ import annotations
 
 import pytest
+from cases import for_each
 
 from falcon_mnist.cli import console
 
 ORDERS = "\x1b]0;title\x07\x1b[2J\r\x9b2J"
 
 
-@pytest.mark.parametrize(
-    "show", [console.say, console.complain, console.say_cells, lambda text: console.say_cells("first", text)]
-)
+@for_each("show", [console.say, console.complain, console.say_cells, lambda text: console.say_cells("first", text)])
 def test_control_characters_are_not_printed(show: object, capfd: pytest.CaptureFixture[str]) -> None:
     assert callable(show)
     show(f"name {ORDERS} name")

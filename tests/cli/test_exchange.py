@@ -10,6 +10,7 @@ import forking
 import numpy as np
 import pytest
 import safetensors.numpy
+import typer
 from asking import WRITE, Document
 from checking_client import Client
 from on_disk import OnDisk
@@ -40,10 +41,20 @@ def test_what_is_exported_is_what_the_server_answers(
     done = run("export", trained["param_id"], "--format", name, "-o", file, *here, home=tmp_path)
     assert (done.returncode, done.stdout) == (0, f"{file}\n"), done.stderr
     assert file.read_bytes() == client.get(f"/api/params/{trained['param_id']}?format={name}").content
-    again = run("export", trained["param_id"], "--format", name, "-o", file, *here, home=tmp_path)
-    assert again.returncode == 1
-    assert "--force" in again.stderr
+    assert [path.name for path in tmp_path.iterdir() if path.suffix == ".tmp"] == []
+
+
+def test_a_file_that_is_there_is_replaced_only_if_that_is_wanted(
+    trained: Document, here: list[object], tmp_path: Path
+) -> None:
+    file = tmp_path / "exported"
+    file.write_bytes(b"another")
+    refused = run("export", trained["param_id"], "-o", file, *here, home=tmp_path)
+    assert refused.returncode == 1
+    assert "--force" in refused.stderr
+    assert file.read_bytes() == b"another"
     assert run("export", trained["param_id"], "-o", file, "--force", *here, home=tmp_path).returncode == 0
+    assert file.read_bytes() != b"another"
     assert [path.name for path in tmp_path.iterdir() if path.suffix == ".tmp"] == []
 
 
@@ -132,6 +143,8 @@ def test_ages_are_counted_from_the_clock(tmp_path: Path, capsys: pytest.CaptureF
 
 def test_an_age_that_is_none_is_refused(tmp_path: Path) -> None:
     for text in ("30", "d", "-1d", "1y", "999999d"):
-        done = run("prune", f"--older-than={text}", home=tmp_path)
-        assert done.returncode == 2
-        assert "must be a number and m, h, d or w" in " ".join(done.stderr.replace("│", " ").split())
+        with pytest.raises(typer.BadParameter, match="must be a number and m, h, d or w"):
+            age(text)
+    done = run("prune", "--older-than=-1d", home=tmp_path)
+    assert done.returncode == 2
+    assert "must be a number and m, h, d or w" in " ".join(done.stderr.replace("│", " ").split())

@@ -6,6 +6,7 @@ from typing import Any
 
 import httpx
 import pytest
+from cases import for_each
 
 from falcon_mnist.cli import following
 from falcon_mnist.cli.watch import RunError
@@ -25,8 +26,8 @@ def _follow(run: dict[str, Any]) -> None:
         following.follow(client, "r_1")
 
 
-@pytest.mark.parametrize(
-    ("name", "value"),
+@for_each(
+    "name, value",
     [
         ("history", 5),
         ("history", [5]),

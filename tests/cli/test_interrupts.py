@@ -62,11 +62,11 @@ def test_ctrl_c_ends_a_command_in_one_line(tmp_path: Path, digits: Path, command
 @pytest.mark.parametrize("processes", [1, 2])
 def test_who_has_read_where_it_serves_may_end_it(tmp_path: Path, digits: Path, processes: int) -> None:
     """The pipe has room for the server's first line only, so that it waits right after that is printed."""
-    variables = environment(tmp_path / "home", dataset=digits, tokens=None, processes=processes)
+    variables = environment(tmp_path / "home", dataset=digits, workers=1, tokens=None, processes=processes)
     ours, its = os.pipe()
     filled = fcntl.fcntl(its, fcntl.F_SETPIPE_SZ, 4096) - 100
     os.write(its, b"\n" * filled)
-    process = forking.Program(forking.COMMAND, "serve", "--port", "0", env=variables, files=(None, its, its))
+    process = forking.Program("forked_workers:serve", env=variables, files=(None, its, its))
     os.close(its)
     try:
         until(lambda: unread(ours) > filled, "it has said where it serves")

@@ -8,6 +8,7 @@ from typing import Any
 import forking
 import pytest
 from asking import PATIENCE
+from cases import for_each
 from server_process import environment
 
 from falcon_mnist.cli import networks, options, refusals
@@ -28,7 +29,7 @@ REFUSED: list[tuple[dict[str, Any], list[str]]] = [
 ]
 
 
-@pytest.mark.parametrize(("hyperparams", "sentences"), REFUSED, ids=str)
+@for_each("hyperparams, sentences", REFUSED)
 def test_hyperparameters_are_named_as_options(hyperparams: dict[str, Any], sentences: list[str]) -> None:
     said = refused(networks.model("8", "relu", **hyperparams))
     assert [part[: len(sentence)] for part, sentence in zip(said, sentences, strict=True)] == sentences

@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 import typer
 from asking import until
+from cases import for_each
 from checking_client import Client
 from commands import Command, against, run, run_on_terminal
 
@@ -28,8 +29,8 @@ class Tried:
     score: float | None = None
 
 
-@pytest.mark.parametrize(
-    ("name", "text", "values"),
+@for_each(
+    "name, text, values",
     [
         ("lr", "0.1,0.2", [0.1, 0.2]),
         ("lr", "0.1, 0.1", [0.1]),
@@ -52,8 +53,8 @@ def test_ranges_are_for_optuna_alone() -> None:
         choosers.parse("lr", "0.01..0.5", ranges=False)
 
 
-@pytest.mark.parametrize(
-    ("name", "text"),
+@for_each(
+    "name, text",
     [("lr", ""), ("lr", "x"), ("lr", "0.1,,"), ("lr", "0.5..0.1"), ("epochs", "1.5"), ("hidden", "a"), ("hidden", "8-"),
      ("optimizer", "sgd,momentum"), ("nesterov", "1"), ("train_split", "0.9,1"), ("lr", "nan,0.1"), ("lr", "1e400"),
      ("lr", "1..inf"), ("lr", "-1e308..1e308"), ("epochs", "9" * 400)],

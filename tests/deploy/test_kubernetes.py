@@ -9,7 +9,6 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-import kubernetes_validate
 import pytest
 import yaml
 
@@ -42,19 +41,26 @@ def pods() -> Iterator[dict[str, Any]]:
         }
 
 
+def validate(document: dict[str, Any]) -> None:
+    import kubernetes_validate  # takes long: not in each process that collects tests
+
+    kubernetes_validate.validate(document, kubernetes_validate.latest_version(), strict=True)
+
+
 @pytest.mark.parametrize(
     "document",
     [*(each for each in DOCUMENTS if each["kind"] != "RayCluster"), *pods()],
     ids=lambda each: f"{each['kind']} {each['metadata']['name']}",
 )
 def test_a_manifest_is_as_its_schema_says(document: dict[str, Any]) -> None:
-    kubernetes_validate.validate(document, kubernetes_validate.latest_version(), strict=True)
+    validate(document)
 
 
 def test_a_manifest_that_is_not_is_refused() -> None:
-    wrong = named("Service") | {"spec": {"ports": "80"}}
-    with pytest.raises(kubernetes_validate.ValidationError):
-        kubernetes_validate.validate(wrong, kubernetes_validate.latest_version(), strict=True)
+    from kubernetes_validate import ValidationError
+
+    with pytest.raises(ValidationError):
+        validate(named("Service") | {"spec": {"ports": "80"}})
 
 
 def test_every_file_is_applied_but_the_example_of_secrets() -> None:

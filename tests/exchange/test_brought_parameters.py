@@ -15,6 +15,7 @@ import numpy as np
 import pytest
 import safetensors.numpy
 from asking import BINARY, JSON, READ, SAFETENSORS, Document
+from cases import for_each
 from checking_client import Client, kind, pointers, until_there_is_room
 from on_disk import OnDisk
 from small_networks import SMALL, architecture, pixels
@@ -80,7 +81,7 @@ def test_a_network_that_pytorch_trained_answers_as_it_did_there(client: Client) 
     np.testing.assert_allclose(answer.json()["outputs"]["logits"], theirs, atol=1e-5)
 
 
-@pytest.mark.parametrize(
+@for_each(
     "names",
     [
         ("0", "2", "10"),
@@ -141,9 +142,7 @@ def zeros(*shape: int) -> np.ndarray:
     return np.zeros(shape, dtype=np.float32)
 
 
-@pytest.mark.parametrize(
-    ("data", "pointer", "said"),
-    [
+@for_each("data, pointer, said", [
         (changed(t2_weight=zeros(10, 13)), "/2.weight", "10x13.*10x12"),
         (changed(t0_weight=zeros(12, 783)), "/0.weight", "12x783.*12x784"),
         (changed(t0_bias=zeros(13)), "/0.bias", "12.*13"),
@@ -180,8 +179,7 @@ def zeros(*shape: int) -> np.ndarray:
             "",
             "does not fit",
         ),
-    ],
-)  # fmt: skip
+    ])  # fmt: skip
 def test_what_does_not_fit_is_refused_by_name(
     client: Client, on_disk: OnDisk, data: bytes, pointer: str, said: str
 ) -> None:

@@ -6,10 +6,9 @@ import io
 import json
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
-import onnx
-import onnxruntime
 import pytest
 from asking import BINARY, SAFETENSORS, Document
 from checking_client import Client
@@ -36,6 +35,12 @@ def run(request: pytest.FixtureRequest, client: Client) -> Document:
     return client.trained({"architecture": ARCHITECTURES[request.param], "hyperparams": {"epochs": 1}})
 
 
+def session_of(content: bytes) -> Any:
+    import onnxruntime  # takes long: not in each process that collects tests
+
+    return onnxruntime.InferenceSession(content, providers=["CPUExecutionProvider"])
+
+
 def exported(client: Client, run: Document, name: str) -> bytes:
     response = client.get(f"/api/params/{run['param_id']}?format={name}")
     assert response.status_code == 200
@@ -43,14 +48,14 @@ def exported(client: Client, run: Document, name: str) -> bytes:
 
 
 def test_onnx_answers_as_infer_does_for_any_number_of_rows(client: Client, run: Document) -> None:
-    session = onnxruntime.InferenceSession(exported(client, run, "onnx"), providers=["CPUExecutionProvider"])
+    session = session_of(exported(client, run, "onnx"))
     (given,) = session.get_inputs()
     assert (given.name, given.type, given.shape) == ("pixels", "tensor(float)", ["N", 784])
     assert [(each.name, each.shape) for each in session.get_outputs()] == [
         ("logits", ["N", 10]),
         ("probabilities", ["N", 10]),
     ]
-    for rows in (1, 7, 512):
+    for rows in (1, 7, 70):
         digits = (pixels(rows) / np.float32(255)).astype(np.float32)
         ours = client.infer(run["param_id"], digits, logits=True, probabilities=True)["outputs"]
         logits, probabilities = session.run(["logits", "probabilities"], {"pixels": digits})
@@ -63,7 +68,7 @@ def test_onnx_answers_as_infer_does_on_every_test_digit(serve: Callable[..., Ser
     with Client(serve(dataset=MNIST).url()) as client:
         run = client.trained({"architecture": architecture(32, 16), "hyperparams": {"epochs": 1}})
         images = np.asarray(dataset.load(str(MNIST), MNIST).test_images).reshape(-1, 784)
-        session = onnxruntime.InferenceSession(exported(client, run, "onnx"), providers=["CPUExecutionProvider"])
+        session = session_of(exported(client, run, "onnx"))
         asked = {"param_id": run["param_id"], "dtype": "uint8", "return": "logits,probabilities"}
         for start in range(0, len(images), 500):
             rows = images[start : start + 500]
@@ -75,6 +80,8 @@ def test_onnx_answers_as_infer_does_on_every_test_digit(serve: Callable[..., Ser
 
 
 def test_onnx_says_what_it_is(client: Client, run: Document) -> None:
+    import onnx  # takes long, too
+
     model = onnx.load_from_string(exported(client, run, "onnx"))
     onnx.checker.check_model(model, full_check=True)
     assert [(each.domain, each.version) for each in model.opset_import] == [("", 17)]

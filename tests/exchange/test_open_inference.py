@@ -10,11 +10,10 @@ from typing import Any
 import httpx
 import numpy as np
 import pytest
-import tritonclient.http as triton
 from asking import PLAIN, READ, Document
+from cases import for_each
 from checking_client import Client
 from small_networks import pixels
-from tritonclient.utils import InferenceServerException
 
 from falcon_mnist.exchange.open_inference import OUTPUTS
 
@@ -24,7 +23,14 @@ FLOATS = (pixels(5) / np.float32(255)).astype(np.float32)
 
 
 @pytest.fixture
-def client_of_triton(client: Client) -> Iterator[Any]:
+def triton() -> Any:
+    import tritonclient.http  # takes long: not in each process that collects tests
+
+    return tritonclient.http
+
+
+@pytest.fixture
+def client_of_triton(client: Client, triton: Any) -> Iterator[Any]:
     asking = triton.InferenceServerClient(f"{client.url.host}:{client.url.port}")
     yield asking
     asking.close()
@@ -47,7 +53,13 @@ def test_the_client_of_triton_finds_what_it_looks_for(client_of_triton: Any, tra
 @pytest.mark.parametrize("binary_input", [True, False])
 @pytest.mark.parametrize("datatype", ["FP32", "UINT8"])
 def test_the_client_of_triton_gets_the_answers_of_infer(
-    client: Client, client_of_triton: Any, trained: Document, datatype: str, binary_input: bool, binary_outputs: bool
+    client: Client,
+    triton: Any,
+    client_of_triton: Any,
+    trained: Document,
+    datatype: str,
+    binary_input: bool,
+    binary_outputs: bool,
 ) -> None:
     rows = FLOATS if datatype == "FP32" else pixels(5)
     tensor = triton.InferInput("pixels", list(rows.shape), datatype)
@@ -65,14 +77,16 @@ def test_the_client_of_triton_gets_the_answers_of_infer(
         np.testing.assert_array_equal(answer.as_numpy(name), np.array(ours[name], answer.as_numpy(name).dtype))
 
 
-def test_all_outputs_come_where_none_is_named(client_of_triton: Any, trained: Document) -> None:
+def test_all_outputs_come_where_none_is_named(triton: Any, client_of_triton: Any, trained: Document) -> None:
     tensor = triton.InferInput("pixels", [5, 784], "FP32")
     tensor.set_data_from_numpy(FLOATS)
     answer = client_of_triton.infer(trained["param_id"], [tensor], headers=dict(HEADERS))
     assert [each["name"] for each in answer.get_response()["outputs"]] == list(OUTPUTS)
 
 
-def test_the_client_of_triton_raises_what_is_wrong(client_of_triton: Any, trained: Document) -> None:
+def test_the_client_of_triton_raises_what_is_wrong(triton: Any, client_of_triton: Any, trained: Document) -> None:
+    from tritonclient.utils import InferenceServerException
+
     tensor = triton.InferInput("pixels", [1, 785], "FP32")
     tensor.set_data_from_numpy(np.zeros((1, 785), np.float32))
     with pytest.raises(InferenceServerException, match="784"):
@@ -108,9 +122,7 @@ def test_numbers_may_lie_in_one_list_or_in_rows_and_what_is_unknown_is_left_alon
     assert alike[0] == alike[1]
 
 
-@pytest.mark.parametrize(
-    ("body", "said"),
-    [
+@for_each("body, said", [
         ({}, "inputs.*required"),
         ({"inputs": []}, "inputs.*must not be empty"),
         ({"inputs": [tensor(), tensor()]}, "inputs.*at most 1"),
@@ -131,8 +143,7 @@ def test_numbers_may_lie_in_one_list_or_in_rows_and_what_is_unknown_is_left_alon
         ({"inputs": [tensor()], "outputs": [{"name": "scores"}]}, "/outputs/0/name"),
         ({"inputs": [tensor()], "id": 5}, "/id.*string"),
         ([], "object"),
-    ],
-)  # fmt: skip
+    ])  # fmt: skip
 def test_a_bad_body_gets_the_protocol_s_error(client: Client, trained: Document, body: Any, said: str) -> None:
     response = ask(client, f"/v2/models/{trained['param_id']}/infer", json=body)
     assert response.status_code == 400
@@ -146,25 +157,22 @@ def binary(document: Document, data: bytes, length: int | str | None = None) -> 
     return {"content": head + data, "headers": HEADERS | {"Inference-Header-Content-Length": said}}
 
 
-@pytest.mark.parametrize(
-    ("options", "said"),
-    [
+@for_each("options, said", [
         (binary({"inputs": [tensor(data=None, parameters={"binary_data_size": 8})]}, bytes(8)), "8 bytes.*3136"),
         (binary({"inputs": [tensor(data=None, parameters={"binary_data_size": 3136})]}, bytes(3135)), "3135 bytes"),
         (binary({"inputs": [tensor()]}, bytes(8)), "no binary_data_size"),
         (binary({"inputs": [tensor()]}, b"", 10**6), "length of the JSON"),
         (binary({"inputs": [tensor()]}, b"", "-1"), "length of the JSON"),
         (binary({"inputs": [tensor(data=None, parameters={"binary_data_size": 3136})]}, b"\xff" * 3136), "not finite"),
-    ],
-)  # fmt: skip
+    ])  # fmt: skip
 def test_bad_binary_data_get_it_too(client: Client, trained: Document, options: dict[str, Any], said: str) -> None:
     response = ask(client, f"/v2/models/{trained['param_id']}/infer", **options)
     assert response.status_code == 400
     assert re.search(said, response.json()["error"]), response.text
 
 
-@pytest.mark.parametrize(
-    ("method", "path", "headers", "status"),
+@for_each(
+    "method, path, headers, status",
     [
         ("GET", "/v2", {}, 401),
         ("GET", "/v2/models/p_0", {"Authorization": "Bearer wrong-token-wrong"}, 401),

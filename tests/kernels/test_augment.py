@@ -45,13 +45,13 @@ def augmented(kernels, images, order=None, *, seed=2**40 + 7, epoch=3, **setting
     return out
 
 
-@pytest.mark.parametrize(("counter", "key", "words"), KNOWN)
+@for_each("counter, key, words", KNOWN)
 def test_the_generator_gives_the_known_answers(kernels, counter, key, words):
     assert kernels.random_words(key, counter, 1).tolist() == [list(words)]
     assert reference.random_words(key, np.array(counter)).tolist() == list(words)
 
 
-@pytest.mark.parametrize("count", [0, 1, 4, 15, 16, 17, 100])
+@for_each("count", [0, 1, 4, 15, 16, 17, 100])
 def test_blocks_follow_one_another_in_the_first_word_of_the_counter(kernels, count):
     first = 2**32 - 50  # which goes back to 0
     counters = [[(first + i) % 2**32, 5, 2**31, 7] for i in range(count)]
@@ -67,7 +67,7 @@ def test_without_settings_nothing_changes(kernels, images):
     assert augmented(kernels, full).tobytes() == full.tobytes()
 
 
-@pytest.mark.parametrize("settings", SETTINGS, ids=str)
+@for_each("settings", SETTINGS)
 def test_images_are_those_of_the_twin(kernels, images, settings):
     order = np.arange(39, -1, -1)
     drawn = {"seed": 2**63 - 1, "epoch": 2**32 - 1}
@@ -77,7 +77,7 @@ def test_images_are_those_of_the_twin(kernels, images, settings):
     assert (difference > 1).mean() < 0.005
 
 
-@pytest.mark.parametrize("settings", SETTINGS, ids=str)
+@for_each("settings", SETTINGS)
 def test_bytes_depend_on_neither_instruction_set_nor_threads(images, settings):
     first, *others = [
         augmented(variant(name), images, threads=threads, **settings)
@@ -143,7 +143,7 @@ def test_background_stays_zero(kernels):
     assert augmented(kernels, corners).tobytes() == corners.tobytes()
 
 
-@pytest.mark.parametrize("rows", [0, 1, 5])
+@for_each("rows", [0, 1, 5])
 def test_nothing_is_written_around_the_output(kernels, images, rows):
     memory = np.full(rows * 784 + 200, 77, dtype=np.uint8)
     out = memory[100 : 100 + rows * 784].reshape(rows, 784)

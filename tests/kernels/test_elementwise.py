@@ -37,7 +37,7 @@ def sweep(step):
     return np.concatenate([positive, -positive, np.linspace(-20, 20, 400_001, dtype=np.float32)])
 
 
-@pytest.mark.parametrize("kind", ULPS)
+@for_each("kind", ULPS)
 def test_accuracy_over_all_magnitudes(kernels, kind):
     x = sweep(4001)
     exact = getattr(reference, kind)(x)
@@ -48,7 +48,7 @@ def test_accuracy_over_all_magnitudes(kernels, kind):
     assert ulps(result, exact).max() <= ULPS[kind]
 
 
-@pytest.mark.parametrize("kind", ULPS)
+@for_each("kind", ULPS)
 def test_far_out_it_reaches_its_limit(kernels, kind):
     """And never goes beyond it."""
     x = np.array([20, 88, 1e4, 3e38, np.inf], dtype=np.float32)
@@ -73,14 +73,14 @@ def test_values_that_need_care(kernels):
         assert same_bits(result[there], wanted[there]), f"{kind}: a sign of 0 is lost"
 
 
-@pytest.mark.parametrize("kind", KINDS)
+@for_each("kind", KINDS)
 def test_subnormal_numbers_count_as_0(kernels, kind):
     x = np.array([1e-45, -1e-45, 1e-39, -1e-39], dtype=np.float32)
     expected = np.full(4, 0.5 if kind == "sigmoid" else 0, dtype=np.float32)
     np.testing.assert_allclose(getattr(kernels, kind)(x), expected, rtol=0, atol=SMALLEST_NORMAL)
 
 
-@pytest.mark.parametrize("kind", KINDS)
+@for_each("kind", KINDS)
 def test_an_element_has_the_same_bits_wherever_it_lies(kernels, random, kind):
     """In the body of a vector loop or its tail, aligned or not."""
     x = (8 * random.standard_normal(300)).astype(np.float32)
@@ -91,7 +91,7 @@ def test_an_element_has_the_same_bits_wherever_it_lies(kernels, random, kind):
             assert same_bits(call(x[start : start + length]), whole[start : start + length]), (start, length)
 
 
-@pytest.mark.parametrize("kind", KINDS)
+@for_each("kind", KINDS)
 def test_a_gradient_has_the_same_bits_wherever_it_lies(kernels, random, kind):
     y = getattr(kernels, kind)(random.standard_normal(300).astype(np.float32))
     d_y = random.standard_normal(300).astype(np.float32)
@@ -127,7 +127,7 @@ def test_any_shape_new_given_or_in_place(kernels, random, kind, shape):
     assert same_bits(d_y, d_x)
 
 
-@pytest.mark.parametrize("kind", KINDS)
+@for_each("kind", KINDS)
 def test_nothing_around_out_changes(kernels, random, kind):
     for length in range(70):
         whole = np.full(length + 40, 12345.5, dtype=np.float32)
@@ -138,7 +138,7 @@ def test_nothing_around_out_changes(kernels, random, kind):
         assert np.all(whole == 12345.5)
 
 
-@pytest.mark.parametrize("kind", KINDS)
+@for_each("kind", KINDS)
 def test_backward_is_the_slope_of_forward(kernels, kind):
     """Central differences of the float64 forward form, away from the corner of relu."""
     x = np.linspace(-6, 6, 240, dtype=np.float32)

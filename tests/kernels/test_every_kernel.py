@@ -11,7 +11,6 @@ from types import ModuleType
 from typing import Any
 
 import numpy as np
-import pytest
 from bits import initial_state, same_bits
 from cases import for_each
 
@@ -118,7 +117,7 @@ CALLS: dict[Callable[[ModuleType], None], set[str]] = {
 }
 
 
-@pytest.mark.parametrize("call", CALLS, ids=lambda call: call.__name__)
+@for_each("call", CALLS)
 def test_kernels_outside_networks(kernels: ModuleType, call: Callable[[ModuleType], None]) -> None:
     call(kernels)
 
@@ -160,7 +159,7 @@ def test_networks_on_any_number_of_threads(
         assert results(kernels, network, images, threads, rows=rows) == one, f"{threads} threads"
 
 
-@pytest.mark.parametrize("way", range(len(OPTIMIZERS)))
+@for_each("way", range(len(OPTIMIZERS)))
 @for_each("density", [0.2, 1.0])
 @for_each("activation", ["sigmoid", "tanh"])
 def test_optimizers_and_activations(kernels: ModuleType, way: int, density: float, activation: str) -> None:

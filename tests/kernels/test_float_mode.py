@@ -6,6 +6,7 @@ import platform
 import numpy as np
 import pytest
 from bits import sgd_train, state_of
+from cases import for_each
 
 LIBM = ctypes.CDLL(None)
 # Where fenv_t has the control register, and its bits that flush subnormal results and operands.
@@ -44,7 +45,7 @@ def test_no_result_depends_on_the_mode_of_the_caller(kernels, random, flushing):
     assert not velocity.any()
 
 
-@pytest.mark.parametrize("threads", [1, 3])
+@for_each("threads", [1, 3])
 def test_no_pass_depends_on_the_mode_of_the_caller(kernels, random, flushing, threads):
     net = kernels.Network([("linear", 64, 128), ("sigmoid", 128, 128), ("linear", 128, 10)])
     parameters = np.full(net.parameter_count, 1e-30, np.float32)

@@ -49,7 +49,7 @@ def assert_all_close(results, a, b, out=None, alpha=1.0, beta=0.0):
         assert np.all(np.abs(result - expected) <= bound)
 
 
-@pytest.mark.parametrize("k", DEPTHS)
+@for_each("k", DEPTHS)
 def test_matches_float64_around_tile_edges(random, k):
     for m, n in product(ROWS, COLUMNS):
         a, b = floats(random, m, k), floats(random, k, n)
@@ -89,14 +89,14 @@ def test_ten_columns_have_the_bits_of_any_others(kernels, random, m, k, stride, 
     assert same_bits(turned, result)
 
 
-@pytest.mark.parametrize("m", [2, 17])
-@pytest.mark.parametrize("n", [NC - 1, NC, NC + 1, NC + 37])
+@for_each("m", [2, 17])
+@for_each("n", [NC - 1, NC, NC + 1, NC + 37])
 def test_matches_float64_around_a_block_of_columns(kernels, random, m, n):
     a, b = floats(random, m, KC + 5), floats(random, KC + 5, n)
     assert_close(kernels.gemm(a, b), a, b)
 
 
-@pytest.mark.parametrize("shape", [(0, 0, 0), (0, 5, 3), (4, 0, 3), (4, 5, 0), (0, 0, 7), (0, 6, 0)], ids=str)
+@for_each("shape", [(0, 0, 0), (0, 5, 3), (4, 0, 3), (4, 5, 0), (0, 0, 7), (0, 6, 0)])
 def test_empty_operands(kernels, random, shape):
     m, n, k = shape
     a, b = floats(random, m, k), floats(random, k, n)
@@ -147,7 +147,7 @@ def laid_out(layout, values):
 SHAPES = [(1, 9, 4), (2, 40, 9), (3, 67, 257), (5, 1, 8), (13, 33, 20), (31, 18, 258), (40, 10, 430)]
 
 
-@pytest.mark.parametrize("shape", SHAPES, ids=str)
+@for_each("shape", SHAPES)
 def test_operands_of_any_strides_give_the_same_bits(kernels, random, shape):
     m, n, k = shape
     a, b = floats(random, m, k), floats(random, k, n)
@@ -171,7 +171,7 @@ def test_out_of_any_strides_gets_the_same_bits_and_nothing_around_it_changes(ker
     assert np.all(whole == GUARD)
 
 
-@pytest.mark.parametrize("shape", SHAPES, ids=str)
+@for_each("shape", SHAPES)
 def test_the_plain_product_leaves_what_lies_around_out(kernels, random, shape):
     m, n, k = shape
     a, b = floats(random, m, k), floats(random, k, n)
@@ -181,7 +181,7 @@ def test_the_plain_product_leaves_what_lies_around_out(kernels, random, shape):
     assert np.all(whole == GUARD)
 
 
-@pytest.mark.parametrize("m", [2, 14])
+@for_each("m", [2, 14])
 def test_operands_may_repeat_by_a_stride_of_0(kernels, random, m):
     row, column = floats(random, 1, 33), floats(random, 33, 1)
     for a in (np.broadcast_to(row, (m, 33)), np.broadcast_to(column[:m], (m, 33))):
@@ -237,7 +237,7 @@ def test_a_row_has_the_same_bits_whatever_stands_beside_it(kernels, random, n, t
     assert same_bits(kernels.gemm(a[chosen], b), whole[chosen])
 
 
-@pytest.mark.parametrize("m", [1, 3, 7, 30])
+@for_each("m", [1, 3, 7, 30])
 def test_a_column_has_the_same_bits_whatever_stands_beside_it(kernels, random, m):
     a, b = floats(random, m, 70), floats(random, 70, 140)
     whole = kernels.gemm(a, b)
@@ -245,8 +245,8 @@ def test_a_column_has_the_same_bits_whatever_stands_beside_it(kernels, random, m
         assert same_bits(kernels.gemm(a, b[:, :n]), whole[:, :n].copy()), n
 
 
-@pytest.mark.parametrize("shape", [(1, 37), (3, 12), (8, 37), (26, 70)], ids=str)
-@pytest.mark.parametrize("alpha", [1.0, 0.6])
+@for_each("shape", [(1, 37), (3, 12), (8, 37), (26, 70)])
+@for_each("alpha", [1.0, 0.6])
 def test_a_sum_over_k_may_be_cut_anywhere(kernels, random, shape, alpha):
     """So the gradients of a batch do not depend on its micro-batches."""
     (m, n), k = shape, 2 * KC + 30

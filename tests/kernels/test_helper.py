@@ -6,6 +6,7 @@ from functools import cache
 
 import numpy as np
 import pytest
+from cases import for_each
 
 
 def _network(kernels, *hidden):
@@ -30,39 +31,22 @@ def _forward(kernels, network, packed, images, workspaces=1, rows=128):
     return network.forward(packed, images, np.full((len(images), 10), np.nan, np.float32), *memory).tobytes()
 
 
-@pytest.mark.parametrize("dtype", [np.uint8, np.float32])
-@pytest.mark.parametrize("density", [0.2, 1.0])
-@pytest.mark.parametrize(
-    ("hidden", "rows"),
-    [
-        ((701, 64), 100),
-        ((701, 64), 257),
-        ((1400, 3), 20),
-        ((1001, 500), 15),
-        ((1001, 500), 17),
-        ((1001, 500), 100),
-        ((1001, 500), 150),
-    ],
-    ids=[
-        "rows-100",
-        "rows-257",
-        "columns, of them three",
-        "columns-15",
-        "columns-17",
-        "columns-100",
-        "more rows than the workspaces",
-    ],
-)
+@for_each("dtype", [np.uint8, np.float32])
+@for_each("density", [0.2, 1.0])
+# Shared by rows; by columns, of which a layer has three; by columns; more rows than the workspaces have.
+@for_each("hidden, rows", [
+    *(((701, 64), rows) for rows in (100, 257)),
+    ((1400, 3), 20),
+    *(((1001, 500), rows) for rows in (15, 17, 100, 150)),
+])  # fmt: skip
 def test_the_bits_are_those_of_one_thread(kernels, random, hidden, rows, density, dtype):
     network, packed = _network(kernels, *hidden)
     images = _images(random, rows, density, dtype)
     assert _forward(kernels, network, packed, images, 2) == _forward(kernels, network, packed, images)
 
 
-@pytest.mark.parametrize("density", [0.2, 1.0])
-@pytest.mark.parametrize(
-    ("hidden", "rows"), [((33, 64), 1), ((33, 64), 40), ((1001, 500), 1), ((1001, 500), 2), ((16,), 0)]
-)
+@for_each("density", [0.2, 1.0])
+@for_each("hidden, rows", [((33, 64), 1), ((33, 64), 40), ((1001, 500), 1), ((1001, 500), 2), ((16,), 0)])
 def test_short_calls_in_a_row_give_the_same_bits(kernels, random, hidden, rows, density):
     """From the second one on the helper polls for the next call."""
     network, packed = _network(kernels, *hidden)
@@ -75,7 +59,7 @@ def test_short_calls_in_a_row_give_the_same_bits(kernels, random, hidden, rows, 
 
 
 def test_calls_at_the_same_time_do_not_disturb_one_another(kernels, random):
-    network, packed = _network(kernels, 256)
+    network, packed = _network(kernels, 128)
     images = [_images(random, rows, 1.0, np.uint8) for rows in (60, 200, 90, 257)]
     alone = [_forward(kernels, network, packed, each) for each in images]
     found = [[] for _ in images]

@@ -3,11 +3,12 @@
 import numpy as np
 import pytest
 from bits import same_bits
+from cases import for_each
 
 LAYERS = [("linear", 4, 3), ("relu", 3, 3), ("linear", 3, 2)]
 
 
-@pytest.mark.parametrize("name", ["Network", "Packed", "Workspace", "Optimizer"])
+@for_each("name", ["Network", "Packed", "Workspace", "Optimizer"])
 def test_objects_are_made_whole_or_not_at_all(kernels, name):
     kind = type(kernels.Network(LAYERS)) if name == "Network" else getattr(kernels, name)
     with pytest.raises(TypeError, match="positional"):
@@ -30,7 +31,7 @@ def test_sizes_beyond_64_bits_are_refused_not_computed(kernels):
         net.pack(np.zeros(3, np.float32))
 
 
-@pytest.mark.parametrize("call", ["evaluate", "gradients", "train"])
+@for_each("call", ["evaluate", "gradients", "train"])
 def test_labels_that_change_after_they_were_checked_raise(kernels, call):
     """As those of a memory-mapped file may. Here the array says so itself when it is asked for its maximum."""
 
@@ -61,8 +62,8 @@ def test_labels_that_change_after_they_were_checked_raise(kernels, call):
     assert same_bits(parameters, before)
 
 
-@pytest.mark.parametrize(
-    ("kind", "params", "words"),
+@for_each(
+    "kind, params, words",
     [("sgdd", {}, "optimizer is 'sgdd'; it is one of sgd"), ("sgd", {"beta": 1}, "sgd has no parameter 'beta'")],
 )
 def test_an_optimizer_that_does_not_exist_is_refused(kernels, kind, params, words):

@@ -220,7 +220,7 @@ UNCLEAN = [
 ]
 
 
-@pytest.mark.parametrize("array", UNCLEAN)
+@for_each("array", UNCLEAN)
 def test_arrays_that_are_not_clean_are_refused(array: str) -> None:
     with pytest.raises(ValueError, match="not clean"):
         read(f'{{"b":{array}}}')
@@ -230,8 +230,8 @@ def faults(array: str) -> Any:
     return of_ours(b'{"b":%s,"c":[1]}' % array.encode(), fault=lambda *found: found)
 
 
-@pytest.mark.parametrize(
-    ("array", "fault"),
+@for_each(
+    "array, fault",
     [
         ("[1,true,null]", ((1,), None, True)),
         ('["1"]', ((0,), None, "1")),

@@ -48,8 +48,8 @@ def test_softmax_by_hand(kernels):
     assert np.all(kernels.softmax(x)[:3] == np.array(expected[:3], dtype=np.float32))
 
 
-@pytest.mark.parametrize("bad", [np.nan, np.inf], ids=str)
-@pytest.mark.parametrize("place", [0, 1, 2])
+@for_each("bad", [np.nan, np.inf])
+@for_each("place", [0, 1, 2])
 def test_a_row_with_a_nan_is_all_nan_and_no_other_is(kernels, bad, place):
     x = np.zeros((3, 3), dtype=np.float32)
     x[1, place] = bad
@@ -74,7 +74,7 @@ def test_a_row_has_the_same_bits_whatever_stands_beside_it(kernels, random):
         assert same_bits(kernels.softmax_backward(whole[rows], x[rows]), backward[rows])
 
 
-@pytest.mark.parametrize("shape", SHAPES, ids=str)
+@for_each("shape", SHAPES)
 def test_softmax_backward_matches_float64(kernels, random, shape):
     y = reference.softmax(drawn(random, *shape)[0]).astype(np.float32)
     d_y = random.standard_normal(shape).astype(np.float32)
@@ -148,7 +148,7 @@ def test_the_first_of_equal_logits_counts(kernels):
         assert kernels.softmax_cross_entropy(logits, bytes_(*labels))[1] == correct
 
 
-@pytest.mark.parametrize("shape", [(0, 10), (0, 0)], ids=str)
+@for_each("shape", [(0, 10), (0, 0)])
 def test_no_rows(kernels, shape):
     logits = np.empty(shape, dtype=np.float32)
     assert kernels.softmax_cross_entropy(logits, bytes_()) == (0, 0)
@@ -156,7 +156,7 @@ def test_no_rows(kernels, shape):
     assert kernels.softmax_backward(logits, logits).shape == shape
 
 
-@pytest.mark.parametrize("label", [10, 11, 255])
+@for_each("label", [10, 11, 255])
 def test_a_label_that_is_no_class_is_refused(kernels, label):
     logits = np.zeros((3, 10), dtype=np.float32)
     kernels.softmax_cross_entropy(logits, bytes_(0, 9, 0))

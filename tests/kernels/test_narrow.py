@@ -16,7 +16,7 @@ def narrowed(kernels, doubles):
     return out, kernels.narrow(doubles, out)
 
 
-@pytest.mark.parametrize("count", [1, 3, 784, 100_001])
+@for_each("count", [1, 3, 784, 100_001])
 def test_numbers_are_rounded_as_numpy_rounds_them(kernels, random, count):
     doubles = random.standard_normal(count) * 10.0 ** random.integers(-50, 38, count)
     out, in_range = narrowed(kernels, doubles)
@@ -48,7 +48,7 @@ def test_no_numbers_are_within(kernels):
     assert kernels.within(np.empty((0, 784), dtype=np.float32), 1.0) is True
 
 
-@pytest.mark.parametrize("rows", [1, 5, 2000])
+@for_each("rows", [1, 5, 2000])
 def test_argmax_is_the_first_of_the_largest(kernels, random, rows):
     x = random.integers(-3, 3, (rows, 10)).astype(np.float32)
     assert kernels.argmax(x).tolist() == x.argmax(axis=1).tolist()

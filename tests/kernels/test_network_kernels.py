@@ -48,11 +48,6 @@ ARCHITECTURES = {
 }
 
 
-@pytest.fixture(params=ARCHITECTURES)
-def layers(request):
-    return ARCHITECTURES[request.param]
-
-
 def drawn_parameters(random, net):
     """Weights that keep values near 1 from layer to layer, and biases beside them."""
     parameters = random.uniform(-0.5, 0.5, net.parameter_count).astype(np.float32)
@@ -92,6 +87,7 @@ def forward_bound(layers, parameters, images):
     return 1.01 * bound  # for products of errors
 
 
+@for_each("layers", ARCHITECTURES.values())
 @for_each("dtype", [np.uint8, np.float32])
 @for_each("count", [0, 1, 3, 4, 65])
 def test_forward_matches_float64(kernels, random, layers, count, dtype):
@@ -114,6 +110,7 @@ def test_bytes_count_as_the_nearest_float32_to_a_255th(kernels, random):
     assert same_bits(alone[:, 0], (every / 255).astype(np.float32))
 
 
+@for_each("layers", ARCHITECTURES.values())
 @for_each("dtype", [np.uint8, np.float32])
 def test_a_row_has_the_same_bits_whatever_stands_beside_it(kernels, random, layers, dtype):
     net = kernels.Network(layers)
@@ -125,6 +122,7 @@ def test_a_row_has_the_same_bits_whatever_stands_beside_it(kernels, random, laye
             assert same_bits(forward(kernels, net, parameters, images[rows], 300), whole[rows]), (first, count)
 
 
+@for_each("layers", ARCHITECTURES.values())
 @for_each("dtype", [np.uint8, np.float32])
 @for_each("picked", [None, 90])
 def test_the_size_of_the_workspace_changes_no_bit(kernels, random, layers, dtype, picked):
@@ -147,6 +145,7 @@ def test_the_size_of_the_workspace_changes_no_bit(kernels, random, layers, dtype
     assert same_bits(parameters, start) == (net.outputs == 1)  # one class leaves nothing to learn
 
 
+@for_each("layers", ARCHITECTURES.values())
 @for_each("dtype", [np.uint8, np.float32])
 @for_each("density", [0.2, 1.0])
 def test_the_number_of_threads_changes_no_bit(kernels, random, layers, dtype, density):
@@ -170,7 +169,7 @@ def test_the_number_of_threads_changes_no_bit(kernels, random, layers, dtype, de
     assert all(result == results[0] for result in results)
 
 
-@pytest.mark.parametrize("threads", [-1, 0, 17])
+@for_each("threads", [-1, 0, 17])
 def test_a_number_of_threads_that_there_cannot_be_is_refused(kernels, random, threads):
     net = kernels.Network(ARCHITECTURES["relu"])
     parameters, (images, labels) = drawn_parameters(random, net), drawn_rows(random, net, 9)
@@ -178,6 +177,7 @@ def test_a_number_of_threads_that_there_cannot_be_is_refused(kernels, random, th
         net.evaluate(parameters, images, labels, None, kernels.Workspace(net, 4), threads=threads)
 
 
+@for_each("layers", ARCHITECTURES.values())
 def test_packed_parameters_serve_as_the_flat_ones_do(kernels, random, layers):
     net = kernels.Network(layers)
     parameters, (images, labels) = drawn_parameters(random, net), drawn_rows(random, net, 20)
@@ -194,6 +194,7 @@ def test_packed_parameters_serve_as_the_flat_ones_do(kernels, random, layers):
         forward(kernels, kernels.Network(layers), packed, images)
 
 
+@for_each("layers", ARCHITECTURES.values())
 @for_each("dtype", [np.uint8, np.float32])
 @for_each("count", [1, 2, 50])
 def test_gradients_match_float64(kernels, random, layers, count, dtype):
@@ -213,6 +214,7 @@ def test_gradients_match_float64(kernels, random, layers, count, dtype):
             assert np.abs(gradient[part] - expected[part]).max() <= 300 * EPS * largest + 4 * EPS / count, inputs
 
 
+@for_each("layers", ARCHITECTURES.values())
 def test_gradients_are_the_slopes_of_the_loss(kernels, random, layers):
     net = kernels.Network(layers)
     parameters, (images, labels) = drawn_parameters(random, net), drawn_rows(random, net, 20)
@@ -245,6 +247,7 @@ def test_the_gradient_over_no_rows_is_0(kernels, random):
     assert same_bits(parameters, before)
 
 
+@pytest.mark.parametrize("layers", ARCHITECTURES.values(), ids=ARCHITECTURES)
 @for_each("momentum", [0.0, 0.9])
 @for_each("batch_size", [1, 8, 30, 1000])
 def test_training_is_a_loop_of_steps(kernels, random, layers, batch_size, momentum):
@@ -283,7 +286,7 @@ def test_training_is_a_loop_of_steps(kernels, random, layers, batch_size, moment
         np.testing.assert_allclose(velocity, expected[4], rtol=0, atol=1e-4)
 
 
-@pytest.mark.parametrize("cuts", [(8,), (8, 8, 24), (40, 8)])
+@for_each("cuts", [(8,), (8, 8, 24), (40, 8)])
 def test_where_an_epoch_is_cut_changes_no_bit(kernels, random, cuts):
     net = kernels.Network([("linear", 30, 12), ("relu", 12, 12), ("linear", 12, 10)])
     start, (images, labels) = drawn_parameters(random, net), drawn_rows(random, net, 60, np.uint8)
@@ -300,6 +303,7 @@ def test_where_an_epoch_is_cut_changes_no_bit(kernels, random, cuts):
     assert same_bits(parts, whole)
 
 
+@for_each("layers", ARCHITECTURES.values())
 @for_each("dtype", [np.uint8, np.float32])
 def test_evaluate_is_the_loss_of_forward(kernels, random, layers, dtype):
     net = kernels.Network(layers)
@@ -311,6 +315,7 @@ def test_evaluate_is_the_loss_of_forward(kernels, random, layers, dtype):
         assert net.evaluate(parameters, images, labels, order, kernels.Workspace(net, 16)) == (len(rows), *expected)
 
 
+@for_each("layers", ARCHITECTURES.values())
 def test_nothing_around_the_results_changes(kernels, random, layers):
     net = kernels.Network(layers)
     parameters, (images, labels) = drawn_parameters(random, net), drawn_rows(random, net, 9)
@@ -348,6 +353,7 @@ def test_what_is_only_read_may_be_read_only(kernels, random, tmp_path):
     assert sgd_train(kernels, net, parameters.copy(), None, mapped, labels, order, 8, 0.1, 0, workspace)[0] == 3
 
 
+@for_each("layers", ARCHITECTURES.values())
 def test_a_stop_flag_that_is_already_set_leaves_everything_as_it_was(kernels, random, layers):
     net = kernels.Network(layers)
     parameters, (images, labels) = drawn_parameters(random, net), drawn_rows(random, net, 20)
@@ -550,9 +556,7 @@ def test_a_workspace_that_cannot_be_had(kernels):
             kernels.Workspace(network, 3)
 
 
-@pytest.mark.parametrize(
-    "widths", [(784, 1, 100_000), (784, 200, 8192, 8192, 10), (12119, 67, 18784, 29885, 10), (10, 100_000)], ids=str
-)
+@for_each("widths", [(784, 1, 100_000), (784, 200, 8192, 8192, 10), (12119, 67, 18784, 29885, 10), (10, 100_000)])
 def test_a_wide_network_takes_so_many_rows_at_once_that_they_fit_into_32_mib(kernels, widths):
     layers = []
     for inputs, outputs in pairwise(widths):

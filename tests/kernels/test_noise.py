@@ -2,6 +2,7 @@
 
 import numpy as np
 import pytest
+from cases import for_each
 
 from falcon_mnist.kernels import MAX_THREADS, reference, supported, variant
 
@@ -38,9 +39,9 @@ def train(kernels, network, images, labels, noise, *, rows=None, batch=16, threa
     return parameters, loss, begin
 
 
-@pytest.mark.parametrize("ink", [0.2, 0.95], ids=["sparse", "dense"])
-@pytest.mark.parametrize("activation", ["relu", "sigmoid", "tanh"])
-@pytest.mark.parametrize("widths", [(100,), (70, 200)], ids=str)
+@for_each("ink", [0.2, 0.95])
+@for_each("activation", ["relu", "sigmoid", "tanh"])
+@for_each("widths", [(100,), (70, 200)])
 def test_one_step_with_dropout_is_the_twin_s(kernels, widths, activation, ink):
     images, labels = pixels_and_labels(40, ink)
     order = np.random.default_rng(3).permutation(40)[:24].astype(np.int64)
@@ -69,8 +70,8 @@ def test_one_step_on_distorted_images_is_that_on_what_augment_makes(kernels):
     assert drawn.tobytes() == given.tobytes()
 
 
-@pytest.mark.parametrize("widths", [(), (64,), (64, 130)], ids=str)
-@pytest.mark.parametrize("batch", [1, 16, 48])
+@for_each("widths", [(), (64,), (64, 130)])
+@for_each("batch", [1, 16, 48])
 def test_bits_depend_on_neither_threads_nor_micro_batches_nor_segments(kernels, widths, batch):
     images, labels = pixels_and_labels(16 if batch == 1 else 96)
     network = network_of(kernels, widths)
@@ -99,8 +100,8 @@ def test_as_many_units_are_dropped_as_asked():
     assert abs(dropped.mean() - 0.3) < 5 * np.sqrt(0.3 * 0.7 / dropped.size)
 
 
-@pytest.mark.parametrize(
-    ("other", "same"),
+@for_each(
+    "other, same",
     [({"seed": SEED + 1}, False), ({"seed": SEED - 2**40}, False), ({"hidden_dropout": 0.41}, False), ({}, True)],
 )
 def test_seed_and_rate_decide(kernels, other, same):
@@ -119,8 +120,8 @@ def test_noise_that_is_none_changes_no_bit(kernels):
     assert train(kernels, network, images, labels, kernels.Noise(seed=SEED))[0].tobytes() == plain.tobytes()
 
 
-@pytest.mark.parametrize(
-    ("given", "word"),
+@for_each(
+    "given, word",
     [
         ({"hidden_dropout": 1.0}, "hidden_dropout must be from 0 to 0.99"),
         ({"input_dropout": -0.1}, "input_dropout must be from 0"),

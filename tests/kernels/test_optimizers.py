@@ -1,7 +1,6 @@
 """Update rules: against torch.optim and float64, and bit by bit whatever the micro-batches, threads and places."""
 
 import numpy as np
-import pytest
 from bits import initial_state, same_bits
 from cases import for_each
 
@@ -40,7 +39,7 @@ def gradient(step):
     return numbers * np.float32(10) ** np.arange(-3, 3).astype(np.float32)
 
 
-@pytest.mark.parametrize("way", WAYS)
+@for_each("way", WAYS)
 def test_200_steps_end_where_torch_ends(kernels, way):
     kind, params = WAYS[way]
     optimizer = kernels.Optimizer(kind, **params)

@@ -1,17 +1,17 @@
 """AVX2 and AVX-512 give the same bits: their fused sums run in one order, whatever the width of a vector."""
 
 import numpy as np
-import pytest
 from bits import sgd_train
+from cases import for_each
 
 from falcon_mnist.kernels import supported, variant
 
 FUSED = [isa for isa in supported() if isa != "baseline"]
 
 
-@pytest.mark.parametrize("hidden", [(), (37,), (64, 130)], ids=str)
-@pytest.mark.parametrize("activation", ["relu", "sigmoid", "tanh"])
-@pytest.mark.parametrize(("density", "threads"), [(0.2, 1), (0.2, 3), (1.0, 1), (1.0, 3)])
+@for_each("hidden", [(), (37,), (64, 130)])
+@for_each("activation", ["relu", "sigmoid", "tanh"])
+@for_each("density, threads", [(0.2, 1), (0.2, 3), (1.0, 1), (1.0, 3)])
 def test_an_epoch_has_the_same_bits_with_either_width(
     hidden: tuple[int, ...], activation: str, density: float, threads: int
 ) -> None:
@@ -36,8 +36,8 @@ def test_an_epoch_has_the_same_bits_with_either_width(
     assert len(results) == min(len(FUSED), 1)
 
 
-@pytest.mark.parametrize("kind", ["adam", "adamw"])
-@pytest.mark.parametrize(("density", "threads"), [(0.2, 1), (0.2, 2), (1.0, 1)])
+@for_each("kind", ["adam", "adamw"])
+@for_each("density, threads", [(0.2, 1), (0.2, 2), (1.0, 1)])
 def test_an_adaptive_rule_has_the_same_bits_with_either_width(kind: str, density: float, threads: int) -> None:
     random = np.random.default_rng(5)
     pixels = (random.integers(1, 256, (70, 784)) * (random.random((70, 784)) < density)).astype(np.uint8)

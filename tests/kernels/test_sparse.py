@@ -5,8 +5,7 @@ from functools import cache
 from types import ModuleType
 
 import numpy as np
-import pytest
-from bits import sgd, sgd_train
+from bits import same_bits, sgd, sgd_train
 from cases import for_each
 
 # Rows, inputs, outputs of the first layer: what masks and panels hold, one more and one less; a single one; as many as
@@ -96,11 +95,11 @@ def test_skipping_zeros_changes_no_bit(
 
         found = np.full((rows, 10), np.nan, dtype=np.float32)
         network.forward(parameters, given, found, workspace)
-        np.testing.assert_array_equal(found, logits, err_msg=case)
+        assert same_bits(found, logits), case
 
         of_network = np.full_like(parameters, np.nan)
         network.gradients(parameters, given, labels, None, of_network, workspace)
-        np.testing.assert_array_equal(of_network, gradients, err_msg=case)
+        assert same_bits(of_network, gradients), case
 
 
 @for_each("rows, inputs, outputs", SHAPES)
@@ -125,10 +124,10 @@ def test_a_step_that_writes_no_gradient_is_the_same_step(
         batch = order[start : start + batch_size]
         network.gradients(expected, pixels, labels, batch, gradients, workspace)
         sgd(kernels, expected, gradients, velocity, 0.1, momentum)
-    np.testing.assert_array_equal(trained, expected)
+    assert same_bits(trained, expected)
 
 
-@pytest.mark.parametrize(("rows", "inputs", "outputs"), SHAPES)
+@for_each("rows, inputs, outputs", SHAPES)
 def test_pixels_that_are_background_everywhere_keep_their_weights(
     kernels: ModuleType, rows: int, inputs: int, outputs: int
 ) -> None:
@@ -144,8 +143,8 @@ def test_pixels_that_are_background_everywhere_keep_their_weights(
     assert (after != before).any()
 
 
-@pytest.mark.parametrize(
-    ("rows", "widths"),
+@for_each(
+    "rows, widths",
     [
         *((70, (100, 64)), (33, (65, 130)), (130, (64, 200)), (5, (4097, 64)), (1, (80, 96))),
         *((31, (64, 64)), (32, (64, 128, 300)), (140, (128, 100, 64)), (64, (30, 70, 64, 65))),
@@ -190,17 +189,17 @@ def test_skipping_what_relu_has_left_changes_no_bit(
         case = f"workspace of {workspace_rows} rows, {threads} threads"
         found = np.empty_like(logits)
         network.forward(parameters, images, found, workspace)
-        np.testing.assert_array_equal(found, logits, err_msg=case)
+        assert same_bits(found, logits), case
         gradients = np.empty_like(parameters)
         network.gradients(parameters, images, labels, None, gradients, workspace, threads=threads)
-        np.testing.assert_array_equal(gradients, expected, err_msg=case)
+        assert same_bits(gradients, expected), case
         trained = parameters.copy()
         sgd_train(kernels, network, trained, None, images, labels, None, rows, 0.1, 0.0, workspace, threads=threads)
-        np.testing.assert_array_equal(trained, after_a_step, err_msg=case)
+        assert same_bits(trained, after_a_step), case
 
 
-@pytest.mark.parametrize("others", [0, 9])
-@pytest.mark.parametrize("outputs", [10, 64])
+@for_each("others", [0, 9])
+@for_each("outputs", [10, 64])
 def test_skipping_zeros_changes_no_sign_of_a_logit_that_is_0(kernels: ModuleType, others: int, outputs: int) -> None:
     """A product that underflows leaves -0, adding 1 * 0 makes it +0: alone a row is sparse, behind ones it is not."""
     network = kernels.Network([("linear", 784, outputs)])
@@ -215,7 +214,7 @@ def test_skipping_zeros_changes_no_sign_of_a_logit_that_is_0(kernels: ModuleType
     assert logits[-1].view(np.int32).tolist() == [0] * outputs
 
 
-@pytest.mark.parametrize("dtype", ["uint8", "float32"])
+@for_each("dtype", ["uint8", "float32"])
 def test_skipping_zeros_changes_no_sign_of_a_gradient_that_is_0(kernels: ModuleType, dtype: str) -> None:
     network, parameters = network_of(kernels, 100, 64)
     pixels = images(64, 100, 0.05)

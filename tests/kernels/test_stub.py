@@ -5,6 +5,7 @@ import inspect
 from pathlib import Path
 
 import pytest
+from cases import for_each
 
 import falcon_mnist
 import falcon_mnist.kernels as package
@@ -58,12 +59,12 @@ def test_the_same_names_stand_in_both():
     assert all(hasattr(package, name) for name in STUBBED)
 
 
-@pytest.mark.parametrize("name", FUNCTIONS)
+@for_each("name", FUNCTIONS)
 def test_functions_have_the_same_parameters(name):
     assert parameters_of(STUBBED[name]) == signature_of(getattr(package, name))
 
 
-@pytest.mark.parametrize("name", ["Network", "Optimizer", "Packed", "Workspace"])
+@for_each("name", ["Network", "Optimizer", "Packed", "Workspace"])
 def test_classes_have_the_same_members(name):
     members, runtime = defined(STUBBED[name].body), getattr(package, name)
     assert set(members) - {"__init__"} == public(vars(runtime))

@@ -22,7 +22,7 @@ def for_each(names: str, cases: Iterable[Any]) -> Callable[[Test], Test]:
                 try:
                     test(**fixtures, **dict(zip(wanted, values, strict=True)))
                 except BaseException as error:
-                    error.add_note(f"with {names} = {case!r}")
+                    error.add_note(f"with {names} = {case!r:.200}")
                     raise
 
         signature = inspect.signature(test)

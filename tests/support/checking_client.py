@@ -29,7 +29,7 @@ class Client:
         self.url = httpx.URL(url)
         self.token = token
         self._http = httpx.Client(base_url=url, timeout=PATIENCE, **PLAIN)
-        self.description = Description(orjson.loads(self._ask("GET", "/api/openapi.json").content))
+        self.description = Description(self._ask("GET", "/api/openapi.json").content)
         self.api = ApiClient(url, token, timeout=PATIENCE, retries=0, transport=Checking(self.description))
 
     def __enter__(self) -> Self:

@@ -300,12 +300,15 @@ def _fork_programs(asked: socket.socket) -> Callable[[], object] | None:
                     return None
                 request = Request(**json.loads(message))
                 _import_for(request)
+                # A signal that is sent as soon as its id is known waits until the child has the mask that it is given.
+                usual = signal.pthread_sigmask(signal.SIG_BLOCK, signal.valid_signals())
                 child = os.fork()
                 if child == 0:
                     for watched, other in children.items():
                         os.close(watched)
                         os.close(other.report_to)
                     return _becoming(request, descriptors)
+                signal.pthread_sigmask(signal.SIG_SETMASK, usual)
                 report_to = descriptors.pop(3)
                 for descriptor in descriptors:
                     os.close(descriptor)

@@ -19,7 +19,7 @@ def guarded(array: np.ndarray[Any, Any], *, before: bool = False) -> np.ndarray[
     ends the process.
     """
     room = max(1, -(-array.nbytes // mmap.PAGESIZE)) * mmap.PAGESIZE
-    memory = mmap.mmap(-1, room + 2 * mmap.PAGESIZE)
+    memory = mmap.mmap(-1, room + 2 * mmap.PAGESIZE, mmap.MAP_PRIVATE)
     start = ctypes.addressof(ctypes.c_char.from_buffer(memory))
     for page in (start, start + mmap.PAGESIZE + room):
         if _libc.mprotect(ctypes.c_void_p(page), ctypes.c_size_t(mmap.PAGESIZE), _PROT_NONE) != 0:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sqlite3
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
@@ -52,9 +53,9 @@ class OnDisk:
 
     def everything(self) -> tuple[Any, ...]:
         """The ids of all rows and the names of all stored files but checkpoints, which workers write at any time."""
-        tables = ("models", "runs", "parameter_sets")
-        rows = [self.query(f"SELECT id FROM {table} ORDER BY id") for table in tables]
-        return *rows, sorted(str(path) for path in self.storage.rglob("*") if "checkpoints" not in path.parts)
+        ids = (f"SELECT id FROM {table}" for table in ("models", "runs", "parameter_sets"))
+        files = (os.path.join(folder, name) for folder, _, names in os.walk(self.storage) for name in names)
+        return self.query(" UNION ".join(ids)), sorted(file for file in files if "checkpoints" not in file)
 
     @contextmanager
     def unchanged(self) -> Iterator[None]:
