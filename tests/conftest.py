@@ -56,8 +56,8 @@ def pytest_sessionfinish() -> None:
     gc.freeze()
 
 
-# Tests that share what takes long to start, by parts of their names: a cluster of Ray, a browser and a trained network, a
-# server of PostgreSQL, servers of object stores. One process goes through all of them.
+# Tests that share what takes long to start, by parts of their names: a cluster of Ray, a browser and a trained network,
+# a server of PostgreSQL, servers of object stores. One process goes through all of them.
 SHARING = {
     "ray": ("[ray", "/test_ray"),
     "page": ("tests/page/",),
