@@ -20,7 +20,9 @@ export async function showMistakes(place, paramId, signal) {
   // The surest mistakes come first; of a large data set not all stand in the list.
   async function show(title, wanted) {
     const mistakes = found.mistakes.filter(wanted).slice(0, MOST);
-    shown.replaceChildren(el("h3", {}, title), await digitsOf(mistakes, found.dataset.checksum, signal));
+    const digits = await digitsOf(mistakes, found.dataset.checksum, signal)
+      .catch((error) => el("p", { class: "hint" }, error.message));
+    shown.replaceChildren(el("h3", {}, title), digits);
   }
 
   place.append(el("section", { class: "card" },

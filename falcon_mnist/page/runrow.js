@@ -80,5 +80,9 @@ async function change(what, changed) {
   } catch (error) {
     alert(error.message);
   }
-  await changed();
+  try {
+    await changed();
+  } catch {
+    // The view has been left, or asks again soon and says then what fails.
+  }
 }

@@ -6,9 +6,9 @@ import json
 import re
 import shlex
 
-from asking import Document
+from asking import Document, until
 from browsing import OpenPage, Site
-from playwright.sync_api import expect
+from playwright.sync_api import Route, expect
 from small_networks import RESTING, architecture
 
 
@@ -45,6 +45,20 @@ def test_a_run_is_stopped_and_what_it_has_learnt_is_kept(site: Site, open_page: 
     expect(page.get_by_text("succeeded")).to_be_visible()
     expect(page.get_by_role("link", name="Draw a digit")).to_be_visible()
     assert site.client.run(run_id)["param_id"]
+
+
+def test_who_leaves_before_the_run_has_been_looked_at_again_leaves_no_failure(site: Site, open_page: OpenPage) -> None:
+    run_id = site.client.train(site.client.model(RESTING))
+    page = open_page(fragment=f"#/runs/{run_id}")
+    expect(page.get_by_text("running")).to_be_visible()
+    held: list[Route] = []
+    page.route(f"**/api/runs/{run_id}", lambda route: held.append(route))
+    page.get_by_role("button", name="Stop and keep").click()
+    # Once because it is time, and once because it was stopped; each waits for its answer.
+    until(lambda: page.title() and len(held) == 2, "the run is looked at twice")
+    open_page(fragment="#/runs")
+    expect(page.get_by_role("heading", name="Runs")).to_be_visible()
+    page.unroute_all(behavior="ignoreErrors")
 
 
 def test_laid_over_each_other_runs_show_only_what_differs(site: Site, trained: Document, open_page: OpenPage) -> None:
