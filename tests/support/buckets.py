@@ -89,20 +89,14 @@ def buckets(kind: str) -> Iterator[Callable[[], Bucket]]:
 
 
 def _serve_s3() -> int:
-    import boto3
+    from urllib.request import Request, urlopen
+
     from moto.server import ThreadedMotoServer
 
     server = ThreadedMotoServer(ip_address="127.0.0.1", port=0, verbose=False)
     server.start()
     _, port = server.get_host_and_port()
-    client: Any = boto3.client(
-        "s3",
-        endpoint_url=f"http://127.0.0.1:{port}",
-        aws_access_key_id="tests",
-        aws_secret_access_key="tests",
-        **REGION,
-    )
-    client.create_bucket(Bucket=BUCKET)
+    urlopen(Request(f"http://127.0.0.1:{port}/{BUCKET}", method="PUT")).close()
     return int(port)
 
 
