@@ -91,10 +91,12 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
 def pytest_xdist_setupnodes(config: pytest.Config, specs: list[execnet.XSpec]) -> None:
     """Have the processes forked: to start each anew takes longer than most modules."""
-    forker = Forker(config.args)
-    config.add_cleanup(forker.end)
-    for spec in specs:
-        spec.python = forker.python
+    local = [spec for spec in specs if spec.popen and not spec.python]
+    if local:
+        forker = Forker(config.invocation_params.args)
+        config.add_cleanup(forker.end)
+        for spec in local:
+            spec.python = forker.python
 
 
 class ByModule(LoadScopeScheduling):

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from functools import cache
 from importlib.metadata import version
 from typing import Annotated
 
@@ -64,16 +63,14 @@ def _options(
         raise typer.Exit
 
 
-@cache
-def command() -> Callable[..., object]:
-    """What the annotations of all commands mean to Click: to find out takes longer than most commands."""
-    return typer.main.get_command(app)
+# Made once for all calls of `main` in a process: to read all annotations takes longer than most commands.
+command = typer.main.get_command(app)
 
 
 def main() -> int:
     """Run the command line; what a person can mend ends it with one sentence. Returns its status, or exits."""
     try:
-        command()()
+        command()
     except Exception as error:
         from falcon_mnist.cli.complaints import sentence_of
         from falcon_mnist.cli.watch import InterruptedRunError

@@ -13,6 +13,7 @@ import ssl
 import threading
 import time
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from functools import cache
 from pathlib import Path
 from typing import BinaryIO
@@ -35,8 +36,8 @@ class _WrongDataError(Exception):
 
 
 @cache
-def _authorities() -> ssl.SSLContext:
-    """Who may vouch for a mirror: to read their certificates takes 30 ms, so it is done once."""
+def _tls() -> ssl.SSLContext:
+    """TLS as httpx has it. To read the certificates of all authorities takes 30 ms: once for all mirrors."""
     return httpx.create_ssl_context()
 
 
@@ -47,6 +48,8 @@ def answering(source: Source) -> list[str]:
     in the system, where no timeout reaches.
     """
     answers: queue.SimpleQueue[tuple[str, str]] = queue.SimpleQueue()
+    with suppress(OSError):  # which each mirror's thread meets again, and tells
+        _tls()  # before threads would make one each
     for mirror in source.mirrors:
         threading.Thread(target=_ask, args=(source, mirror, answers), name="mirror", daemon=True).start()
     end = time.monotonic() + source.first_seconds
@@ -71,7 +74,7 @@ def _ask(source: Source, mirror: str, answers: queue.SimpleQueue[tuple[str, str]
     """Get the smallest file from one mirror and check it: a portal's log-in page is no answer."""
     packed = io.BytesIO()
     try:
-        with httpx.Client(timeout=source.first_seconds, verify=_authorities()) as client:
+        with httpx.Client(timeout=source.first_seconds, verify=_tls()) as client:
             _get(source, client, mirror, _SMALLEST, packed, lambda done, total: None)
         _check(source, _SMALLEST, packed)
     except Exception as error:  # whatever it is, this mirror is of no use, and the others may be
@@ -89,7 +92,7 @@ def fetch(
     """
     parts.mkdir(exist_ok=True)
     end = time.monotonic() + source.total_seconds
-    with httpx.Client(timeout=source.read_seconds, verify=_authorities()) as client:
+    with httpx.Client(timeout=source.read_seconds, verify=_tls()) as client:
         for name in idx.FILES:
 
             def show(done: int, total: int, name: str = name) -> None:

@@ -35,22 +35,8 @@ function show(description) {
     validatorUrl: null,
     docExpansion: "list",
     defaultModelsExpandDepth: 0,
-    plugins: [() => ({ statePlugins: { spec: { wrapActions: { requestResolvedSubtree: resolveIn(description) } } } })],
     onComplete: () => viewer.preauthorizeApiKey("bearer", token()),
   });
-}
-
-// What the viewer shows of the document has what its references name in their place. Left to itself, the viewer reads all
-// of the document to find that for an operation that is opened, in a third of a second.
-function resolveIn(description) {
-  const at = (path) => path.reduce((value, name) => value?.[name], description);
-  const resolved = (value) => {
-    if (typeof value !== "object" || value === null) return value;
-    if (Array.isArray(value)) return value.map(resolved);
-    if (value.$ref) return { ...resolved(at(value.$ref.split("/").slice(1))), $$ref: value.$ref };
-    return Object.fromEntries(Object.entries(value).map(([name, member]) => [name, resolved(member)]));
-  };
-  return (_, { specActions }) => (path) => specActions.updateResolvedSubtree(path, resolved(at(path)));
 }
 
 onUnauthorized(() => {

@@ -13,6 +13,7 @@ Test = Callable[..., None]
 def for_each(names: str, cases: Iterable[Any]) -> Callable[[Test], Test]:
     """As `pytest.mark.parametrize`, but one test goes through all cases; a failure notes which one it was."""
     wanted, given = [name.strip() for name in names.split(",")], list(cases)
+    assert given, f"no case of {names}"
 
     def decorate(test: Test) -> Test:
         @functools.wraps(test)

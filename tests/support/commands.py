@@ -39,8 +39,11 @@ class Command:
         return forking.Program(*command, env=env, files=files)
 
     def end(self) -> subprocess.CompletedProcess[str]:
-        """Its exit code and output, once it has ended."""
-        code = self.process.wait(PATIENCE)
+        """Its exit code and output, once it has ended; it is killed if it does not."""
+        try:
+            code = self.process.wait(PATIENCE)
+        finally:
+            self.process.kill()
         printed = []
         for stream in self._streams:
             with open(stream) as file:

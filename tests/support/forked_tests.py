@@ -14,15 +14,17 @@ import subprocess
 import sys
 import tempfile
 from collections.abc import Sequence
+from contextlib import suppress
 
 _MOST_BYTES = 4096  # of the code that xdist's library wants to be run
+_END_SECONDS = 10.0
 
 
 class Forker:
     """The process that forks the others; it ends with the one that made this, or by `end`."""
 
     def __init__(self, arguments: Sequence[str]) -> None:
-        """`arguments` are pytest's: which tests are to be collected."""
+        """`arguments` are pytest's, of which some count as tests are imported: the profile of Hypothesis, say."""
         self._folder = tempfile.TemporaryDirectory()
         place = f"{self._folder.name}/forker"
         with socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET) as listening:
@@ -39,13 +41,17 @@ class Forker:
         self.python = shlex.join([sys.executable, "-S", "-E", __file__, "ask", place])
 
     def end(self) -> None:
-        """End it, and remove its place."""
-        self._process.communicate()
+        """End it and what it has forked, of which some may be stuck, and remove its place."""
+        with suppress(subprocess.TimeoutExpired):
+            self._process.communicate(timeout=_END_SECONDS)
+        with suppress(ProcessLookupError):
+            os.killpg(self._process.pid, signal.SIGKILL)
+        self._process.wait()
         self._folder.cleanup()
 
 
 def ask(place: str, *options: str) -> None:
-    """Have a process forked that runs the last of Python's `options`, a program, and end as it does."""
+    """Have a process forked that runs the last of Python's `options`, a program, and end when it does."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is xdist's to handle
     ended, ending = os.pipe()
     with socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET) as forker:
@@ -64,7 +70,7 @@ def serve(descriptor: str, *arguments: str) -> None:
     import pytest
 
     forking.start()  # imports the product meanwhile, and forks programs for all tests
-    pytest.main(["--collect-only", "-qq", "-n0", *arguments])
+    pytest.main([*arguments, "--collect-only", "-qq", "-n0"])
     gc.collect()
     gc.freeze()
     with socket.socket(fileno=int(descriptor)) as listening:

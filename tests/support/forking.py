@@ -2,7 +2,8 @@
 
 Importing the service takes most of a second of CPU time, and hundreds of tests start it, or a command. A program that
 is started here has a session, an environment and files of its own, as one that a shell starts; its `main` is called
-with its arguments. The process that forks the programs, the forker, has no other threads and has called nothing.
+with its arguments. The process that forks the programs, the forker, has no other threads and has called nothing. There
+is one for all processes of pytest: while it imports, for one of them, what few programs need, the others wait.
 
 `forked_command` is an interpreter of its own that imports this for each command of a shell: it imports little.
 """
@@ -237,9 +238,7 @@ def serve(descriptor: int) -> None:
 def _warm_up() -> None:
     """What each program would do at its first use of a library, where the library keeps the result."""
     from falcon_mnist.api import openapi, operations
-    from falcon_mnist.cli import main
 
-    main.command()
     mimetypes.init()  # the system's table of media types, for Falcon
     openapi.document(operations.OPERATIONS)  # which every server makes for the first client that asks for it
 

@@ -54,8 +54,12 @@ class OnDisk:
     def everything(self) -> tuple[Any, ...]:
         """The ids of all rows and the names of all stored files but checkpoints, which workers write at any time."""
         ids = (f"SELECT id FROM {table}" for table in ("models", "runs", "parameter_sets"))
-        files = (os.path.join(folder, name) for folder, _, names in os.walk(self.storage) for name in names)
-        return self.query(" UNION ".join(ids)), sorted(file for file in files if "checkpoints" not in file)
+        files = []
+        for folder, folders, names in os.walk(self.storage):
+            if "checkpoints" in folders:
+                folders.remove("checkpoints")  # and what is in it
+            files += [os.path.join(folder, name) for name in names]
+        return self.query(" UNION ".join(ids)), sorted(files)
 
     @contextmanager
     def unchanged(self) -> Iterator[None]:
