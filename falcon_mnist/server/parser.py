@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import contextlib
 import io
+import re
 from typing import Any, Protocol
 
 from waitress.buffers import OverflowableBuffer
@@ -19,6 +20,7 @@ from falcon_mnist.server.chunked import ChunkedBody
 
 MAX_HEADER_BYTES = 2**15  # waitress's `max_request_header_size`
 MAX_HEADER_LINES = plain_head.MAX_LINES
+_TRANSFER_ENCODING = re.compile(rb"^transfer-encoding:([^\r\n]*)", re.IGNORECASE | re.MULTILINE)
 
 
 class StorageFull(Error):  # type: ignore[misc]
@@ -94,10 +96,21 @@ class RequestParser(HTTPRequestParser):  # type: ignore[misc]
         if head := plain_head.parse(header_plus):
             self._take(head)
             return
+        codings = [coding.strip(b" \t").lower() for coding in _TRANSFER_ENCODING.findall(header_plus)]
+        if codings not in ([], [b"chunked"]):
+            raise ParsingError("Transfer-Encoding may only be chunked, once")
         try:
             super().parse_header(header_plus)
         except ValueError as error:  # a length of thousands of digits, an address that is none
             raise ParsingError("Start line or Content-Length is invalid") from error
+        except ParsingError as error:
+            raise ParsingError(str(error).partition(' "')[0]) from None  # without the line: it may hold a token
+        host = self.headers.get("HOST")  # several are joined by a comma and a space, which no host has
+        if (host is None and self.version == "1.1") or (host is not None and not plain_head.HOST.fullmatch(host)):
+            raise ParsingError("There has to be one Host, with a port or without")  # RFC 9112, section 3.2
+        if "close" in re.split(r"[ \t]*,[ \t]*", self.headers.get("CONNECTION", "").lower()):
+            self.headers["CONNECTION"] = "close"  # of several options waitress sees none
+            self.connection_close = True
         encoded = self.chunked or "TRANSFER_ENCODING" in self.headers
         if encoded and (self.version != "1.1" or "CONTENT_LENGTH" in self.headers):
             # RFC 9112, section 6.1: this is how requests are smuggled past a proxy.

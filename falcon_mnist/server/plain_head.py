@@ -2,8 +2,8 @@
 
 A client sends the same head again and again, but for the length of its body; so what was read is kept for a while.
 
-Strictness is waitress's: whatever is not plain here (other versions, escaped paths, names twice, `Expect`, encodings,
-folded lines, bytes beyond printable ASCII) is left to its parser, and what is plain it reads the same.
+Whatever is not plain here (other versions, escaped paths, names twice, no host, `Expect`, encodings, several options of
+a connection, folded lines, bytes beyond printable ASCII) is left to `parser.py`; what is plain waitress reads the same.
 """
 
 from __future__ import annotations
@@ -13,6 +13,8 @@ from dataclasses import dataclass
 from functools import lru_cache
 
 _BYTES = bytes(range(0x20, 0x7F)) + b"\r\n"
+# RFC 9112, section 3.2, and RFC 3986, section 3.2: a host, and its port.
+HOST = re.compile(r"(?:\[[0-9A-Fa-f:.]+\]|[A-Za-z0-9._~!$&'()*+,;=%-]*)(?::[0-9]*)?")
 _METHOD = re.compile("[A-Z]{1,20}")
 _URI = re.compile(r"(/(?!/)[A-Za-z0-9/_.~-]*)(?:\?([^#]*))?")
 _NAME = re.compile("[A-Za-z0-9-]{1,60}")
@@ -96,7 +98,9 @@ def _headers(lines: list[str]) -> dict[str, str] | None:
         if not colon or (key := _key(name)) is None:
             return None
         headers[key] = value.strip(" ")
-    return headers if len(headers) == len(lines) and _NOT_PLAIN.isdisjoint(headers) else None
+    if len(headers) != len(lines) or not _NOT_PLAIN.isdisjoint(headers) or "," in headers.get("CONNECTION", ""):
+        return None
+    return headers if "HOST" in headers and HOST.fullmatch(headers["HOST"]) else None
 
 
 @lru_cache(256)

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 from asking import READ, WRITE, Document, until
+from cases import for_each
 from checking_client import Client
 from raw_http import HEALTH, Gauge, Raw, request
 from server_process import Server, environment
@@ -181,6 +182,13 @@ def test_a_client_that_waits_to_send_its_body_is_refused_at_once_without_a_token
         b"POST /api/infer HTTP/1.1\r\nHost: here\r\nContent-Length: 5\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n",
         b"POST /api/infer HTTP/1.0\r\nHost: here\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n",
         b"POST /api/infer HTTP/1.1\r\nHost: here\r\nContent-Length: 5\r\nContent-Length: 6\r\n\r\n",
+        b"POST /api/infer HTTP/1.1\r\nHost: here\r\nTransfer-Encoding:\r\n\r\n0\r\n\r\n",
+        b"POST /api/infer HTTP/1.1\r\nHost: here\r\nTransfer-Encoding: ,\r\nContent-Length: 2\r\n\r\n{}",
+        b"POST /api/infer HTTP/1.1\r\nHost: here\r\nTransfer-Encoding: chunked, chunked\r\n\r\n0\r\n\r\n",
+        b"POST /api/infer HTTP/1.1\r\nHost: here\r\n" + 2 * b"Transfer-Encoding: chunked\r\n" + b"\r\n0\r\n\r\n",
+        b"GET /healthz HTTP/1.1\r\n\r\n",
+        b"GET /healthz HTTP/1.1\r\nHost: here\r\nHost: here\r\n\r\n",
+        b"GET /healthz HTTP/1.1\r\nHost: not here\r\n\r\n",
         b"nonsense\r\n\r\n",
         b"\0\r\n\r\n",
     ],
@@ -192,6 +200,31 @@ def test_malformed_requests_are_refused(client: Client, malformed: bytes) -> Non
         assert head.startswith((b"HTTP/1.1 400", b"HTTP/1.0 400"))
         assert b"x-content-type-options: nosniff" in head.lower()
         assert b"x-request-id: " in head.lower()
+        assert connection.closed()
+
+
+@for_each(
+    "lines",
+    [
+        f"GET / HTTP/1.1\r\nHost: x\nAuthorization: Bearer {WRITE}",
+        f"GET / HTTP/1.1\r\nAuthorization: Bearer {WRITE}\rA: b",
+        f"GET / HTTP/1.1\r\n Authorization: Bearer {WRITE}",
+        f"get{WRITE} / HTTP/1.1",
+    ],
+)
+def test_what_is_malformed_is_not_repeated_for_it_may_hold_a_token(client: Client, lines: str) -> None:
+    with Raw(str(client.url)) as connection:
+        connection.send(f"{lines}\r\n\r\n".encode())
+        answer = connection.socket.makefile("rb").read()
+    assert answer.startswith((b"HTTP/1.0 400", b"HTTP/1.1 400"))
+    assert WRITE.encode() not in answer
+
+
+@for_each("options", ["close", "foo, close", "Close , foo", "foo\r\nConnection: close"])
+def test_close_among_other_options_ends_the_connection(client: Client, options: str) -> None:
+    with Raw(str(client.url)) as connection:
+        connection.send(request("GET", "/healthz", f"Connection: {options}") + request("GET", "/healthz"))
+        assert connection.head().startswith(b"HTTP/1.1 200")
         assert connection.closed()
 
 

@@ -32,14 +32,14 @@ def _ours(head: bytes) -> Any:
 
 
 PLAIN = [
-    b"GET / HTTP/1.1\r\n\r\n",
     b"GET /healthz HTTP/1.1\r\nHost: here\r\n\r\n",
     b"POST /api/infer?a=%20:/?y HTTP/1.1\r\nHost:here\r\nContent-Length: 12\r\nX-Empty:\r\nA:   b c  \r\n\r\n",
-    b"GET /a~b/..//c? HTTP/1.1\r\nConnection: CLOSE\r\nContent-Length: 007\r\n\r\n",
+    b"GET /a~b/..//c? HTTP/1.1\r\nHost: [::1]:8000\r\nConnection: CLOSE\r\nContent-Length: 007\r\n\r\n",
 ]
-# Each is either refused or read by waitress's own parser.
-OTHERS = [
-    b"GET / HTTP/1.0\r\nHost: here\r\n\r\n",
+# Each is either refused or read by waitress's own parser: without a host, and with one.
+UNNAMED = [
+    b"GET / HTTP/1.1\r\n\r\n",
+    b"GET / HTTP/1.0\r\n\r\n",
     b"GET / HTTP/1.2\r\n\r\n",
     b"GET /\r\n\r\n",
     b"get / HTTP/1.1\r\n\r\n",
@@ -72,6 +72,13 @@ OTHERS = [
     b"POST / HTTP/1.1\r\nTransfer-Encoding: \x0bchunked\r\n\r\n",
     b"POST / HTTP/1.1\r\nContent-Length: 5\r\nExpect: 100-continue\r\n\r\n",
 ]
+OTHERS = [
+    *UNNAMED,
+    *(head.replace(b"\r\n", b"\r\nHost: here\r\n", 1) for head in UNNAMED[1:]),
+    b"GET / HTTP/1.1\r\nHost: here\r\nHost: here\r\n\r\n",
+    b"GET / HTTP/1.1\r\nHost: not here\r\n\r\n",
+    b"GET / HTTP/1.1\r\nHost: here\r\nConnection: foo, close\r\n\r\n",
+]
 
 
 @for_each("head", PLAIN)
@@ -81,7 +88,7 @@ def test_a_plain_head_is_read_at_once(head: bytes) -> None:
 
 def test_what_was_read_before_is_read_anew_but_for_the_length() -> None:
     def head(length: str, value: str, more: str = "") -> bytes:
-        return f"POST / HTTP/1.1\r\nA: {value}\r\nContent-Length: {length}\r\n{more}\r\n".encode()
+        return f"POST / HTTP/1.1\r\nHost: here\r\nA: {value}\r\nContent-Length: {length}\r\n{more}\r\n".encode()
 
     for length, value in [("5", "b"), ("007", "b"), ("5", "c"), ("12", "b")]:
         ours = _ours(head(length, value))
@@ -142,7 +149,7 @@ def test_only_what_is_all_of_one_request_is_taken_whole() -> None:
     assert plain_head.whole(head.replace(b"A: b", b"Expect: 100-continue") + b"body") is None
     lines = b"".join(b"%x:\r\n" % number for number in range(plain_head.MAX_LINES))
     assert len(lines) < 1000
-    assert plain_head.whole(b"POST / HTTP/1.1\r\nContent-Length: 1\r\n" + lines + b"\r\nx") is None
+    assert plain_head.whole(b"POST / HTTP/1.1\r\nHost: here\r\nContent-Length: 1\r\n" + lines + b"\r\nx") is None
 
 
 _NAMES = st.sampled_from(["Host", "Content-Length", "Connection", "Transfer-Encoding", "Expect", "x-1"])
@@ -159,7 +166,7 @@ def test_generated_heads_are_read_alike(first: tuple[str, ...], lines: list[tupl
     _assert_read_alike("\r\n".join(map("".join, [first, *lines, (), ()])).encode("latin-1"))
 
 
-@for_each("head", PLAIN + OTHERS)
+@for_each("head", PLAIN + OTHERS[len(UNNAMED) :])
 def test_each_head_with_one_byte_changed_is_read_alike(head: bytes) -> None:
     for at in range(min(len(head) - 4, 200)):
         for byte in b"\r\n \t:_#%/a0\0\x80":
