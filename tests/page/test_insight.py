@@ -29,6 +29,10 @@ def test_a_mistake_is_opened(site: Site, trained: Document, open_page: OpenPage)
     expect(digits.first).to_contain_text(f"{mistake['label']} → {mistake['predicted']}")
     image = site.client.get("/api/digits/test", params={"indices": str(mistake["index"])}).json()["images"][0]
     assert pixels_of(page, ".digits canvas")[::4] == image
+    page.route("**/api/digits/test*", lambda route: route.abort())  # as where the server is gone
+    page.get_by_role("button", name=name).click()
+    expect(page.locator(".wrong").get_by_text("The server does not answer.")).to_be_visible()
+    page.unroute_all()
 
 
 def test_a_network_that_did_not_learn_is_called_that(site: Site, trained: Document, open_page: OpenPage) -> None:
