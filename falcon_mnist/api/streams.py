@@ -1,8 +1,11 @@
-"""Answers that go out in pieces: each takes its turn until its last piece is sent, or its client is gone."""
+"""Large answers, each within its turn: in pieces until the last one is sent, or in one piece until that is read."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator
+from functools import partial
+
+import falcon
 
 from falcon_mnist.api.turns import Released, Turns
 
@@ -10,6 +13,9 @@ from falcon_mnist.api.turns import Released, Turns
 PIECE_BYTES = 2**18
 # At most so many answers of several pieces are sent at the same time: half of the server's threads.
 _MOST_STREAMS = 4
+# What a server may add to a request's environment: a function that calls another one when the answer has been read, or
+# nobody can read it any more. Under others, an answer counts as read when it is handed over.
+WHEN_READ = "falcon_mnist.when_read"
 
 
 def stream(turns: Turns, make: Callable[[], Iterable[bytes]], *, size: int, copies: int) -> Released:
@@ -22,10 +28,28 @@ def stream(turns: Turns, make: Callable[[], Iterable[bytes]], *, size: int, copi
         cost = max(cost, turns.capacity // _MOST_STREAMS)
     taken = turns.take(cost)
     try:
-        return Released(make(), turns, taken)
+        return Released(make(), partial(turns.release, taken))
     except BaseException:
         turns.release(taken)
         raise
+
+
+def whole(req: falcon.Request, resp: falcon.Response, turns: Turns, make: Callable[[], bytes], *, size: int) -> None:
+    """Answer, in one piece and with its length, what `make` gives once it has its turn: at most `size` bytes.
+
+    No thread waits for the client: the server keeps what is not read yet, and the turn ends when all has been read.
+    Raises as `stream`.
+    """
+    taken = turns.take(size)
+    try:
+        data = make()
+    except BaseException:
+        turns.release(taken)
+        raise
+    release = partial(turns.release, taken)
+    when_read = req.env.get(WHEN_READ)
+    resp.content_length = len(data)
+    resp.stream = Released([data], release if when_read is None else partial(when_read, release))
 
 
 def pieces(data: bytes) -> Iterator[bytes]:

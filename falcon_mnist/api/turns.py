@@ -88,10 +88,9 @@ class Turns:
 class Released:
     """Chunks of an answer that release their turn when the server closes them, to the end or not (PEP 3333)."""
 
-    def __init__(self, chunks: Iterable[bytes], turns: Turns, taken: int) -> None:
+    def __init__(self, chunks: Iterable[bytes], release: Callable[[], None]) -> None:
         self._chunks = iter(chunks)
-        self._turns = turns
-        self._taken = taken
+        self._release = release
 
     def __iter__(self) -> Iterator[bytes]:
         return self
@@ -101,9 +100,13 @@ class Released:
 
     def close(self) -> None:
         """Called by the server, once or more often."""
-        taken, self._taken = self._taken, 0
+        release, self._release = self._release, _nothing
         self._chunks = iter(())
-        self._turns.release(taken)
+        release()
+
+
+def _nothing() -> None:
+    pass
 
 
 # A body that is not clean takes up to twenty times its bytes while its fault is looked for; a clean one five times.

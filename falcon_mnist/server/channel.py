@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import threading
 import time
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 from waitress.channel import HTTPChannel
@@ -41,6 +42,7 @@ class Channel(HTTPChannel):  # type: ignore[misc]
     _due_at_once = False  # that thread is to answer the request that it has read
 
     def __init__(self, *arguments: Any, **more: Any) -> None:
+        self._when_read: list[Callable[[], None]] = []
         self._parsing = threading.Lock()  # held while a thread of the dispatcher parses `unread`
         super().__init__(*arguments, **more)
 
@@ -195,6 +197,29 @@ class Channel(HTTPChannel):  # type: ignore[misc]
                 self.server.pull_trigger()
                 self.outbuf_lock.wait(1)
 
+    def when_read(self, then: Callable[[], None]) -> None:
+        """Call `then` when the system has taken all that is buffered, or the client is gone."""
+        with self.outbuf_lock:
+            self._when_read.append(then)
+        self._let_go()
+
+    def _flush_some(self, do_close: bool = True) -> bool:
+        flushed = bool(super()._flush_some(do_close=do_close))
+        if not self.total_outbufs_len:
+            self._let_go()
+        return flushed
+
+    def _let_go(self) -> None:
+        """Keep nothing of an answer that has left: waitress keeps its bytes until the connection's next one."""
+        with self.outbuf_lock:
+            if self.connected:
+                if self.total_outbufs_len:
+                    return
+                self.outbufs[-1].prune()
+            told, self._when_read = self._when_read, []
+        for then in told:
+            then()
+
     def stalled(self) -> bool:
         """Whether there is an answer of which nothing has been read for too long."""
         return bool(self.total_outbufs_len) and time.time() > self.last_activity + self.server.read_seconds
@@ -214,6 +239,11 @@ class Channel(HTTPChannel):  # type: ignore[misc]
         elif not self.total_outbufs_len:
             self._waits_for_reader = False
             self.server.add_task(self)
+
+    def handle_close(self) -> None:
+        """Close; what was not read never will be."""
+        super().handle_close()
+        self._let_go()
 
     @property
     def busy(self) -> bool:

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from functools import lru_cache
+from typing import Any
 
 from waitress.task import ErrorTask, WSGITask
 from waitress.utilities import build_http_date
 
 from falcon_mnist import logs
 from falcon_mnist.api.answered import ANSWER_HEADERS, new_request_id
+from falcon_mnist.api.streams import WHEN_READ
 from falcon_mnist.server.parser import StorageFull
 
 
@@ -17,6 +19,12 @@ class AnswerTask(WSGITask):  # type: ignore[misc]
     """waitress puts the names of headers into capitals and sorts them, which takes longer than to parse a request."""
 
     wrote_header: bool
+
+    def get_environment(self) -> dict[str, Any]:
+        """What the application learns of the request."""
+        environment: dict[str, Any] = super().get_environment()
+        environment[WHEN_READ] = self.channel.when_read
+        return environment
 
     def build_response_header(self) -> bytes:
         """The first lines of an answer."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor, wait
 from functools import partial
 
@@ -12,11 +13,14 @@ import pytest
 from asking import PATIENCE, SAFETENSORS, Document, until
 from cases import for_each
 from checking_client import Client
+from falcon.testing import TestClient
 from small_networks import SMALL, architecture, pixels
 
 from falcon_mnist.api import json_answer
+from falcon_mnist.api.app import build_app
 from falcon_mnist.api.errors import Problem
 from falcon_mnist.api.service import Service
+from falcon_mnist.api.streams import WHEN_READ
 from falcon_mnist.api.turns import Turns
 
 EVERYTHING = 2**62
@@ -26,6 +30,12 @@ EVERYTHING = 2**62
 def large(client: Client) -> Document:
     """A parameter set of 2 MB: more than is answered in one piece, and as JSON more than a connection holds."""
     return client.trained({"architecture": architecture(600), "hyperparams": {"epochs": 1}})
+
+
+@pytest.fixture(scope="module")
+def medium(client: Client) -> Document:
+    """A parameter set of 0.2 MB: as JSON it is answered in one piece of 0.6 MB, with its length."""
+    return client.trained({"architecture": architecture(64), "hyperparams": {"epochs": 1}})
 
 
 def test_a_budget_is_shared_and_a_larger_cost_takes_all_of_it() -> None:
@@ -103,7 +113,7 @@ def test_a_large_set_is_streamed_as_the_same_numbers(client: Client, large: Docu
 
 
 def test_what_finds_no_room_is_told_to_come_back(
-    service: tuple[Service, str], client: Client, trained: Document, large: Document
+    service: tuple[Service, str], client: Client, trained: Document, medium: Document, large: Document
 ) -> None:
     path = f"/api/params/{large['param_id']}"
     body = {"param_id": trained["param_id"], "inputs": (pixels(1) / 255).tolist()}
@@ -113,6 +123,7 @@ def test_what_finds_no_room_is_told_to_come_back(
         asked = [  # at once: each waits for a second
             partial(client.get, path),
             partial(client.get, path, headers={"Accept": SAFETENSORS}),
+            partial(client.get, f"/api/params/{medium['param_id']}"),
             partial(client.post, "/api/infer", content=padded),
             partial(client.post, "/api/models", {"architecture": SMALL}),
             partial(client.post, f"/api/models/{trained['model_id']}/train"),
@@ -123,6 +134,7 @@ def test_what_finds_no_room_is_told_to_come_back(
         assert [(answer.status_code, answer.json()["type"][-5:]) for answer in busy] == [(503, ":busy")] * len(busy)
         # What is small, or comes without its body, goes on.
         assert client.request("HEAD", path).status_code == 200
+        assert client.request("HEAD", f"/api/params/{medium['param_id']}").status_code == 200
         assert client.get(f"/api/params/{trained['param_id']}").status_code == 200
         assert client.post("/api/infer", body).status_code == 200
         assert client.post("/api/infer", content=padded, token=None).status_code == 401
@@ -139,6 +151,23 @@ def test_a_client_that_leaves_in_the_middle_keeps_no_turn(
             connection.sendall(request.encode())
             assert connection.recv(100).startswith(b"HTTP/1.1 200")
     until(lambda: service[0].limits.answers.free == service[0].limits.answers.capacity, "all turns are free again")
+
+
+def test_an_answer_in_one_piece_keeps_its_turn_until_the_server_says_that_it_is_read(
+    service: tuple[Service, str], client: Client, medium: Document
+) -> None:
+    answers = service[0].limits.answers
+    until(lambda: answers.free == answers.capacity, "all turns are free")
+    path, headers = f"/api/params/{medium['param_id']}", {"Authorization": f"Bearer {client.token}"}
+    told: list[Callable[[], None]] = []
+    asked = TestClient(build_app(service[0]))
+    answer = asked.simulate_get(path, headers=headers, extras={WHEN_READ: told.append})
+    assert answer.content == client.get(path).content
+    assert len(answer.content) <= answers.capacity - answers.free < 2 * len(answer.content)
+    told.pop()()
+    assert answers.free == answers.capacity
+    assert asked.simulate_get(path, headers=headers).headers["Content-Length"] == str(len(answer.content))
+    until(lambda: answers.free == answers.capacity, "under another server it ends with the answer")
 
 
 def test_health_is_answered_beside_large_work(client: Client, service: tuple[Service, str], large: Document) -> None:

@@ -273,6 +273,9 @@ def test_limits_hold_to_the_last_value() -> None:
         assert read(text % (hard, hard), most_hard=2)
         assert too_many(text % (hard, hard), most_hard=1) == "hard"
         assert read(text % (hard[:-1], "0.000" + hard[2:-1]), most_hard=0)
+    zeros, exponent = "0." + "0" * 300 + hard[2:] + "1", "2.4703282292062327208e-324"
+    for number in ("0." + "3" * 47, "1.00000005960464477539062500000000000000000000000001", zeros, exponent):
+        assert too_many(f'{{"b":[{number}]}}', most_hard=0) == "hard"
 
 
 @pytest.mark.parametrize(("opening", "closing"), [("[", "]"), ('{"a":', "}"), ('{"b":[{"b":', "}]}")])

@@ -27,6 +27,9 @@ class _Channel:
     def check_client_disconnected(self) -> bool:
         return False
 
+    def when_read(self, then: Callable[[], None]) -> None:
+        raise NotImplementedError
+
     def write_soon(self, data: bytes) -> int:
         self.written.append(data)
         return len(data)

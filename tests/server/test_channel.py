@@ -4,21 +4,31 @@ from __future__ import annotations
 
 import itertools
 import re
+import socket
 import sys
 import threading
+import tracemalloc
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack
+from functools import partial
 from typing import Any
 
 import pytest
-from asking import READ, until
+from asking import PATIENCE, READ, until
+from cases import for_each
 from in_process import answer_path, served
 from raw_http import Raw, request
 
+from falcon_mnist.api.streams import WHEN_READ
+from falcon_mnist.api.turns import Released
+
+MUCH = 2**18
+
 
 def _answer_much(environ: dict[str, Any], start_response: Callable[..., Any]) -> list[bytes]:
-    start_response("200 OK", [("Content-Length", str(2**18))])
-    return [bytes(2**18)]
+    start_response("200 OK", [("Content-Length", str(MUCH))])
+    return [bytes(MUCH)]
 
 
 def test_a_client_that_reads_nothing_is_closed() -> None:
@@ -39,6 +49,37 @@ def _is_reset(connection: Raw) -> bool:
     except (BrokenPipeError, ConnectionResetError):
         return True
     return False
+
+
+@for_each("leaves", [False, True])
+def test_the_application_is_told_when_its_answer_is_read_or_its_client_has_left(leaves: bool) -> None:
+    told = threading.Event()
+
+    def answer(environ: dict[str, Any], start_response: Callable[..., Any]) -> Released:
+        start_response("200 OK", [("Content-Length", str(2**24))])
+        return Released([bytes(2**24)], partial(environ[WHEN_READ], told.set))  # more than the system takes
+
+    with served(answer) as server, Raw(server.addresses[0], receive_bytes=4096) as connection:
+        connection.send(request("GET", "/"))
+        connection.socket.recv(1, socket.MSG_PEEK)
+        assert not told.is_set()
+        if leaves:
+            connection.socket.close()
+        else:
+            assert connection.status() == 200
+        assert told.wait(PATIENCE)
+
+
+def test_what_has_been_read_is_not_kept() -> None:
+    with ExitStack() as stack:
+        server = stack.enter_context(served(_answer_much))
+        tracemalloc.start()
+        stack.callback(tracemalloc.stop)
+        for _ in range(20):
+            connection = stack.enter_context(Raw(server.addresses[0]))
+            connection.send(request("GET", "/"))
+            assert connection.status() == 200
+        until(lambda: tracemalloc.get_traced_memory()[0] < 4 * MUCH, "little is kept of twenty answers")
 
 
 # Ten times as many as it takes, on average, to see what the test below is about.

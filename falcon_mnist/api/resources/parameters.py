@@ -12,7 +12,7 @@ from falcon_mnist.api.auth import READ, WRITE
 from falcon_mnist.api.json_answer import chunks
 from falcon_mnist.api.request import read_query
 from falcon_mnist.api.resources.base import Resource, client_has, unknown_parameters, wanted_format
-from falcon_mnist.api.streams import pieces, stream
+from falcon_mnist.api.streams import PIECE_BYTES, pieces, stream, whole
 from falcon_mnist.constants import Array
 from falcon_mnist.exchange.formats import FORMATS
 from falcon_mnist.storage.removal import remove_parameters
@@ -21,6 +21,8 @@ from falcon_mnist.training import network
 
 # Up to this size of its file, a set is answered as JSON in one piece, with its length; a larger one in chunks.
 _SMALL_BYTES = 2**20
+# At most so many bytes of JSON stand for one of the file: 15 for a float32 with its exponent, its sign and a comma.
+_JSON_EXPANSION = 4
 _VERSION = version("falcon-mnist")
 
 
@@ -38,7 +40,7 @@ class Parameters(Resource):
         if client_has(req, resp, _etag(row, wanted)):
             return
         if wanted == "json" and row.size_bytes <= _SMALL_BYTES:
-            resp.data = b"".join(self._json(row))
+            self._whole(req, resp, row)
         else:
             if wanted == "safetensors":
                 resp.content_length = row.size_bytes
@@ -53,6 +55,16 @@ class Parameters(Resource):
         read_query(req)
         if self._remove(req, resp, remove_parameters, param_id) is None:
             raise unknown_parameters()
+
+    def _whole(self, req: falcon.Request, resp: falcon.Response, row: ParameterRow) -> None:
+        def make() -> bytes:
+            return b"".join(self._json(row))
+
+        size = row.size_bytes * _JSON_EXPANSION
+        if req.method == "HEAD" or size <= PIECE_BYTES:
+            resp.data = make()
+        else:
+            whole(req, resp, self._service.limits.answers, make, size=size)
 
     def _stream(self, resp: falcon.Response, row: ParameterRow, wanted: str) -> None:
         def make() -> Iterator[bytes]:
