@@ -11,7 +11,10 @@ import pytest
 from asking import PATIENCE
 from server_process import environment
 
+from falcon_mnist.app import create_app
 from falcon_mnist.cli.complaints import sentence_of
+from falcon_mnist.cli.doctor import examine
+from falcon_mnist.settings import Settings, SettingsError
 
 
 @pytest.mark.parametrize("command", [("serve", "--port", "0"), ("train", "--epochs", "1")], ids=lambda it: it[0])
@@ -21,6 +24,24 @@ def test_a_home_that_cannot_be_made(command: tuple[str, ...], digits: Path) -> N
     assert ended.returncode == 1
     said = f"No such file or directory ({home}): name a home that can be written with FALCON_MNIST_HOME; it is {home}"
     assert f"falcon-mnist: {said}" in " ".join(ended.stderr.split())
+
+
+@pytest.mark.parametrize("storage", ["file", "file/below", "gone", "used"])
+def test_a_storage_that_cannot_be_used_is_refused_at_start_and_found_by_doctor(tmp_path: Path, storage: str) -> None:
+    fault = tmp_path / {"file/below": "file", "used": "used/checkpoints"}.get(storage, storage)
+    fault.parent.mkdir(exist_ok=True)
+    if storage == "gone":
+        fault.symlink_to("nothing")
+    else:
+        fault.touch()
+    settings = Settings(home=tmp_path / "home", storage_url=tmp_path / storage, dataset="synthetic")
+    with pytest.raises(SettingsError) as refused:
+        create_app(settings)
+    said = f"the storage {tmp_path / storage} cannot be used ({fault} is not a folder)"
+    advice = "name a folder that can be written in FALCON_MNIST_STORAGE_URL"
+    assert str(refused.value) == f"{said}: {advice}"
+    findings = [each for each in examine(settings, progress=lambda *_: None) if each.subject == "storage"]
+    assert findings == [("storage", said, advice)]
 
 
 @pytest.mark.parametrize("number", [errno.ENOSPC, errno.EDQUOT])
