@@ -29,6 +29,11 @@ def say(line: str) -> None:
     out.print(line.translate(_CONTROLS), markup=False, soft_wrap=True)
 
 
+def on_terminal() -> bool:
+    """Whether standard output is a terminal, whatever it is told to look like; it may be closed."""
+    return out.file.isatty()
+
+
 def complain(sentence: str) -> None:
     """Print on standard error what is wrong, in the same way."""
     err.print(f"falcon-mnist: {sentence}".translate(_CONTROLS), markup=False, soft_wrap=True)

@@ -34,7 +34,9 @@ def pick(labels: Bytes, count: int, start: int, label: int | None) -> Numbers:
 
 
 def send(data: bytes) -> None:
-    """Write to standard output, byte for byte."""
+    """Write to standard output, byte for byte. Raises `DigitsError` if it was closed before this process began."""
+    if sys.stdout is None:
+        raise DigitsError("standard output is closed: send the digits to a file or a program")
     sys.stdout.buffer.write(data)
     sys.stdout.buffer.flush()
 
