@@ -9,6 +9,8 @@ from pathlib import Path
 import forking
 import pytest
 from asking import PATIENCE
+from checking_client import Client
+from commands import against
 from server_process import environment
 
 from falcon_mnist.app import create_app
@@ -49,6 +51,17 @@ def test_a_full_disk(number: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatc
     monkeypatch.setenv("FALCON_MNIST_HOME", str(tmp_path))
     advice = f"free some space, or name a home on another disk with FALCON_MNIST_HOME; it is {tmp_path}"
     assert sentence_of(OSError(number, os.strerror(number))) == f"{os.strerror(number)}: {advice}"
+
+
+@pytest.mark.usefixtures("trained")  # so that there is a run to list
+def test_a_full_output_is_not_the_homes_fault(client: Client, tmp_path: Path) -> None:
+    for arguments in (["--version"], ["recipes"], ["digits"], ["runs"]):
+        with open("/dev/full", "wb") as full, (tmp_path / "said").open("wb") as said:
+            files = (None, full.fileno(), said.fileno())
+            process = forking.Program(forking.COMMAND, *arguments, env=against(client, tmp_path), files=files)
+            assert process.wait(PATIENCE) == 1, arguments
+        sentence = "falcon-mnist: No space left on device (standard output): free some space\n"
+        assert (tmp_path / "said").read_text() == sentence, arguments
 
 
 def test_what_is_not_about_the_home_says_nothing_of_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
