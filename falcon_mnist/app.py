@@ -24,6 +24,7 @@ from falcon_mnist.settings import Settings
 from falcon_mnist.storage.opening import (
     REQUEST_WAIT,
     Dialect,
+    check_storage,
     checkpoint_storage,
     open_home,
     open_store,
@@ -59,6 +60,7 @@ def open_service(
     Raises `SettingsError`, `SchemaError`, `DatabaseFileError` or `NotPrivateError` if what is there cannot be used.
     """
     open_home(settings)
+    check_storage(settings)
     store = open_store(settings, wait=REQUEST_WAIT, dialect=dialect)
     store.prepare()
     files, checkpoints = ParameterFiles(parameter_storage(settings)), checkpoint_storage(settings)

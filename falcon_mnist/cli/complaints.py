@@ -37,6 +37,8 @@ def _of_system(error: OSError) -> str:
     where = f" ({error.filename})" if error.filename else ""
     sentence = f"{error.strerror or error}{where}"
     if error.errno in (errno.ENOSPC, errno.EDQUOT):
+        if error.filename and not _concerns(error, home):
+            return f"{sentence}: free some space"
         return f"{sentence}: free some space, or name a home on another disk with {name}; it is {home}"
     if _concerns(error, home) and not (home.is_dir() and os.access(home, os.W_OK)):
         return f"{sentence}: name a home that can be written with {name}; it is {home}"

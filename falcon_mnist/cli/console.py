@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import os
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
@@ -16,7 +17,26 @@ if TYPE_CHECKING:
     import numpy.typing as npt
     from rich.progress import TaskID
 
-out = Console(highlight=False)
+
+@contextmanager
+def writing_output() -> Iterator[None]:
+    """Names standard output in what the system says of it, as errors of files do, and gives up what is not written."""
+    try:
+        yield
+    except OSError as error:
+        error.filename = "standard output"
+        with open(os.devnull, "wb") as nothing:
+            os.dup2(nothing.fileno(), 1)  # else Python tries again as it ends, and says so once more
+        raise
+
+
+class _Output(Console):
+    def print(self, *objects: Any, **options: Any) -> None:
+        with writing_output():
+            super().print(*objects, **options)
+
+
+out = _Output(highlight=False)
 err = Console(stderr=True, highlight=False)
 
 _SHADES = " .:-=+*#%@"
@@ -29,6 +49,11 @@ def say(line: str) -> None:
     out.print(line.translate(_CONTROLS), markup=False, soft_wrap=True)
 
 
+def on_terminal() -> bool:
+    """Whether standard output is a terminal, whatever it is told to look like; it may be closed."""
+    return out.file.isatty()
+
+
 def complain(sentence: str) -> None:
     """Print on standard error what is wrong, in the same way."""
     err.print(f"falcon-mnist: {sentence}".translate(_CONTROLS), markup=False, soft_wrap=True)
@@ -36,7 +61,8 @@ def complain(sentence: str) -> None:
 
 def say_cells(*cells: str) -> None:
     """Print a line for programs, its cells separated by tabs, which Rich would turn into blanks."""
-    print("\t".join(cells).translate(_CONTROLS), file=out.file, flush=True)
+    with writing_output():
+        print("\t".join(cells).translate(_CONTROLS), file=out.file, flush=True)
 
 
 def epoch_line(epoch: Mapping[str, Any]) -> str:

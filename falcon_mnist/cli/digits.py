@@ -34,9 +34,12 @@ def pick(labels: Bytes, count: int, start: int, label: int | None) -> Numbers:
 
 
 def send(data: bytes) -> None:
-    """Write to standard output, byte for byte."""
-    sys.stdout.buffer.write(data)
-    sys.stdout.buffer.flush()
+    """Write to standard output, byte for byte. Raises `DigitsError` if it was closed before this process began."""
+    if sys.stdout is None:
+        raise DigitsError("standard output is closed: send the digits to a file or a program")
+    with console.writing_output():
+        sys.stdout.buffer.write(data)
+        sys.stdout.buffer.flush()
 
 
 def as_json(images: Bytes) -> bytes:

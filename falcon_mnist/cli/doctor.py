@@ -26,9 +26,16 @@ from falcon_mnist.settings import Settings, SettingsError
 from falcon_mnist.storage.database import DatabaseFileError
 from falcon_mnist.storage.files import MARK, DamagedFileError, StorageUnavailableError
 from falcon_mnist.storage.migrations import SchemaError
-from falcon_mnist.storage.opening import checkpoint_storage, open_read_only, parameter_storage
+from falcon_mnist.storage.opening import (
+    CHECKPOINTS,
+    PARAMETERS,
+    check_storage,
+    checkpoint_storage,
+    open_read_only,
+    parameter_storage,
+)
 from falcon_mnist.storage.parameter_files import ParameterFiles
-from falcon_mnist.storage.private import open_to_others
+from falcon_mnist.storage.private import obstacle, open_to_others
 from falcon_mnist.storage.stopped_writer import stopped_writer
 from falcon_mnist.storage.store import Store
 
@@ -98,15 +105,9 @@ def _stored(settings: Settings, store: Store, progress: Progress) -> Iterator[Fi
 
 def _home(settings: Settings) -> Finding:
     """Whether this user can make files in the home, or in the folder in which it will be made."""
-    home = settings.home
-    existing = next(path for path in (home, *home.parents) if os.path.lexists(path))
-    if not existing.is_dir():
-        return Finding("home", f"{existing} is not a folder", "name a folder in FALCON_MNIST_HOME")
-    if not os.access(existing, os.W_OK | os.X_OK):
-        return Finding(
-            "home", f"{existing} cannot be written", "give it to this user, or name another: FALCON_MNIST_HOME"
-        )
-    return Finding("home", str(home))
+    if found := obstacle(settings.home):
+        return Finding("home", found, "name a folder that can be written in FALCON_MNIST_HOME")
+    return Finding("home", str(settings.home))
 
 
 def _space(settings: Settings) -> Iterator[Finding]:
@@ -115,7 +116,7 @@ def _space(settings: Settings) -> Iterator[Finding]:
     database = [settings.database.parent] if isinstance(settings.database, Path) else []
     storage = [settings.storage] if isinstance(settings.storage, Path) else []
     for place in (*storage, *database, settings.home):
-        existing = next(folder for folder in (place, *place.parents) if folder.is_dir())
+        existing = next(folder for folder in (place, *place.parents) if os.path.isdir(folder))
         places[existing.stat().st_dev] = existing
     for place in places.values():
         free = shutil.disk_usage(place).free
@@ -145,8 +146,8 @@ def _modes(settings: Settings) -> Finding:
         files = [database.with_name(f"{database.name}{suffix}") for suffix in ("", "-wal", "-shm")]
     folders = [settings.home]
     if isinstance(settings.storage, Path):
-        folders += [settings.storage / "parameters", settings.storage / "checkpoints"]
-    wide = [str(place) for place in (*folders, *files) if place.exists() and open_to_others(place)]
+        folders += [settings.storage / PARAMETERS, settings.storage / CHECKPOINTS]
+    wide = [str(place) for place in (*folders, *files) if os.path.exists(place) and open_to_others(place)]
     if not wide:
         return Finding("file modes", "closed to other users")
     return Finding(
@@ -160,6 +161,7 @@ _STORAGE_ADVICE = "see FALCON_MNIST_STORAGE_URL, the network, and what its crede
 def _storage(settings: Settings) -> Finding:
     """Whether the storage answers, and how much of what is stored it has."""
     try:
+        check_storage(settings)
         parameters = parameter_storage(settings, cached=False).list()
         checkpoints = checkpoint_storage(settings).list()
     except SettingsError as error:

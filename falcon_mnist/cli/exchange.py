@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+from contextlib import suppress
 from pathlib import Path
 
 from falcon_mnist.client import Client, ClientError
@@ -22,19 +23,30 @@ class ImportedFileError(Exception):
 def export(client: Client, param_id: str, name: Format, output: Path | None, *, force: bool) -> Path:
     """Write a parameter set in a format to a file, whole or not at all; returns the file's path.
 
-    Raises `ExportError`, `ClientError`, `OSError`.
+    A symbolic link stays: the file that it names is written. Raises `ExportError`, `ClientError`.
     """
     path = output or Path(f"{param_id}.{name}")
-    if path.exists() and not force:
+    if os.path.exists(path) and not os.path.isfile(path):
+        raise ExportError(f"{path} is there already and is no regular file: name another with --output")
+    if os.path.exists(path) and not force:
         raise ExportError(f"{path} is there already: --force replaces it")
     data = client.export(param_id, name)
+    try:
+        _write(Path(os.path.realpath(path)), data)
+    except OSError as error:
+        raise ExportError(f"{path} cannot be written ({error.strerror}): name another with --output") from None
+    return path
+
+
+def _write(path: Path, data: bytes) -> None:
+    """Write the whole file or nothing. Raises `OSError`."""
     unfinished = path.with_name(f".{path.name}.{os.getpid()}.tmp")
     try:
         unfinished.write_bytes(data)
         os.replace(unfinished, path)
     finally:
-        unfinished.unlink(missing_ok=True)
-    return path
+        with suppress(OSError):
+            unfinished.unlink()
 
 
 def bring(client: Client, file: Path, activation: str | None) -> Imported:

@@ -35,8 +35,8 @@ def _in_options(pointer: str, detail: str, hyperparams: Mapping[str, Any]) -> st
     if pointer.startswith("/architecture"):
         return f"--hidden: {detail}"
     for name, wanted in HYPERPARAMETERS.items():
-        if pointer == "/hyperparams/" + "/".join(wanted.path):
-            group = wanted.path[0]
+        group = wanted.path[0]
+        if pointer in (f"/hyperparams/{group}", "/hyperparams/" + "/".join(wanted.path)):  # a group is its first option
             if wanted.only and _type(group, hyperparams) not in wanted.only:
                 return f"{_option(name)} needs --{group} {' or '.join(wanted.only)}"
             said = _named(detail)

@@ -66,7 +66,7 @@ def _reason(error: Exception) -> str:
 
 def _page(url: str, settings: Settings) -> str:
     """On a terminal, the link carries the token: in the fragment, which browsers keep to themselves."""
-    if not sys.stdout.isatty():
+    if not console.on_terminal():
         return f"Page: {url}/"
     return f"Page: {url}/#token={quote(token_to_enter_with(settings), safe='')}"
 

@@ -11,13 +11,13 @@ from typing import TYPE_CHECKING, NamedTuple
 import peewee
 
 from falcon_mnist.clock import SYSTEM_CLOCK, Clock, NewId, new_id
-from falcon_mnist.settings import Settings, SettingsError
+from falcon_mnist.settings import Settings, SettingsError, variable
 from falcon_mnist.storage.cache import Cache, CachedStorage
 from falcon_mnist.storage.database import Database, DatabaseFileError
 from falcon_mnist.storage.disk import SYSTEM_DISK, Disk
 from falcon_mnist.storage.files import LocalFolder, Storage
 from falcon_mnist.storage.migrations import STEPS, SchemaError, migrate, version
-from falcon_mnist.storage.private import make_private, tighten
+from falcon_mnist.storage.private import make_private, obstacle, tighten
 from falcon_mnist.storage.sqlite import SQLite
 from falcon_mnist.storage.store import Store
 
@@ -28,6 +28,9 @@ if TYPE_CHECKING:
 # client can ask again. A worker would lose what it has computed.
 REQUEST_WAIT = 2.0
 WORKER_WAIT = 60.0
+
+# The folders of a storage.
+PARAMETERS, CHECKPOINTS = "parameters", "checkpoints"
 
 Dialect = Callable[..., Database]  # makes the database at a place, with `wait` as a statement's seconds
 
@@ -133,7 +136,7 @@ def parameter_storage(
 
     `patience` is what a bucket may take, if not as usual.
     """
-    storage = _storage(settings, "parameters", clock, disk, patience)
+    storage = _storage(settings, PARAMETERS, clock, disk, patience)
     if cached and not isinstance(settings.storage, Path):
         return CachedStorage(storage, Cache(settings.cached_parameters))
     return storage
@@ -143,7 +146,19 @@ def checkpoint_storage(
     settings: Settings, *, clock: Clock = SYSTEM_CLOCK, disk: Disk = SYSTEM_DISK, patience: Patience | None = None
 ) -> Storage:
     """Where checkpoints are; they are read too rarely to be worth a copy. Raises `SettingsError`."""
-    return _storage(settings, "checkpoints", clock, disk, patience)
+    return _storage(settings, CHECKPOINTS, clock, disk, patience)
+
+
+def check_storage(settings: Settings) -> None:
+    """Look whether files can be kept where the settings say; a bucket is not asked. Raises `SettingsError`."""
+    place = settings.storage
+    if not isinstance(place, Path):
+        return
+    for name in (PARAMETERS, CHECKPOINTS):
+        if found := obstacle(place / name):
+            name = variable("storage_url" if settings.storage_url else "home")
+            advice = f"name a folder that can be written in {name}"
+            raise SettingsError(f"the storage {place} cannot be used ({found}): {advice}")
 
 
 def _storage(settings: Settings, name: str, clock: Clock, disk: Disk, patience: Patience | None) -> Storage:

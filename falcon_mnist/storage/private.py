@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import os
 import stat
 from pathlib import Path
 
@@ -30,6 +31,14 @@ def make_private(folder: Path, disk: Disk = SYSTEM_DISK) -> None:
         sync_name(folder.parent, disk)  # the process that made it may have been killed before it did this
         disk.make_folder(folder)
         sync_name(folder, disk)
+
+
+def obstacle(folder: Path) -> str:
+    """Why this user cannot keep files in the folder, or make it if it is missing; empty if that is possible."""
+    existing = next(path for path in (folder, *folder.parents) if os.path.lexists(path))
+    if not os.path.isdir(existing):
+        return f"{existing} is not a folder"
+    return "" if os.access(existing, os.R_OK | os.W_OK | os.X_OK) else f"{existing} cannot be written"
 
 
 def sync_name(folder: Path, disk: Disk) -> None:

@@ -10,6 +10,7 @@ import forking
 import numpy as np
 import pytest
 from asking import PATIENCE, WRITE
+from commands import Command
 from server_process import environment
 from test_show import decoded
 
@@ -64,6 +65,14 @@ def test_digits_that_cannot_be_sent_are_refused(tmp_path: Path, digits: Path, op
     ended = run(tmp_path, digits, "digits", *options)
     assert ended.returncode == 1
     assert ended.stderr.decode() == f"falcon-mnist: {says}\n"
+
+
+@pytest.mark.parametrize("form", ["json", "raw"])
+def test_a_closed_output_is_said_in_one_line(tmp_path: Path, digits: Path, form: str) -> None:
+    variables = environment(tmp_path, dataset=digits, workers=1, tokens=None)
+    ended = Command("digits", "--format", form, env=variables, main="closed_output:command").end()
+    said = "standard output is closed: send the digits to a file or a program"
+    assert (ended.returncode, ended.stderr) == (1, f"falcon-mnist: {said}\n")
 
 
 def test_the_token_is_that_of_the_settings(tmp_path: Path, digits: Path) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 from collections.abc import Callable
 from pathlib import Path
@@ -56,6 +57,37 @@ def test_a_file_that_is_there_is_replaced_only_if_that_is_wanted(
     assert run("export", trained["param_id"], "-o", file, "--force", *here, home=tmp_path).returncode == 0
     assert file.read_bytes() != b"another"
     assert [path.name for path in tmp_path.iterdir() if path.suffix == ".tmp"] == []
+
+
+def test_a_link_stays_and_the_file_that_it_names_is_written(
+    client: Client, trained: Document, here: list[object], tmp_path: Path
+) -> None:
+    link, file = tmp_path / "link", tmp_path / "folder" / "file"
+    file.parent.mkdir()
+    link.symlink_to(file)
+    for force in ([], ["--force"]):  # the file is not there yet, and then it is
+        done = run("export", trained["param_id"], "-o", link, *force, *here, home=tmp_path)
+        assert (done.returncode, done.stdout) == (0, f"{link}\n"), done.stderr
+        assert link.readlink() == file
+        assert file.read_bytes() == client.get(f"/api/params/{trained['param_id']}?format=safetensors").content
+
+
+def test_what_cannot_be_written_is_said_by_the_name_that_was_given(
+    trained: Document, here: list[object], tmp_path: Path
+) -> None:
+    fifo, link, folder = tmp_path / "fifo", tmp_path / "link", tmp_path / "folder"
+    os.mkfifo(fifo)
+    link.symlink_to(fifo)
+    folder.mkdir()
+    no_file = "is there already and is no regular file: name another with --output"
+    for output, said in (
+        (tmp_path / "none" / "x", "cannot be written (No such file or directory): name another with --output"),
+        *((there, no_file) for there in (fifo, link, folder)),
+    ):
+        done = run("export", trained["param_id"], "-o", output, "--force", *here, home=tmp_path)
+        assert (done.returncode, done.stderr) == (1, f"falcon-mnist: {output} {said}\n")
+    assert fifo.is_fifo()
+    assert link.readlink() == fifo
 
 
 def test_what_is_exported_comes_back(client: Client, trained: Document, here: list[object], tmp_path: Path) -> None:

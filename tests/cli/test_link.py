@@ -12,6 +12,7 @@ from pathlib import Path
 import forking
 import httpx
 from asking import PATIENCE, PLAIN, WRITE, until
+from commands import Command
 from server_process import Server, environment
 
 from falcon_mnist.api.auth import token_to_enter_with
@@ -65,3 +66,9 @@ def test_a_token_that_may_write_goes_before_one_that_may_not(tmp_path: Path) -> 
     file.write_text("looks read\n")
     assert token_to_enter_with(settings) == "looks"
     assert token_to_enter_with(Settings(home=tmp_path, tokens=("given", "more"))) == "given"
+
+
+def test_a_server_needs_no_output(tmp_path: Path, digits: Path) -> None:
+    variables = environment(tmp_path / "home", dataset=digits, tokens=None, processes=2)
+    ended = Command(env=variables, main="closed_output:serve").end()
+    assert (ended.returncode, ended.stderr) == (0, "")

@@ -24,6 +24,10 @@ REFUSED: list[tuple[dict[str, Any], list[str]]] = [
     ({"schedule": {"final": 0.1}}, ["--final needs --schedule cosine"]),
     ({"schedule": {"warmup_epochs": 9}}, ["--warmup-epochs must be less than epochs"]),
     ({"keep": "best", "train_split": 1}, ["--keep: needs a validation set: --train-split must be less than 1"]),
+    (
+        {"early_stopping": {"patience": 5}, "train_split": 1},
+        ["--patience: needs a validation set: --train-split must be less than 1"],
+    ),
     ({"optimizer": {"lr": float("nan")}}, ["--lr: must be finite"]),
     ({"epochs": 10**400}, ["--epochs: must be at most 1000, but is inf"]),
 ]

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import jsonschema_rs
 import pytest
+import waitress.server
 from cases import for_each
 
 from falcon_mnist.api import openapi
@@ -107,16 +108,42 @@ def test_ci_runs_the_commands_of_the_readme() -> None:
     assert {install.replace("pip install", "pip install --quiet"), run, test} <= steps
 
 
+# What is logged as it is, as "%s", by the file that has the sentences: what is called with them, or their name.
+SENTENCES = {
+    "api/token_rules.py": "found.append",
+    "settings.py": "sentences.append",
+    "data/dataset.py": "reason",
+    "runs/executor.py": "self._try",
+}
+
+
 def alarms() -> set[str]:
     """Each warning and error that the code logs, with `…` for what differs."""
-    calls = [
-        node
-        for file in (ROOT / "falcon_mnist").rglob("*.py")
-        for node in ast.walk(ast.parse(file.read_text()))
-        if isinstance(node, ast.Call) and re.fullmatch(r"log\.(warning|error|exception)", ast.unparse(node.func))
-    ]
-    texts = {str(ast.literal_eval(call.args[0])) for call in calls}
-    return {re.sub("%[sd]", "…", text) for text in texts} - {"…"}  # what is a sentence by itself
+    logged = r"(log|self\.logger)\.(warning|error|exception)"
+    folder = ROOT / "falcon_mnist"
+    texts = {text for file in folder.rglob("*.py") for text in texts_of(file, logged)}
+    texts |= {text for name, given_to in SENTENCES.items() for text in texts_of(folder / name, re.escape(given_to))}
+    texts |= {text for text in texts_of(Path(waitress.server.__file__), r"self\.logger\.warning") if "limit" in text}
+    return texts - {"…"}  # which are among the sentences
+
+
+def texts_of(file: Path, wanted: str) -> set[str]:
+    """The first argument of each call of what is wanted, and what a variable of that name is made of."""
+    tree = list(ast.walk(ast.parse(file.read_text())))
+    calls = [node.args[0] for node in tree if isinstance(node, ast.Call) and matches(node.func, wanted)]
+    named = [node for node in tree if isinstance(node, ast.Assign) and matches(node.targets[0], wanted)]
+    made = [node.value for node in named if isinstance(node.value, ast.JoinedStr)]
+    return {text_of(node) for node in (*calls, *made)}
+
+
+def matches(node: ast.expr, wanted: str) -> bool:
+    return re.fullmatch(wanted, ast.unparse(node)) is not None
+
+
+def text_of(node: ast.expr) -> str:
+    parts = node.values if isinstance(node, ast.JoinedStr) else [node]
+    text = "".join(str(part.value) if isinstance(part, ast.Constant) else "…" for part in parts)
+    return re.sub("…+", "…", re.sub("%[sdr]", "…", text))
 
 
 def test_every_warning_and_error_in_the_log_is_explained() -> None:

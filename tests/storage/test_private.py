@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import stat
+import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -12,7 +13,7 @@ import pytest
 from falcon_mnist.cli.doctor import Finding, examine
 from falcon_mnist.settings import Settings
 from falcon_mnist.storage.opening import REQUEST_WAIT, open_home, open_store
-from falcon_mnist.storage.private import NotPrivateError, make_private, tighten
+from falcon_mnist.storage.private import NotPrivateError, make_private, obstacle, tighten
 
 NOBODY = 65534
 
@@ -100,6 +101,21 @@ def test_an_open_home_of_another_user_is_refused_in_one_sentence(tmp_path: Path)
     assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0
     tighten(home)  # its owner may
     assert stat.S_IMODE(home.stat().st_mode) == 0o700
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can become another user")
+def test_a_folder_that_cannot_be_made_or_used_is_told_by_what_is_in_the_way(tmp_path: Path) -> None:
+    assert obstacle(tmp_path / "not" / "yet") == ""
+    with tempfile.TemporaryDirectory() as reachable:
+        os.chmod(reachable, 0o755)
+        Path(reachable, "closed", "storage").mkdir(parents=True)
+        Path(reachable, "closed").chmod(0o700)
+        said = {"not/yet": f"{reachable} cannot be written", "closed/storage": f"{reachable}/closed cannot be written"}
+        child = os.fork()
+        if child == 0:
+            os.setuid(NOBODY)
+            os._exit({name: obstacle(Path(reachable, name)) for name in said} != said)
+        assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0
 
 
 def test_make_private_leaves_what_is_there_as_it_is(tmp_path: Path) -> None:

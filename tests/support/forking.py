@@ -278,8 +278,8 @@ def _end_at_once() -> None:
     """
     if _status is not None:
         with suppress(OSError, ValueError):  # if it cannot be flushed, the interpreter ends as usual and says so
-            sys.stdout.flush()
-            sys.stderr.flush()
+            for stream in filter(None, (sys.stdout, sys.stderr)):  # None, if it was closed
+                stream.flush()
             os._exit(_status)
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-import sys
 from pathlib import Path
 from typing import Annotated, Literal
 
@@ -96,7 +95,7 @@ def digits(
     from falcon_mnist.cli import digits as picking
     from falcon_mnist.data import dataset
 
-    if form == "raw" and sys.stdout.isatty():
+    if form == "raw" and console.on_terminal():
         raise typer.BadParameter("raw is bytes, not text: send them to a file or a program", param_hint="--format")
     with console.progress() as shown:
         data = dataset.load(settings.dataset, settings.home, progress=shown)

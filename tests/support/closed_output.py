@@ -1,0 +1,21 @@
+"""Programs whose standard output was closed before they began (`>&-`): Python has none then."""
+
+import sys
+
+
+def command() -> None:
+    """`falcon-mnist`."""
+    sys.stdout = None  # type: ignore[assignment]
+    from falcon_mnist.cli import entry
+
+    entry.main()
+
+
+def serve() -> None:
+    """A server of two processes, up to where it would start these."""
+    sys.stdout = None  # type: ignore[assignment]
+    from falcon_mnist.app import open_service
+    from falcon_mnist.cli.serve import run
+    from falcon_mnist.settings import Settings
+
+    run(open_service(Settings.from_env()), "127.0.0.1", 0, run_processes=lambda *_: True)
