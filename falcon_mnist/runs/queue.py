@@ -80,9 +80,12 @@ class Queue:
         self._start_queued()
 
     def drain(self) -> None:
-        """Ask, through their rows, all workers of this server to save their runs and requeue them."""
+        """Ask, through their rows, all workers of this server to save their runs and requeue them.
+
+        One whose run is no longer its own, because that was cancelled, notices by itself, and deletes its checkpoint.
+        """
         for owner, assignment in list(self._assignments.items()):
-            if not self._store.request_drain(assignment.run_id, owner):
+            if not self._store.request_drain(assignment.run_id, owner) and not assignment.claimed:
                 self._backend.kill(owner)  # it has not claimed the run yet
                 self._requeue(owner, worker_lost=False)
 

@@ -114,7 +114,7 @@ def without_checkpoints(server: Server) -> Iterator[None]:
 
 def test_a_run_that_loses_its_worker_again_and_again_has_failed(served_by_each: Server) -> None:
     server = served_by_each
-    with without_checkpoints(server), Client(server.url()) as client:
+    with Client(server.url()) as client, without_checkpoints(server):
         run_id = client.train(client.model(ENDLESS))
         for loss in (1, 2, 3):
             client.wait(run_id, "running")
