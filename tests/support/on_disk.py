@@ -52,14 +52,14 @@ class OnDisk:
         return True
 
     def everything(self) -> tuple[Any, ...]:
-        """The ids of all rows and the names of all stored files but checkpoints, which workers write at any time."""
+        """The ids of all rows and the names of all that is stored but checkpoints, which workers write at any time."""
         ids = (f"SELECT id FROM {table}" for table in ("models", "runs", "parameter_sets"))
-        files = []
+        stored = []
         for folder, folders, names in os.walk(self.storage):
             if "checkpoints" in folders:
                 folders.remove("checkpoints")  # and what is in it
-            files += [os.path.join(folder, name) for name in names]
-        return self.query(" UNION ".join(ids)), sorted(files)
+            stored += [os.path.join(folder, name) for name in (*folders, *names)]
+        return self.query(" UNION ".join(ids)), sorted(stored)
 
     @contextmanager
     def unchanged(self) -> Iterator[None]:
