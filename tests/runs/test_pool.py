@@ -196,7 +196,7 @@ def test_a_stopped_worker_is_replaced_and_its_neighbour_is_not(tmp_path: Path, d
         owner = polled(store, queue, second).owner
         os.kill(stopped, signal.SIGSTOP)
         until(lambda: trains(first) and process(first) != stopped, "another has taken its place")
-        until(lambda: not alive(stopped), "the stopped process is gone")  # it takes some seconds, and nobody waits for it
+        until(lambda: not alive(stopped), "the stopped process is gone")  # nobody waits for it
         assert alive(neighbour)
         assert polled(store, queue, second).owner == owner
 
