@@ -54,11 +54,12 @@ def test_a_full_disk(number: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatc
 
 
 @pytest.mark.usefixtures("trained")  # so that there is a run to list
-def test_a_full_output_is_not_the_homes_fault(client: Client, tmp_path: Path) -> None:
+def test_a_full_output_is_not_the_homes_fault(client: Client, digits: Path, tmp_path: Path) -> None:
+    variables = against(client, tmp_path, FALCON_MNIST_DATASET=str(digits))
     for arguments in (["--version"], ["recipes"], ["digits"], ["runs"]):
         with open("/dev/full", "wb") as full, (tmp_path / "said").open("wb") as said:
             files = (None, full.fileno(), said.fileno())
-            process = forking.Program(forking.COMMAND, *arguments, env=against(client, tmp_path), files=files)
+            process = forking.Program(forking.COMMAND, *arguments, env=variables, files=files)
             assert process.wait(PATIENCE) == 1, arguments
         sentence = "falcon-mnist: No space left on device (standard output): free some space\n"
         assert (tmp_path / "said").read_text() == sentence, arguments

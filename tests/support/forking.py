@@ -38,6 +38,8 @@ IMPORTED = (
     # Which training, a command that is called, and what `--help` prints, import when they are needed.
     *("numpy.random", "typer._adapters", "typer._click.decorators", "pydantic.type_adapter"),
     *("rich.markdown", "rich.panel", "rich._emoji_codes", "encodings.idna", "multiprocessing.sharedctypes"),
+    # What is executed by a worker, or side by side, is written beside its tests.
+    *("pytest", "forked_workers"),
 )
 # Of what these import, only this module does look: each program imports it anew.
 LOOKS = "falcon_mnist.cli.console"
@@ -45,7 +47,8 @@ IMPORTED_FOR = {
     "s3": ["s3fs"],
     "gs": ["gcsfs"],
     "postgresql": ["falcon_mnist.storage.postgresql"],
-    "ray": ["ray.util.scheduling_strategies", "falcon_mnist.runs.ray_driver"],
+    # The second: at the end of each process that has Ray, also of those that have not called it.
+    "ray": ["ray.util.scheduling_strategies", "ray.dag.compiled_dag_node", "falcon_mnist.runs.ray_driver"],
 }
 # The instruction set is chosen when the kernels are imported: another one takes an interpreter of its own.
 CHOSEN_AT_IMPORT = "FALCON_MNIST_ISA"
