@@ -28,7 +28,8 @@ def start(tmp_path: Path, digits: Path) -> Iterator[Callable[..., Faulty]]:
 def shared(tmp_path_factory: pytest.TempPathFactory, digits: Path) -> Iterator[Faulty]:
     """A server for tests that leave it as it was; its own end is a test too."""
     with ended_after() as begin:
-        yield begin(tmp_path_factory.mktemp("shared") / "home", digits, max_queued_runs=3, max_body_bytes=200_000)
+        home = tmp_path_factory.mktemp("shared") / "home"
+        yield begin(home, digits, "calm", max_queued_runs=3, max_body_bytes=200_000)
 
 
 @pytest.fixture(scope="session")

@@ -13,6 +13,7 @@ HOME/faults:
     brief-leases      leases are over after two seconds, where nobody renews them
     stuck             the executor does not end, and the server is impatient
     slow-start        a worker takes half a second to start, and is taken for broken sooner
+    calm              none: rows and files are looked at less often, for a server that lives long
 """
 
 from __future__ import annotations
@@ -197,8 +198,8 @@ class FaultyExecutor(Executor):
                 lease_seconds=2.0 if on("brief-leases") else LEASE_SECONDS,
                 claim_seconds=(0.05, 240.0) if on("slow-start") else CLAIM_SECONDS,
             ),
-            poll_seconds=0.1,
-            sweep_seconds=0.2,
+            poll_seconds=1.0 if on("calm") else 0.1,
+            sweep_seconds=2.0 if on("calm") else 0.2,
             drain_seconds=self.drain_seconds,
         )
 
