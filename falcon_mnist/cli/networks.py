@@ -30,7 +30,7 @@ def model(hidden: str, activation: str, **hyperparams: Any) -> dict[str, Any]:
     from falcon_mnist.client import network
 
     try:
-        widths = [int(width) for width in hidden.split(",") if width.strip()]
+        widths = [int(width) for width in hidden.split(",")] if hidden.strip() else []
     except ValueError:
         raise typer.BadParameter("must be whole numbers, separated by commas", param_hint="--hidden") from None
     return {"architecture": network(*widths, activation=activation), "hyperparams": hyperparams}

@@ -149,9 +149,12 @@ def unpacked(file: BinaryIO, kind: Kind, name: str) -> Iterator[bytes]:
 
 
 def write(path: Path, pieces: Iterable[bytes]) -> str:
-    """Write a new file and sync it; returns its SHA-256. Raises `OSError`, and whatever `pieces` raises."""
+    """Write a new file, for its owner alone, and sync it; returns its SHA-256.
+
+    Raises `OSError`, and whatever `pieces` raises.
+    """
     sha256 = hashlib.sha256()
-    with path.open("xb") as file:
+    with open(path, "xb", opener=lambda path, flags: os.open(path, flags, 0o600)) as file:
         for piece in pieces:
             sha256.update(piece)
             file.write(piece)

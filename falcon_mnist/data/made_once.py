@@ -74,7 +74,7 @@ def opened(folder: Path, names: Collection[str]) -> dict[str, Opened] | None:
 def _made(folder: Path, names: Collection[str], make: Callable[[Path], None]) -> dict[str, Opened]:
     with tempfile.TemporaryDirectory(".tmp", f".{folder.name}.", folder.parent) as temporary:
         new = Path(temporary, "new")
-        new.mkdir()
+        new.mkdir(mode=0o700)
         make(new)
         files = {name: idx.open_file(new / name, idx.FILES[name]) for name in names}
         record = {name: file.sha256 for name, file in files.items()}

@@ -7,6 +7,7 @@ from typing import Any
 
 import forking
 import pytest
+import typer
 from asking import PATIENCE
 from cases import for_each
 from server_process import environment
@@ -44,6 +45,13 @@ def test_widths_are_named_once(hidden: str, says: str) -> None:
     (said,) = refused(networks.model(hidden, "relu"))
     assert said.startswith("--hidden: ")
     assert says in said
+
+
+def test_a_width_that_is_missing_is_not_left_out() -> None:
+    for hidden in ("128,,64", "128,", ","):
+        with pytest.raises(typer.BadParameter, match="must be whole numbers"):
+            networks.model(hidden, "relu")
+    assert len(networks.model(" ", "relu")["architecture"]["layers"]) == 1
 
 
 def test_each_hyperparameter_that_can_be_wrong_has_an_option() -> None:

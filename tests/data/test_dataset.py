@@ -4,6 +4,7 @@ import errno
 import fcntl
 import hashlib
 import os
+import stat
 import threading
 from collections.abc import Callable
 from dataclasses import replace
@@ -155,6 +156,13 @@ def test_synthetic_is_drawn_once_and_kept(home: Path, drawing: Drawing, drawn: l
     images, labels = drawing.draw(2)
     np.testing.assert_array_equal(first.test_images, images)
     np.testing.assert_array_equal(first.test_labels, labels)
+
+
+def test_what_is_made_is_for_its_owner_alone(home: Path, drawing: Drawing):
+    dataset.load("synthetic", home, drawing=drawing)
+    made = list((home / "data").rglob("*"))
+    assert {stat.S_IMODE(path.stat().st_mode) for path in made} == {0o600, 0o700}
+    assert all(path.is_dir() == (stat.S_IMODE(path.stat().st_mode) == 0o700) for path in made)
 
 
 def test_another_drawing_is_not_taken_from_what_is_kept(home: Path, drawing: Drawing):

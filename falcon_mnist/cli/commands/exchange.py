@@ -30,7 +30,10 @@ def export(
 
 @remote.with_client
 def bring(
-    file: Annotated[Path, typer.Argument(help="A safetensors file of `export` or PyTorch, or .json from the API.")],
+    file: Annotated[
+        Path,
+        typer.Argument(help="A safetensors file of `export` or PyTorch, or .json of `architecture` and `parameters`."),
+    ],
     *,
     activation: Annotated[
         str | None, typer.Option(help="For PyTorch's files: relu, sigmoid or tanh between the layers.")
