@@ -45,11 +45,15 @@ class AnswerTask(WSGITask):  # type: ignore[misc]
         """Whether the head is to say nothing that the application has not said, but for the date."""
         return (
             self.version == "1.1"
-            and ("content-length", str(self.content_length)) in self.response_headers  # as Falcon says it
+            and self._is_delimited()
             and not self.close_on_finish
             and self.request.headers.get("CONNECTION", "").lower() != "close"
-            and self.has_body
         )
+
+    def _is_delimited(self) -> bool:
+        """Whether the client can tell where the answer ends: after a 204 or a 304, waitress closes all the same."""
+        length = ("content-length", str(self.content_length))  # as Falcon says it
+        return length in self.response_headers if self.has_body else self.content_length is None
 
 
 class Refusal(ErrorTask):  # type: ignore[misc]

@@ -61,7 +61,6 @@ def _parts(answer: bytes) -> tuple[bytes, set[bytes], bytes]:
         ("200 OK", [b"bo", b"dy"], None),
         ("200 OK", [b"more than it said"], 4),
         ("200 OK", [b"less"], 10),
-        ("204 No Content", [], None),
         ("304 Not Modified", [], 4),
         ("404 Not Found", [b"body"], 4),
     ],
@@ -74,15 +73,36 @@ def test_it_says_what_waitress_says(
         start_response(status, headers + ([] if length is None else [("content-length", str(length))]))
         return [] if method == "HEAD" else pieces
 
-    answers = []
-    for kind in (AnswerTask, WSGITask):
-        channel = _Channel(application)
-        task = kind(channel, _request(method, version, **connection))
-        task.start = lambda: None
-        task.start_time = 1_800_000_000.7
-        task.service()
-        answers.append((*_parts(b"".join(channel.written)), task.close_on_finish, task.wrote_header))
-    assert answers[0] == answers[1]
+    request = _request(method, version, **connection)
+    assert _answered(AnswerTask, application, request) == _answered(WSGITask, application, request)
+
+
+def _answered(kind: type[WSGITask], application: Callable[..., Any], request: Any) -> tuple[object, ...]:
+    """The first line, the headers, the body, whether the connection closes, and whether a head was written."""
+    channel = _Channel(application)
+    task = kind(channel, request)
+    task.start = lambda: None
+    task.start_time = 1_800_000_000.7
+    task.service()
+    return (*_parts(b"".join(channel.written)), task.close_on_finish, task.wrote_header)
+
+
+@for_each("status", ["204 No Content", "304 Not Modified"])
+def test_an_answer_that_has_no_body_keeps_the_connection(status: str) -> None:
+    """waitress closes it, and a client that asks by `If-None-Match` would connect anew each time."""
+
+    def application(environ: object, start_response: Callable[..., Any]) -> list[bytes]:
+        start_response(status, [("etag", '"1"')])
+        return []
+
+    first, headers, body, closes, _ = _answered(AnswerTask, application, _request("GET", "1.1"))
+    assert (first, headers, body) == (
+        b"HTTP/1.1 " + status.encode(), {b'etag: "1"', b"date: Fri, 15 Jan 2027 08:00:00 GMT"}, b""
+    )  # fmt: skip
+    assert not closes
+    for version, connection in (("1.0", {}), ("1.1", {"CONNECTION": "close"})):
+        *_, closes, _ = _answered(AnswerTask, application, _request("GET", version, **connection))
+        assert closes
 
 
 def test_waitress_can_name_a_request_that_it_could_not_read() -> None:
