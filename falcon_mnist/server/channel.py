@@ -205,12 +205,11 @@ class Channel(HTTPChannel):  # type: ignore[misc]
 
     def _flush_some(self, do_close: bool = True) -> bool:
         flushed = bool(super()._flush_some(do_close=do_close))
-        if not self.total_outbufs_len:
-            self._let_go()
+        self._let_go()
         return flushed
 
     def _let_go(self) -> None:
-        """Keep nothing of an answer that has left: waitress keeps its bytes until the connection's next one."""
+        """If all has left, keep nothing of it: waitress keeps an answer's bytes until the connection's next one."""
         with self.outbuf_lock:
             if self.connected:
                 if self.total_outbufs_len:
