@@ -126,7 +126,7 @@ def _space(settings: Settings) -> Iterator[Finding]:
 
 def _token(settings: Settings) -> Finding:
     file = settings.tokens_file or settings.made_token
-    if not settings.tokens and not settings.tokens_file and not file.exists():
+    if not settings.tokens and not settings.tokens_file and not os.path.exists(file):
         return Finding("tokens", "none yet: the first `falcon-mnist serve` or `train` makes one")
     try:
         Tokens(settings if settings.tokens else replace(settings, tokens_file=file))  # with a file it makes no token

@@ -8,9 +8,10 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
-from waitress.channel import HTTPChannel
+from waitress.channel import ClientDisconnected, HTTPChannel
 from waitress.task import Task
 from waitress.utilities import BadRequest, RequestEntityTooLarge, ServerNotImplemented
 
@@ -89,9 +90,14 @@ class Channel(HTTPChannel):  # type: ignore[misc]
         return waits and not self.will_close and not self.close_when_flushed
 
     def send_continue(self) -> None:
-        """Ask for the body, unless there is none or it is refused: waitress would wait for it all the same."""
+        """Have the I/O thread ask for the body, unless there is none, it is refused, or its client has left.
+
+        waitress asks for it all the same, at once, and closes the connection, in whatever thread, if that fails.
+        """
         if not self.request.completed:
-            super().send_continue()
+            self.request.expect_continue, self.sent_continue = False, True
+            with suppress(ClientDisconnected):
+                super().write_soon(b"HTTP/1.1 100 Continue\r\n\r\n")
 
     # Tasks
 
@@ -205,12 +211,11 @@ class Channel(HTTPChannel):  # type: ignore[misc]
 
     def _flush_some(self, do_close: bool = True) -> bool:
         flushed = bool(super()._flush_some(do_close=do_close))
-        if not self.total_outbufs_len:
-            self._let_go()
+        self._let_go()
         return flushed
 
     def _let_go(self) -> None:
-        """Keep nothing of an answer that has left: waitress keeps its bytes until the connection's next one."""
+        """If all has left, keep nothing of it: waitress keeps an answer's bytes until the connection's next one."""
         with self.outbuf_lock:
             if self.connected:
                 if self.total_outbufs_len:

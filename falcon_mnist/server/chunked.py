@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from enum import Enum, auto
 from typing import Any
 
@@ -10,6 +11,8 @@ from waitress.utilities import BadRequest
 
 MAX_LINE_BYTES = 1000
 MAX_TRAILER_BYTES = 16_000
+# waitress's expression for a header line takes a time that grows with the square of the blanks before its value.
+MANY_BLANKS = re.compile(rb"[ \t]{100}")
 # So many chunks may come whatever their size; from then on each must carry some bytes, on average.
 FREE_CHUNKS = 1000
 LEAST_CHUNK_BYTES = 64
@@ -90,7 +93,7 @@ class ChunkedBody:
             self._part = _Part.SIZE
         elif line:
             self._trailer_bytes += len(line) + 2
-            if self._trailer_bytes > MAX_TRAILER_BYTES or not HEADER_FIELD_RE.match(line):
+            if self._trailer_bytes > MAX_TRAILER_BYTES or MANY_BLANKS.search(line) or not HEADER_FIELD_RE.match(line):
                 self.error = BadRequest(f"Trailers must be header lines of at most {MAX_TRAILER_BYTES} bytes")
         else:
             self.completed = True

@@ -16,10 +16,12 @@ from waitress.receiver import FixedStreamReceiver
 from waitress.utilities import Error, RequestHeaderFieldsTooLarge
 
 from falcon_mnist.server import plain_head
-from falcon_mnist.server.chunked import ChunkedBody
+from falcon_mnist.server.chunked import MANY_BLANKS, ChunkedBody
 
 MAX_HEADER_BYTES = 2**15  # waitress's `max_request_header_size`
 MAX_HEADER_LINES = plain_head.MAX_LINES
+# Whatever does not match is refused by waitress too, whose own expression takes minutes for some lines of 32 KB.
+_START_LINE = re.compile(rb"[^ ]+ [^ ]+(?: HTTP/[0-9]\.[0-9])?")
 _TRANSFER_ENCODING = re.compile(rb"^transfer-encoding:([^\r\n]*)", re.IGNORECASE | re.MULTILINE)
 
 
@@ -96,6 +98,10 @@ class RequestParser(HTTPRequestParser):  # type: ignore[misc]
         if head := plain_head.parse(header_plus):
             self._take(head)
             return
+        if not _START_LINE.fullmatch(header_plus.partition(b"\r\n")[0].rstrip()):
+            raise ParsingError("Start line is invalid")
+        if b"\r\n " in header_plus or b"\r\n\t" in header_plus or MANY_BLANKS.search(header_plus):
+            raise ParsingError("Header lines may not be folded, nor have 100 blanks in a row")
         codings = [coding.strip(b" \t").lower() for coding in _TRANSFER_ENCODING.findall(header_plus)]
         if codings not in ([], [b"chunked"]):
             raise ParsingError("Transfer-Encoding may only be chunked, once")

@@ -136,7 +136,6 @@ def _in_thread(server: Listeners, service: Service, drain_seconds: float) -> Ite
         server.pull_trigger()
         _wait(time.monotonic() + 1, lambda: not server.channels)
         server.close()
-        thread.join(timeout=1)
         service.close()
 
 

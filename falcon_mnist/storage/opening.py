@@ -154,10 +154,10 @@ def check_storage(settings: Settings) -> None:
     place = settings.storage
     if not isinstance(place, Path):
         return
-    for name in (PARAMETERS, CHECKPOINTS):
-        if found := obstacle(place / name):
-            name = variable("storage_url" if settings.storage_url else "home")
-            advice = f"name a folder that can be written in {name}"
+    for folder in (PARAMETERS, CHECKPOINTS):
+        if found := obstacle(place / folder):
+            setting = variable("storage_url" if settings.storage_url else "home")
+            advice = f"name a folder that can be written in {setting}"
             raise SettingsError(f"the storage {place} cannot be used ({found}): {advice}")
 
 

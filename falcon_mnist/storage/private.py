@@ -38,7 +38,8 @@ def obstacle(folder: Path) -> str:
     existing = next(path for path in (folder, *folder.parents) if os.path.lexists(path))
     if not os.path.isdir(existing):
         return f"{existing} is not a folder"
-    return "" if os.access(existing, os.R_OK | os.W_OK | os.X_OK) else f"{existing} cannot be written"
+    needed = os.W_OK | os.X_OK | (os.R_OK if existing == folder else 0)  # what is beside it is not listed
+    return "" if os.access(existing, needed) else f"{existing} cannot be written"
 
 
 def sync_name(folder: Path, disk: Disk) -> None:

@@ -3,11 +3,18 @@
 from __future__ import annotations
 
 import re
+import socket
+import tracemalloc
+from contextlib import ExitStack
 
 from cases import for_each
 from checking_client import Client
+from in_process import served
+from raw_http import Raw, request
 
+from falcon_mnist.api.app import build_app
 from falcon_mnist.api.resources.page import POLICY, page_files, viewer_files
+from falcon_mnist.api.service import Service
 
 FILES = page_files()
 DOCUMENTS = {"/": "index.html", "/docs": "docs.html"}
@@ -26,6 +33,21 @@ def test_everyone_gets_the_page_and_its_files(client: Client, path: str) -> None
     assert response.headers["Cache-Control"] == "private, no-cache"
     again = client.get(path, token=None, headers={"If-None-Match": response.headers["ETag"]})
     assert again.status_code == 304
+
+
+def test_clients_that_do_not_read_a_file_share_it(service: tuple[Service, str]) -> None:
+    """Without a token they could take a gigabyte: of the largest file, each connection had a copy."""
+    path, file = max(PATHS.items(), key=lambda item: len(item[1].content))
+    with ExitStack() as stack:
+        server = stack.enter_context(served(build_app(service[0])))
+        server.listeners[0].socket.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 4096)  # its connections' too
+        tracemalloc.start()
+        stack.callback(tracemalloc.stop)
+        for _ in range(8):
+            connection = stack.enter_context(Raw(server.addresses[0], receive_bytes=4096))
+            connection.send(request("GET", path))
+            connection.socket.recv(1, socket.MSG_PEEK)
+        assert tracemalloc.get_traced_memory()[0] < 2 * len(file.content)
 
 
 @for_each("name", [*DOCUMENTS.values(), "nothing.js", "__init__.py", "%2e%2e%2fapp.py", "a%00.js"])

@@ -80,9 +80,10 @@ def test_requests_that_arrive_in_pieces_are_answered(client: Client) -> None:
         b"a" * 1500,
         b"0\r\n" + b"name: value\r\n" * 1500,
         b"0\r\nname: " + b"a" * 17_000,
+        b"0\r\nname:" + b" \t" * 50 + b"\r\n",
         b"1\r\na\r\n" * 1500,
     ],
-    ids=["extension", "size", "trailers", "trailer", "tiny chunks"],
+    ids=["extension", "size", "trailers", "trailer", "blanks", "tiny chunks"],
 )
 def test_what_stands_between_chunks_is_bounded(client: Client, endless: bytes) -> None:
     head = request("POST", "/api/infer", "Content-Type: application/json", "Transfer-Encoding: chunked", token=WRITE)
@@ -189,6 +190,9 @@ def test_a_client_that_waits_to_send_its_body_is_refused_at_once_without_a_token
         b"GET /healthz HTTP/1.1\r\n\r\n",
         b"GET /healthz HTTP/1.1\r\nHost: here\r\nHost: here\r\n\r\n",
         b"GET /healthz HTTP/1.1\r\nHost: not here\r\n\r\n",
+        b"GET /healthz HTTP/1.1\r\nHost: here\r\nA: b\r\n folded\r\n\r\n",
+        b"GET /%68ealthz HTTP/1.1\r\nHost: here\r\nA:" + b" \t" * 50 + b"b\r\n\r\n",
+        b"GET a://" + b"1" * 32_000 + b" HTTP/1\r\nHost: here\r\n\r\n",  # took waitress's expression two minutes
         b"nonsense\r\n\r\n",
         b"\0\r\n\r\n",
     ],

@@ -5,6 +5,7 @@ from __future__ import annotations
 import itertools
 import re
 import socket
+import struct
 import sys
 import threading
 import tracemalloc
@@ -68,6 +69,29 @@ def test_the_application_is_told_when_its_answer_is_read_or_its_client_has_left(
         else:
             assert connection.status() == 200
         assert told.wait(PATIENCE)
+
+
+def test_a_client_that_has_left_is_not_asked_for_its_next_body(caplog: pytest.LogCaptureFixture) -> None:
+    """There was nothing to send it to any more: a traceback in the log."""
+    asked, left, answered = threading.Event(), threading.Event(), threading.Event()
+
+    def answer(environ: dict[str, Any], start_response: Callable[..., Any]) -> Iterator[bytes]:
+        start_response("200 OK", [("Content-Length", str(MUCH))])
+        asked.set()
+        assert left.wait(PATIENCE)
+        yield bytes(MUCH)
+        until(environ["waitress.client_disconnected"], "the server has closed the connection")
+        answered.set()
+
+    with served(answer) as server:
+        with Raw(server.addresses[0]) as connection:
+            connection.send(request("GET", "/") + request("POST", "/", "Expect: 100-continue", "Content-Length: 4"))
+            assert asked.wait(PATIENCE)
+            reset = struct.pack("ii", 1, 0)
+            connection.socket.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, reset)
+        left.set()
+        assert answered.wait(PATIENCE)
+    assert caplog.records == []
 
 
 def test_what_has_been_read_is_not_kept() -> None:

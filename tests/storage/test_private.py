@@ -110,7 +110,14 @@ def test_a_folder_that_cannot_be_made_or_used_is_told_by_what_is_in_the_way(tmp_
         os.chmod(reachable, 0o755)
         Path(reachable, "closed", "storage").mkdir(parents=True)
         Path(reachable, "closed").chmod(0o700)
-        said = {"not/yet": f"{reachable} cannot be written", "closed/storage": f"{reachable}/closed cannot be written"}
+        Path(reachable, "unlisted").mkdir()
+        Path(reachable, "unlisted").chmod(0o733)
+        said = {
+            "not/yet": f"{reachable} cannot be written",
+            "closed/storage": f"{reachable}/closed cannot be written",
+            "unlisted/storage": "",
+            "unlisted": f"{reachable}/unlisted cannot be written",  # nor can what is in it be listed
+        }
         child = os.fork()
         if child == 0:
             os.setuid(NOBODY)
@@ -154,6 +161,21 @@ def test_doctor_changes_nothing_where_something_is(settings: Settings, in_use: b
     assert [each.advice for each in findings(settings, "database")] == [""]
     assert everything(settings.home) == before
     store.close()
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can become another user")
+def test_doctor_goes_on_where_the_home_may_not_be_entered() -> None:
+    with tempfile.TemporaryDirectory() as home:  # which is root's alone
+        child = os.fork()
+        if child == 0:
+            faults: list[str] = []
+            try:
+                os.setuid(NOBODY)
+                found = examine(Settings(home=Path(home), dataset="synthetic"), progress=lambda *_: None)
+                faults = [each.subject for each in found if each.advice and each.subject != "free space"]
+            finally:
+                os._exit(faults != ["home", "storage", "database"])
+        assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0
 
 
 def test_doctor_tells_what_others_may_open(settings: Settings) -> None:
