@@ -34,8 +34,7 @@ def test_each_run_is_executed_once_and_a_stopped_worker_writes_nothing_when_it_w
         client = stack.enter_context(Client(first.url()))
         run_id = first.held(client)
         (worker,) = first.workers()
-        with first.on_disk.locked():
-            os.kill(worker, signal.SIGSTOP)
+        first.pause(worker)
         first.switch(HOLD, on=False)
         second = start()
         expire(first.on_disk)
@@ -72,9 +71,8 @@ def test_a_worker_that_wakes_between_a_file_and_its_row_takes_the_file_back(
         folder = first.on_disk.storage / kind
         (file,) = until(lambda: list(folder.glob("*.safetensors")), "the file is written")
         (worker,) = first.workers()
-        with first.on_disk.locked():
-            for pid in (first.process.pid, worker):
-                os.kill(pid, signal.SIGSTOP)
+        for pid in (first.process.pid, worker):
+            first.pause(pid)
         first.switch(switch, on=False)
         second = start("brief-leases")
         with Client(second.url()) as other:
