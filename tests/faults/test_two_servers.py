@@ -48,6 +48,7 @@ def test_each_run_is_executed_once_and_a_stopped_worker_writes_nothing_when_it_w
         assert kept_of(first.on_disk, run_id) == before
         assert len(first.on_disk.query("SELECT id FROM parameter_sets")) == 1
         assert first.logged("run claimed", run_id) == 2
+        until(lambda: first.logged("run succeeded", run_id), "the end is logged")  # a moment after it is recorded
         assert first.logged("run succeeded", run_id) == 1
         # Both servers are idle now, and both look at the same queue.
         model_id = client.model(epochs=1)
