@@ -49,6 +49,7 @@ def clients(server: Server) -> Iterator[list[Client]]:
         for pid in spawned(server.process.pid):
             with only(server, pid):
                 made.append(Client(server.url()))
+                made[-1].api.version()  # it has two connections
         yield made
     finally:
         for client in made:
