@@ -127,9 +127,10 @@ class PoolBackend:
         return Outcome.FAILED
 
     def kill(self, owner: str) -> None:
-        """End the process of an attempt, and wait for nothing: one that is stopped takes seconds to end."""
+        """End the process of an attempt at once, so that it claims nothing any more, and wait for nothing."""
         if owner in self._busy:
             was_busy, _ = self._busy.pop(owner)
+            was_busy.listener.kill()
             self._end(was_busy)
 
     def kill_silent(self, seconds: float) -> list[str]:
@@ -138,7 +139,6 @@ class PoolBackend:
         heard = {owner: busy.listener.silent_seconds(now) for owner, (busy, _) in self._busy.items()}
         silent = [owner for owner, silence in heard.items() if silence > seconds]
         for owner in silent:
-            self._busy[owner][0].listener.kill()
             self.kill(owner)
         return silent
 

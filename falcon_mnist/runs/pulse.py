@@ -65,7 +65,7 @@ class Listener:
         return self._silent
 
     def kill(self) -> None:
-        """End a process that was heard and is silent now, at once: one that is stopped obeys no other signal."""
+        """End the process, if it has begun, at once: one that is stopped obeys no other signal."""
         if process := self._pulse.process:
             with suppress(ProcessLookupError):
                 os.kill(process, signal.SIGKILL)

@@ -248,7 +248,7 @@ GROWING: dict[str, Callable[[int], bytes]] = {
 
 @pytest.mark.parametrize("make", GROWING.values(), ids=GROWING.keys())
 def test_the_time_of_a_body_grows_with_its_bytes(make: Callable[[int], bytes]) -> None:
-    """Also where a limit between the two refuses the larger one."""
+    """Also where a limit between the two refuses the larger one. A busy machine may disturb one of the measurements."""
 
     def cost(body: bytes) -> float:
         best = math.inf
@@ -261,6 +261,10 @@ def test_the_time_of_a_body_grows_with_its_bytes(make: Callable[[int], bytes]) -
         gc.enable()
         return best
 
-    costs = [cost(make(size)) for size in (50_000, 100_000, 200_000)]
-    for once, twice in itertools.pairwise(costs):
-        assert twice <= 2.5 * once + 0.02, costs
+    costs: list[list[float]] = []
+
+    def grows() -> bool:
+        costs.append([cost(make(size)) for size in (50_000, 100_000, 200_000)])
+        return all(twice <= 2.5 * once + 0.02 for once, twice in itertools.pairwise(costs[-1]))
+
+    assert any(grows() for _ in range(3)), costs

@@ -52,12 +52,12 @@ def test_a_budget_is_shared_and_a_larger_cost_takes_all_of_it() -> None:
 
 
 def test_who_waits_gets_the_turn_that_comes_free() -> None:
-    turns = Turns(1)
+    turns = Turns(1, patient_seconds=PATIENCE)
     with ThreadPoolExecutor(1) as threads:
         with turns.held(1):
             waiting = threads.submit(turns.take, 1)
             until(lambda: turns.waiting, "the other waits")
-        assert waiting.result(timeout=30) == 1
+        assert waiting.result(timeout=PATIENCE) == 1
 
 
 def test_who_is_one_too_many_gives_up_while_others_wait() -> None:

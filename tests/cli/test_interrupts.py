@@ -32,7 +32,9 @@ MOMENTS = {
     "demo": (LOADS, BINDS, SPAWNS, TRAINS),
     "serve": (LOADS, OPENS, BINDS),
 }
-ARGUMENTS = {"train": ("--epochs", "1000"), "demo": ("--epochs", "1000"), "serve": ("--port=0",)}
+# So many epochs take some five seconds, of which a test needs one: with a small network they would be half a second.
+LONG = ("--hidden", "512", "--epochs", "1000")
+ARGUMENTS = {"train": LONG, "demo": LONG, "serve": ("--port=0",)}
 IN_A_NEW_INTERPRETER = (LOADS, IMPORTS)  # to another one these have been imported before
 
 
@@ -88,7 +90,7 @@ def unread(pipe: int) -> int:
 def test_ctrl_c_keeps_what_was_learned(tmp_path: Path, digits: Path) -> None:
     home = OnDisk(tmp_path / "home")
     variables = environment(home.home, dataset=digits, workers=2, tokens=None)
-    started = Command("train", "--hidden", "8", "--epochs", "1000", "--json", env=variables)
+    started = Command("train", *LONG, "--json", env=variables)
     until(lambda: trains(home), "an epoch has ended")
     os.killpg(started.process.pid, signal.SIGINT)
     ended = started.end()

@@ -44,6 +44,7 @@ def test_scripts_get_the_run(client: Client, tmp_path: Path) -> None:
     with client.endless_run() as run:
         ended = stop(client, tmp_path, "finish", run["run_id"], "--json")
         assert json.loads(ended.stdout)["run_id"] == run["run_id"]
+        client.wait(run["run_id"], "succeeded")  # so that it writes no file while others look what is there
 
 
 def test_the_token_is_that_of_the_settings(client: Client, tmp_path: Path) -> None:

@@ -73,7 +73,7 @@ def test_download_that_is_cut_goes_on_where_it_was(home: Path, files: Files, sta
 
 def test_download_that_stalls_goes_on_where_it_was(home: Path, files: Files, start_mirror: Start):
     mirror = start_mirror(files, cut_after=CUT, cuts_left=1, stall=True)
-    assert_fetched(home, mirror.source(read_seconds=0.2), files)
+    assert_fetched(home, mirror.source(read_seconds=1.0), files)
     assert ranges(mirror) == [None, f"bytes={CUT}-"]
 
 

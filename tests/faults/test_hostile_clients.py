@@ -254,6 +254,7 @@ def test_each_request_and_each_event_of_a_run_is_one_line_of_json(
         assert line["path"] == httpx.URL(response.request.url).path
         assert line["ms"] >= 0
         assert {"time", "level", "logger", "event"} <= set(line)
+    until(lambda: shared.logged("run succeeded", finished["run_id"]), "the end of the run is logged")
     assert events_of(shared, finished["run_id"]) == [
         "run queued", "run claimed", "run trains on folder",
         "epoch 1 finished", "epoch 2 finished", "epoch 3 finished", "epoch 4 finished", "run succeeded",
@@ -264,8 +265,12 @@ def test_each_request_and_each_event_of_a_run_is_one_line_of_json(
 
 
 def events_of(server: Faulty, run_id: str) -> list[str]:
-    """What the log says of a run, in its order; requests are not events."""
+    """What the log says of a run, in its order; requests are not events.
+
+    That it is queued comes first here: its request says so once it is recorded, when a worker may have it already.
+    """
     lines = [line for line in server.events() if line.get("run_id") == run_id and "request_id" not in line]
+    lines.sort(key=lambda line: line["event"] != "run queued")
     return [line["event"].partition(". ")[0].partition(":")[0] for line in lines]
 
 

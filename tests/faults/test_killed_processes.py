@@ -7,6 +7,7 @@ import os
 import signal
 import time
 from collections.abc import Callable
+from contextlib import suppress
 
 import pytest
 from asking import WRITE, until
@@ -14,6 +15,8 @@ from checking_client import Client
 from faulty_servers import HOLD, RUN, Faulty, check_whole, expire, followed, kill
 from server_process import alive, children
 from small_networks import SMALL
+
+from falcon_mnist.client import ClientError
 
 Start = Callable[..., Faulty]
 
@@ -78,17 +81,19 @@ def test_runs_whose_server_is_killed_go_on_with_the_next(start: Start, undisturb
 
 def test_a_run_that_takes_its_server_down_three_times_has_failed(start: Start) -> None:
     server = start("deadly", "brief-leases")
-    with Client(server.url()) as client:
-        run_id = client.train(client.model(RUN))
+    with Client(server.url()) as client, suppress(ClientError):  # it may be gone before it answers
+        client.train(client.model(RUN))
     for losses in range(3):
         assert server.stop(None) == -signal.SIGKILL
         assert server.on_disk.query("SELECT state, worker_losses FROM runs") == [("running", losses)]
         if losses < 2:
             expire(server.on_disk)  # the last lease runs out by itself
         server = start("deadly", "brief-leases")
+    ((run_id,),) = server.on_disk.query("SELECT id FROM runs")
     with Client(server.url()) as client:
         run = client.wait(run_id)
         assert run["error"]["code"] == "worker_lost"
+        until(lambda: server.logged("run failed: worker_lost", run_id), "it is logged")  # a moment after it is recorded
         assert server.logged("run failed: worker_lost", run_id) == 1
         server.switch("deadly", on=False)
         check_whole(client.trained(RUN))

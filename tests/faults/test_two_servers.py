@@ -34,8 +34,7 @@ def test_each_run_is_executed_once_and_a_stopped_worker_writes_nothing_when_it_w
         client = stack.enter_context(Client(first.url()))
         run_id = first.held(client)
         (worker,) = first.workers()
-        with first.on_disk.locked():
-            os.kill(worker, signal.SIGSTOP)
+        first.pause(worker)
         first.switch(HOLD, on=False)
         second = start()
         expire(first.on_disk)
@@ -49,6 +48,7 @@ def test_each_run_is_executed_once_and_a_stopped_worker_writes_nothing_when_it_w
         assert kept_of(first.on_disk, run_id) == before
         assert len(first.on_disk.query("SELECT id FROM parameter_sets")) == 1
         assert first.logged("run claimed", run_id) == 2
+        until(lambda: first.logged("run succeeded", run_id), "the end is logged")  # a moment after it is recorded
         assert first.logged("run succeeded", run_id) == 1
         # Both servers are idle now, and both look at the same queue.
         model_id = client.model(epochs=1)
@@ -72,9 +72,8 @@ def test_a_worker_that_wakes_between_a_file_and_its_row_takes_the_file_back(
         folder = first.on_disk.storage / kind
         (file,) = until(lambda: list(folder.glob("*.safetensors")), "the file is written")
         (worker,) = first.workers()
-        with first.on_disk.locked():
-            for pid in (first.process.pid, worker):
-                os.kill(pid, signal.SIGSTOP)
+        for pid in (first.process.pid, worker):
+            first.pause(pid)
         first.switch(switch, on=False)
         second = start("brief-leases")
         with Client(second.url()) as other:

@@ -29,6 +29,11 @@ def try_version(page: Page) -> None:
     expect(page.locator(".live-responses-table .response-col_status").last).to_contain_text("200")
 
 
+def versions(asked: list[str]) -> list[str]:
+    """Where the version was asked for; a page may ask for its icon after that."""
+    return [address for address in asked if address.endswith("/version")]
+
+
 def strip(route: Route) -> None:
     """As a proxy that knows this server below PREFIX."""
     route.fulfill(response=route.fetch(url=route.request.url.replace(f"{PREFIX}/", "/", 1)))
@@ -68,7 +73,7 @@ def test_who_is_in_is_not_asked_for_the_token_and_can_try_all_operations(site: S
     expect(answer).to_contain_text('"latency_ms"')  # in an example that is made of what the answer refers to
     page.locator("#operations-inference-infer .opblock-summary-control").click()
     try_version(page)
-    assert asked[-1] == f"{site.url}/api/version"
+    assert versions(asked) == [f"{site.url}/api/version"]
     expect_nothing_from_elsewhere(site, site.url, asked)
 
 
@@ -88,7 +93,7 @@ def test_behind_a_prefix_a_wrong_token_is_said_and_the_right_one_leads_in_until_
     give(page, READ)
     expect(page.locator(".opblock-summary-path")).to_have_text(["/api/version"])
     try_version(page)
-    assert asked[-1] == f"{url}/api/version"
+    assert versions(asked) == [f"{url}/api/version"]
     page.goto(f"{url}/docs#token={WRITE}")
     expect(page).to_have_url(f"{url}/docs#/")
     expect(page.locator(".opblock-summary-path")).to_be_visible()

@@ -89,14 +89,22 @@ def polled(store: Store, queue: Queue, run: RunRow) -> RunRow:
     return found
 
 
-def sleep(settings: Settings, run_id: str, owner: str) -> None:
-    """What a worker executes: nothing that ends."""
-    time.sleep(3600)
-
-
 def write_process_id(settings: Settings, run_id: str, owner: str) -> None:
     """What a worker executes."""
-    settings.home.joinpath(owner).write_text(str(os.getpid()))
+    write(settings.home / owner, os.getpid())
+
+
+def write(file: Path, number: int) -> None:
+    """All of it or nothing."""
+    new = file.with_suffix(".new")
+    new.write_text(str(number))
+    new.rename(file)
+
+
+def sleep(settings: Settings, run_id: str, owner: str) -> None:
+    """What a worker executes: nothing that ends, once its process id is written."""
+    write_process_id(settings, run_id, owner)
+    time.sleep(3600)
 
 
 def test_a_worker_killed_before_it_takes_its_run_is_lost_like_any_other(tmp_path: Path) -> None:
@@ -110,18 +118,22 @@ def test_a_worker_killed_before_it_takes_its_run_is_lost_like_any_other(tmp_path
         assert until(backend.ended, "its worker is missed") == [Ended("second", Outcome.LOST)]
 
 
-def test_nothing_waits_for_a_worker_that_is_killed() -> None:
+def test_nothing_waits_for_a_worker_that_is_killed_and_it_does_nothing_more(tmp_path: Path) -> None:
+    """It might claim its run after that was given to another."""
     go_on = threading.Event()
     ended: list[bool] = []
 
     def end(pool: ProcessPool) -> None:
-        ended.append(go_on.wait(10))
+        ended.append(go_on.wait(PATIENCE))
         end_pool(pool)
 
-    with backend_of(Settings(workers=1), execute=sleep, end_pool=end) as backend:
+    with backend_of(Settings(home=tmp_path, workers=1), execute=sleep, end_pool=end) as backend:
         backend.start("r_1", "owner")
+        until(lambda: (tmp_path / "owner").exists(), "it has begun")
+        process = int((tmp_path / "owner").read_text())
         backend.kill("owner")
         assert backend.alive() == 0
+        until(lambda: not alive(process), "its process is gone", patience=PATIENCE / 2)
         go_on.set()
     assert ended == [True]
 
@@ -136,8 +148,7 @@ def test_a_run_may_use_the_cpus_that_no_other_needs(busy: int, free: int) -> Non
 def write_free_cpus(settings: Settings, run_id: str, owner: str) -> None:
     """What a worker executes: it writes once and again how many CPUs its run may use."""
     while True:
-        settings.home.joinpath(f"{owner}.new").write_text(str(worker.free_cpus()))
-        settings.home.joinpath(f"{owner}.new").rename(settings.home / owner)
+        write(settings.home / owner, worker.free_cpus())
         time.sleep(0.01)
 
 

@@ -74,9 +74,10 @@ def _answer(connection: Raw) -> bytes:
 
 
 def test_what_may_be_quick_is_answered_by_the_thread_that_reads_and_all_else_by_another(server: Listeners) -> None:
-    names = {thread.ident: thread.name.encode() for thread in threading.enumerate()}
-    reads = names[server.listeners[0].io_thread]
     with Raw(server.addresses[0]) as connection:
+        _ask(connection, "GET", "/")  # so its threads have begun
+        names = {thread.ident: thread.name.encode() for thread in threading.enumerate()}
+        reads = names[server.listeners[0].io_thread]
         for _ in range(2):
             assert _ask(connection, "POST", "/", b"body") == b"body " + reads
             assert reads not in _ask(connection, "GET", "/")

@@ -131,9 +131,8 @@ def _pipelined(url: str, number: int) -> int:
         sender.start()
         try:
             received = b""
-            while received.count(b"/") < 120 and (
-                piece := connection.receive(seconds=5)
-            ):  # one in HTTP/1.1, one in a path
+            # One in HTTP/1.1, one in a path.
+            while received.count(b"/") < 120 and (piece := connection.receive(PATIENCE)):
                 received += piece
         finally:
             sender.join()

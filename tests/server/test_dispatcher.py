@@ -43,7 +43,13 @@ def test_the_dispatcher_answers_drops_and_ends(caplog: pytest.LogCaptureFixture)
     for task in requests:
         dispatcher.add_task(task)
     assert all(task.begun.wait(30) for task in requests[:2])
-    threading.Timer(0.05, lambda: [task.may_end.set() for task in requests]).start()
+
+    def let_go() -> None:
+        until(lambda: dispatcher.queue.qsize() != 1, "the one that waits has been dropped")
+        for task in requests:
+            task.may_end.set()
+
+    threading.Thread(target=let_go).start()
     assert dispatcher.shutdown(timeout=30) is True
     assert dispatcher.threads == set()
     assert [task.cancelled for task in requests] == [False, False, True]

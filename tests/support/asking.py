@@ -6,6 +6,8 @@ import time
 from collections.abc import Callable
 from typing import Any
 
+import httpx
+
 from falcon_mnist.constants import ACTIVE, STATES
 
 WRITE = "the-token-that-may-write-8c1f"
@@ -25,6 +27,8 @@ SAFETENSORS = "application/vnd.safetensors"
 
 # Options of httpx clients that need no TLS and no proxies: reading certificates takes 20 ms of CPU time.
 PLAIN: dict[str, Any] = {"verify": False, "trust_env": False}
+# Connections that are kept however slow the machine: of several server processes, each has its own.
+LASTING = PLAIN | {"limits": httpx.Limits(keepalive_expiry=None)}
 
 Document = dict[str, Any]
 

@@ -12,7 +12,7 @@ from typing import Any, Self
 
 import httpx
 import orjson
-from asking import JSON, PATIENCE, PLAIN, TERMINAL, WRITE, Document, until
+from asking import JSON, LASTING, PATIENCE, TERMINAL, WRITE, Document, until
 from described import Checking, Description, check_every_answer
 from small_networks import RESTING, SMALL
 
@@ -28,7 +28,7 @@ class Client:
     def __init__(self, url: str, token: str = WRITE) -> None:
         self.url = httpx.URL(url)
         self.token = token
-        self._http = httpx.Client(base_url=url, timeout=PATIENCE, **PLAIN)
+        self._http = httpx.Client(base_url=url, timeout=PATIENCE, **LASTING)
         self.description = Description(self._ask("GET", "/api/openapi.json").content)
         self.api = ApiClient(url, token, timeout=PATIENCE, retries=0, transport=Checking(self.description))
 

@@ -9,7 +9,7 @@ from typing import Any
 
 import httpx
 import orjson
-from asking import JSON, PLAIN, PROBLEM, READ, WRITE, Document
+from asking import JSON, LASTING, PROBLEM, READ, WRITE, Document
 from jsonschema_rs import Draft202012Validator
 
 
@@ -124,7 +124,7 @@ class Checking(httpx.HTTPTransport):
     """The network, with every answer held against the contract and against a description."""
 
     def __init__(self, description: Description) -> None:
-        super().__init__(**PLAIN)
+        super().__init__(**LASTING)
         self._description = description
 
     def handle_request(self, request: httpx.Request) -> httpx.Response:

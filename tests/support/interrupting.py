@@ -30,7 +30,7 @@ def interrupted(client: Client, server: Server) -> tuple[str, int]:
         run_id = client.train(model_id)
         until(lambda run_id=run_id: saved(client, run_id), "it has been saved")
         for worker in server.workers():
-            os.kill(worker, signal.SIGSTOP)
+            server.pause(worker)
             if client.run(run_id)["state"] == "running":
                 return run_id, worker
             os.kill(worker, signal.SIGCONT)

@@ -13,7 +13,7 @@ from contextlib import contextmanager, suppress
 from importlib.util import find_spec
 from pathlib import Path
 
-from asking import until
+from asking import PATIENCE, until
 from server_process import COMMANDS, alive, children, command_line
 
 CPUS = 2
@@ -81,9 +81,9 @@ class RayCluster:
             return
         everything = [self._process.pid, *_descendants(self._process.pid)]
         for pid in everything:
-            if alive(pid):
+            with suppress(ProcessLookupError):  # some end by themselves when others do
                 os.kill(pid, signal.SIGKILL)
-        self._process.wait(10)
+        self._process.wait(PATIENCE)
         until(lambda: not any(alive(pid) for pid in everything), "Ray is gone")
         self._process = None
 

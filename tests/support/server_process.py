@@ -72,6 +72,20 @@ class Server:
         spawned = [pid for pid in children(self.process.pid) if b"spawn_main" in command_line(pid)]
         return spawned + forking.forked_by(self.process.pid)
 
+    def pause(self, pid: int) -> None:
+        """Stop one of its processes where it keeps nobody from the database."""
+        until(lambda: self._stopped_apart(pid), "it is stopped and holds no lock")
+
+    def _stopped_apart(self, pid: int) -> bool:
+        """Whether it has been stopped so; it goes on if it has not."""
+        with self.on_disk.locked():
+            os.kill(pid, signal.SIGSTOP)
+            until(lambda: stopped(pid), "all its threads have stopped")  # until then one of them may take a lock
+        if self.on_disk.opens():
+            return True
+        os.kill(pid, signal.SIGCONT)
+        return False
+
     def stop(self, how: signal.Signals | None = signal.SIGTERM) -> int:
         """End it, or wait for its end, and give its exit code; no token may have come into its log."""
         if how is not None and self.process.poll() is None:
@@ -105,6 +119,15 @@ def cpu_seconds(pid: int) -> float:
     """What a process has computed since it started, without its children."""
     fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
     return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+
+
+def stopped(pid: int) -> bool:
+    """Whether all threads of a process are."""
+    try:
+        threads = [thread.read_text() for thread in Path(f"/proc/{pid}/task").glob("*/stat")]
+    except (FileNotFoundError, ProcessLookupError):  # a thread has ended since
+        return False
+    return all(thread.rpartition(")")[2].split()[0] == "T" for thread in threads)
 
 
 def alive(pid: int) -> bool:

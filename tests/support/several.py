@@ -6,7 +6,6 @@ import os
 import signal
 from collections.abc import Iterator
 from contextlib import contextmanager
-from pathlib import Path
 
 import forking
 from asking import until
@@ -29,29 +28,13 @@ def both_started(server: Server) -> Server:
     return server
 
 
-def stopped(pid: int) -> bool:
-    threads = Path(f"/proc/{pid}/task").glob("*/stat")
-    return all(thread.read_text().rpartition(")")[2].split()[0] == "T" for thread in threads)
-
-
-def stopped_apart(server: Server, pid: int) -> bool:
-    """Whether the process has been stopped where it keeps nobody from the database; it goes on if it has not."""
-    with server.on_disk.locked():
-        os.kill(pid, signal.SIGSTOP)
-        until(lambda: stopped(pid), "it has stopped")
-    if server.on_disk.opens():
-        return True
-    os.kill(pid, signal.SIGCONT)
-    return False
-
-
 @contextmanager
 def only(server: Server, pid: int) -> Iterator[None]:
     """Whatever is new goes to this process of the server: the others are stopped meanwhile."""
     others = [other for other in spawned(server.process.pid) if other != pid]
     try:
         for other in others:
-            until(lambda other=other: stopped_apart(server, other), "it is stopped and holds no lock")
+            server.pause(other)
         yield
     finally:
         for other in others:
@@ -66,6 +49,7 @@ def clients(server: Server) -> Iterator[list[Client]]:
         for pid in spawned(server.process.pid):
             with only(server, pid):
                 made.append(Client(server.url()))
+                made[-1].api.version()  # it has two connections
         yield made
     finally:
         for client in made:
