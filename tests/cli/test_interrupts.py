@@ -88,7 +88,8 @@ def unread(pipe: int) -> int:
 def test_ctrl_c_keeps_what_was_learned(tmp_path: Path, digits: Path) -> None:
     home = OnDisk(tmp_path / "home")
     variables = environment(home.home, dataset=digits, workers=2, tokens=None)
-    started = Command("train", "--hidden", "8", "--epochs", "1000", "--json", env=variables)
+    options = ("--hidden", "8", "--epochs", "1000", "--json")
+    started = Command("train", *options, env=variables, main="falcon_mnist.cli.entry:main")
     until(lambda: trains(home), "an epoch has ended")
     os.killpg(started.process.pid, signal.SIGINT)
     ended = started.end()
