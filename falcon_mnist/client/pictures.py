@@ -160,8 +160,10 @@ def _cleaned(ink: Grey) -> Grey:
 def _parts(marked: npt.NDArray[np.bool_]) -> npt.NDArray[np.int64]:
     """Numbers that are alike within each part of what is marked, whose cells touch at an edge or a corner."""
     numbers = np.where(marked, np.arange(1, marked.size + 1).reshape(marked.shape), 0)
+    edged = np.pad(numbers, 1)
     while True:
-        around = np.pad(numbers, 1)
+        edged[1:-1, 1:-1] = numbers
+        around = edged
         for _ in range(2):  # the largest number around: of three rows, then of three columns
             around = np.maximum(np.maximum(around[:-2], around[1:-1]), around[2:]).T
         spread = np.where(marked, around, 0)

@@ -1,4 +1,6 @@
-"""The commands of the README and the tutorial, run as they stand there with another home and data set."""
+"""The commands of the README and the tutorial, run as they stand there with another home, data set and address, and
+with a small network where it would be large.
+"""
 
 from __future__ import annotations
 
@@ -10,23 +12,17 @@ from pathlib import Path
 import pytest
 import transcripts
 from server_process import COMMANDS, Server, environment
-from small_networks import write_digits
 from transcripts import Shown
 
 ROOT = Path(__file__).parents[2]
 SERVE = "falcon-mnist serve"
+RECIPE = "--recipe quick"
 SECONDS = 300.0
 
 pytestmark = pytest.mark.skipif(
     not (shutil.which("curl") and shutil.which("jq")) and "CI" not in os.environ,
     reason="curl or jq is not installed (on Debian: apt install curl jq)",
 )
-
-
-@pytest.fixture(scope="module")
-def digits(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Few to train on: what is printed is held against what is shown, and the recipe's network is large."""
-    return write_digits(tmp_path_factory.mktemp("data") / "digits", training=50)
 
 
 @pytest.fixture
@@ -37,6 +33,7 @@ def run(tmp_path: Path, digits: Path) -> Callable[..., None]:
 
     def run(shown: Sequence[Shown], url: str = "") -> None:
         commands = [each.command.replace("http://127.0.0.1:8000", url) for each in shown]
+        commands = [command.replace(RECIPE, f"{RECIPE} --hidden 128") for command in commands]
         there = variables | {"FALCON_MNIST_URL": url}
         printed = transcripts.run(commands, folder=tmp_path, variables=there, seconds=SECONDS)
         for each, output in zip(shown, printed, strict=True):

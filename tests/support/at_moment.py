@@ -9,6 +9,7 @@ import sys
 
 def main() -> None:
     moment: str | None = sys.argv.pop(1)
+    sys.modules.pop(moment.removeprefix("import "), None)  # so that it is imported again: it was before the fork
 
     def watch(event, arguments):  # type: ignore[no-untyped-def]
         nonlocal moment

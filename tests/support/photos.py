@@ -3,39 +3,33 @@
 from __future__ import annotations
 
 import numpy as np
+from PIL import Image
 
 
 def photo(image: np.ndarray, random: np.random.Generator) -> np.ndarray:
     """An image of 784 bytes as a photo: brightness (height, width) from 0 to 1."""
     height, width = random.integers(180, 320, 2)
-    y, x = np.mgrid[:height, :width]
-    ink = _placed(image.reshape(28, 28) / 255, x, y, random)
+    ink = _placed(image.reshape(28, 28), height, width, random) / np.float32(255)
+    y, x = np.ogrid[:height, :width]
     paper = _light(x / width - 0.5, y / height - 0.5, random)
     darkness = random.uniform(0.3, 0.75)  # from a pencil to a pen
-    picture = paper * (1 - darkness * ink) + random.normal(0, 0.015, ink.shape)
+    picture = paper * (1 - darkness * ink) + 0.015 * random.standard_normal(ink.shape, np.float32)
     return np.clip(picture, 0, 1).astype(np.float32)
 
 
-def _placed(image: np.ndarray, x: np.ndarray, y: np.ndarray, random: np.random.Generator) -> np.ndarray:
+def _placed(image: np.ndarray, height: int, width: int, random: np.random.Generator) -> np.ndarray:
     """The digit somewhere in the picture, a third to two thirds of it high, turned by up to 8 degrees."""
-    height, width = x.shape
     size = min(height, width) * random.uniform(0.35, 0.65) / 20  # pixels of the photo for one of the digit's
     reach = 12 * size  # from the digit's middle to its corner, at most
-    middle = [random.uniform(reach, length - reach) if length > 2 * reach else length / 2 for length in (width, height)]
+    x, y = [random.uniform(reach, length - reach) if length > 2 * reach else length / 2 for length in (width, height)]
     angle = np.radians(random.uniform(-8, 8))
-    across, down = (x - middle[0]) / size, (y - middle[1]) / size
-    columns = np.cos(angle) * across + np.sin(angle) * down + 13.5
-    rows = -np.sin(angle) * across + np.cos(angle) * down + 13.5
-    return _between(image, np.clip(columns, 0, 26.999), np.clip(rows, 0, 26.999))
-
-
-def _between(image: np.ndarray, columns: np.ndarray, rows: np.ndarray) -> np.ndarray:
-    """The image at points between its pixels."""
-    left, top = columns.astype(int), rows.astype(int)
-    right, low = columns - left, rows - top
-    upper = image[top, left] * (1 - right) + image[top, left + 1] * right
-    lower = image[top + 1, left] * (1 - right) + image[top + 1, left + 1] * right
-    return upper * (1 - low) + lower * low
+    cos, sin = np.cos(angle) / size, np.sin(angle) / size
+    # From a point of the photo to the point of the image that is shown there; the middle (x, y) shows (14, 14).
+    to_image = (cos, sin, 14 - cos * x - sin * y, -sin, cos, 14 + sin * x - cos * y)
+    placed = Image.fromarray(image.astype(np.float32)).transform(
+        (int(width), int(height)), Image.Transform.AFFINE, to_image, Image.Resampling.BILINEAR
+    )
+    return np.asarray(placed)
 
 
 def _light(x: np.ndarray, y: np.ndarray, random: np.random.Generator) -> np.ndarray:

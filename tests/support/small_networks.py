@@ -32,12 +32,12 @@ DEFAULTS: dict[str, Any] = {
 }
 
 
-def write_digits(folder: Path, training: int = 600) -> Path:
-    """Training images and 100 test images in IDX files: ten fixed pictures under noise, easily told apart."""
+def write_digits(folder: Path) -> Path:
+    """600 training images and 100 test images in IDX files: ten fixed pictures under noise, easily told apart."""
     folder.mkdir(parents=True)
     random = np.random.default_rng(20240607)
     pictures = random.integers(0, 200, (10, 784))
-    for part, count in (("train", training), ("t10k", 100)):
+    for part, count in (("train", 600), ("t10k", 100)):
         labels = (np.arange(count) % 10).astype(np.uint8)
         images = (pictures[labels] + random.integers(0, 56, (count, 784))).astype(np.uint8)
         idx.write(folder / f"{part}-images-idx3-ubyte", [idx.header(idx.IMAGES, count), images.tobytes()])
