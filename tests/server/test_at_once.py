@@ -172,6 +172,7 @@ def test_a_client_that_does_not_read_an_answer_holds_nobody(server: Listeners) -
         reads_later.send(request("POST", "/large", body=b"body") * 3)
         for _ in range(3):
             assert _ask(other, "POST", "/", b"body").startswith(b"body ")
+        reads_later.widen()
         for _ in range(3):
             assert reads_later.status() == 200
 

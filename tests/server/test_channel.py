@@ -67,6 +67,7 @@ def test_the_application_is_told_when_its_answer_is_read_or_its_client_has_left(
         if leaves:
             connection.socket.close()
         else:
+            connection.widen()
             assert connection.status() == 200
         assert told.wait(PATIENCE)
 
