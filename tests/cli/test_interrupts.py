@@ -90,7 +90,7 @@ def unread(pipe: int) -> int:
 def test_ctrl_c_keeps_what_was_learned(tmp_path: Path, digits: Path) -> None:
     home = OnDisk(tmp_path / "home")
     variables = environment(home.home, dataset=digits, workers=2, tokens=None)
-    started = Command("train", *LONG, "--json", env=variables, main="falcon_mnist.cli.entry:main")
+    started = Command("train", *LONG, "--json", env=variables)
     until(lambda: trains(home), "an epoch has ended")
     os.killpg(started.process.pid, signal.SIGINT)
     ended = started.end()

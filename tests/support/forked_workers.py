@@ -1,4 +1,4 @@
-"""`falcon-mnist` whose workers are forked as it is itself, and what starts processes so for any pool.
+"""`falcon-mnist serve` whose workers are forked as it is itself, and what starts processes so for any pool.
 
 Their parent is the process that forks; so Ctrl-C, which goes to a group of processes, does not reach them.
 """
@@ -20,7 +20,6 @@ import forking
 
 from falcon_mnist import logs
 from falcon_mnist.app import open_service
-from falcon_mnist.cli import entry
 from falcon_mnist.runs import worker
 from falcon_mnist.runs.executor import Executor
 from falcon_mnist.runs.pool import CLAIM_SECONDS, PoolBackend
@@ -123,12 +122,6 @@ def make_executor(settings: Settings, store: Any, make_backend: Any) -> Executor
         return Executor(settings, store, backend, make_queue=make_queue)
     make_backend = partial(make_backend, parts=endless.parts, retry_seconds=RETRY_SECONDS, context=CONTEXT)
     return Executor(settings, store, make_backend, make_queue=partial(Queue, lease_seconds=RAY_LEASE_SECONDS))
-
-
-def command() -> None:
-    """The command, whose processes are forked where it would spawn them."""
-    popen_spawn_posix.Popen = Popen  # type: ignore[misc]
-    entry.main()
 
 
 def serve() -> None:

@@ -53,7 +53,7 @@ IMPORTED_FOR = {
 # The instruction set is chosen when the kernels are imported: another one takes an interpreter of its own.
 CHOSEN_AT_IMPORT = "FALCON_MNIST_ISA"
 
-COMMAND = "forked_workers:command"
+COMMAND = "falcon_mnist.cli.entry:main"
 
 _MOST_BYTES = 2**20
 _MOST_DESCRIPTORS = 32
