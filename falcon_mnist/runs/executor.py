@@ -10,7 +10,7 @@ from falcon_mnist.clock import SYSTEM_CLOCK, Clock
 from falcon_mnist.runs.backend import Backend
 from falcon_mnist.runs.queue import Queue
 from falcon_mnist.settings import Settings
-from falcon_mnist.storage.database import DatabaseBusyError
+from falcon_mnist.storage.database import DatabaseBusyError, DatabaseUnavailableError
 from falcon_mnist.storage.files import StorageUnavailableError, Sweeper
 from falcon_mnist.storage.opening import checkpoint_storage, parameter_storage
 from falcon_mnist.storage.parameter_files import file_name
@@ -114,8 +114,8 @@ class Executor:
             try:
                 if queue.poll_draining():
                     break
-            except DatabaseBusyError:
-                pass
+            except DatabaseUnavailableError:
+                pass  # it is tried again
             self._wake.wait(min(self._poll_seconds, max(0.0, end - self._clock.monotonic())))
         backend.close()
         self._try("runs could not be requeued: they will be when their leases have run out", queue.abandon)

@@ -14,8 +14,6 @@ from typing import Any
 from waitress.channel import HTTPChannel
 from waitress.wasyncore import readwrite
 
-_READ = select.POLLIN | select.POLLPRI
-
 
 class Watch:
     """Waits for the sockets in waitress's map of descriptors.
@@ -50,7 +48,8 @@ class Watch:
         """What it waits for now; one that waits for nothing is not told either that its client has gone."""
         flags, watched = 0, self._watched.get(fd)
         if watched is not None:
-            flags = _READ if watched.readable() else 0
+            # Not for urgent data too (POLLPRI): nobody takes it, so each wait would end at once.
+            flags = select.POLLIN if watched.readable() else 0
             if watched.writable() and not watched.accepting:
                 flags |= select.POLLOUT
         if flags == self._flags.get(fd, 0):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import resource
+import socket
 import time
 from contextlib import ExitStack
 from pathlib import Path
@@ -230,6 +231,15 @@ def test_close_among_other_options_ends_the_connection(client: Client, options: 
         connection.send(request("GET", "/healthz", f"Connection: {options}") + request("GET", "/healthz"))
         assert connection.head().startswith(b"HTTP/1.1 200")
         assert connection.closed()
+
+
+def test_urgent_data_is_not_heeded(client: Client, target: Server) -> None:
+    """A byte of it kept the thread that reads busy, and filled the log, until the connection was closed."""
+    with Raw(str(client.url)) as connection:
+        connection.socket.send(b"!", socket.MSG_OOB)
+        connection.send(HEALTH)
+        assert connection.status() == 200
+        assert "priority event" not in target.log()
 
 
 def test_a_get_that_expects_to_be_told_to_continue_is_answered(client: Client) -> None:

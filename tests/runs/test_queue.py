@@ -10,8 +10,10 @@ import pytest
 from small_networks import SMALL
 
 from falcon_mnist.runs.backend import Ended, Outcome
+from falcon_mnist.runs.executor import Executor
 from falcon_mnist.runs.queue import Queue
 from falcon_mnist.settings import Settings
+from falcon_mnist.storage.database import DatabaseFullError
 from falcon_mnist.storage.opening import open_store
 from falcon_mnist.storage.store import Store
 
@@ -26,6 +28,7 @@ class Workers:
         self.owner = ""
         self.killed: list[str] = []
         self.over: list[Ended] = []
+        self.closed = False
 
     def start(self, run_id: str, owner: str) -> None:
         self.owner = owner
@@ -47,7 +50,7 @@ class Workers:
         return 1
 
     def close(self) -> None:
-        pass
+        self.closed = True
 
 
 @pytest.fixture
@@ -81,3 +84,22 @@ def test_a_worker_that_has_claimed_nothing_is_not_waited_for(store: Store) -> No
     assert workers.killed == [workers.owner]
     assert queue.poll_draining()
     assert store.queued(1) == [run.id]
+
+
+def test_workers_are_waited_for_where_the_database_is_full(store: Store, tmp_path: Path) -> None:
+    """One that has left its run, for want of room, kept the others from saving theirs: the thread that waits ended."""
+    workers = Workers()
+    answers = [DatabaseFullError("database or disk is full"), False, True]
+
+    class Full(Queue):
+        def poll_draining(self) -> bool:
+            answer = answers.pop(0)
+            if isinstance(answer, Exception):
+                raise answer
+            return answer
+
+    executor = Executor(Settings(home=tmp_path), store, lambda *_: workers, make_queue=Full, poll_seconds=0.01)
+    executor.start()
+    executor.stop()
+    assert answers == []
+    assert workers.closed
