@@ -28,6 +28,10 @@ READ_SECONDS = 10.0
 # The thread that reads from all connections answers at once for so long in a round; the rest of the round's requests
 # go to others. So where many connections ask, or each for much, none waits for all: some 100 answers of one row.
 AT_ONCE_SECONDS = 0.02
+# So much of the bodies of all requests, unless a server is told otherwise, may be in memory, and so little of each
+# that comes when they take that: the rest is in files.
+BODIES_MEMORY = 2**28
+LITTLE_MEMORY = 2**16
 
 
 class Channel(HTTPChannel):  # type: ignore[misc]
@@ -56,6 +60,20 @@ class Channel(HTTPChannel):  # type: ignore[misc]
     def keeps_body(self, headers: dict[str, str], length: int) -> bool:
         """Whether the application may want the body: not without a token, nor beyond its limit."""
         return length <= self.server.max_body_bytes and self.server.admits(headers.get("AUTHORIZATION", ""))
+
+    def body_memory(self, length: int) -> int:
+        """How much of a body may stay in memory: little, once the bodies of unanswered requests may take much."""
+        most = int(self.adj.inbuf_overflow)
+        wanted = min(length or most, most)
+        if wanted <= LITTLE_MEMORY:
+            return wanted
+        channels = list(self.server.active_channels.values())
+        taken = sum(request.body_memory for channel in channels for request in channel.unanswered())
+        return wanted if taken + wanted <= self.server.bodies_memory else LITTLE_MEMORY
+
+    def unanswered(self) -> list[RequestParser]:
+        """The requests that have begun to come in."""
+        return [request for request in (*self.requests, self.request) if request is not None]
 
     def readable(self) -> bool:
         """Whether the I/O thread is to read on: not while there are bytes to be parsed first."""

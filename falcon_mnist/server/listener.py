@@ -15,7 +15,7 @@ from waitress.server import TcpWSGIServer
 
 from falcon_mnist.api.at_once import Answer
 from falcon_mnist.server.balance import GIVE_WAY_SECONDS, Balance
-from falcon_mnist.server.channel import READ_SECONDS, Channel
+from falcon_mnist.server.channel import BODIES_MEMORY, READ_SECONDS, Channel
 from falcon_mnist.server.dispatcher import Dispatcher
 from falcon_mnist.server.plain_head import Head
 from falcon_mnist.server.sockets import addresses
@@ -38,6 +38,7 @@ class Listener(TcpWSGIServer):  # type: ignore[misc]
     admits: Callable[[str], bool]
     max_body_bytes: int
     read_seconds: float
+    bodies_memory: int
     may_be_quick: Callable[[Head, int], bool]
     answer_at_once: Callable[[Head, bytes], Answer | None]
     io_thread = 0  # which reads and writes
@@ -115,6 +116,7 @@ class Listeners:
         answer_at_once: Callable[[Head, bytes], Answer | None] = lambda _, __: None,
         balance: Balance | None = None,
         read_seconds: float = READ_SECONDS,
+        bodies_memory: int = BODIES_MEMORY,
     ) -> None:
         """`sockets` become the server's own; with `balance`, other processes listen at them too.
 
@@ -141,7 +143,7 @@ class Listeners:
             )
             listener.admits, listener.max_body_bytes, listener.balance = admits, max_body_bytes, balance
             listener.may_be_quick, listener.answer_at_once = may_be_quick, answer_at_once
-            listener.read_seconds = read_seconds
+            listener.read_seconds, listener.bodies_memory = read_seconds, bodies_memory
             self.listeners.append(listener)
         self.task_dispatcher.set_thread_count(self._adjustments.threads)
 

@@ -57,6 +57,9 @@ class Reader(Protocol):
     def keeps_body(self, headers: dict[str, str], length: int) -> bool:
         """Whether a body that is `length` bytes long (0: not known) is to be kept for the application."""
 
+    def body_memory(self, length: int) -> int:
+        """How many bytes of a body of this length (0: not known) may stay in memory; a longer one goes to a file."""
+
 
 class RequestParser(HTTPRequestParser):  # type: ignore[misc]
     """One request; what comes after it is left to the connection, which parses it when this one is answered."""
@@ -64,6 +67,7 @@ class RequestParser(HTTPRequestParser):  # type: ignore[misc]
     path = ""  # waitress wants to name it also where it could not be read
     body_rcv: Any = None
     body_kept = True
+    body_memory = 0  # bytes that it may take
     head: plain_head.Head | None = None  # if it is plain
     _too_many_headers = False
 
@@ -144,6 +148,8 @@ class RequestParser(HTTPRequestParser):  # type: ignore[misc]
 
     def _choose_buffer(self) -> None:
         if self._reader.keeps_body(self.headers, self.content_length):
+            self.body_memory = self._reader.body_memory(self.content_length)
+            self.body_rcv.getbuf().overflow = self.body_memory + 1
             return
         self.body_kept = False
         if self.expect_continue:  # its client waits, and is refused instead

@@ -23,6 +23,7 @@ from raw_http import Raw, request
 
 from falcon_mnist.api.streams import WHEN_READ
 from falcon_mnist.api.turns import Released
+from falcon_mnist.server.listener import Listeners
 
 MUCH = 2**18
 
@@ -105,6 +106,36 @@ def test_what_has_been_read_is_not_kept() -> None:
             connection.send(request("GET", "/"))
             assert connection.status() == 200
         until(lambda: tracemalloc.get_traced_memory()[0] < 4 * MUCH, "little is kept of twenty answers")
+
+
+def test_bodies_beyond_what_all_may_take_in_memory_wait_in_files() -> None:
+    """Two hundred connections took a gigabyte, before a turn was asked for."""
+    size, half = 2**20, bytes(2**19)
+    lengths: list[int] = []
+
+    def answer(environ: dict[str, Any], start_response: Callable[..., Any]) -> list[bytes]:
+        lengths.append(len(environ["wsgi.input"].read()))
+        start_response("200 OK", [("Content-Length", "0")])
+        return []
+
+    def received(server: Listeners) -> list[int]:
+        return [channel.request.body_bytes_received for channel in server.channels if channel.request is not None]
+
+    chunk = b"%x\r\n%b\r\n" % (len(half), half)
+    kinds = [(f"Content-Length: {size}", half, half), ("Transfer-Encoding: chunked", chunk, chunk + b"0\r\n\r\n")] * 6
+    with ExitStack() as stack:
+        server = stack.enter_context(served(answer, bodies_memory=3 * size))
+        tracemalloc.start()
+        stack.callback(tracemalloc.stop)
+        connections = [stack.enter_context(Raw(server.addresses[0])) for _ in kinds]
+        for connection, (header, first, _) in zip(connections, kinds, strict=True):
+            connection.send(request("POST", "/", header) + first)
+        until(lambda: len(at := received(server)) == len(kinds) and min(at) >= len(half), "half of each is there")
+        assert tracemalloc.get_traced_memory()[0] < 3 * size
+        for connection, (_, _, rest) in zip(connections, kinds, strict=True):
+            connection.send(rest)
+            assert connection.status() == 200
+        assert lengths == [size] * len(kinds)
 
 
 # Ten times as many as it takes, on average, to see what the test below is about.
