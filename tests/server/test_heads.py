@@ -27,7 +27,7 @@ def _received(parser: HTTPRequestParser, head: bytes) -> HTTPRequestParser:
 
 
 def _ours(head: bytes) -> Any:
-    reader: Any = SimpleNamespace(unread=b"", keeps_body=lambda headers, length: True)
+    reader: Any = SimpleNamespace(unread=b"", keeps_body=lambda *_: True, body_memory=lambda length: length)
     return _received(RequestParser(ADJUSTMENTS, reader), head)
 
 
