@@ -16,8 +16,8 @@ CHECKSUMS = {
 
 
 @pytest.fixture(scope="module")
-def batches(drawn_digits):
-    return {0: drawn_digits, 13: digits.draw(13)}
+def batches(drawn_digits, last_drawn_digits):
+    return {0: drawn_digits, 13: last_drawn_digits}
 
 
 @pytest.fixture(scope="module")

@@ -18,7 +18,6 @@ from small_networks import architecture
 from tabs import Tabs
 
 from falcon_mnist.app import open_service
-from falcon_mnist.data import digits
 from falcon_mnist.server.serve import running
 from falcon_mnist.settings import Settings
 
@@ -37,9 +36,13 @@ HURRY = "const wait = setTimeout; window.setTimeout = (call, pause, ...more) => 
 
 
 @pytest.fixture(scope="session")
-def drawn(tmp_path_factory: pytest.TempPathFactory, drawn_digits: tuple[np.ndarray, np.ndarray]) -> Path:
+def drawn(
+    tmp_path_factory: pytest.TempPathFactory,
+    drawn_digits: tuple[np.ndarray, np.ndarray],
+    last_drawn_digits: tuple[np.ndarray, np.ndarray],
+) -> Path:
     """A folder of digits drawn from pen strokes. Few to test on: axe looks at each mistake that is shown."""
-    return write_drawn_digits(tmp_path_factory.mktemp("drawn") / "digits", drawn_digits, digits.draw(1), tests=200)
+    return write_drawn_digits(tmp_path_factory.mktemp("drawn") / "digits", drawn_digits, last_drawn_digits, tests=200)
 
 
 @pytest.fixture(scope="session")

@@ -37,6 +37,7 @@ IMPORTED = (
     *(f"falcon_mnist.cli.{name}" for name in ("following", "leaderboard", "choosers", "prune", "reading", "digits")),
     # Which training, a command that is called, and what `--help` prints, import when they are needed.
     *("numpy.random", "typer._adapters", "typer._click.decorators", "pydantic.type_adapter"),
+    *("PIL.ImageOps", "PIL.PngImagePlugin", "PIL.JpegImagePlugin", "PIL.GifImagePlugin", "PIL.PpmImagePlugin"),
     *("rich.markdown", "rich.panel", "rich._emoji_codes", "encodings.idna", "multiprocessing.sharedctypes"),
     # What is executed by a worker, or side by side, is written beside its tests.
     *("pytest", "forked_workers"),

@@ -66,8 +66,19 @@ def digits(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="session")
 def drawn_digits(tmp_path_factory: pytest.TempPathFactory) -> tuple[np.ndarray, np.ndarray]:
-    """5,000 drawn digits: images and labels. To draw them takes a quarter of a second, so it is done once."""
-    made = once(tmp_path_factory, "drawn", lambda: b"".join(part.tobytes() for part in drawing.draw(0)))
+    """5,000 drawn digits, the first batch: images and labels."""
+    return drawn_once(tmp_path_factory, 0)
+
+
+@pytest.fixture(scope="session")
+def last_drawn_digits(tmp_path_factory: pytest.TempPathFactory) -> tuple[np.ndarray, np.ndarray]:
+    """The last batch."""
+    return drawn_once(tmp_path_factory, 13)
+
+
+def drawn_once(factory: pytest.TempPathFactory, batch: int) -> tuple[np.ndarray, np.ndarray]:
+    """To draw a batch takes a quarter of a second."""
+    made = once(factory, f"drawn-{batch}", lambda: b"".join(part.tobytes() for part in drawing.draw(batch)))
     images, labels = made[: -drawing.BATCH], made[-drawing.BATCH :]
     return np.frombuffer(images, np.uint8).reshape(drawing.BATCH, -1), np.frombuffer(labels, np.uint8)
 
