@@ -36,13 +36,9 @@ HURRY = "const wait = setTimeout; window.setTimeout = (call, pause, ...more) => 
 
 
 @pytest.fixture(scope="session")
-def drawn(
-    tmp_path_factory: pytest.TempPathFactory,
-    drawn_digits: tuple[np.ndarray, np.ndarray],
-    last_drawn_digits: tuple[np.ndarray, np.ndarray],
-) -> Path:
+def drawn(tmp_path_factory: pytest.TempPathFactory, drawn_digits: tuple[np.ndarray, np.ndarray]) -> Path:
     """A folder of digits drawn from pen strokes. Few to test on: axe looks at each mistake that is shown."""
-    return write_drawn_digits(tmp_path_factory.mktemp("drawn") / "digits", drawn_digits, last_drawn_digits, tests=200)
+    return write_drawn_digits(tmp_path_factory.mktemp("drawn") / "digits", drawn_digits, tests=200)
 
 
 @pytest.fixture(scope="session")
@@ -62,7 +58,7 @@ def trained(site: Site) -> Document:
     """A run that has succeeded, whose network reads what is drawn."""
     adam = {"type": "adam", "lr": 0.002}
     augmentation = {"shift": 1, "rotation": 10, "scale": 0.1}
-    hyperparams = {"epochs": 12, "optimizer": adam, "augmentation": augmentation}
+    hyperparams = {"epochs": 20, "optimizer": adam, "augmentation": augmentation}
     return site.client.trained({"architecture": architecture(128), "hyperparams": hyperparams})
 
 

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import pytest
 from asking import READ, WRITE, Document
-from browsing import ONE, SEVEN, THREE, OpenPage, Site, Stroke, draw
+from browsing import ONE, SEVEN, THREE, OpenPage, Site, draw
 from playwright.sync_api import Page, Route, expect
 
 
@@ -14,10 +13,15 @@ def enter(page: Page, token: str) -> None:
     expect(page.get_by_role("heading", name="Draw a digit")).to_be_visible()
 
 
-def test_the_token_is_asked_for_once_and_kept_for_the_tab(trained: Document, new_tab: OpenPage) -> None:
+def test_a_wrong_token_of_a_link_is_said_and_the_right_one_asked_for_once_and_kept_for_the_tab(
+    trained: Document, new_tab: OpenPage
+) -> None:
     """Until its owner signs out: then another one is asked for."""
-    page = new_tab(None)
+    page = new_tab("a-wrong-one")
+    expect(page.get_by_role("alert")).to_have_text("The server does not know this token.")
+    assert page.evaluate("sessionStorage.length") == 0
     enter(page, WRITE)
+    assert "a-wrong-one" not in page.url
     page.reload()
     expect(page.get_by_role("heading", name="Draw a digit")).to_be_visible()
     assert WRITE not in page.url
@@ -28,26 +32,13 @@ def test_the_token_is_asked_for_once_and_kept_for_the_tab(trained: Document, new
     assert page.evaluate("Object.values(sessionStorage)") == [READ]
 
 
-def test_a_link_with_the_token_leads_in_and_loses_it_and_a_wrong_one_is_said(
-    trained: Document, new_tab: OpenPage
-) -> None:
-    page = new_tab(WRITE)
-    expect(page.get_by_role("heading", name="Draw a digit")).to_be_visible()
-    assert page.url.endswith("/#/")
-    page = new_tab("a-wrong-one")
-    expect(page.get_by_role("alert")).to_have_text("The server does not know this token.")
-    assert page.evaluate("sessionStorage.length") == 0
-
-
-@pytest.mark.parametrize(("digit", "strokes"), [("1", ONE), ("3", THREE), ("7", SEVEN)])
-def test_a_digit_that_is_drawn_is_read(
-    trained: Document, open_page: OpenPage, digit: str, strokes: list[Stroke]
-) -> None:
+def test_digits_that_are_drawn_are_read(trained: Document, open_page: OpenPage) -> None:
     page = open_page()
-    expect(page.locator(".verdict")).to_have_text("Draw a digit")
-    draw(page, strokes)
-    expect(page.locator(".verdict strong")).to_have_text(digit)
-    page.get_by_role("button", name="Clear").click()
+    for digit, strokes in (("1", ONE), ("3", THREE), ("7", SEVEN)):
+        expect(page.locator(".verdict")).to_have_text("Draw a digit")
+        draw(page, strokes)
+        expect(page.locator(".verdict strong")).to_have_text(digit)
+        page.get_by_role("button", name="Clear").click()
     expect(page.locator(".verdict")).to_have_text("Draw a digit")
 
 
@@ -107,7 +98,9 @@ def test_what_is_imported_reads_as_well(site: Site, trained: Document, open_page
     expect(page.locator(".verdict strong")).to_have_text("3")
 
 
-def test_behind_a_prefix_that_a_proxy_strips_all_works(site: Site, trained: Document, blank_tab: OpenPage) -> None:
+def test_behind_a_prefix_that_a_proxy_strips_a_link_with_the_token_leads_in_and_loses_it_and_all_works(
+    site: Site, trained: Document, blank_tab: OpenPage
+) -> None:
     page = blank_tab()
 
     def strip(route: Route) -> None:
@@ -118,6 +111,7 @@ def test_behind_a_prefix_that_a_proxy_strips_all_works(site: Site, trained: Docu
     page.on("request", lambda request: asked.append(request.url))
     page.goto(f"{site.url}/digits-for-all/#token={WRITE}")
     expect(page.locator(".verdict")).to_have_text("Draw a digit")
+    assert page.url == f"{site.url}/digits-for-all/#/"
     draw(page, ONE)
     expect(page.locator(".verdict strong")).to_have_text("1")
     page.get_by_role("link", name="Runs").click()

@@ -13,11 +13,12 @@ from axe_playwright_python.base import AXE_SCRIPT
 from axe_playwright_python.sync_playwright import Axe
 from browsing import DESKTOP, THREE, OpenPage, Site, draw
 from checking_client import Client
-from playwright.sync_api import Page, expect
+from playwright.sync_api import Page, ViewportSize, expect
 from small_networks import architecture
+from tabs import REST
 
 DOCS = Path(__file__).parents[2] / "docs"
-PHONE = {"width": 390, "height": 844}
+PHONE: ViewportSize = {"width": 390, "height": 844}
 # To describe all that is right takes axe longer than to look.
 VIOLATIONS = {"resultTypes": ["violations"]}
 
@@ -83,31 +84,33 @@ def found_by_axe(page: Page) -> str:
     return str(results.generate_report()) if results.violations_count else ""
 
 
-# The tab, which stays, is left in light.
 @pytest.mark.parametrize("name", VIEWS)
-@pytest.mark.parametrize(("viewport", "schemes"), [(DESKTOP, ("dark", "light")), (PHONE, ("light",))])
 def test_nothing_is_wrong_with_a_view(
-    site: Site,
-    trained: Document,
-    busy: None,
-    open_page: OpenPage,
-    request: pytest.FixtureRequest,
-    name: str,
-    viewport: dict[str, int],
-    schemes: tuple[Literal["light", "dark"], ...],
+    site: Site, trained: Document, busy: None, open_page: OpenPage, request: pytest.FixtureRequest, name: str
 ) -> None:
+    """On a phone, then with more room, as when it is turned. The tab, which stays, is left in light."""
     fragment, prepare = VIEWS[name]
+    fragment = fragment.format(**trained)
+
+    def look(page: Page, scheme: Literal["light", "dark"], picture: str) -> None:
+        page.emulate_media(color_scheme=scheme)
+        assert found_by_axe(page) == "", picture
+        assert page.evaluate("document.documentElement.scrollWidth <= innerWidth"), f"{picture} is wider than it shows"
+        if request.config.getoption("--screenshots") and picture in PICTURES:
+            page.evaluate("scrollTo(0, 0)")
+            page.screenshot(path=DOCS / f"page-{picture}.png", full_page=name == "run")
+
     with running_run(site.client) if name == "runs" else nullcontext():
-        page = open_page(fragment=fragment.format(**trained), viewport=viewport)
+        page = open_page(fragment=fragment, viewport=PHONE)
         prepare(page)
-        for scheme in schemes:
-            page.emulate_media(color_scheme=scheme)
-            assert found_by_axe(page) == "", scheme
-            assert page.evaluate("document.documentElement.scrollWidth <= innerWidth"), "it is wider than the window"
-            picture = f"{name}-{'phone' if viewport is PHONE else scheme}"
-            if request.config.getoption("--screenshots") and picture in PICTURES:
-                page.evaluate("scrollTo(0, 0)")
-                page.screenshot(path=DOCS / f"page-{picture}.png", full_page=name == "run")
+        look(page, "light", f"{name}-phone")
+        if name == "run":  # which arranges the weights once, for the room that there is
+            open_page(fragment=REST)
+            page = open_page(fragment=fragment)
+            prepare(page)
+        page.set_viewport_size(DESKTOP)
+        for scheme in ("dark", "light"):
+            look(page, scheme, f"{name}-{scheme}")
 
 
 def test_the_keyboard_reaches_everything(trained: Document, new_tab: OpenPage) -> None:

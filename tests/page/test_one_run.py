@@ -23,7 +23,7 @@ def test_the_curves_mark_the_best_epoch(trained: Document, open_page: OpenPage) 
     expect(loss).to_contain_text(f"lowest loss: epoch {trained['best_epoch']}")
     best = max(trained["history"], key=lambda epoch: epoch["val_accuracy"])
     expect(page.locator("main")).to_contain_text(f"{best['val_accuracy']:.2%}".replace("%", " %"))
-    expect(page.get_by_text("Epoch 12: validation").first).to_be_visible()
+    expect(page.get_by_text("Epoch 20: validation").first).to_be_visible()
     loss.locator("svg").hover(position={"x": 60, "y": 50})
     expect(loss).to_contain_text(re.compile(r"Epoch [12]: validation"))
 

@@ -51,13 +51,11 @@ def drawing(mode: str, paper: str, ink: str, stroke: Stroke) -> Image.Image:
     return picture
 
 
-def test_ink_on_nothing_is_ink_on_paper(trained: Document, open_page: OpenPage) -> None:
+def test_ink_on_nothing_is_ink_on_paper_and_a_photo_of_nothing_an_empty_square(
+    trained: Document, open_page: OpenPage
+) -> None:
     page = open_page()
     give(page, drawing("RGBA", "#00000000", "#000000ff", ONE[0]))
     expect(page.locator(".verdict strong")).to_have_text("1")
-
-
-def test_a_photo_of_nothing_is_an_empty_square(trained: Document, open_page: OpenPage) -> None:
-    page = open_page()
     give(page, Image.new("L", (300, 200), 200))
     expect(page.locator(".verdict")).to_have_text("Draw a digit")

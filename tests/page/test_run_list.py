@@ -72,7 +72,7 @@ def test_a_recipe_and_an_earlier_run_fill_the_form(site: Site, trained: Document
     page.goto(f"{site.url}/#/runs")
     page.locator(f"a[href='#/train/like/{trained['run_id']}']").click()
     expect(page.get_by_label("Rotation")).to_have_value("10")  # a field of the form alone, not of the list left behind
-    expect(page.get_by_label("Epochs", exact=True)).to_have_value("12")
+    expect(page.get_by_label("Epochs", exact=True)).to_have_value("20")
     page.get_by_label("Epochs", exact=True).fill("1")
     page.get_by_label("Begin with what that run has learned").check()
     start(page)
