@@ -50,7 +50,8 @@ def test_a_killed_idle_worker_is_replaced_at_once(serve: Serve) -> None:
         client.trained(epochs=1)
         (idle,) = server.workers()
         os.kill(idle, signal.SIGKILL)
-        until(lambda: not Path(f"/proc/{idle}").exists(), "its server has seen that it is gone")
+        seen = "falcon_mnist_workers_alive 0.0"
+        until(lambda: seen in client.get("/metrics").text, "its server has seen that it is gone")
         assert client.trained(epochs=1)["state"] == "succeeded"
     assert server.on_disk.query("SELECT worker_losses FROM runs") == [(0,), (0,)]
     assert "the queue could not be polled" not in server.log()
