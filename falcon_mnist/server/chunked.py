@@ -51,7 +51,7 @@ class ChunkedBody:
         return self._buffer
 
     def received(self, data: bytes) -> int:
-        """Take bytes in; returns how many. Raises `OSError` if the buffer has no room."""
+        """Take bytes in; returns how many."""
         at = 0
         pieces = []
         while at < len(data) and not self.completed and self.error is None:

@@ -35,6 +35,8 @@ class StorageFull(Error):  # type: ignore[misc]
 class Discarded:
     """A buffer that keeps nothing of what it is given."""
 
+    fits = True
+
     def append(self, data: bytes) -> None:
         """Forget `data`."""
 
@@ -47,6 +49,27 @@ class Discarded:
 
     def __len__(self) -> int:
         return 0
+
+
+class Kept(OverflowableBuffer):  # type: ignore[misc]
+    """A buffer that keeps a body as long as the temporary folder has room; of one that does not fit it keeps nothing.
+
+    The rest is read all the same: closing a connection on what has come loses the answer (RFC 9112, section 9.6).
+    """
+
+    fits = True
+
+    def append(self, data: bytes) -> None:
+        """Keep `data`."""
+        if not self.fits:
+            return
+        try:
+            super().append(data)
+        except OSError:
+            self.fits = False
+            with contextlib.suppress(OSError):
+                self.close()
+            self.buf, self.strbuf = None, b""
 
 
 class Reader(Protocol):
@@ -78,17 +101,15 @@ class RequestParser(HTTPRequestParser):  # type: ignore[misc]
     def received(self, data: bytes) -> int:
         """Take bytes in; returns how many. `completed` and `error` tell what came of them."""
         in_headers = not self.headers_finished
-        try:
-            taken = int(super().received(data))
-        except OSError:
-            self._fail(StorageFull("There is no room for the body: try again later."))
-            taken = len(data)
+        taken = int(super().received(data))
         if self._too_many_headers:
             self._fail(RequestHeaderFieldsTooLarge(f"more than {MAX_HEADER_LINES} header lines"))
         if in_headers and self.headers_finished and self.body_rcv is not None:
             self._choose_buffer()
         if not self.completed:
             return taken
+        if self.error is None and self.body_rcv is not None and not self.body_rcv.getbuf().fits:
+            self._fail(StorageFull("There is no room for the body: try again later."))
         if self.empty:
             return len(data) - len(data[taken:].lstrip(b"\r\n"))  # blank lines between requests, all at once
         self._reader.unread = data[taken:]
@@ -149,16 +170,18 @@ class RequestParser(HTTPRequestParser):  # type: ignore[misc]
     def _choose_buffer(self) -> None:
         if self._reader.keeps_body(self.headers, self.content_length):
             self.body_memory = self._reader.body_memory(self.content_length)
-            self.body_rcv.getbuf().overflow = self.body_memory + 1
+            self._put_body_in(Kept(self.body_memory + 1))
             return
         self.body_kept = False
         if self.expect_continue:  # its client waits, and is refused instead
             self.body_rcv = None
             self.completed = True
-        elif self.chunked:
-            self.body_rcv = ChunkedBody(Discarded())
         else:
-            self.body_rcv = FixedStreamReceiver(self.content_length, Discarded())
+            self._put_body_in(Discarded())
+
+    def _put_body_in(self, buffer: Kept | Discarded) -> None:
+        """Choose where a body goes of which nothing has been taken yet."""
+        self.body_rcv = ChunkedBody(buffer) if self.chunked else FixedStreamReceiver(self.content_length, buffer)
 
     def _fail(self, error: Error) -> None:
         self.error = error

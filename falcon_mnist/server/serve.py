@@ -58,6 +58,8 @@ CONNECTIONS = 1000
 DRAIN_SECONDS = 10.0
 # When it ends whatever keeps it, with room to the 15 seconds that are promised.
 EXIT_SECONDS = 14.0
+# How long its last line may take.
+_WORD_SECONDS = 0.3
 
 
 def make_server(service: Service, sockets: list[socket.socket], balance: Balance | None = None) -> Listeners:
@@ -99,14 +101,18 @@ def run_until_signalled(
             time.sleep(0.1)
             if not thread.is_alive():
                 raise RuntimeError("the server's thread ended by itself; its log says why")
-        log.info("ending: requests are answered and runs are saved")
+        # First of all: a log that nobody reads keeps whoever writes to it.
         threading.Thread(target=_end_anyway, args=[exit_seconds], name="last resort", daemon=True).start()
+        log.info("ending: requests are answered and runs are saved")
 
 
 def _end_anyway(seconds: float) -> None:
-    """End the server although something keeps it: a stopped worker, say, or a database that does not answer."""
+    """End the server although something keeps it: a stopped worker, say, or a log that nobody reads."""
     time.sleep(seconds)
-    log.error("ending at once: not all is saved, but what was answered and recorded stays")
+    said = "ending at once: not all is saved, but what was answered and recorded stays"
+    word = threading.Thread(target=log.error, args=[said], name="last word", daemon=True)
+    word.start()
+    word.join(_WORD_SECONDS)
     os._exit(1)
 
 

@@ -191,6 +191,12 @@ def test_a_server_that_something_keeps_from_ending_ends_all_the_same(start: Star
     assert "ending at once" in server.events()[-1]["event"]
 
 
+def test_a_server_whose_log_nobody_reads_ends_all_the_same(start: Start) -> None:
+    server = start("unread-log", "stuck")
+    server.url()
+    assert server.stop() == 1
+
+
 def test_workers_that_cannot_save_their_runs_in_time_end_all_the_same(start: Start, undisturbed: str) -> None:
     """They are in the middle of a batch, say, that takes longer than the server may wait."""
     server = start("deaf", workers=3)

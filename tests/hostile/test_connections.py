@@ -258,8 +258,9 @@ def test_a_full_temporary_folder_is_a_503(client: Client, target: Server, traine
     resource.prlimit(pid, resource.RLIMIT_FSIZE, (2**20, before[1]))
     try:
         with Raw(str(client.url)) as connection:
-            body = b" " * (6 * 2**20)
-            connection.send(request("POST", "/api/infer", "Content-Type: application/json", token=READ, body=body))
+            body = b" " * (40 * 2**20)
+            sent = request("POST", "/api/infer", "Content-Type: application/json", token=READ, body=body)
+            connection.socket.sendall(sent)  # its client may send all before it reads: the connection stays until then
             head = connection.head()
             assert head.split(b" ")[1] == b"503"
             assert b"retry-after" in head.lower()

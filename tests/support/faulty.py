@@ -27,6 +27,7 @@ import os
 import signal
 import time
 from collections.abc import Iterator
+from contextlib import suppress
 from functools import partial
 from pathlib import Path
 from typing import Any, BinaryIO
@@ -208,7 +209,20 @@ class FaultyExecutor(Executor):
         super().stop()
 
 
+def log_to_a_full_pipe() -> None:
+    """Whoever writes to standard error waits from now on, as where `less` or a terminal after Ctrl-S reads it."""
+    _, written = os.pipe()
+    os.set_blocking(written, False)
+    with suppress(BlockingIOError):
+        while True:
+            os.write(written, bytes(4096))
+    os.set_blocking(written, True)
+    os.dup2(written, 2)
+
+
 def main() -> None:
+    if on("unread-log"):
+        log_to_a_full_pipe()
     logs.configure(logging.INFO, "json")
     drain_seconds, exit_seconds = (1.0, 2.0) if on("stuck") else (30.0, 60.0)
     if on("deaf"):  # three workers would take longer if the server were to end one after the other
