@@ -5,6 +5,7 @@ from __future__ import annotations
 import secrets
 from dataclasses import replace
 from functools import partial
+from http import HTTPStatus
 from typing import Any
 
 from falcon_mnist import kernels
@@ -35,7 +36,7 @@ def run(settings: Settings, model: dict[str, Any]) -> None:
         model_id = client.create_model(model["architecture"], model["hyperparams"])["model_id"]
         run_id = client.train(model_id)["run_id"]
         console.say(f"Model {model_id}, run {run_id}")
-        finish, cancel = partial(_finish, client, run_id), partial(client.cancel, run_id)
+        finish, cancel = partial(_finish, client, run_id), partial(_cancel, client, run_id)
         ended = watch.until_succeeded(partial(client.run, run_id), finish, cancel)
         labels = client.infer(ended["param_id"], data.test_images[:SHOWN]).labels
         evaluation = client.evaluation(ended["param_id"])
@@ -56,5 +57,15 @@ def _finish(client: Client, run_id: str) -> bool:
     try:
         client.finish(run_id)
     except ClientError:  # it is not running
+        return False
+    return True
+
+
+def _cancel(client: Client, run_id: str) -> bool:
+    try:
+        client.cancel(run_id)
+    except ClientError as error:
+        if error.status != HTTPStatus.CONFLICT:  # it has ended
+            raise
         return False
     return True

@@ -36,13 +36,13 @@ def _interrupt(number: int, frame: object) -> NoReturn:
 
 
 def until_succeeded(
-    look: Callable[[], Mapping[str, Any]], finish: Callable[[], bool], cancel: Callable[[], object]
+    look: Callable[[], Mapping[str, Any]], finish: Callable[[], bool], cancel: Callable[[], bool]
 ) -> Mapping[str, Any]:
     """Show the run that `look` gives, again and again, until it has succeeded.
 
     The first Ctrl-C asks to `finish` it at the end of the epoch under way, if that says that it can be; the next one,
-    and any other signal, cancels it. Raises `RunError` if the run fails or is cancelled, `InterruptedRunError` if it
-    was cancelled here.
+    and any other signal, cancels it, unless `cancel` says that it has ended by itself. Raises `RunError` if the run
+    fails or is cancelled, `InterruptedRunError` if it was cancelled here.
     """
     finishing = False
     with shown() as show:
@@ -54,11 +54,11 @@ def until_succeeded(
                     break
                 time.sleep(POLL_SECONDS)
             except KeyboardInterrupt as interrupt:
-                if finishing or interrupt.args != (signal.SIGINT,) or not finish():
-                    cancel()
+                if not finishing and interrupt.args == (signal.SIGINT,) and finish():
+                    finishing = True
+                    console.err.print(STOPPING, soft_wrap=True)
+                elif cancel():
                     raise InterruptedRunError("interrupted; the run is cancelled") from None
-                finishing = True
-                console.err.print(STOPPING, soft_wrap=True)
     check(run)
     return run
 

@@ -50,9 +50,13 @@ def test_the_next_ctrl_c_or_another_signal_cancels_the_run(interrupts: list[sign
         asked.append("finish")
         return True
 
+    def cancel() -> bool:
+        asked.append("cancel")
+        return True
+
     expected = ["finish"] * (len(interrupts) - 1) + ["cancel"]
     with pytest.raises(watch.InterruptedRunError):
-        watch.until_succeeded(look, finish, lambda: asked.append("cancel"))
+        watch.until_succeeded(look, finish, cancel)
     assert asked == expected
 
 
@@ -62,6 +66,25 @@ def test_ctrl_c_cancels_a_run_that_has_nothing_to_keep() -> None:
     def look() -> dict[str, Any]:
         raise KeyboardInterrupt(signal.SIGINT)
 
+    def cancel() -> bool:
+        cancelled.append(True)
+        return True
+
     with pytest.raises(watch.InterruptedRunError):
-        watch.until_succeeded(look, lambda: False, lambda: cancelled.append(True))
+        watch.until_succeeded(look, lambda: False, cancel)
     assert cancelled
+
+
+@pytest.mark.parametrize("finished", [True, False])
+def test_a_run_that_has_ended_by_itself_is_not_called_cancelled(finished: bool) -> None:
+    """Ctrl-C, perhaps the second, after the run has succeeded and before that was seen."""
+    metrics = {"train_loss": None, "train_accuracy": None, "val_loss": None, "val_accuracy": None}
+    run = {"state": "succeeded", "history": [], "epoch": 1, "epochs_total": 1, "metrics": metrics, "eta_seconds": None}
+    interrupts = [signal.SIGINT] * (2 if finished else 1)
+
+    def look() -> dict[str, Any]:
+        if interrupts:
+            raise KeyboardInterrupt(interrupts.pop())
+        return run
+
+    assert watch.until_succeeded(look, lambda: finished, lambda: False) is run
