@@ -109,11 +109,14 @@ def run_until_signalled(
 def _end_anyway(seconds: float) -> None:
     """End the server although something keeps it: a stopped worker, say, or a log that nobody reads."""
     time.sleep(seconds)
-    said = "ending at once: not all is saved, but what was answered and recorded stays"
-    word = threading.Thread(target=log.error, args=[said], name="last word", daemon=True)
+    word = threading.Thread(target=_say_so, name="last word", daemon=True)
     word.start()
     word.join(_WORD_SECONDS)
     os._exit(1)
+
+
+def _say_so() -> None:
+    log.error("ending at once: not all is saved, but what was answered and recorded stays")
 
 
 @contextmanager
