@@ -15,6 +15,9 @@ _SHOW_CURSOR = "\x1b[?25h"
 def main() -> NoReturn:
     """Run the command line."""
     signal.signal(signal.SIGINT, _leave)
+    if sys.stderr is None:  # it was closed before this process began: else its descriptor would be that of another file
+        os.dup2(os.open(os.devnull, os.O_WRONLY), 2)
+        sys.stderr = os.fdopen(2, "w")
     from falcon_mnist.cli.main import main as run
 
     try:

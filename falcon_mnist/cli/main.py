@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import signal
 from collections.abc import Callable
 from importlib.metadata import version
 from typing import Annotated
@@ -72,6 +73,7 @@ def main() -> int:
     try:
         command()
     except Exception as error:
+        signal.signal(signal.SIGINT, signal.SIG_IGN)  # as entry: what is left takes no time
         from falcon_mnist.cli.complaints import sentence_of
         from falcon_mnist.cli.watch import InterruptedRunError
 

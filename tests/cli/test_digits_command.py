@@ -75,6 +75,13 @@ def test_a_closed_output_is_said_in_one_line(tmp_path: Path, digits: Path, form:
     assert (ended.returncode, ended.stderr) == (1, f"falcon-mnist: {said}\n")
 
 
+def test_standard_error_may_be_closed(tmp_path: Path, digits: Path) -> None:
+    variables = environment(tmp_path, dataset=digits, workers=1, tokens=None)
+    ended = Command("digits", "--show", env=variables, main="closed_output:command_without_error").end()
+    assert (ended.returncode, ended.stderr) == (0, "")
+    assert len(json.loads(ended.stdout)["inputs"]) == 1
+
+
 def test_the_token_is_that_of_the_settings(tmp_path: Path, digits: Path) -> None:
     missing = run(tmp_path, digits, "token")
     assert missing.returncode == 1

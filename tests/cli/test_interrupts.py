@@ -61,6 +61,16 @@ def test_ctrl_c_ends_a_command_in_one_line(tmp_path: Path, digits: Path, command
     until(lambda: not in_group(started.process.pid), "nothing of it is left")
 
 
+def test_ctrl_c_while_a_complaint_is_prepared_does_not_replace_it(tmp_path: Path, digits: Path) -> None:
+    home = tmp_path / "home"
+    (home / "falcon-mnist.db").mkdir(parents=True)
+    variables = environment(home, dataset=digits, workers=1, tokens=None)
+    ended = Command("import falcon_mnist.cli.complaints", "train", env=variables, main="at_moment:main").end()
+    assert ended.returncode == 1
+    assert ended.stderr.startswith("falcon-mnist: "), ended.stderr
+    assert len(ended.stderr.splitlines()) == 1, ended.stderr
+
+
 @pytest.mark.parametrize("processes", [1, 2])
 def test_who_has_read_where_it_serves_may_end_it(tmp_path: Path, digits: Path, processes: int) -> None:
     """The pipe has room for the server's first line only, so that it waits right after that is printed."""

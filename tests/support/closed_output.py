@@ -1,4 +1,4 @@
-"""Programs whose standard output was closed before they began (`>&-`): Python has none then."""
+"""Programs whose standard output or error was closed before they began (`>&-`, `2>&-`): Python has none then."""
 
 import sys
 
@@ -6,6 +6,14 @@ import sys
 def command() -> None:
     """`falcon-mnist`."""
     sys.stdout = None  # type: ignore[assignment]
+    from falcon_mnist.cli import entry
+
+    entry.main()
+
+
+def command_without_error() -> None:
+    """`falcon-mnist`, with its standard output."""
+    sys.stderr = None  # type: ignore[assignment]
     from falcon_mnist.cli import entry
 
     entry.main()
