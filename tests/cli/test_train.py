@@ -5,16 +5,23 @@ from __future__ import annotations
 import io
 import json
 import subprocess
+from collections.abc import Callable
+from contextlib import closing
+from dataclasses import replace
 from pathlib import Path
 
 import forking
+import pytest
+from checking_client import Client
 from on_disk import OnDisk
 from rich.console import Console
-from server_process import environment
-from small_networks import ENDLESS
+from server_process import Server, environment
+from small_networks import ENDLESS, SMALL
 
 from falcon_mnist.app import open_service
 from falcon_mnist.cli import report
+from falcon_mnist.cli.train import report_run
+from falcon_mnist.data import dataset
 from falcon_mnist.settings import Settings
 
 
@@ -45,6 +52,23 @@ def test_train_shows_what_the_network_reaches_and_what_to_do_next_and_leaves_the
     assert result.keys() >= {"model_id", "param_id", "epochs", "seconds", "test_accuracy"}
     assert result["epochs"] == 3
     assert f"Test accuracy: {result['test_accuracy']:.2%} of 100" in "\n".join(shown)
+
+
+def test_a_run_that_a_server_has_executed_on_other_digits_is_not_shown_as_if_it_were_ours(
+    serve: Callable[..., Server], digits: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Its mistakes were drawn as digits of our data set that have the same numbers."""
+    server = serve()
+    with Client(server.url()) as client:
+        run = client.trained({"architecture": SMALL, "hyperparams": {"epochs": 1, "optimizer": {"lr": 1e-6}}})
+    data = dataset.load(str(digits), tmp_path)
+    with closing(open_service(Settings(home=server.home, dataset=str(digits)))) as service:
+        for checksum, differs in ((data.checksum, False), ("of others", True)):
+            report_run(service, run, replace(data, checksum=checksum), as_json=False)
+            shown = capsys.readouterr().out
+            assert ("A server on this home executed the run, on its own data set: folder." in shown) is differs
+            assert ("The surest mistakes:" in shown) is not differs
+            assert "of 100 folder test digits" in shown
 
 
 def test_an_unknown_recipe_is_refused_with_those_there_are(tmp_path: Path, digits: Path) -> None:

@@ -24,7 +24,10 @@ def train(
     as_json: Annotated[bool, flag("--json", help="Print one JSON object as the last line.")] = False,
     hyperparams: dict[str, Any],
 ) -> None:
-    """Train a network here, without a server. `falcon-mnist serve` then serves it, from the same FALCON_MNIST_HOME."""
+    """Train a network here, without a server. `falcon-mnist serve` then serves it, from the same FALCON_MNIST_HOME.
+
+    A server that runs on that home already may execute the run instead, with its own settings.
+    """
     logs.configure(logging.ERROR, "text")  # what the command prints, not what its workers do
     settings = Settings.from_env()
     from falcon_mnist.cli.train import train as train_offline
