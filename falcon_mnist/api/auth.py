@@ -11,6 +11,7 @@ import hmac
 import logging
 import os
 import secrets
+import stat
 import threading
 from collections.abc import Iterable, Mapping
 from pathlib import Path
@@ -111,6 +112,9 @@ class Tokens:
                 return
             self._seen = state
             try:
+                # At a start it may be a pipe, of a shell's <(command); by now requests would wait for its end.
+                if not stat.S_ISREG(self._file.stat().st_mode):
+                    raise ValueError("it is not a regular file")
                 self._use(_read(self._file))
                 log.info("tokens were read again")
             except (OSError, ValueError) as error:

@@ -8,6 +8,7 @@ from __future__ import annotations
 import contextlib
 import io
 import re
+import weakref
 from typing import Any, Protocol
 
 from waitress.buffers import OverflowableBuffer
@@ -96,7 +97,8 @@ class RequestParser(HTTPRequestParser):  # type: ignore[misc]
 
     def __init__(self, adjustments: Any, reader: Reader) -> None:
         super().__init__(adjustments)
-        self._reader = reader
+        # Not in a circle: the body of a connection that is closed half-way would stay until the garbage is collected.
+        self._reader: Reader = weakref.proxy(reader)
 
     def received(self, data: bytes) -> int:
         """Take bytes in; returns how many. `completed` and `error` tell what came of them."""

@@ -8,6 +8,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import pytest
 from asking import READ, Document, until
@@ -22,6 +23,8 @@ from falcon_mnist.api.service import Service
 from falcon_mnist.inference.predictors import LOOK_SECONDS
 from falcon_mnist.storage.files import LocalFolder, Written
 from falcon_mnist.storage.parameter_files import ParameterFiles
+from falcon_mnist.storage.store import Store
+from falcon_mnist.storage.tables import ParameterRow
 
 
 def paths_of(run: Document) -> dict[str, str]:
@@ -141,6 +144,34 @@ def test_what_is_removed_between_its_row_and_its_file_is_unknown_and_not_damaged
         asked = TestClient(build_app(replace(service[0], files=ParameterFiles(storage))))
         answer = asked.simulate_get(path + query, headers={"Authorization": f"Bearer {READ}"})
         assert answer.status_code == 404
+
+
+class OvertakenRows:
+    """A store whose parameter sets are removed, with run and model, right after they have been found."""
+
+    def __init__(self, store: Store, remove: Callable[[], object]) -> None:
+        self._store = store
+        self._remove = remove
+
+    def parameters(self, param_id: str) -> ParameterRow | None:
+        row = self._store.parameters(param_id)
+        self._remove()
+        return row
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._store, name)
+
+
+@pytest.mark.parametrize("rest", ["?format=npz", "/evaluation"])
+def test_what_is_removed_right_after_its_row_was_read_is_what_the_path_names(
+    client: Client, service: tuple[Service, str], rest: str
+) -> None:
+    paths = paths_of(client.trained())
+    rows: Any = OvertakenRows(service[0].store, partial(client.request, "DELETE", paths["models"]))
+    asked = TestClient(build_app(replace(service[0], store=rows)))
+    answer = asked.simulate_get(paths["params"] + rest, headers={"Authorization": f"Bearer {READ}"})
+    assert answer.status_code == 404
+    assert answer.json["detail"] == "There is no parameter set with this param_id."
 
 
 def test_another_server_on_the_home_notices(serve: Callable[..., Server]) -> None:

@@ -232,6 +232,20 @@ def test_the_file_of_tokens_is_looked_at_again_after_a_while(tmp_path: Path) -> 
     assert not tokens.holder(WRITE)
 
 
+def test_what_replaces_the_file_of_tokens_and_is_none_is_not_read(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    """A pipe has no end while somebody holds it, and some devices have none at all."""
+    file, now = tmp_path / "tokens", 100.0
+    file.write_text(f"{WRITE}\n")
+    tokens = Tokens(Settings(home=tmp_path, tokens_file=file), clock=Clock(monotonic=lambda: now))
+    file.unlink()
+    file.symlink_to("/dev/null")
+    now += LOOK_SECONDS
+    assert tokens.holder(WRITE)
+    assert "the old ones stay: it is not a regular file" in caplog.text
+
+
 @pytest.mark.parametrize(("mode", "weak"), [(0o600, False), (0o400, False), (0o640, True), (0o604, True)])
 def test_a_file_of_tokens_that_others_may_read_is_weak(
     tmp_path: Path, mode: int, weak: bool, caplog: pytest.LogCaptureFixture

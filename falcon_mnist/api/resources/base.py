@@ -50,6 +50,12 @@ class Resource:
             return model
         raise unknown_model()
 
+    def _model_of(self, row: ParameterRow) -> ModelRow:
+        """The model of parameters that were there; without it they have been removed meanwhile."""
+        if model := self._service.store.model(row.model_id):
+            return model
+        raise unknown_parameters()
+
     def _run(self, run_id: str) -> RunRow:
         if run := self._service.store.run(run_id):
             return run

@@ -42,7 +42,7 @@ class Evaluation(Resource):
             if found := store.evaluation(row.id):  # by another request, while this one waited
                 return found
             data = self._test_data(row)
-            architecture = self._model(row.model_id).architecture
+            architecture = self._model_of(row).architecture
             parameters = self._service.files.read(row.id, row.written, architecture)
             measured = evaluate(network.build(architecture), parameters, data.test_images, data.test_labels)
             basis = {"name": data.name, "checksum": data.checksum}
@@ -52,7 +52,8 @@ class Evaluation(Resource):
     def _test_data(self, row: ParameterRow) -> Dataset:
         """The data set that the parameters were trained on."""
         data = self._data()
-        trained_on = None if row.run_id is None else self._run(row.run_id).dataset  # unknown for imported ones
+        run = None if row.run_id is None else self._service.store.run(row.run_id)
+        trained_on = None if run is None else run.dataset  # unknown for imported ones
         if trained_on is not None and trained_on["checksum"] != data.checksum:
             raise Problem(
                 "no-test-data",

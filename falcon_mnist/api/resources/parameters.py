@@ -80,7 +80,7 @@ class Parameters(Resource):
         return encode(*self._network(row), row.id)
 
     def _network(self, row: ParameterRow) -> tuple[Mapping[str, Any], Array]:
-        architecture = self._model(row.model_id).architecture
+        architecture = self._model_of(row).architecture
         return architecture, self._service.files.read(row.id, row.written, architecture)
 
     def _json(self, row: ParameterRow) -> Iterator[bytes]:
