@@ -34,8 +34,8 @@ def pytest_configure(config: pytest.Config) -> None:
 
 
 def pytest_xdist_auto_num_workers(config: pytest.Config) -> int:
-    """Two for each CPU and one more: many tests wait for processes, for deadlines, or for clients that are slow."""
-    return 2 * len(os.sched_getaffinity(0)) + 1
+    """Three for each CPU: many tests wait for processes, for deadlines, or for clients that are slow."""
+    return 3 * len(os.sched_getaffinity(0))
 
 
 @pytest.hookimpl(wrapper=True)
