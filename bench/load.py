@@ -1,6 +1,6 @@
 """Load on `/infer` and `/infer_adhoc`: `falcon-mnist serve` beside FastAPI with PyTorch under uvicorn.
 
-    python bench/load.py --peers path/to/venv/bin/python      # needs fastapi, uvicorn[standard], torch there
+    python bench/load.py --peers path/to/venv/bin/python      # needs fastapi, uvicorn[standard], torch, safetensors
     python bench/load.py                                      # this service alone
 
 Every server is started here, on loopback, and gets the same bodies in turn, round after round; the table has the
@@ -350,7 +350,7 @@ def table(found: dict[str, Runs]) -> list[str]:
 def main() -> None:
     """Start the servers, compare their answers, drive them, write the table."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--peers", help="Python of an environment with fastapi, uvicorn[standard] and torch")
+    parser.add_argument("--peers", help="Python of an environment with what is named above")
     parser.add_argument("--dataset", default="auto", help="as FALCON_MNIST_DATASET")
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--seconds", type=int, default=5, help="of each measurement")
