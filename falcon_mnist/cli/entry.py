@@ -17,6 +17,7 @@ def main() -> NoReturn:
     signal.signal(signal.SIGINT, _leave)
     if sys.stderr is None:  # it was closed before this process began: else its descriptor would be that of another file
         os.dup2(os.open(os.devnull, os.O_WRONLY), 2)
+        os.set_inheritable(2, True)  # workers need it too, and what `open` has put there already, they would not get
         sys.stderr = os.fdopen(2, "w")
     from falcon_mnist.cli.main import main as run
 

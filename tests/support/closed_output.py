@@ -1,5 +1,6 @@
 """Programs whose standard output or error was closed before they began (`>&-`, `2>&-`): Python has none then."""
 
+import os
 import sys
 
 
@@ -12,11 +13,15 @@ def command() -> None:
 
 
 def command_without_error() -> None:
-    """`falcon-mnist`, with its standard output."""
+    """`falcon-mnist`, with its standard output; fails where programs that it starts, as workers, had no error."""
+    os.close(2)
     sys.stderr = None  # type: ignore[assignment]
     from falcon_mnist.cli import entry
 
-    entry.main()
+    try:
+        entry.main()
+    finally:
+        assert os.get_inheritable(2)
 
 
 def serve() -> None:
