@@ -67,7 +67,7 @@ class Channel(HTTPChannel):  # type: ignore[misc]
         wanted = min(length or most, most)
         if wanted <= LITTLE_MEMORY:
             return wanted
-        channels = list(self.server.active_channels.values())
+        channels = [each for each in list(self.server._map.values()) if isinstance(each, Channel)]  # of all addresses
         taken = sum(request.body_memory for channel in channels for request in channel.unanswered())
         return wanted if taken + wanted <= self.server.bodies_memory else LITTLE_MEMORY
 

@@ -21,6 +21,7 @@ def make(
     max_body_bytes: int = 2**20,
     cleanup_interval: int = ADJUSTMENTS["cleanup_interval"],
     wait_seconds: int = 1,
+    sockets: int = 1,
     **more: Any,
 ) -> Listeners:
     """One that nobody runs yet; `more` as `Listeners` takes it."""
@@ -28,7 +29,7 @@ def make(
         warnings.simplefilter("ignore", DeprecationWarning)
         return Listeners(
             application,
-            listen("127.0.0.1", 0),
+            [each for _ in range(sockets) for each in listen("127.0.0.1", 0)],
             admits=lambda _: True,
             max_body_bytes=max_body_bytes,
             adjustments=ADJUSTMENTS
