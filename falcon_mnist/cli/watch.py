@@ -28,7 +28,8 @@ class RunError(Exception):
 def hear_interrupts() -> None:
     """From now on Ctrl-C, SIGTERM and SIGHUP raise `KeyboardInterrupt` with their number: there is a run to end."""
     for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
-        signal.signal(number, _interrupt)
+        if signal.getsignal(number) is not signal.SIG_IGN:  # as `nohup` has it, to outlive a terminal
+            signal.signal(number, _interrupt)
 
 
 def _interrupt(number: int, frame: object) -> NoReturn:

@@ -60,6 +60,19 @@ def test_the_next_ctrl_c_or_another_signal_cancels_the_run(interrupts: list[sign
     assert asked == expected
 
 
+def test_under_nohup_a_terminal_that_is_closed_cancels_nothing() -> None:
+    before = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)}
+    try:
+        signal.signal(signal.SIGHUP, signal.SIG_IGN)
+        watch.hear_interrupts()
+        assert signal.getsignal(signal.SIGHUP) is signal.SIG_IGN
+        with pytest.raises(KeyboardInterrupt):
+            signal.raise_signal(signal.SIGTERM)
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+
+
 def test_ctrl_c_cancels_a_run_that_has_nothing_to_keep() -> None:
     cancelled = []
 
